@@ -1,0 +1,38 @@
+"""Joint predictive embeddings of images and captions. Nothing heavy is imported before it is used."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pairjepa.config import RunConfig
+    from pairjepa.embedder import Embedder
+    from pairjepa.errors import PairJEPAError
+    from pairjepa.pairs import Pairs
+    from pairjepa.recipes import recipe
+    from pairjepa.workflow import evaluate, train
+
+__version__ = "0.1.0"
+
+__all__ = ["Embedder", "PairJEPAError", "Pairs", "RunConfig", "__version__", "evaluate", "recipe", "train"]
+
+_HOMES = {
+    "Embedder": "embedder",
+    "PairJEPAError": "errors",
+    "Pairs": "pairs",
+    "RunConfig": "config",
+    "evaluate": "workflow",
+    "recipe": "recipes",
+    "train": "workflow",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

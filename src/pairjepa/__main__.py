@@ -1,0 +1,7 @@
+"""`python -m pairjepa` is `pairjepa`."""
+
+import sys
+
+from pairjepa.cli import main
+
+sys.exit(main())

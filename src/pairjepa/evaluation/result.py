@@ -1,0 +1,143 @@
+"""One dict that says how good a set of embeddings is, beside chance and CCA, with intervals and in words."""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Float64
+
+from pairjepa.errors import UsageError, unknown
+from pairjepa.evaluation import geometry
+from pairjepa.evaluation.baselines import chance
+from pairjepa.evaluation.bootstrap import CONFIDENCE, DRAWS, bootstrap, bootstrap_mean, difference, interval
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.notes import notes
+from pairjepa.evaluation.relevance import Relevance
+from pairjepa.evaluation.retrieval import metrics, retrieve
+
+RelevanceKind = Literal["owner", "text"]
+
+
+def evaluate(
+    embeddings: EmbeddingSet,
+    *,
+    cca: tuple[Float[np.ndarray, "images cca_dim"], Float[np.ndarray, "captions cca_dim"]] | None,
+    relevance: RelevanceKind = "owner",
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The evaluation of one split, ready for JSON (`docs/evaluation.md` defines every key).
+
+    Args:
+        embeddings: Both sides of the split.
+        cca: Image and caption embeddings of ridge CCA on the same rows; without them its keys are `None`.
+        relevance: `owner` is the published protocol; `text` counts every caption with the same words.
+        draws: Bootstrap resamples.
+        seed: Of the resamples, the random pairs and the sample for uniformity.
+
+    Raises:
+        UsageError: `relevance` is unknown, an image has no caption, or `cca` does not fit the embeddings.
+    """
+    if relevance not in ("owner", "text"):
+        raise unknown("relevance", relevance, ("owner", "text"))
+    images, owner = len(embeddings.image), embeddings.owner
+    same_text = Relevance.by_text(owner, embeddings.captions, images)
+    relevant = same_text if relevance == "text" else Relevance.by_owner(owner, images)
+
+    ranks = retrieve(embeddings.image, embeddings.text, owner, relevant)
+    samples = bootstrap(ranks, draws=draws, seed=seed)
+    measured = metrics(ranks)
+    result: dict[str, Any] = {
+        "split": embeddings.split,
+        "images": images,
+        "captions": len(owner),
+        "relevance": relevance,
+    }
+    result |= _with_intervals(measured, samples)
+    result["baselines"] = {"chance": chance(relevant), "cca": None}
+    result["beats_cca"] = None
+    if cca is not None:
+        rows = len(cca[0]), len(cca[1])
+        if rows != (images, len(owner)):
+            raise UsageError(
+                f"cca must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
+            )
+        cca_ranks = retrieve(*cca, owner, relevant)
+        cca_samples, cca_measured = bootstrap(cca_ranks, draws=draws, seed=seed), metrics(cca_ranks)
+        result["baselines"]["cca"] = _with_intervals(cca_measured, cca_samples)
+        gain = difference(measured, cca_measured, samples, cca_samples)["rsum"]
+        result["beats_cca"] = {
+            "rsum_difference": gain["difference"],
+            "ci": gain["ci"],
+            "verdict": _verdict(*gain["ci"]),
+        }
+    matched = geometry.pair_cosine(embeddings.image, embeddings.text, owner, np.arange(len(owner)))
+    result["cosine"] = _cosine(embeddings, matched, same_text, draws, seed)
+    result["geometry"] = _geometry(embeddings, matched, seed)
+    result["bootstrap"] = {"unit": "image", "draws": draws, "seed": seed, "confidence": CONFIDENCE}
+    result["notes"] = notes(result, shared=len(same_text.indices) - len(owner))
+    return result
+
+
+def _with_intervals(measured: dict[str, Any], samples: dict[str, Any]) -> dict[str, Any]:
+    """Every number with `[low, high]` beside it under its name and `_ci`."""
+    result: dict[str, Any] = {}
+    for name, value in measured.items():
+        if isinstance(value, dict):
+            result[name] = _with_intervals(value, samples[name])
+        else:
+            result |= {name: value, f"{name}_ci": interval(samples[name])}
+    return result
+
+
+def _verdict(low: float, high: float) -> str:
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "not distinguishable"
+
+
+def _cosine(
+    embeddings: EmbeddingSet,
+    matched: Float64[np.ndarray, " captions"],
+    same_text: Relevance,
+    draws: int,
+    seed: int,
+) -> dict[str, Any]:
+    image, text, owner = embeddings.image, embeddings.text, embeddings.owner
+    options = {"images": len(image), "draws": draws, "seed": seed}
+    row, column = geometry.random_pairs(same_text, seed=seed)
+    random = geometry.pair_cosine(image, text, row, column)
+    result: dict[str, Any] = {
+        "matched": _spread(matched) | {"ci": bootstrap_mean(matched, owner, **options)},
+        "random": None,
+        "auc": None,
+        "overlap": None,
+    }
+    if len(random):
+        result["random"] = _spread(random) | {"ci": bootstrap_mean(random, row, owner[column], **options)}
+        result["auc"] = geometry.auc(matched, random)
+        result["overlap"] = geometry.overlap(matched, random)
+    return result
+
+
+def _spread(values: np.ndarray) -> dict[str, Any]:
+    return {"mean": float(values.mean()), "sd": float(values.std())}
+
+
+def _geometry(
+    embeddings: EmbeddingSet, matched: Float64[np.ndarray, " captions"], seed: int
+) -> dict[str, Any]:
+    sides = {"image": embeddings.image, "text": embeddings.text}
+    spreads = {name: geometry.std_per_dim(side) for name, side in sides.items()}
+    return {
+        "dim": embeddings.image.shape[1],
+        "alignment": geometry.alignment(matched),
+        "uniformity": {name: geometry.uniformity(side, seed=seed) for name, side in sides.items()},
+        "modality_gap": geometry.modality_gap(*sides.values()),
+        "effective_rank": {name: geometry.effective_rank(side) for name, side in sides.items()},
+        "std_per_dim": {
+            name: {"mean": float(spread.mean()), "min": float(spread.min())}
+            for name, spread in spreads.items()
+        }
+        | {"healthy": 1 / math.sqrt(embeddings.image.shape[1])},
+    }

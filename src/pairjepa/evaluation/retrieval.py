@@ -1,0 +1,220 @@
+"""Ranks of retrieval, and what is read off them: Recall@K, median rank, mean reciprocal rank, rsum.
+
+Axes: queries, gallery, images, captions (rows of embeddings); pairs (relevant query-gallery pairs); dim.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float32, Int, Int64
+
+from pairjepa.errors import UsageError
+from pairjepa.evaluation.relevance import Relevance as Relevance
+from pairjepa.evaluation.relevance import checked_owner
+
+CHUNK_BYTES = 64 * 2**20
+"""Default size of the largest temporary array, in bytes."""
+
+RECALLS = (1, 5, 10)
+"""The K of Recall@K that this field reports; rsum is their sum in both directions."""
+
+TIE_TOLERANCE = 1e-6
+"""Scores closer than this times both norms are ties: BLAS kernels round equal dot products differently,
+by some 1e-7 at unit norm in float32, and no rank may hang on that."""
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalRanks:
+    """Rank of the best relevant item for every query, both ways; 1 is best."""
+
+    image_to_text: Int64[np.ndarray, " images"]
+    text_to_image: Int64[np.ndarray, " captions"]
+    owner: Int64[np.ndarray, " captions"]
+    """For each caption, the row of its image: what the bootstrap resamples by."""
+
+
+def ranks(
+    queries: Float[np.ndarray, "queries dim"],
+    gallery: Float[np.ndarray, "gallery dim"],
+    relevance: Relevance,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Int64[np.ndarray, " queries"]:
+    """Rank of the best relevant item of each query by dot product, ties counted against the model.
+
+    That is 1 + the number of gallery rows that are *not* relevant and score no less than the best relevant
+    one. Scores are float32 whatever comes in; scores within `TIE_TOLERANCE` of each other are ties.
+
+    Raises:
+        UsageError: shapes disagree, a value is not finite, or a query has no relevant item.
+    """
+    query_norm, gallery_norm = _norms("queries", queries), _norms("gallery", gallery)
+    _check_shapes(queries, gallery, relevance)
+    best, _ = _best(queries, gallery, relevance, chunk_bytes)
+    floor = _floor(best, query_norm, gallery_norm)
+    outranked = np.zeros(len(queries), np.int64)
+    for row, _, scores in _blocks(queries, gallery, relevance, chunk_bytes):
+        outranked[row] += np.count_nonzero(scores >= floor[row, None], axis=1)
+    return outranked + 1
+
+
+def retrieve(
+    image: Float[np.ndarray, "images dim"],
+    text: Float[np.ndarray, "captions dim"],
+    owner: Int[np.ndarray, " captions"],
+    relevance: Relevance | None = None,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> RetrievalRanks:
+    """`ranks` both ways from one pass over the score matrix.
+
+    Args:
+        image: Image side (the predictions of a trained model).
+        text: Text side (the targets).
+        owner: For each caption, the row of its image.
+        relevance: Image → text; by owner if not given. Text → image is its transpose.
+        chunk_bytes: Size of the largest temporary array.
+
+    Raises:
+        UsageError: shapes disagree, a value is not finite, or an image has no caption.
+    """
+    owner = checked_owner(owner, len(image))
+    if relevance is None:
+        relevance = Relevance.by_owner(owner, len(image))
+    image_norm, text_norm = _norms("image", image), _norms("text", text)
+    _check_shapes(image, text, relevance)
+    if len(owner) != len(text):
+        raise UsageError(f"owner must have a row a caption, got {len(owner)} for {len(text)} captions.")
+    best_text, best_image = _best(image, text, relevance, chunk_bytes)
+    image_floor = _floor(best_text, image_norm, text_norm)
+    text_floor = _floor(best_image, text_norm, image_norm)
+    by_image, by_text = np.zeros(len(image), np.int64), np.zeros(len(text), np.int64)
+    for row, column, scores in _blocks(image, text, relevance, chunk_bytes):
+        by_image[row] += np.count_nonzero(scores >= image_floor[row, None], axis=1)
+        by_text[column] += np.count_nonzero(scores >= text_floor[None, column], axis=0)
+    return RetrievalRanks(by_image + 1, by_text + 1, owner)
+
+
+def recall_at(ranks: Int[np.ndarray, " queries"], k: int) -> float:
+    """Recall@K in percent, as this field uses the word: queries with at least one relevant item in the top K.
+
+    Elsewhere that is called hit rate, success@K or accuracy@K.
+    """
+    return float(np.mean(100 * (ranks <= k)))
+
+
+def median_rank(ranks: Int[np.ndarray, " queries"]) -> float:
+    """Median rank of the best relevant item."""
+    return float(np.median(ranks))
+
+
+def mrr(ranks: Int[np.ndarray, " queries"]) -> float:
+    """Mean reciprocal rank of the best relevant item, in (0, 1]."""
+    return float(np.mean(1.0 / ranks))
+
+
+def rsum(ranks: RetrievalRanks) -> float:
+    """Sum of the six recalls at 1, 5 and 10, both ways; at most 600."""
+    return sum(recall_at(r, k) for r in (ranks.image_to_text, ranks.text_to_image) for k in RECALLS)
+
+
+def metrics(ranks: RetrievalRanks) -> dict[str, Any]:
+    """`{"image_to_text": {"R@1", "R@5", "R@10", "median_rank", "mrr"}, "text_to_image": {…}, "rsum"}`."""
+    directions = {"image_to_text": ranks.image_to_text, "text_to_image": ranks.text_to_image}
+    return {
+        name: {f"R@{k}": recall_at(r, k) for k in RECALLS} | {"median_rank": median_rank(r), "mrr": mrr(r)}
+        for name, r in directions.items()
+    } | {"rsum": rsum(ranks)}
+
+
+def chunks(total: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` (but at least one) rows that cover `total`."""
+    size = max(1, size)
+    return (slice(start, min(start + size, total)) for start in range(0, total, size))
+
+
+def _norms(name: str, rows: Float[np.ndarray, "rows dim"]) -> Float32[np.ndarray, " rows"]:
+    """Norm of every row, in float32.
+
+    Raises:
+        UsageError: a row is NaN or infinite, or its norm is.
+    """
+    if rows.ndim != 2:
+        raise UsageError(f"{name} must have the shape (rows, dim), got {rows.shape}.")
+    norms = np.empty(len(rows), np.float32)
+    with np.errstate(over="ignore"):
+        for part in chunks(len(rows), CHUNK_BYTES // (4 * max(rows.shape[1], 1))):
+            block = rows[part].astype(np.float32, copy=False)
+            norms[part] = np.sqrt(np.einsum("rd,rd->r", block, block))
+    if not np.isfinite(norms).all():
+        first = int(np.flatnonzero(~np.isfinite(norms))[0])
+        raise UsageError(
+            f"{name} must be finite, got NaN or infinity in row {first} "
+            f"({np.count_nonzero(~np.isfinite(norms))} of {len(rows)} rows). The model that made it diverged."
+        )
+    return norms
+
+
+def _check_shapes(queries: np.ndarray, gallery: np.ndarray, relevance: Relevance) -> None:
+    if queries.shape[1] != gallery.shape[1]:
+        raise UsageError(
+            f"queries and gallery must have the same width, got {queries.shape[1]} and {gallery.shape[1]}."
+        )
+    if (len(relevance), relevance.gallery) != (len(queries), len(gallery)):
+        raise UsageError(
+            f"relevance must fit {len(queries)} queries and a gallery of {len(gallery)}, "
+            f"got {len(relevance)} and {relevance.gallery}."
+        )
+
+
+def _best(
+    queries: np.ndarray, gallery: np.ndarray, relevance: Relevance, chunk_bytes: int
+) -> tuple[Float32[np.ndarray, " queries"], Float32[np.ndarray, " gallery"]]:
+    """Best relevant score of each query, and of each gallery row (-inf where nothing is relevant)."""
+    best_query = np.full(len(queries), -np.inf, np.float32)
+    best_item = np.full(len(gallery), -np.inf, np.float32)
+    query = relevance.query
+    for part in chunks(len(query), chunk_bytes // (8 * max(queries.shape[1], 1))):
+        rows, items = query[part], relevance.indices[part]
+        scores = np.einsum(
+            "pd,pd->p",
+            queries[rows].astype(np.float32, copy=False),
+            gallery[items].astype(np.float32, copy=False),
+        )
+        np.maximum.at(best_query, rows, scores)
+        np.maximum.at(best_item, items, scores)
+    return best_query, best_item
+
+
+def _floor(
+    best: Float32[np.ndarray, " rows"], norms: Float32[np.ndarray, " rows"], others: np.ndarray
+) -> Float32[np.ndarray, " rows"]:
+    """What an item that is not relevant must reach to count against the query."""
+    if np.isneginf(best).any():
+        first = int(np.flatnonzero(np.isneginf(best))[0])
+        raise UsageError(
+            f"relevance must give every query a relevant item, got none for row {first} "
+            f"({np.count_nonzero(np.isneginf(best))} of {len(best)}). Leave out images without a caption."
+        )
+    return best - np.float32(TIE_TOLERANCE) * norms * others.max(initial=0)
+
+
+def _blocks(
+    queries: np.ndarray, gallery: np.ndarray, relevance: Relevance, chunk_bytes: int
+) -> Iterator[tuple[slice, slice, Float32[np.ndarray, "rows columns"]]]:
+    """Blocks of the score matrix, relevant pairs set to -inf, none above `chunk_bytes`."""
+    dim = max(queries.shape[1], 1)
+    columns = min(len(gallery), max(1, chunk_bytes // (4 * max(dim, 256))))
+    rows = max(1, chunk_bytes // (4 * max(columns, dim)))
+    for column in chunks(len(gallery), columns):
+        right = gallery[column].astype(np.float32, copy=False)
+        for row in chunks(len(queries), rows):
+            scores = queries[row].astype(np.float32, copy=False) @ right.T
+            pairs = slice(relevance.indptr[row.start], relevance.indptr[row.stop])
+            item = relevance.indices[pairs] - column.start
+            query = np.repeat(np.arange(row.stop - row.start), relevance.sizes[row])
+            here = (item >= 0) & (item < scores.shape[1])
+            scores[query[here], item[here]] = -np.inf
+            yield row, column, scores

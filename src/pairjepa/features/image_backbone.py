@@ -1,0 +1,187 @@
+"""Pictures → features: what a vision model gives at its end, and at the ends of lower stages, pooled.
+
+Axes: `batch`, `channel`, `size`/`height`/`width` = pixels of the input, `feature` = features side by side.
+"""
+
+import inspect
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor, nn
+
+from pairjepa.config import View
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.features.loading import architecture, first_line, quiet, weights_digest
+from pairjepa.features.preprocessing import Preprocessing
+from pairjepa.files import digest, write_json
+
+SETTINGS = "pairjepa_image.json"
+
+
+class ImageBackbone(nn.Module):
+    """A vision model of Transformers, its preprocessing, and the stages that are pooled.
+
+    Features are, side by side:
+
+    - the output: the model's own pooled output (CNNs: the mean over positions; DINOv2, CLIP: the normalised
+      class token; SigLIP: its attention head). Without one (ViT, DeiT, whose dense layer belongs to another
+      task): the class token of the last layer, or where there is none (I-JEPA) the mean over patches.
+    - each stage: the mean over positions of `hidden_states[index]`, class and register tokens left out.
+
+    Attributes:
+        preprocessing: size, crop, interpolation, mean and standard deviation.
+        stages: indices of `hidden_states` that are pooled beside the output.
+        width: length of the feature vector.
+        digest: of weights, architecture, preprocessing and stages as they were when this was made: all that
+            the features of a view depend on.
+    """
+
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(
+        self, model: nn.Module, preprocessing: Preprocessing, stages: tuple[int, ...] | None = None
+    ) -> None:
+        """Wrap a model; stages of None are found by a forward pass of one small noise image.
+
+        Raises:
+            UsageError: a stage is out of range, or the model does not take this size.
+        """
+        super().__init__()
+        self.model = model
+        self.preprocessing = preprocessing
+        self.register_buffer("_mean", torch.tensor(preprocessing.mean), persistent=False)
+        self.register_buffer("_std", torch.tensor(preprocessing.std), persistent=False)
+        self._options = self._size_options()
+        output, states = self._probe()
+        self.stages = (
+            stage_ends(output, [self._pool(s) for s in states], states) if stages is None else stages
+        )
+        _check_stages(self.stages, len(states))
+        if self.stages == (-1,):
+            self.stages = ()
+        self.width = output.shape[1] + sum(self._pool(states[index]).shape[1] for index in self.stages)
+        self.digest = digest(
+            weights_digest(model), architecture(model), preprocessing.to_dict(), list(self.stages)
+        )
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.eval()
+
+    def prepare(self, image: Image.Image, view: View) -> UInt8[np.ndarray, "size size 3"]:
+        """One view of an RGB picture, as pixels."""
+        return self.preprocessing.prepare(image, view)
+
+    def normalise(self, pixels: UInt8[Tensor, "batch size size 3"]) -> Float[Tensor, "batch 3 size size"]:
+        """Pixels as the model takes them; the result lies in memory channels last, the quickest for CNNs."""
+        return ((pixels.float() - self._mean) / self._std).permute(0, 3, 1, 2)
+
+    def forward(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch feature"]:
+        """Features of normalised pictures."""
+        output = self._run(pixels)
+        states = [output.hidden_states[index] for index in self.stages]
+        return torch.cat([self._output(output), *(self._pool(state) for state in states)], dim=1)
+
+    def save(self, folder: Path) -> None:
+        """Write weights, configuration and preprocessing; `load_image_backbone(folder=...)` reads them back."""
+        with quiet():
+            self.model.save_pretrained(folder)  # type: ignore[operator]
+        write_json(
+            folder / SETTINGS,
+            {"preprocessing": self.preprocessing.to_dict(), "stages": list(self.stages)},
+        )
+
+    def _run(self, pixels: Tensor, all_states: bool = False) -> Any:
+        wanted = all_states or bool(self.stages)
+        return self.model(pixel_values=pixels, output_hidden_states=wanted, **self._options)
+
+    def _size_options(self) -> dict[str, bool]:
+        """ViTs take another size than that of their position embeddings only if they are told to interpolate."""
+        own = getattr(self.model.config, "image_size", None)
+        own = own[0] if isinstance(own, list | tuple) else own
+        if own == self.preprocessing.size:
+            return {}
+        parameters = inspect.signature(self.model.forward).parameters
+        return {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in parameters else {}
+
+    @torch.no_grad()
+    def _probe(self) -> tuple[Tensor, list[Tensor]]:
+        """Output and all hidden states of one image of noise."""
+        self.model.eval()
+        size = self.preprocessing.size
+        noise = torch.randn((1, 3, size, size), generator=torch.Generator().manual_seed(0))
+        try:
+            output = self._run(noise, all_states=True)
+        except (RuntimeError, ValueError) as error:
+            raise UsageError(
+                f"model.image_size must be a size that the image backbone takes, got {size}. "
+                f"Leave it out for the backbone's own ({first_line(error)})."
+            ) from None
+        return self._output(output), list(getattr(output, "hidden_states", None) or ())
+
+    def _output(self, output: Any) -> Tensor:
+        pooled, last = getattr(output, "pooler_output", None), output.last_hidden_state
+        if pooled is not None:
+            return torch.flatten(pooled, 1)
+        if last.ndim == 3 and self._prefix(last):
+            return last[:, 0]
+        return self._pool(last)
+
+    def _pool(self, state: Tensor) -> Tensor:
+        """Mean over positions of a map (batch, channel, height, width) or of tokens (batch, token, channel)."""
+        return state.mean((2, 3)) if state.ndim == 4 else state[:, self._prefix(state) :].mean(1)
+
+    def _prefix(self, tokens: Tensor) -> int:
+        """How many tokens stand before the patches: class, distillation, registers."""
+        patch = getattr(self.model.config, "patch_size", None)
+        patch = patch[0] if isinstance(patch, list | tuple) else patch
+        if not patch:
+            return 0
+        return max(tokens.shape[1] - (self.preprocessing.size // patch) ** 2, 0)
+
+
+def stage_ends(output: Tensor, pooled: list[Tensor], states: list[Tensor], count: int = 3) -> tuple[int, ...]:
+    """Indices of the last `count` hidden states that end a stage and say something that the output does not.
+
+    A stage ends where the next state has another shape (CNNs, Swin). Where all have the same (ViT), they are taken at
+    1/2, 3/4 and all of the depth. One that merely repeats the output is left out (ResNet's last).
+    """
+    if len(states) < 2:
+        return ()
+    last = len(states) - 1
+    ends = [i for i, (state, following) in enumerate(pairwise(states)) if state.shape != following.shape]
+    ends = [*ends, last] if ends else sorted({last // 2, 3 * last // 4, last} - {0})
+    new = [
+        i for i in ends if pooled[i].shape != output.shape or not torch.allclose(pooled[i], output, atol=1e-5)
+    ]
+    return tuple(new[-count:])
+
+
+def _check_stages(stages: tuple[int, ...], states: int) -> None:
+    if stages == (-1,):
+        return
+    for index in stages:
+        if not 0 <= index < states:
+            raise UsageError(
+                f"model.image_stages must be from 0 to {states - 1}, the hidden states of this backbone, "
+                f"got {index}. -1 alone pools none."
+                if states
+                else f"model.image_stages must be -1: this backbone gives no hidden states, got {index}."
+            )
+
+
+def read_settings(folder: Path, settings: Any) -> tuple[Preprocessing, tuple[int, ...]]:
+    """What `save` wrote beside the weights.
+
+    Raises:
+        PairJEPAError: it is not what `save` writes.
+    """
+    try:
+        stages = tuple(int(index) for index in settings["stages"])
+        return Preprocessing.from_dict(settings["preprocessing"]), stages or (-1,)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise PairJEPAError(f"{folder / SETTINGS} is damaged. Train the run again.") from None

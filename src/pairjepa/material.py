@@ -1,0 +1,177 @@
+"""What a run stands on, opened once: pairs without unreadable images, backbones, cached features, splits."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pairjepa.config import RunConfig
+from pairjepa.errors import UsageError
+from pairjepa.features.cache import FeatureTable
+from pairjepa.features.encoders import load_image_backbone, load_text_backbone
+from pairjepa.features.extract import image_features, text_features
+from pairjepa.features.image_backbone import ImageBackbone
+from pairjepa.features.text_backbone import TextBackbone
+from pairjepa.files import cache_folder
+from pairjepa.model.joint import JointModel
+from pairjepa.pairs.leaks import leaks
+from pairjepa.pairs.scan import ImageFacts, pairs_digest, readable, scan
+from pairjepa.pairs.table import Pairs
+from pairjepa.training.inputs import CachedFeatures, Inputs, Pixels, Tokens
+from pairjepa.training.module import tuned
+from pairjepa.training.monitor import Split
+
+USED = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Data:
+    """Readable pairs of the used splits."""
+
+    pairs: Pairs
+    facts: ImageFacts
+    record: dict[str, Any]
+    """What the run folder keeps of them, JSON-ready."""
+
+
+def read_data(pairs: Pairs, max_bad: float) -> Data:
+    """Look at every image once, leave the unreadable ones out and find images that stand in two splits.
+
+    Raises:
+        PairJEPAError: more than the share `max_bad` of the images cannot be read.
+    """
+    used = pairs.take(np.flatnonzero(np.isin(pairs.table["split"].to_numpy(zero_copy_only=False), USED)))
+    facts = scan(used, cache_folder())
+    kept, facts = readable(used, facts, max_bad)
+    return Data(
+        kept,
+        facts,
+        {
+            "digest": pairs_digest(kept, facts),
+            "description": kept.description,
+            "generated": kept.generated,
+            "images": kept.n_images,
+            "captions": len(kept),
+            "splits": {name: {"images": i, "captions": c} for name, (i, c) in kept.splits.items()},
+            "unreadable": used.n_images - kept.n_images,
+            "leaks": leaks(kept, facts),
+        },
+    )
+
+
+class Material:
+    """Backbones and features of one run's configuration on its data."""
+
+    def __init__(self, config: RunConfig, data: Data, image: ImageBackbone, text: TextBackbone) -> None:
+        """`image` and `text`: as they are before any training."""
+        self.config, self.data, self.image, self.text = config, data, image, text
+
+    @cached_property
+    def image_features(self) -> FeatureTable:
+        """`(image, view, width)` of the untrained image backbone."""
+        return image_features(
+            self.image, self.data.pairs, self.data.facts, self.config.model.image_views, cache_folder()
+        )
+
+    @cached_property
+    def text_features(self) -> FeatureTable:
+        """`(caption, width)` of the untrained text backbone."""
+        return text_features(self.text, self.data.pairs.captions, cache_folder())
+
+    def rows(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of a split's images and captions, and for each caption the place of its image in the split.
+
+        Raises:
+            PairJEPAError: the split is empty.
+        """
+        self.data.pairs.split(split)  # says which splits there are
+        inside = self.data.pairs.table["split"].to_numpy(zero_copy_only=False) == split
+        images = np.flatnonzero(inside)
+        captions = np.flatnonzero(inside[self.data.pairs.owner])
+        return images, captions, np.searchsorted(images, self.data.pairs.owner[captions])
+
+    def split(self, name: str, most: int | None = None) -> Split:
+        """Both sides of a split as the model takes them: features of frozen backbones, pixels and tokens of tuned ones.
+
+        Args:
+            name: the split.
+            most: take only this many images, spread evenly.
+        """
+        images, captions, owner = self.rows(name)
+        if most is not None and most < len(images):
+            chosen = np.linspace(0, len(images) - 1, most).astype(np.int64)
+            keep = np.isin(owner, chosen)
+            images, captions, owner = images[chosen], captions[keep], np.searchsorted(chosen, owner[keep])
+        image_side: Inputs
+        text_side: Inputs
+        if tuned(self.config.model, "image"):
+            image_side = Pixels(self.image, self.data.pairs.take(images), self.config.model.image_views)
+        else:
+            image_side = CachedFeatures(self.image_features, images)
+        if tuned(self.config.model, "text"):
+            text_side = Tokens(self.text, self.data.pairs.captions.take(captions).to_pylist())
+        else:
+            text_side = CachedFeatures(self.text_features, captions)
+        return Split(image_side, text_side, owner)
+
+    def fit_standardizers(self, joint: JointModel) -> None:
+        """Mean and deviation of the frozen sides' features over the training split; tuned sides have no fixed ones."""
+        images, captions, _ = self.rows("train")
+        if not tuned(self.config.model, "image"):
+            joint.image_standardizer.fit(*_moments(self.image_features, images))
+        if not tuned(self.config.model, "text"):
+            joint.text_standardizer.fit(*_moments(self.text_features, captions))
+
+
+def load_backbones(
+    config: RunConfig, captions: Any, run: Path | None = None
+) -> tuple[ImageBackbone, TextBackbone]:
+    """The untrained backbones of a run: from its own folder where it keeps them, else from where they came.
+
+    Raises:
+        UsageError: `model.image` or `model.text` is not given.
+        PairJEPAError: a backbone cannot be loaded.
+    """
+    for side in ("image", "text"):
+        if getattr(config.model, side) is None:
+            raise UsageError(
+                f"model.{side} must name a backbone, got none. Give --model.{side} a Transformers folder or hub id, "
+                "or take the recipe `tiny`."
+            )
+    folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
+    seed = config.training.seed
+    image = load_image_backbone(config.model, seed, folders["image"])
+    return image, load_text_backbone(config.model, seed, captions, folders["text"])
+
+
+def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dict[str, dict[str, Any]]:
+    """What the run folder keeps of its backbones."""
+    return {
+        side: {
+            "source": getattr(config.model, side),
+            "revision": getattr(config.model, f"{side}_revision"),
+            "digest": backbone.digest,
+            "width": backbone.width,
+            "parameters": sum(p.numel() for p in nn.Module.parameters(backbone)),
+        }
+        for side, backbone in (("image", image), ("text", text))
+    }
+
+
+def _moments(table: FeatureTable, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of each feature over rows (and views), in float64, chunk by chunk."""
+    count, total, squares = 0, np.zeros(table.shape[-1]), np.zeros(table.shape[-1])
+    # shifted by the first row: squares of large means would cancel
+    shift = table.gather(rows[:1]).reshape(-1, table.shape[-1])[0].astype(np.float64)
+    for start in range(0, len(rows), 4096):
+        part = table.gather(rows[start : start + 4096]).reshape(-1, table.shape[-1]) - shift
+        count += len(part)
+        total += part.sum(axis=0)
+        squares += (part**2).sum(axis=0)
+    mean = total / count
+    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    return torch.from_numpy((mean + shift).astype(np.float32)), torch.from_numpy(deviation.astype(np.float32))

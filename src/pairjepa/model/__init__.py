@@ -1,0 +1,1 @@
+"""What learns: projections, predictors, and the model that joins them."""

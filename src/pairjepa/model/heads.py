@@ -1,0 +1,108 @@
+"""Learned maps between vectors. A new one is a class here and one line in `HEADS`."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pairjepa.config import HeadConfig
+from pairjepa.errors import unknown
+from pairjepa.model.dropout import Dropout
+
+
+class Standardizer(nn.Module):
+    """Features minus their mean, over their standard deviation on the training images; the identity until fitted.
+
+    The statistics are saved with the model, so that training, evaluation and use see the same inputs.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, width: int) -> None:
+        """`width`: of the features."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+
+    def fit(self, mean: Float[Tensor, " width"], deviation: Float[Tensor, " width"]) -> None:
+        """Take over statistics; a feature that is constant (dead) is only centred."""
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation)))
+
+    def forward(self, features: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
+        """Standardise."""
+        return (features - self.mean) / self.scale
+
+
+class MLP(nn.Sequential):
+    """Linear, BatchNorm, ReLU, linear: the reference's predictor."""
+
+    def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
+        """From `width` to `dim` through `config.hidden`."""
+        super().__init__(
+            Dropout(config.input_dropout),
+            nn.Linear(width, config.hidden),
+            nn.BatchNorm1d(config.hidden),
+            nn.ReLU(),
+            Dropout(config.dropout),
+            nn.Linear(config.hidden, dim),
+        )
+
+
+class Residual(nn.Module):
+    """A linear map plus a small MLP beside it: the linear part finds what CCA finds, the MLP what it cannot.
+
+    There is no BatchNorm: inputs are standardised, and the map of one row does not depend on its batch.
+    """
+
+    def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
+        """From `width` to `dim`, the MLP through `config.hidden`."""
+        super().__init__()
+        self.input_dropout = Dropout(config.input_dropout)
+        self.linear = nn.Linear(width, dim)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, config.hidden),
+            nn.ReLU(),
+            Dropout(config.dropout),
+            nn.Linear(config.hidden, dim),
+        )
+
+    def forward(self, x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dim"]:
+        """Both see the same dropped inputs."""
+        x = self.input_dropout(x)
+        out: Tensor = self.linear(x) + self.mlp(x)
+        return out
+
+
+class Identity(Dropout):
+    """Nothing but the input dropout; the width stays."""
+
+    def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
+        """`dim` is not used: see `width_after`."""
+        super().__init__(config.input_dropout)
+
+
+def _linear(width: int, dim: int, config: HeadConfig) -> nn.Module:
+    return nn.Sequential(Dropout(config.input_dropout), nn.Linear(width, dim))
+
+
+HEADS: dict[str, Callable[[int, int, HeadConfig], nn.Module]] = {
+    "identity": Identity,
+    "linear": _linear,
+    "mlp": MLP,
+    "residual": Residual,
+}
+
+
+def build_head(width: int, dim: int, config: HeadConfig) -> nn.Module:
+    """The head that `config.kind` names, from `width` to `width_after(width, dim, config)`."""
+    if config.kind not in HEADS:
+        raise unknown("head", config.kind, HEADS)
+    return HEADS[config.kind](width, dim, config)
+
+
+def width_after(width: int, dim: int, config: HeadConfig) -> int:
+    """Width of a head's output."""
+    return width if config.kind == "identity" else dim

@@ -1,0 +1,245 @@
+"""One look at every image: its digest, its size, a perceptual hash, or what is wrong with it. Kept on disk."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from jaxtyping import Bool, Int32, UInt8, UInt64
+from PIL import Image
+
+from pairjepa.errors import PairJEPAError
+from pairjepa.files import atomic_path, cache_folder, digest
+from pairjepa.pairs.images import BadImage, decode_sized
+from pairjepa.pairs.problems import EXAMPLES
+from pairjepa.pairs.table import Pairs
+from pairjepa.progress import progress, say
+
+NO_HASH = np.uint64(0)
+"""The perceptual hash of an image that has none: unreadable, or too flat to tell from another."""
+
+_SHARD = 2000
+_THREADS = 2
+_VERSION = "v1"  # a part of the shards' names: another way to measure needs another version
+_FLAT = 4.0  # grey levels of standard deviation
+_THUMBNAIL = (8, 8, 3)
+_SCHEMA = pa.schema(
+    {
+        "key": pa.string(),
+        "digest": pa.string(),
+        "phash": pa.uint64(),
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "thumbnail": pa.binary(int(np.prod(_THUMBNAIL))),
+        "error": pa.string(),
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFacts:
+    """What a scan found, row by row of the pairs.
+
+    Attributes:
+        digest: 32 hex digits of the file's bytes; None where the image is unreadable.
+        phash: perceptual hash; `NO_HASH` where there is none.
+        width: pixels of the upright image; 0 where it is unreadable.
+        height: as `width`.
+        thumbnail: the picture at 8 x 8 RGB; black where it is unreadable.
+        error: why the image is unreadable, else None.
+    """
+
+    digest: np.ndarray
+    phash: UInt64[np.ndarray, " images"]
+    width: Int32[np.ndarray, " images"]
+    height: Int32[np.ndarray, " images"]
+    thumbnail: UInt8[np.ndarray, "images 8 8 3"]
+    error: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.phash)
+
+    @property
+    def readable(self) -> Bool[np.ndarray, " images"]:
+        """Which images can be used."""
+        return np.array([reason is None for reason in self.error], dtype=bool)
+
+    def take(self, rows: np.ndarray) -> "ImageFacts":
+        """The facts of these rows, in this order."""
+        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+
+def scan(pairs: Pairs, cache: Path | None = None) -> ImageFacts:
+    """Look at every image once; what was seen before, by any scan with this cache, is not read again.
+
+    A file is known by its absolute path, size and time of change, bytes in a row by their digest. Shards of
+    2,000 images are written as the scan goes, so that a killed one goes on where it was.
+
+    Args:
+        pairs: the pairs.
+        cache: folder of the cache; `files.cache_folder()` if not given.
+    """
+    folder = (cache_folder() if cache is None else cache) / "images"
+    keys = pa.array(_keys(pairs), pa.string())
+    known = _known(folder, keys)
+    found = pc.index_in(keys, known["key"])
+    missing = np.flatnonzero(pc.is_null(found).to_numpy(zero_copy_only=False))
+    if len(missing):
+        fresh = pa.concat_tables(_measured(pairs, keys, missing, folder))
+        known = pa.concat_tables([known, fresh])
+        found = pc.index_in(keys, known["key"])
+    facts = known.take(found)
+    return ImageFacts(
+        digest=facts["digest"].to_numpy(),
+        phash=facts["phash"].to_numpy(),
+        width=facts["width"].to_numpy(),
+        height=facts["height"].to_numpy(),
+        thumbnail=np.frombuffer(b"".join(facts["thumbnail"].to_pylist()), np.uint8).reshape(-1, *_THUMBNAIL),
+        error=facts["error"].to_numpy(),
+    )
+
+
+def readable(pairs: Pairs, facts: ImageFacts, max_bad: float) -> tuple[Pairs, ImageFacts]:
+    """Leave out images that cannot be read, and say so.
+
+    Args:
+        pairs: the pairs.
+        facts: their scan.
+        max_bad: share of images that may be unreadable.
+
+    Raises:
+        PairJEPAError: more than that are, or all; the first ten are listed.
+    """
+    good = facts.readable
+    bad = np.flatnonzero(~good)
+    if not len(bad):
+        return pairs, facts
+    share = len(bad) / len(facts)
+    listed = "".join(f"\n  {pairs.names[row]}: {facts.error[row]}" for row in bad[:EXAMPLES])
+    if share > max_bad or not good.any():
+        advice = f"Mend or remove them, or go on without them: --data.max-bad {min(1.0, share + 0.005):.2f}."
+        raise PairJEPAError(
+            f"At most {max_bad:.1%} of the images may be unreadable (data.max_bad), got {len(bad):,} of {len(facts):,} "
+            f"({share:.1%}). {advice if good.any() else 'No image is left.'} The first:{listed}"
+        )
+    say(f"{len(bad):,} of {len(facts):,} images cannot be read and are left out:{listed}")
+    rows = np.flatnonzero(good)
+    return pairs.take(rows), facts.take(rows)
+
+
+def pairs_digest(pairs: Pairs, facts: ImageFacts) -> str:
+    """32 hex digits of what the pairs are: images by content, captions and splits in their order; no names."""
+    captions = pairs.captions.to_pylist()
+    return digest(
+        facts.digest.tolist(), captions, pairs.captions_per_image.tolist(), pairs.table["split"].to_pylist()
+    )
+
+
+def perceptual_hash(image: Image.Image) -> np.uint64:
+    """64 bits that stay nearly the same when a picture is scaled, compressed again or a little retouched.
+
+    pHash (Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010): the 8 x 8 lowest
+    frequencies of the DCT of the grey picture at 32 x 32, each larger than their median or not. A picture
+    without contrast has `NO_HASH`.
+    """
+    grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BOX), dtype=np.float64)
+    if grey.std() < _FLAT:
+        return NO_HASH
+    low = (_DCT @ grey @ _DCT.T).ravel()
+    return np.uint64(int.from_bytes(np.packbits(low > np.median(low)).tobytes()))
+
+
+_DCT = np.cos(np.pi / 32 * (np.arange(32) + 0.5) * np.arange(8)[:, None])
+"""DCT-II of 32 values, the eight lowest frequencies."""
+
+
+def _keys(pairs: Pairs) -> list[str]:
+    keys = []
+    for row, path in enumerate(pairs.table["path"].to_pylist()):
+        if path is None:
+            keys.append(f"bytes:{digest_of(pairs.read_bytes(row))}")
+            continue
+        try:
+            status = os.stat(path)
+            keys.append(f"{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}")
+        except OSError:
+            keys.append(f"{os.path.abspath(path)}|gone")
+    return keys
+
+
+def digest_of(data: bytes) -> str:
+    """The digest of a file's bytes: that of `files.digest_file`."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _known(folder: Path, keys: pa.Array) -> pa.Table:
+    """The rows of all shards that are wanted; a damaged shard is as good as none."""
+    parts = [_SCHEMA.empty_table()]
+    for path in sorted(folder.glob(f"{_VERSION}-*.parquet")):
+        try:
+            shard = pq.read_table(path)
+        except (pa.ArrowException, OSError):
+            continue
+        if shard.schema.equals(_SCHEMA):
+            parts.append(shard.filter(pc.is_in(shard["key"], keys)))
+    return pa.concat_tables(parts)
+
+
+def _measured(pairs: Pairs, keys: pa.Array, rows: np.ndarray, folder: Path) -> Iterator[pa.Table]:
+    with progress("image scan", len(rows), "images") as bar, ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, len(rows), _SHARD):
+            some = rows[start : start + _SHARD]
+            facts = []
+            for row, fact in zip(some, pool.map(lambda row: _fact(pairs, int(row)), some), strict=True):
+                facts.append({"key": keys[row].as_py()} | fact)
+                bar.advance()
+            shard = pa.Table.from_pylist(facts, schema=_SCHEMA)
+            _write(shard, folder)
+            yield shard
+
+
+def _fact(pairs: Pairs, row: int) -> dict[str, Any]:
+    try:
+        data = pairs.read_bytes(row)
+        image, (width, height) = decode_sized(data, draft=(64, 64))
+    except BadImage as error:
+        empty = bytes(int(np.prod(_THUMBNAIL)))
+        return {
+            "digest": None,
+            "phash": 0,
+            "width": 0,
+            "height": 0,
+            "thumbnail": empty,
+            "error": error.reason,
+        }
+    return {
+        "digest": digest_of(data),
+        "phash": int(perceptual_hash(image)),
+        "width": width,
+        "height": height,
+        "thumbnail": image.resize(_THUMBNAIL[:2], Image.Resampling.BOX).tobytes(),
+        "error": None,
+    }
+
+
+def _write(shard: pa.Table, folder: Path) -> None:
+    # A file that could not be read (rights, a lost disk) may be readable the next time: only content is kept.
+    kept = shard.filter(pc.invert(pc.starts_with(shard["error"], "cannot be read").fill_null(False)))
+    if not kept.num_rows:
+        return
+    target = folder / f"{_VERSION}-{digest(kept['key'].to_pylist())}.parquet"
+    try:
+        with atomic_path(target) as temporary:
+            pq.write_table(kept, temporary)
+    except OSError as error:
+        raise PairJEPAError(
+            f"The cache {folder} must be writable, got: {error.strerror or error}. "
+            "Set PAIRJEPA_CACHE to a folder that is."
+        ) from None

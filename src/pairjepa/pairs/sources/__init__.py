@@ -1,0 +1,72 @@
+"""Where pairs come from. A new source is one module here and one line in `SOURCES`.
+
+A source is a module with `WHAT` (a line for people), `COLUMNS` (whether the user may name columns),
+`matches(source)` (quick, raises nothing) and `read(request, problems)`.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.pairs.problems import Problems
+from pairjepa.pairs.raw import RawPairs, Request, listing
+from pairjepa.pairs.sources import flickr8k, hub, imagefolder, karpathy, shapes, sidecar, tables
+
+
+class Source(Protocol):
+    """What a module of this package offers."""
+
+    @property
+    def WHAT(self) -> str:
+        """What it reads, for people."""
+
+    @property
+    def COLUMNS(self) -> bool:
+        """Whether the user may name columns."""
+
+    def matches(self, source: str) -> bool:
+        """Whether `source` looks like something that this source reads."""
+
+    def read(self, request: Request, problems: Problems) -> RawPairs:
+        """Read the rows; what can be skipped goes into `problems`."""
+
+
+SOURCES: dict[str, Source] = {
+    "shapes": shapes,
+    "hub": hub,
+    "flickr8k": flickr8k,
+    "karpathy": karpathy,
+    "imagefolder": imagefolder,
+    "tables": tables,
+    "sidecar": sidecar,
+}
+"""The sources in the order in which they are asked; the first that matches reads."""
+
+
+def read(request: Request, problems: Problems) -> RawPairs:
+    """Read the pairs from the first source that matches.
+
+    Raises:
+        PairJEPAError: no source matches, or the one that does cannot read it.
+        UsageError: a column is named for a source that has none.
+    """
+    name = next((name for name, source in SOURCES.items() if source.matches(request.source)), None)
+    if name is None:
+        raise PairJEPAError(_nothing_matches(request.source))
+    for setting in ("image_column", "caption_column", "split_column"):
+        if not SOURCES[name].COLUMNS and (value := getattr(request, setting)) is not None:
+            raise UsageError(
+                f"data.{setting} must be left out for {SOURCES[name].WHAT}, got {value!r}. Only tables have columns."
+            )
+    return SOURCES[name].read(request, problems)
+
+
+def _nothing_matches(source: str) -> str:
+    path = Path(source).expanduser().absolute()
+    looked = "Looked for: " + "; ".join(module.WHAT for module in SOURCES.values())
+    if path.is_dir():
+        return f"The folder {path} must hold pairs, but nothing in it is known. {listing(path)} {looked}."
+    if path.exists():
+        return f"The file {path} must be pairs of a known kind, but is not. {looked}."
+    parent = next(folder for folder in path.parents if folder.is_dir())
+    return f"{source!r} must be pairs that are there, but {path} is not. {listing(parent)} {looked}."

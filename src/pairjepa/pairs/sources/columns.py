@@ -1,0 +1,156 @@
+"""Which column of a table is the image, which the caption, which the split; and the rows out of it."""
+
+import difflib
+import re
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.pairs.raw import RESERVED, Request
+
+_USUAL = {
+    "image": (
+        "image",
+        "images",
+        "image_path",
+        "file_name",
+        "filepath",
+        "file_path",
+        "filename",
+        "path",
+        "img",
+    ),
+    "caption": ("caption", "captions", "text", "texts", "sentence", "sentences", "description", "title"),
+    "split": ("split",),
+}
+_NUMBERED = re.compile(r"(caption|text|sentence)_?\d+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns that matter; several caption columns are one caption each."""
+
+    image: str
+    captions: tuple[str, ...]
+    split: str | None
+
+
+def find(names: list[str], request: Request, where: str) -> Columns:
+    """The columns that the user named, else those of a usual name (`caption_0`, `caption_1`, … are captions too).
+
+    Raises:
+        UsageError: a named column is not there.
+        PairJEPAError: there is no image or caption column of a usual name.
+    """
+    image = _named(names, request.image_column, "image", where) or _usual(names, "image")
+    caption = _named(names, request.caption_column, "caption", where)
+    captions = (caption,) if caption else _usual_captions(names)
+    split = _named(names, request.split_column, "split", where) or _usual(names, "split")
+    for kind, found in (("image", image), ("caption", captions)):
+        if not found:
+            raise PairJEPAError(
+                f"{where} must have a column for the {kind}, got the columns {', '.join(names)}. "
+                f"Looked for {', '.join(_USUAL[kind])}; name yours with --data.{kind}-column."
+            )
+    assert image is not None
+    return Columns(image, captions, split)
+
+
+def long_form(table: pa.Table, columns: Columns, where: str) -> pa.Table:
+    """The table with the columns that `RawPairs.rows` documents; the others are metadata.
+
+    Raises:
+        PairJEPAError: a column holds something else than what it stands for.
+    """
+    image, data = _image_cells(table[columns.image], columns.image, where)
+    rows = {"image": image, "caption": _caption_cells(table, columns.captions, where)}
+    if data is not None:
+        rows["bytes"] = data
+    if columns.split is not None:
+        rows["split"] = _strings(table[columns.split], columns.split, where)
+    for name in table.column_names:
+        if name not in (columns.image, *columns.captions, columns.split):
+            rows[f"{name}_" if name in RESERVED else name] = table[name]
+    return pa.table(rows)
+
+
+def _named(names: list[str], name: str | None, kind: str, where: str) -> str | None:
+    if name is None or name in names:
+        return name
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise UsageError(
+        f"data.{kind}_column must be a column of {where}, got {name!r}.{hint} There are: {', '.join(names)}."
+    )
+
+
+def _usual(names: list[str], kind: str) -> str | None:
+    lower = {name.strip().lower(): name for name in reversed(names)}
+    return next((lower[usual] for usual in _USUAL[kind] if usual in lower), None)
+
+
+def _usual_captions(names: list[str]) -> tuple[str, ...]:
+    if usual := _usual(names, "caption"):
+        return (usual,)
+    return tuple(name for name in names if _NUMBERED.fullmatch(name))
+
+
+def _image_cells(
+    cells: pa.ChunkedArray, name: str, where: str
+) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
+    """Paths, and bytes if there are any (Hugging Face's image cell is a struct of both)."""
+    kind = cells.type
+    if pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}:
+        return pc.struct_field(cells, "path").cast(pa.string()), pc.struct_field(cells, "bytes").cast(
+            pa.large_binary()
+        )
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return pa.chunked_array([pa.nulls(len(cells), pa.string())]), cells.cast(pa.large_binary())
+    paths = _strings(cells, name, where)
+    if pc.any(pc.match_substring_regex(paths.slice(0, 100), "^https?://")).as_py():
+        raise PairJEPAError(
+            f"Column {name!r} of {where} must hold paths of image files, got addresses. Download the images first, "
+            "and name the column of their paths with --data.image-column."
+        )
+    return paths, None
+
+
+def _caption_cells(table: pa.Table, names: tuple[str, ...], where: str) -> pa.ChunkedArray:
+    if len(names) == 1:
+        cells = table[names[0]]
+        if isinstance(cells.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
+            if not _is_text(cells.type.value_type):
+                raise _wrong(names[0], where, "captions", cells.type)
+            return cells.cast(pa.list_(pa.string()))
+        return _strings(cells, names[0], where)
+    parts = [_strings(table[name], name, where).combine_chunks() for name in names]
+    flat = pa.concat_arrays(parts).take(
+        pa.array(
+            [row + part * len(table) for row in range(len(table)) for part in range(len(parts))], pa.int64()
+        )
+    )
+    offsets = pa.array(range(0, len(flat) + 1, len(parts)), pa.int32())
+    return pa.chunked_array([pa.ListArray.from_arrays(offsets, flat)])
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(
+        test(kind)
+        for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    )
+
+
+def _strings(cells: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
+    kind = cells.type
+    if _is_text(kind) or pa.types.is_dictionary(kind) or pa.types.is_integer(kind):
+        return cells.cast(pa.string())
+    raise _wrong(name, where, "text", kind)
+
+
+def _wrong(name: str, where: str, wanted: str, kind: pa.DataType) -> PairJEPAError:
+    return PairJEPAError(
+        f"Column {name!r} of {where} must hold {wanted}, got {kind}. Name another with --data.image-column, "
+        "--data.caption-column or --data.split-column."
+    )

@@ -1,0 +1,54 @@
+"""Hugging Face's ImageFolder: images, and a `metadata.csv` (or .jsonl, .parquet) with `file_name` in their folder."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pairjepa.pairs import splits as splitting
+from pairjepa.pairs.problems import Problems
+from pairjepa.pairs.raw import RawPairs, Request
+from pairjepa.pairs.sources import columns
+from pairjepa.pairs.sources.folders import is_image, walk
+from pairjepa.pairs.sources.reading import read_table
+
+WHAT = "a Hugging Face ImageFolder (metadata.csv, .jsonl or .parquet beside the images, or in each split's folder)"
+COLUMNS = True
+
+_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+
+
+def matches(source: str) -> bool:
+    """A folder with a metadata file in it or in the folder of a split."""
+    return bool(_metadata(Path(source).expanduser()))
+
+
+def read(request: Request, problems: Problems) -> RawPairs:
+    """Read all metadata files; a split column counts, else the folders of the splits."""
+    root = Path(request.source).expanduser()
+    parts = []
+    for path in _metadata(root):
+        table = read_table(path, problems)
+        rows = columns.long_form(table, columns.find(table.column_names, request, str(path)), str(path))
+        if path.parent != root:
+            rows = rows.set_column(
+                0, "image", pc.binary_join_element_wise(path.parent.name, rows["image"], "/")
+            )
+        parts.append(rows)
+    rows = pa.concat_tables(parts, promote_options="permissive")
+    if "split" not in rows.column_names:
+        encoded = rows["image"].combine_chunks().dictionary_encode()
+        if splits := splitting.from_folders(encoded.dictionary.to_pylist()):
+            rows = rows.append_column("split", pa.array(splits, pa.string()).take(encoded.indices))
+    images = [name for name in walk(root) if is_image(name)]
+    return RawPairs(rows, f"ImageFolder {root.absolute().name}", folders=(root,), files=images, root=root)
+
+
+def _metadata(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir() and splitting.known(path.name))]
+    found = (
+        next((folder / name for name in _NAMES if (folder / name).is_file()), None) for folder in folders
+    )
+    return [path for path in found if path is not None]

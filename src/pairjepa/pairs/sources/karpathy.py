@@ -1,0 +1,60 @@
+"""Karpathy's JSON of Flickr8k, Flickr30k and COCO (Karpathy and Fei-Fei, CVPR 2015): captions and splits."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from pairjepa.errors import PairJEPAError
+from pairjepa.files import read_json
+from pairjepa.pairs.problems import Problems
+from pairjepa.pairs.raw import RawPairs, Request
+from pairjepa.pairs.sources.folders import image_folders
+
+WHAT = "Karpathy's dataset_*.json, itself or in the folder of the images"
+COLUMNS = False
+
+
+def matches(source: str) -> bool:
+    """A `.json` file, or a folder with one `dataset_*.json`."""
+    return _file(source) is not None
+
+
+def read(request: Request, problems: Problems) -> RawPairs:
+    """Read captions and splits; `restval` is for training, as usual.
+
+    Raises:
+        PairJEPAError: the file has another form.
+    """
+    path = _file(request.source)
+    assert path is not None
+    content = read_json(path, "Karpathy's file")
+    try:
+        entries = content["images"]
+        names = [
+            f"{entry['filepath']}/{entry['filename']}" if entry.get("filepath") else entry["filename"]
+            for entry in entries
+        ]
+        splits = ["train" if entry["split"] == "restval" else entry["split"] for entry in entries]
+        captions = [[sentence["raw"] for sentence in entry["sentences"]] for entry in entries]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PairJEPAError(
+            f"{path} must have Karpathy's form (images: filename, split, sentences: raw), but lacks {error}. "
+            "Other pairs can be given as CSV, TSV, JSONL or Parquet."
+        ) from None
+    rows = pa.table(
+        {
+            "image": pa.array(names, pa.string()),
+            "caption": pa.array(captions, pa.list_(pa.string())),
+            "split": pa.array(splits, pa.string()),
+        }
+    )
+    folders = image_folders(path.parent)
+    return RawPairs(rows, path.stem.removeprefix("dataset_"), "Karpathy's split", folders, root=path.parent)
+
+
+def _file(source: str) -> Path | None:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        files = sorted(path.glob("dataset_*.json"))
+        return files[0] if len(files) == 1 else None
+    return path if path.suffix.lower() == ".json" and path.is_file() else None

@@ -1,0 +1,130 @@
+"""Which image is for training, which for choosing, which for reporting. Always by image, never by caption."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from pairjepa.errors import PairJEPAError, UsageError
+
+TRAIN, DEV, TEST, REST = "train", "dev", "test", "rest"
+USED = (TRAIN, DEV, TEST)
+ORDER = (*USED, REST)
+
+_WORDS = {
+    "train": TRAIN, "training": TRAIN,
+    "dev": DEV, "val": DEV, "valid": DEV, "validation": DEV,
+    "test": TEST, "testing": TEST,
+    "rest": REST,
+}  # fmt: skip
+_SHARES = {DEV: (0.8, 0.9), TEST: (0.9, 1.0)}
+
+
+def normalise(value: str, where: str) -> str:
+    """The project's word for a split as people name it (`validation` → `dev`).
+
+    Raises:
+        PairJEPAError: the value is no split; `where` says which data holds it.
+    """
+    if known := _WORDS.get(value.strip().lower()):
+        return known
+    raise PairJEPAError(
+        f"A split in {where} must be one of {', '.join(_WORDS)}, got {value!r}. "
+        "Rename it, or name another column with --data.split-column."
+    )
+
+
+def known(name: str) -> bool:
+    """Whether `name` (a folder's, say) is a word for a split."""
+    return name.lower() in _WORDS
+
+
+def from_folders(names: Sequence[str]) -> list[str] | None:
+    """Splits from the top folder of each relative name, if every top folder is a word for a split."""
+    tops = [name.partition("/")[0] if "/" in name else "" for name in names]
+    if not tops or not all(known(top) for top in set(tops)):
+        return None
+    return [_WORDS[top.lower()] for top in tops]
+
+
+def unit_hash(names: Sequence[str], salt: str = "") -> np.ndarray:
+    """A number in [0, 1) for each name, the same on every machine and in every version: BLAKE2b of its UTF-8.
+
+    Args:
+        names: names of images.
+        salt: other salts give other, independent numbers.
+    """
+    key = salt.encode()[:64]  # the key of BLAKE2b holds at most 64 bytes
+    digests = b"".join(hashlib.blake2b(n.encode(), digest_size=8, key=key).digest() for n in names)
+    return (np.frombuffer(digests, dtype=">u8") >> 11).astype(np.float64) / 2**53
+
+
+def complete(names: Sequence[str], given: np.ndarray | None) -> tuple[np.ndarray, str | None]:
+    """Give every image a split.
+
+    Without given splits, the hash of the name makes 80 % train, 10 % dev, 10 % test. With given ones, a dev or
+    test that is missing is taken out of train by the same hash; nothing is ever taken out of another split.
+
+    Args:
+        names: names of the images.
+        given: their splits (strings of `ORDER`), or None.
+
+    Returns:
+        The splits (an object array) and, for people, where they come from; None if all of them were given.
+    """
+    splits = np.full(len(names), TRAIN, dtype=object) if given is None else given.astype(object)
+    missing = [split for split in _SHARES if not (splits == split).any()]
+    if not missing or not (splits == TRAIN).any():
+        return splits, None
+    place = unit_hash(names)
+    in_train = splits == TRAIN
+    for split in missing:
+        low, high = _SHARES[split]
+        splits[in_train & (low <= place) & (place < high)] = split
+    if given is None:
+        return splits, "split by a hash of the image's name"
+    return splits, f"{' and '.join(missing)} taken out of train by a hash of the image's name"
+
+
+def subsample(
+    names: Sequence[str],
+    splits: np.ndarray,
+    captions: Int64[np.ndarray, " images"],
+    pairs: int,
+    seed: int,
+) -> Bool[np.ndarray, " images"]:
+    """Choose images, with all their captions, so that about `pairs` captions stay and splits keep their shares.
+
+    Images go in the order of a seeded hash of their names, so a smaller choice is a part of a larger one and
+    other images in the data change nothing. Images in no used split are left out.
+
+    Args:
+        names: names of the images.
+        splits: their splits.
+        captions: how many captions each owns.
+        pairs: how many captions to keep; more than there are keeps every image.
+        seed: another seed is another choice.
+
+    Raises:
+        UsageError: `pairs` is not positive.
+    """
+    if pairs < 1:
+        raise UsageError(f"data.pairs must be at least 1, got {pairs}.")
+    used = np.isin(splits.astype(str), USED)
+    total = int(captions[used].sum())
+    if pairs >= total:
+        return np.ones(len(splits), dtype=bool)
+    order = np.argsort(unit_hash(names, salt=f"pairs {seed}"), kind="stable")
+    keep = np.zeros(len(splits), dtype=bool)
+    for split in USED:
+        rows = order[splits[order] == split]
+        if len(rows):
+            kept = np.cumsum(captions[rows])
+            quota = pairs * int(kept[-1]) / total
+            count = max(1, int(np.searchsorted(kept, quota, side="left")) + 1)
+            # The image that crosses the quota stays only if that comes nearer to it.
+            if count > 1 and kept[min(count, len(rows)) - 1] - quota > quota - kept[count - 2]:
+                count -= 1
+            keep[rows[:count]] = True
+    return keep

@@ -1,0 +1,202 @@
+"""Image-caption pairs: one Arrow table, one row an image."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Int64
+from PIL import Image
+
+from pairjepa.config import DataConfig
+from pairjepa.errors import PairJEPAError, UsageError, unknown
+from pairjepa.pairs import splits as splitting
+from pairjepa.pairs.images import BadImage, decode
+from pairjepa.pairs.problems import Problems
+from pairjepa.pairs.raw import Request, assemble
+from pairjepa.pairs.sources import read
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Image-caption pairs: one Arrow table, one row an image.
+
+    Attributes:
+        table: `name` (string, unique), `path` (string, null where the bytes are in the row), `bytes`
+            (large_binary, null where there is a path), `split` (string: train, dev, test, or rest, which is not
+            used), `captions` (list<string>, at least one), and metadata columns as they came.
+        description: what it is, for people.
+        generated: whether the program drew the images itself.
+        problems: what was counted and skipped while opening.
+        root: the folder that it came from, if there is one.
+    """
+
+    table: pa.Table
+    description: str
+    generated: bool = False
+    problems: Problems = field(default_factory=Problems)
+    root: Path | None = None
+
+    @classmethod
+    def open(
+        cls,
+        source: str | Path,
+        *,
+        image_column: str | None = None,
+        caption_column: str | None = None,
+        split_column: str | None = None,
+        pairs: int | None = None,
+        seed: int = 0,
+    ) -> "Pairs":
+        """Open pairs from any source that `pairjepa.pairs.sources` knows.
+
+        Args:
+            source: a folder, a table, a data set id of the Hugging Face hub, `shapes` or `shapes:3000`.
+            image_column: column of the images, where usual names do not find it.
+            caption_column: column of the captions.
+            split_column: column of the splits.
+            pairs: keep about this many captions, chosen by image in every split; None keeps all.
+            seed: seed of that choice, and of the drawing of `shapes`.
+
+        Raises:
+            PairJEPAError: nothing is there, nothing matches, or nothing usable is in it.
+            UsageError: a setting does not fit the source.
+        """
+        problems = Problems()
+        raw = read(Request(str(source), image_column, caption_column, split_column, seed), problems)
+        table, origin = assemble(raw, problems)
+        description = f"{raw.title} ({origin}), {table.num_rows:,} images"
+        opened = cls(table, description, raw.generated, problems, raw.root)
+        return opened if pairs is None else opened._subsample(pairs, seed)
+
+    @property
+    def n_images(self) -> int:
+        """Number of images."""
+        return int(self.table.num_rows)
+
+    def __len__(self) -> int:
+        """Number of pairs, that is of captions."""
+        return len(self.captions)
+
+    @cached_property
+    def captions(self) -> pa.Array:
+        """All captions, image after image."""
+        return pc.list_flatten(self.table["captions"]).combine_chunks()
+
+    @cached_property
+    def captions_per_image(self) -> Int64[np.ndarray, " images"]:
+        """How many captions each image owns."""
+        lengths: np.ndarray = pc.list_value_length(self.table["captions"]).to_numpy()
+        return lengths.astype(np.int64)
+
+    @cached_property
+    def owner(self) -> Int64[np.ndarray, " captions"]:
+        """The row of the image that owns each caption, in ascending order."""
+        return np.repeat(np.arange(self.n_images), self.captions_per_image)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of the images, row by row."""
+        names: list[str] = self.table["name"].to_pylist()
+        return names
+
+    @cached_property
+    def splits(self) -> dict[str, tuple[int, int]]:
+        """`{split: (images, captions)}` of the splits that are there."""
+        column = self.table["split"].to_numpy()
+        counts = {}
+        for split in splitting.ORDER:
+            inside = column == split
+            if inside.any():
+                counts[split] = (int(inside.sum()), int(self.captions_per_image[inside].sum()))
+        return counts
+
+    def split(self, name: str) -> "Pairs":
+        """The pairs of one split.
+
+        Raises:
+            UsageError: the name is no split.
+            PairJEPAError: no image stands in that split.
+        """
+        if name not in splitting.ORDER:
+            raise unknown("split", name, splitting.ORDER)
+        if name not in self.splits:
+            there = ", ".join(f"{split} ({images:,} images)" for split, (images, _) in self.splits.items())
+            raise PairJEPAError(
+                f"The split {name!r} must hold at least one image, got none of {self.n_images:,}. There are: {there}. "
+                "Give a split in the data (--data.split-column), or more images: without one, a hash of the "
+                "image's name makes 80 % train, 10 % dev, 10 % test."
+            )
+        return self._with(self.table.filter(pc.equal(self.table["split"], name)))
+
+    def take(self, rows: np.ndarray) -> "Pairs":
+        """The pairs of these images, in this order."""
+        return self._with(self.table.take(pa.array(rows, pa.int64())))
+
+    def read_bytes(self, row: int) -> bytes:
+        """The image file of a row, as it is.
+
+        Raises:
+            BadImage: the file cannot be read.
+        """
+        path = self.table["path"][row].as_py()
+        if path is None:
+            data: bytes = self.table["bytes"][row].as_py()
+            return data
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise BadImage(f"cannot be read: {error.strerror or error}", self._name(row)) from None
+
+    def image(self, row: int) -> Image.Image:
+        """The picture of a row: RGB, upright.
+
+        Raises:
+            BadImage: it cannot be read or decoded.
+        """
+        try:
+            return decode(self.read_bytes(row))
+        except BadImage as error:
+            raise BadImage(error.reason, self._name(row)) from None
+
+    def __repr__(self) -> str:
+        return f"Pairs({self.description!r}, {self.splits})"
+
+    def _name(self, row: int) -> str:
+        return str(self.table["name"][row])
+
+    def _with(self, table: pa.Table) -> "Pairs":
+        return replace(self, table=table)
+
+    def _subsample(self, pairs: int, seed: int) -> "Pairs":
+        splits = self.table["split"].to_numpy()
+        keep = splitting.subsample(self.names, splits, self.captions_per_image, pairs, seed)
+        if keep.all():
+            return self
+        chosen = self._with(self.table.filter(pa.array(keep)))
+        words = f"{self.description}, of which {chosen.n_images:,} chosen with seed {seed}"
+        return replace(chosen, description=words)
+
+
+def open_pairs(config: DataConfig) -> Pairs:
+    """Open the pairs that a run's settings name.
+
+    Raises:
+        UsageError: no source is named.
+        PairJEPAError: as `Pairs.open`.
+    """
+    if config.source is None:
+        raise UsageError(
+            "data.source must name the pairs, got none. Give --data FOLDER, a table, a data set id of the Hugging "
+            "Face hub, or shapes (pairs that the program draws itself)."
+        )
+    return Pairs.open(
+        config.source,
+        image_column=config.image_column,
+        caption_column=config.caption_column,
+        split_column=config.split_column,
+        pairs=config.pairs,
+        seed=config.seed,
+    )

@@ -1,0 +1,67 @@
+"""What is said while one waits: lines and a bar on stderr; the bar only where a terminal looks."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def say(message: str) -> None:
+    """One line to stderr. Results go to stdout, everything else here."""
+    print(message, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """A bar with items/s and the time left on a terminal; without one, nothing until the closing line."""
+
+    def __init__(self, label: str, total: int, unit: str) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = 0
+        self._start = time.monotonic()
+        self._live = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as RichProgress
+
+            self._live = RichProgress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._live.add_task(label, total=total, rate="")
+            self._live.start()
+
+    def advance(self, count: int = 1) -> None:
+        """`count` more items are done."""
+        self.done += count
+        if self._live is not None:
+            self._live.update(self._task, advance=count, rate=f"{self.rate:,.0f} {self.unit}/s")
+
+    @property
+    def rate(self) -> float:
+        """Items a second so far."""
+        return self.done / max(time.monotonic() - self._start, 1e-9)
+
+    def close(self) -> None:
+        """Take the bar away and leave one line that says what was done."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        if self.done:
+            seconds = time.monotonic() - self._start
+            say(f"{self.label}: {self.done:,} {self.unit} in {seconds:,.1f} s ({self.rate:,.0f} {self.unit}/s)")
+
+
+@contextmanager
+def progress(label: str, total: int, unit: str) -> Iterator[Progress]:
+    """`with progress("image features", 8000, "images") as bar: bar.advance(16)`."""
+    bar = Progress(label, total, unit)
+    try:
+        yield bar
+    finally:
+        bar.close()

@@ -1,0 +1,1 @@
+"""The loop, its inputs, its checkpoints and the watch on collapse."""

@@ -1,0 +1,81 @@
+"""Where an interrupted run goes on: one safetensors file with weights, optimizer moments and the position."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pairjepa.errors import PairJEPAError
+from pairjepa.files import atomic_path
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Weights alone, on the CPU."""
+    with atomic_path(path) as temporary:
+        save_file(_weights(module), temporary)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """The inverse; every weight must be there and none besides.
+
+    Raises:
+        PairJEPAError: the file is missing, damaged or of another model.
+    """
+    tensors, _ = _read(path)
+    _fill(module, tensors, path)
+
+
+def save_checkpoint(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, position: dict[str, Any]
+) -> None:
+    """Everything that the next step depends on."""
+    tensors = {f"module/{name}": tensor for name, tensor in _weights(module).items()}
+    for number, moments in optimizer.state_dict()["state"].items():
+        for name, value in moments.items():
+            tensors[f"optimizer/{number}/{name}"] = torch.as_tensor(value).cpu().contiguous()
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, {"position": json.dumps(position)})
+
+
+def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put weights and moments back and return the position."""
+    tensors, about = _read(path)
+    _fill(module, {n.removeprefix("module/"): t for n, t in tensors.items() if n.startswith("module/")}, path)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer/"):
+            _, number, moment = name.split("/")
+            state.setdefault(int(number), {})[moment] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    position: dict[str, Any] = json.loads(about["position"])
+    return position
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    # clone: safetensors refuses tensors that share memory, and tied weights do
+    return {
+        name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()
+    }
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except FileNotFoundError:
+        raise PairJEPAError(
+            f"{path} is not there: the run has not finished its first epoch. Start it again to go on."
+        ) from None
+    except Exception as error:  # safetensors' own error class is private to its extension
+        raise PairJEPAError(f"{path} is damaged ({error}). Remove it and train again.") from error
+
+
+def _fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise PairJEPAError(f"{path} does not fit this run's model: {error}") from error

@@ -1,0 +1,129 @@
+"""What a batch is made of, on either side: cached features, or what a tuned backbone takes.
+
+Axes: `row` = images or captions of one split, `view` = renditions of an image, `width` = backbone features.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pairjepa.config import View
+from pairjepa.features.cache import FeatureTable
+from pairjepa.features.image_backbone import ImageBackbone
+from pairjepa.features.text_backbone import TextBackbone
+from pairjepa.pairs.table import Pairs
+
+PIXEL_BYTES = 1 << 30  # prepared images are kept in memory up to here, decoded anew beyond
+CHUNK = 256  # samples that a tuned backbone forwards at once where no gradient is needed
+
+
+class Inputs(Protocol):
+    """One side of all samples of one split."""
+
+    backbone: nn.Module | None
+    """What still has to be run on a batch; None where the batch holds features already."""
+    views: int
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
+        """One view of each row, as the backbone's arguments (or as a single tensor of features)."""
+        ...
+
+
+class CachedFeatures:
+    """Features of a frozen backbone, from the cache."""
+
+    backbone = None
+
+    def __init__(self, table: FeatureTable, rows: np.ndarray) -> None:
+        """`rows`: which rows of the table this split owns."""
+        self._table, self._rows = table, rows
+        self.views = table.shape[1] if len(table.shape) == 3 else 1
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
+        """Features, `(row, width)`."""
+        features = self._table.gather(self._rows[rows])
+        if features.ndim == 3:
+            features = features[np.arange(len(rows)), views]
+        return (torch.from_numpy(features),)
+
+
+class Pixels:
+    """Images for a tuned backbone, decoded ahead in two threads."""
+
+    def __init__(self, backbone: ImageBackbone, pairs: Pairs, views: Sequence[View]) -> None:
+        """`pairs`: of this split."""
+        self.backbone, self._pairs, self._views = backbone, pairs, tuple(views)
+        self.views = len(self._views)
+        self._threads = ThreadPoolExecutor(2)
+        side = backbone.preprocessing.size
+        fits = pairs.n_images * self.views * side * side * 3 <= PIXEL_BYTES
+        self._kept: dict[tuple[int, int], np.ndarray] | None = {} if fits else None
+
+    def __len__(self) -> int:
+        return self._pairs.n_images
+
+    def _one(self, item: tuple[int, int]) -> np.ndarray:
+        if self._kept is not None and item in self._kept:
+            return self._kept[item]
+        row, view = item
+        pixels = self.backbone.prepare(self._pairs.image(row), self._views[view])
+        if self._kept is not None:
+            self._kept[item] = pixels
+        return pixels
+
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
+        """Normalised pixels, `(row, 3, side, side)`."""
+        pixels = list(self._threads.map(self._one, zip(rows.tolist(), views.tolist(), strict=True)))
+        return (self.backbone.normalise(torch.from_numpy(np.stack(pixels))),)
+
+
+class Tokens:
+    """Captions for a tuned backbone."""
+
+    views = 1
+
+    def __init__(self, backbone: TextBackbone, captions: Sequence[str]) -> None:
+        """`captions`: of this split."""
+        self.backbone = backbone
+        self._ids = backbone.tokenize(list(captions))
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
+        """Token ids and attention mask, `(row, token)`."""
+        return tuple(self.backbone.collate([self._ids[row] for row in rows.tolist()]))
+
+
+def forward(inputs: Inputs, batch: tuple[Tensor, ...]) -> Tensor:
+    """A batch's features, whoever computes them."""
+    if inputs.backbone is None:
+        return batch[0]
+    out: Tensor = inputs.backbone(*batch)
+    return out
+
+
+def all_features(inputs: Inputs, device: torch.device) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Chunks of rows and their features `(row, view, width)`, in order, without gradient."""
+    size = CHUNK if inputs.backbone is not None else 4 * CHUNK
+    for start in range(0, len(inputs), size):
+        rows = np.arange(start, min(start + size, len(inputs)))
+        views = [
+            forward(inputs, to_device(inputs.batch(rows, np.full(len(rows), view)), device))
+            for view in range(inputs.views)
+        ]
+        yield rows, torch.stack(views, dim=1)
+
+
+def to_device(batch: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
+    """Move a batch."""
+    return tuple(tensor.to(device, non_blocking=True) for tensor in batch)

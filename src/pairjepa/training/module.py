@@ -1,0 +1,32 @@
+"""Everything of a run that has weights, built from its configuration."""
+
+import torch
+from torch import nn
+
+from pairjepa.config import ModelConfig, RunConfig
+from pairjepa.features.image_backbone import ImageBackbone
+from pairjepa.features.text_backbone import TextBackbone
+from pairjepa.model.joint import JointModel
+from pairjepa.objectives import Objective
+
+
+def tuned(model: ModelConfig, side: str) -> bool:
+    """Whether a side's backbone learns too."""
+    return getattr(model, f"{side}_tune") is not None
+
+
+def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> nn.ModuleDict:
+    """`joint` and `objective`, freshly initialised from the run's seed, and the backbones that are tuned."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.training.seed)
+        parts: dict[str, nn.Module] = {
+            "joint": JointModel(config.model, image.width, text.width),
+            "objective": Objective(config.objective),
+        }
+    parts |= {side: part for side, part in (("image", image), ("text", text)) if tuned(config.model, side)}
+    return nn.ModuleDict(parts)
+
+
+def best_device() -> torch.device:
+    """A GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,92 @@
+"""What is measured each epoch, and the sentences that follow from it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from pairjepa.evaluation import geometry
+from pairjepa.evaluation.retrieval import Relevance, RetrievalRanks, metrics, retrieve
+from pairjepa.model.joint import JointModel, mean_direction
+from pairjepa.training.inputs import Inputs, all_features
+
+RANDOM_PAIRS = 10_000
+UNIFORMITY_ROWS = 1_000
+
+
+@dataclass(frozen=True)
+class Split:
+    """Both sides of one split."""
+
+    images: Inputs
+    texts: Inputs
+    owner: np.ndarray
+    """Row of each caption's image."""
+
+
+@torch.no_grad()
+def embed_images(model: JointModel, images: Inputs, device: torch.device) -> np.ndarray:
+    """Predictions of all images from the image alone: unit-norm float32 `(images, dim)`, views averaged."""
+    parts = []
+    for _, features in all_features(images, device):
+        predictions = model.predict(features.flatten(0, 1)).unflatten(0, features.shape[:2])
+        parts.append(mean_direction(predictions.float()).cpu().numpy())
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
+def embed_texts(model: JointModel, texts: Inputs, device: torch.device) -> np.ndarray:
+    """Targets of all captions: unit-norm float32 `(captions, dim)`."""
+    parts = [
+        F.normalize(model.target(features[:, 0]).float(), dim=1).cpu().numpy()
+        for _, features in all_features(texts, device)
+    ]
+    return np.concatenate(parts)
+
+
+def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str, Any]:
+    """Recalls and geometry of one split's embeddings, JSON-ready.
+
+    Args:
+        image: `(images, dim)`, unit norm.
+        text: `(captions, dim)`, unit norm.
+        owner: row of each caption's image.
+    """
+    ranks: RetrievalRanks = retrieve(image, text, owner)
+    matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
+    others = geometry.random_pairs(Relevance.by_owner(owner, len(image)), pairs=RANDOM_PAIRS)
+    random = geometry.pair_cosine(image, text, *others)
+    return {
+        **metrics(ranks),
+        "cosine": {"matched": float(matched.mean()), "random": float(random.mean()) if len(random) else None},
+        "alignment": geometry.alignment(matched),
+        "uniformity": {
+            "prediction": geometry.uniformity(image, rows=UNIFORMITY_ROWS),
+            "target": geometry.uniformity(text, rows=UNIFORMITY_ROWS),
+        },
+        "modality_gap": geometry.modality_gap(image, text),
+        "effective_rank": {
+            "prediction": geometry.effective_rank(image),
+            "target": geometry.effective_rank(text),
+        },
+        "deviation_per_dim": {
+            "prediction": float(geometry.std_per_dim(image).mean()),
+            "target": float(geometry.std_per_dim(text).mean()),
+        },
+    }
+
+
+def line(epoch: dict[str, Any], epochs: int, best: bool) -> str:
+    """One epoch on one line of the screen."""
+    dev = epoch["dev"]
+    recall = f"{dev['image_to_text']['R@1']:.1f}/{dev['text_to_image']['R@1']:.1f}"
+    random = dev["cosine"]["random"]
+    cosine = f"{dev['cosine']['matched']:.2f}/{random:.2f}" if random is not None else "-"
+    rank = f"{dev['effective_rank']['prediction']:.0f}/{dev['effective_rank']['target']:.0f}"
+    return (
+        f"epoch {epoch['epoch']:>{len(str(epochs))}}/{epochs}  loss {epoch['loss']:.3f}  "
+        f"dev R@1 {recall}  rsum {dev['rsum']:.1f}{'*' if best else ' '}  cosine matched/random {cosine}  "
+        f"effective rank {rank}  {epoch['images_per_second']:,.0f} images/s"
+    )

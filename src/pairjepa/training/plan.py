@@ -1,0 +1,65 @@
+"""What each step sees, as a function of seed and epoch alone: any step can be taken up again without a memory."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pairjepa.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The samples of one batch; all arrays have one entry a sample."""
+
+    images: np.ndarray
+    captions: np.ndarray
+    views: np.ndarray
+
+
+class Plan:
+    """Batches of all epochs, and the learning rate of every step."""
+
+    def __init__(self, owner: np.ndarray, views: int, config: TrainingConfig) -> None:
+        """Plan for one split.
+
+        Args:
+            owner: row of each caption's image, sorted, every image at least once.
+            views: renditions an image.
+            config: batch size, captions an image, seed, schedule.
+        """
+        self._count = np.bincount(owner)
+        self._first = np.concatenate([[0], np.cumsum(self._count)[:-1]])
+        self._views, self._config = views, config
+        self.images = len(self._count)
+        # Batches of nearly equal size: a last one of two images would be a poor set of negatives.
+        self.steps_per_epoch = math.ceil(self.images / config.batch_size)
+        self.steps = self.steps_per_epoch * config.epochs
+
+    def epoch(self, epoch: int) -> Iterator[Samples]:
+        """The batches of an epoch (counted from 1): every image once, with `captions_per_image` of its captions."""
+        rng = np.random.default_rng([self._config.seed, epoch])
+        order = rng.permutation(self.images)
+        wanted = self._config.captions_per_image
+        start = (rng.random(self.images) * self._count).astype(np.int64)
+        view = rng.integers(0, self._views, (self.images, wanted))
+        for images in np.array_split(order, self.steps_per_epoch):
+            # Neighbours in a circle from a random start: distinct as long as the image owns enough captions.
+            offset = (start[images, None] + np.arange(wanted)) % self._count[images, None]
+            yield Samples(
+                np.repeat(images, wanted),
+                (self._first[images, None] + offset).reshape(-1),
+                view[images].reshape(-1),
+            )
+
+    def step_seed(self, step: int) -> int:
+        """Seed of a step's dropout."""
+        return int(np.random.SeedSequence([self._config.seed, step]).generate_state(1, np.uint64)[0] >> 1)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step (counted from 0) as a share of its peak: linear warm-up, then half a cosine."""
+        warm = self._config.warmup * self.steps
+        if step < warm:
+            return (step + 1) / (math.floor(warm) + 1)
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(self.steps - warm, 1)))

@@ -1,0 +1,124 @@
+import itertools
+
+import numpy as np
+import pytest
+from scipy import linalg
+
+from pairjepa.errors import UsageError
+from pairjepa.evaluation import Relevance, RidgeCCA, chance, retrieve, rsum
+
+from .arrays import RECALLS
+
+
+def test_chance_against_every_order_of_the_gallery():
+    owner = np.array([0, 0, 1, 2, 2, 2])
+    found = chance(Relevance.by_owner(owner, 3))
+    for way, relevant, size in (("image_to_text", [2, 1, 3], 6), ("text_to_image", [1] * 6, 3)):
+        best = np.array(
+            [[1 + min(order.index(i) for i in range(m)) for order in itertools.permutations(range(size))]
+             for m in relevant]
+        )  # fmt: skip
+        for k in RECALLS:
+            assert found[way][f"R@{k}"] == pytest.approx(100 * np.mean(best <= k))
+        assert found[way]["mrr"] == pytest.approx(np.mean(1 / best))
+        assert found[way]["median_rank"] == np.quantile(best, 0.5, method="inverted_cdf")
+    assert found["rsum"] == pytest.approx(sum(found[w][f"R@{k}"] for w in list(found)[:2] for k in RECALLS))
+
+
+def test_chance_of_the_usual_test_split():
+    found = chance(Relevance.by_owner(np.repeat(np.arange(1000), 5), 1000))
+    assert found["text_to_image"]["R@1"] == pytest.approx(0.1)
+    assert found["text_to_image"]["R@10"] == pytest.approx(1)
+    assert found["image_to_text"]["R@1"] == pytest.approx(0.1)
+    assert found["image_to_text"]["R@10"] == pytest.approx(
+        100 * (1 - np.prod(1 - 10 / (5000 - np.arange(5))))
+    )
+    assert found["text_to_image"]["median_rank"] == 500
+
+
+def test_chance_counts_equal_captions_where_they_are_right():
+    owner, words = np.arange(20), ["dog", "cat"] * 10
+    by_text = chance(Relevance.by_text(owner, words, 20))
+    assert by_text["image_to_text"]["R@1"] == pytest.approx(50)
+    assert chance(Relevance.by_owner(owner, 20))["image_to_text"]["R@1"] == pytest.approx(5)
+
+
+def pairs(images=150, p=7, q=5, latent=4, seed=0):
+    rng = np.random.default_rng(seed)
+    owner = rng.permutation(np.repeat(np.arange(images), rng.integers(1, 5, images)))
+    hidden = rng.normal(size=(images, latent))
+    x = hidden @ rng.normal(size=(latent, p)) + rng.normal(size=(images, p)) + 3
+    y = hidden[owner] @ rng.normal(size=(latent, q)) + rng.normal(size=(len(owner), q)) - 1
+    return (x * 10).astype(np.float32), y.astype(np.float32), owner
+
+
+def naive_cca(x, y, owner, ridge, dim):
+    """Images written out once a caption, inverse square roots, full SVD."""
+    a, b = x[owner].astype(float), y.astype(float)
+    a_mean, a_scale, b_mean, b_scale = a.mean(0), a.std(0), b.mean(0), b.std(0)
+    a, b = (a - a_mean) / a_scale, (b - b_mean) / b_scale
+    white_a = linalg.inv(linalg.sqrtm(a.T @ a / len(a) + ridge * np.eye(a.shape[1])))
+    white_b = linalg.inv(linalg.sqrtm(b.T @ b / len(b) + ridge * np.eye(b.shape[1])))
+    left, rho, right = np.linalg.svd(white_a @ (a.T @ b / len(a)) @ white_b)
+    one = (x - a_mean) / a_scale @ white_a @ left[:, :dim] * np.sqrt(rho[:dim])
+    two = (y - b_mean) / b_scale @ white_b @ right[:dim].T * np.sqrt(rho[:dim])
+    return *(v / np.linalg.norm(v, axis=1, keepdims=True) for v in (one, two)), rho[:dim]
+
+
+@pytest.mark.parametrize(("p", "q", "dim"), [(7, 5, 3), (4, 6, 512)])
+@pytest.mark.parametrize("ridge", [0.01, 1.0])
+def test_cca_is_that_of_images_written_out_for_every_caption(p, q, dim, ridge):
+    x, y, owner = pairs(p=p, q=q)
+    fitted = RidgeCCA.fit(x, y, owner, ridge=ridge, dim=dim)
+    image, text, rho = naive_cca(x, y, owner, ridge, min(dim, p, q))
+    assert fitted.correlations == pytest.approx(rho, rel=1e-5)
+    signs = np.sign((fitted.image(x) * image).sum(axis=0))
+    assert fitted.image(x) * signs == pytest.approx(image, abs=1e-4)
+    assert fitted.text(y) * signs == pytest.approx(text, abs=1e-4)
+    assert fitted.image(x).dtype == np.float32
+    small = RidgeCCA.fit(x, y, owner, ridge=ridge, dim=dim, chunk_bytes=3_000)
+    assert np.abs(small.image(x)) == pytest.approx(np.abs(image), abs=1e-4)
+
+
+def test_without_much_ridge_the_values_are_canonical_correlations():
+    x, y, owner = pairs()
+    a, b = x[owner].astype(float), y.astype(float)
+    a, b = (linalg.orth(side - side.mean(axis=0)) for side in (a, b))
+    rho = np.linalg.svd(a.T @ b, compute_uv=False)
+    assert RidgeCCA.fit(x, y, owner, ridge=1e-9).correlations == pytest.approx(rho, rel=1e-5)
+
+
+def test_cca_finds_unseen_pairs_and_shuffled_pairs_teach_it_nothing():
+    x, y, owner = pairs(images=300, p=20, q=20, latent=10)
+    train, test = owner < 200, owner >= 200
+    fitted = RidgeCCA.fit(x[:200], y[train], owner[train])
+    found = retrieve(fitted.image(x[200:]), fitted.text(y[test]), owner[test] - 200)
+    expected = chance(Relevance.by_owner(owner[test] - 200, 100))["rsum"]
+    assert rsum(found) > 4 * expected
+    shuffled = np.random.default_rng(0).permutation(200)[owner[train]]
+    blind = RidgeCCA.fit(x[:200], y[train], shuffled)
+    assert rsum(retrieve(blind.image(x[200:]), blind.text(y[test]), owner[test] - 200)) < 2 * expected
+
+
+def test_a_constant_feature_and_one_pair_do_no_harm():
+    x, y, owner = pairs()
+    x = np.concatenate([x, np.full((len(x), 1), 0.1, np.float32)], axis=1)
+    image = RidgeCCA.fit(x, y, owner).image(x)
+    assert np.linalg.norm(image, axis=1) == pytest.approx(np.ones(len(x)), abs=1e-5)
+    single = RidgeCCA.fit(x[:1], y[:1], np.array([0]))
+    assert np.isfinite(single.image(x)).all()
+    assert np.isfinite(single.text(y)).all()
+
+
+def test_mistakes_of_cca_are_named():
+    x, y, owner = pairs()
+    with pytest.raises(UsageError, match="ridge must be positive, got 0"):
+        RidgeCCA.fit(x, y, owner, ridge=0)
+    with pytest.raises(UsageError, match="owner must name an image for each caption, got 2"):
+        RidgeCCA.fit(x, y, owner[:2])
+    with pytest.raises(UsageError, match="owner must name rows of the 3 images"):
+        RidgeCCA.fit(x[:3], y, owner)
+    with pytest.raises(UsageError, match="Features must be finite"):
+        RidgeCCA.fit(x * np.float32(np.nan), y, owner)
+    with pytest.raises(UsageError, match=r"text features must be 5 wide, as in the fit, got \(150, 7\)"):
+        RidgeCCA.fit(x, y, owner).text(x)

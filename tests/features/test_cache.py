@@ -1,0 +1,159 @@
+"""Shards on disk: equal to the bit, and never wrong numbers, whatever happened to the files."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pairjepa.errors import PairJEPAError
+from pairjepa.features.cache import FeatureStore, FeatureTable
+
+MADE_OF = {"kind": "image", "backbone": "abc", "views": ["whole"]}
+ITEMS = [f"item {i}" for i in range(7)]
+
+
+def numbers(items: list[str]) -> np.ndarray:
+    """(items, 2, 3), different for each item."""
+    return np.stack([np.random.default_rng(len(i) + ord(i[-1])).normal(size=(2, 3)) for i in items]).astype(
+        "f4"
+    )
+
+
+def store(cache, made_of=MADE_OF) -> FeatureStore:
+    return FeatureStore(cache, made_of, (2, 3))
+
+
+@pytest.fixture
+def filled(tmp_path):
+    first = store(tmp_path)
+    first.write(ITEMS[:4], numbers(ITEMS[:4]))
+    first.write(ITEMS[4:], numbers(ITEMS[4:]))
+    return tmp_path
+
+
+def shards(cache, suffix: str) -> list:
+    return sorted(p for p in cache.glob(f"features/*/*{suffix}") if p.name != "manifest.json")
+
+
+def test_rows_come_back_to_the_bit_in_any_order(filled):
+    wanted = [ITEMS[i] for i in (6, 0, 0, 3, 4)]
+    table = store(filled).table(wanted)
+    assert table.shape == (5, 2, 3)
+    assert len(table) == 5
+    rows = np.array([4, 0, 3, 1])
+    got = table.gather(rows)
+    np.testing.assert_array_equal(got, numbers(wanted)[rows])
+    assert got.dtype == np.float32
+    assert got.flags.writeable
+
+
+@settings(max_examples=20, deadline=None)
+@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4), data=st.data())
+def test_gather_is_indexing_of_the_shards_laid_end_to_end(sizes, data):
+    whole = np.arange(sum(sizes) * 2, dtype=np.float32).reshape(-1, 2)
+    parts = np.split(whole, np.cumsum(sizes)[:-1])
+    table = FeatureTable(
+        parts, np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(s) for s in sizes])
+    )
+    rows = np.array(data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=8)), np.int64)
+    np.testing.assert_array_equal(table.gather(rows), whole[rows])
+
+
+def test_an_empty_table(tmp_path):
+    table = store(tmp_path).table([])
+    assert table.shape[0] == 0
+    assert len(table.gather(np.array([], np.int64))) == 0
+
+
+def test_the_table_is_memory_mapped(filled):
+    assert all(isinstance(shard, np.memmap) for shard in store(filled)._shards)
+
+
+def test_features_of_other_makings_stay_apart(filled):
+    assert ITEMS[0] in store(filled)
+    assert ITEMS[0] not in store(filled, {**MADE_OF, "backbone": "abd"})
+    assert ITEMS[0] not in store(filled, {**MADE_OF, "views": ["centre"]})
+
+
+def damage_short(data, _label):
+    data.write_bytes(data.read_bytes()[:-4])
+
+
+def damage_bit(data, _label):
+    content = bytearray(data.read_bytes())
+    content[-1] ^= 1
+    data.write_bytes(content)
+
+
+def damage_gone(data, _label):
+    data.unlink()
+
+
+def damage_label(_data, label):
+    label.write_text("{")
+
+
+def damage_items(_data, label):
+    content = json.loads(label.read_text())
+    label.write_text(json.dumps({**content, "items": content["items"][::-1]}))
+
+
+def damage_kind(_data, label):
+    label.write_text("[]")
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_short, damage_bit, damage_gone, damage_label, damage_items, damage_kind]
+)
+def test_a_damaged_shard_is_said_and_not_used(filled, damage, capsys):
+    label = shards(filled, ".json")[0]
+    names = json.loads(label.read_text())["items"]
+    damage(label.with_suffix(".npy"), label)
+    again = store(filled)
+    assert [item for item in ITEMS if item not in again] == names
+    assert "Damaged feature shard" in capsys.readouterr().err
+    again.write(names, numbers(names))
+    rows = store(filled).table(ITEMS).gather(np.arange(len(ITEMS)))
+    np.testing.assert_array_equal(rows, numbers(ITEMS))
+
+
+def test_a_shard_without_label_was_never_finished(filled, capsys):
+    shards(filled, ".json")[0].unlink()
+    assert sum(item in store(filled) for item in ITEMS) in (3, 4)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"kind": "text"}'])
+def test_a_manifest_that_does_not_fit_voids_the_shards(filled, text, capsys):
+    next(filled.glob("features/*/manifest.json")).write_text(text)
+    assert not any(item in store(filled) for item in ITEMS)
+    assert "does not fit its features: they are computed again" in capsys.readouterr().err
+    assert not any(item in store(filled) for item in ITEMS)
+    assert capsys.readouterr().err == ""  # the manifest is right again
+
+
+def test_a_shard_of_another_store_is_refused(filled, capsys):
+    other = store(filled, {**MADE_OF, "backbone": "other"})
+    for shard in shards(filled, ".json"):
+        shutil.copy(shard, other.folder)
+        shutil.copy(shard.with_suffix(".npy"), other.folder)
+    assert not any(item in store(filled, {**MADE_OF, "backbone": "other"}) for item in ITEMS)
+    assert "of another shard" in capsys.readouterr().err
+
+
+def test_a_shard_that_another_process_wrote_meanwhile_is_seen(tmp_path):
+    one, two = store(tmp_path), store(tmp_path)
+    two.write(ITEMS[:4], numbers(ITEMS[:4]))
+    assert ITEMS[0] not in one
+    assert one.has_shard(ITEMS[:4])
+    assert not one.has_shard(ITEMS[:3])
+    assert ITEMS[0] in one
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "features").write_text("a file, not a folder")
+    with pytest.raises(PairJEPAError, match=r"cannot be written: .* set PAIRJEPA_CACHE"):
+        store(tmp_path)

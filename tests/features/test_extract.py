@@ -1,0 +1,224 @@
+"""Features of real backbones through the cache: equal to a plain loop, resumed to the bit, forwarded once."""
+
+import multiprocessing
+import runpy
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from pairjepa.config import ModelConfig
+from pairjepa.errors import PairJEPAError
+from pairjepa.features import extract
+from pairjepa.features.encoders import load_image_backbone, load_text_backbone
+from pairjepa.features.extract import image_features, text_features
+from pairjepa.files import digest
+
+from .conftest import CAPTIONS
+from .pictures import MemoryPairs, picture
+
+WORKER = Path(__file__).with_name("worker.py")
+VIEWS = ("whole", "whole-mirrored", "centre")
+
+
+@pytest.fixture(scope="module")
+def image_backbone():
+    return load_image_backbone(ModelConfig(image="tiny-resnet"), seed=0)
+
+
+@pytest.fixture(scope="module")
+def text_backbone():
+    return load_text_backbone(ModelConfig(text="tiny-bert"), 0, CAPTIONS)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Shards and batches so small that a handful of items fills several."""
+    monkeypatch.setattr(extract, "IMAGE_SHARD", 4)
+    monkeypatch.setattr(extract, "IMAGE_BATCH", 3)
+    monkeypatch.setattr(extract, "TEXT_SHARD", 3)
+    monkeypatch.setattr(extract, "TEXT_BATCH", 2)
+
+
+def all_rows(table):
+    return table.gather(np.arange(len(table)))
+
+
+def snapshot(cache: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(cache)): p.read_bytes() for p in cache.rglob("*") if p.is_file()}
+
+
+def test_image_features_are_those_of_a_plain_loop(image_backbone, small, tmp_path):
+    pairs = MemoryPairs(list(range(10)))
+    table = image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path)
+    assert table.shape == (10, 3, image_backbone.width)
+    for row, features in enumerate(all_rows(table)):
+        for view, got in zip(VIEWS, features, strict=True):
+            pixels = torch.from_numpy(image_backbone.prepare(picture(row), view).copy())[None]
+            with torch.no_grad():
+                expected = image_backbone(image_backbone.normalise(pixels))[0]
+            np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_text_features_are_those_of_a_plain_loop(text_backbone, small, tmp_path):
+    captions = [*CAPTIONS, "a", "two cats and a very blue bird play in the snow in the snow in the snow"]
+    table = text_features(text_backbone, pa.chunked_array([captions[:3], captions[3:]]), tmp_path)
+    assert table.shape == (7, text_backbone.width)
+    for caption, got in zip(captions, all_rows(table), strict=True):
+        with torch.no_grad():
+            expected = text_backbone(*text_backbone.collate(text_backbone.tokenize([caption])))[0]
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_items_are_forwarded_once(image_backbone, text_backbone, tmp_path, monkeypatch):
+    pairs = MemoryPairs([1, 2, 1, 1])
+    rows = all_rows(image_features(image_backbone, pairs, pairs.facts, ("whole",), tmp_path))
+    assert sorted(pairs.decoded) == [1, 2]
+    np.testing.assert_array_equal(rows[0], rows[2])
+
+    seen: list[str] = []
+    tokenize = text_backbone.tokenize
+    monkeypatch.setattr(text_backbone, "tokenize", lambda texts: seen.extend(texts) or tokenize(texts))
+    rows = all_rows(text_features(text_backbone, CAPTIONS, tmp_path))
+    assert sorted(seen) == sorted(set(CAPTIONS))
+    np.testing.assert_array_equal(rows[0], rows[3])
+
+
+def test_a_full_cache_decodes_nothing_and_says_one_line(image_backbone, tmp_path, capsys):
+    pairs = MemoryPairs([1, 2, 3])
+    first = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path))
+    pairs.decoded.clear()
+    capsys.readouterr()
+    again = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path))
+    assert capsys.readouterr().err == "image features: 3 cached\n"
+    assert pairs.decoded == []
+    np.testing.assert_array_equal(first, again)
+
+
+def test_only_a_changed_photo_is_computed_again(image_backbone, tmp_path, capsys):
+    pairs = MemoryPairs([1, 2, 3])
+    before = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path))
+    changed = MemoryPairs([1, 9, 3])
+    after = all_rows(image_features(image_backbone, changed, changed.facts, VIEWS, tmp_path))
+    assert changed.decoded == [9]
+    assert "image features: 2 of 3 cached" in capsys.readouterr().err
+    np.testing.assert_array_equal(before[[0, 2]], after[[0, 2]])
+    assert not np.allclose(before[1], after[1])
+
+
+@pytest.mark.parametrize("stop_at", [1, 5, 9])
+def test_interrupted_and_called_again_gives_the_same_files(image_backbone, small, tmp_path, stop_at):
+    """Ten images in shards of four; the image at `stop_at` ends the first run."""
+
+    class Stopping(MemoryPairs):
+        def image(self, row):
+            if row == stop_at:
+                raise KeyboardInterrupt
+            return super().image(row)
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    pairs = MemoryPairs(list(range(10)))
+    expected = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, whole))
+    stopping = Stopping(list(range(10)))
+    with pytest.raises(KeyboardInterrupt):
+        image_features(image_backbone, stopping, stopping.facts, VIEWS, parts)
+    assert len(list(parts.rglob("*.npy"))) == stop_at // 4
+    got = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, parts))
+    np.testing.assert_array_equal(got, expected)
+    assert snapshot(parts) == snapshot(whole)
+
+
+def test_text_goes_on_with_the_same_files(text_backbone, small, tmp_path):
+    captions = [
+        f"{a} {b} {'very ' * i}dog" for i, a in enumerate("ab") for b in ("red", "blue", "snow", "cat")
+    ]
+    text_features(text_backbone, captions, tmp_path / "whole")
+    text_features(text_backbone, captions[:3], tmp_path / "parts")  # the first shard
+    text_features(text_backbone, captions, tmp_path / "parts")
+    assert snapshot(tmp_path / "parts") == snapshot(tmp_path / "whole")
+
+
+@pytest.fixture
+def start():
+    """`start(cache)`: a process that fills the cache. All come from one server that has imported torch."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pairjepa.features.extract"])
+
+    def run(cache: Path):
+        process = context.Process(target=runpy.run_path, args=(str(WORKER), {"CACHE": cache}))
+        process.start()
+        return process
+
+    return run
+
+
+def finished_shards(cache: Path) -> dict[str, bytes]:
+    return {name: data for name, data in snapshot(cache).items() if not name.endswith(".tmp")}
+
+
+def test_two_processes_and_a_killed_one_leave_what_one_leaves(start, tmp_path):
+    """Two at once; one killed (SIGKILL) after its first shards, then called again."""
+    alone, together, killed = tmp_path / "alone", tmp_path / "together", tmp_path / "killed"
+    victim = start(killed)
+    while victim.is_alive() and len(list(killed.rglob("*.json"))) < 3:
+        time.sleep(0.002)
+    victim.kill()
+    victim.join()
+    assert 1 <= len(list(killed.rglob("*.npy"))) < 8
+    for process in [start(killed), start(together), start(together), start(alone)]:
+        process.join(60)
+        assert process.exitcode == 0
+    assert len(list(alone.rglob("*.npy"))) == 8
+    assert finished_shards(together) == finished_shards(alone)
+    assert finished_shards(killed) == finished_shards(alone)
+
+
+def test_an_image_that_became_unreadable_is_named(image_backbone, tmp_path):
+    pairs = MemoryPairs([1, 2])
+    pairs.image = lambda row: (_ for _ in ()).throw(PairJEPAError("the file is empty"))
+    with pytest.raises(PairJEPAError, match=r"Image 1.png could be read .* cannot now: the file is empty\."):
+        image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path)
+
+
+def test_features_that_are_no_numbers_are_refused(text_folder, tmp_path):
+    backbone = load_text_backbone(ModelConfig(text=str(text_folder("bert"))), 0)
+    with torch.no_grad():
+        next(backbone.parameters()).fill_(float("nan"))
+    with pytest.raises(PairJEPAError, match="text backbone gives features that are not finite"):
+        text_features(backbone, CAPTIONS, tmp_path)
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_the_mode_of_the_backbone_is_put_back(image_backbone, tmp_path):
+    """Batch statistics would make features depend on their neighbours."""
+    pairs = MemoryPairs([1, 2])
+    expected = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path / "a"))
+    image_backbone.train()
+    try:
+        got = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path / "b"))
+        assert image_backbone.training
+    finally:
+        image_backbone.eval()
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_arrow_digests_are_understood(image_backbone, tmp_path):
+    pairs = MemoryPairs([1, 2])
+    facts = SimpleNamespace(digest=pa.array([digest(1), digest(2)]))
+    image_features(image_backbone, pairs, facts, VIEWS, tmp_path)
+    image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path)
+    assert len(pairs.decoded) == 2
+
+
+def test_decoding_stays_ahead_but_bounded(monkeypatch):
+    monkeypatch.setattr(extract, "AHEAD", 3)
+    started: list[int] = []
+    results = extract._ahead(lambda i: started.append(i) or i * i, range(50))
+    assert next(results) == 0
+    time.sleep(0.05)
+    assert len(started) <= 3
+    assert [0, *results] == [i * i for i in range(50)]

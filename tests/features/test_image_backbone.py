@@ -1,0 +1,161 @@
+"""Image features of every family against the model's own outputs, pooled by hand."""
+
+import numpy as np
+import pytest
+import torch
+import transformers as hf
+
+from pairjepa.config import ModelConfig
+from pairjepa.errors import UsageError
+from pairjepa.features.encoders import load_image_backbone
+from pairjepa.features.image_backbone import ImageBackbone, stage_ends
+from pairjepa.features.loading import quiet
+
+from .conftest import IMAGE_CONFIGS, save_model
+from .pictures import picture
+
+# Stages found by itself; at 64 px, patches of 16, there are 16 patch tokens.
+STAGES = {
+    "resnet": (1, 2, 3),  # 4 is the output
+    "mobilenet_v2": (11, 14, 15),
+    "efficientnet": (5, 6, 7),
+    "convnext": (2, 3, 4),
+    "swin": (0, 1, 3),
+    "vit": (2, 3, 4),
+    "dinov2": (2, 3, 4),
+    "dinov2_registers": (2, 3, 4),
+    "ijepa": (2, 3, 4),
+    "clip": (2, 3, 4),
+}
+PREFIX = {"vit": 1, "dinov2": 1, "dinov2_registers": 5, "clip": 1}
+CLASS_TOKEN = {"vit"}
+NO_POOLER = {"vit", "ijepa"}
+
+
+def images(backbone: ImageBackbone, count: int = 3) -> torch.Tensor:
+    pixels = np.stack([backbone.prepare(picture(i), "whole") for i in range(count)])
+    return backbone.normalise(torch.from_numpy(pixels))
+
+
+@pytest.mark.parametrize("name", IMAGE_CONFIGS)
+def test_features_are_the_output_and_the_pooled_stage_ends(name, image_folder):
+    folder = image_folder(name)
+    backbone = load_image_backbone(ModelConfig(image=str(folder)), seed=0)
+    assert backbone.stages == STAGES[name]
+
+    with quiet():
+        config = hf.AutoConfig.from_pretrained(folder)
+        model = hf.AutoModel.from_pretrained(folder, config=getattr(config, "vision_config", config)).eval()
+    pixels = images(backbone)
+    with torch.no_grad():
+        raw = model(pixel_values=pixels.contiguous(), output_hidden_states=True)
+        features = backbone(pixels)
+    if name in NO_POOLER:
+        expected = [raw.last_hidden_state[:, 0] if name in CLASS_TOKEN else raw.last_hidden_state.mean(1)]
+    else:
+        expected = [raw.pooler_output.reshape(3, -1)]
+    for index in STAGES[name]:
+        state = raw.hidden_states[index]
+        pooled = state.mean((2, 3)) if state.ndim == 4 else state[:, PREFIX.get(name, 0) :].mean(1)
+        expected.append(pooled)
+    torch.testing.assert_close(features, torch.cat(expected, 1), rtol=1e-4, atol=1e-5)
+    assert features.shape == (3, backbone.width)
+    assert features.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["resnet", "vit"])
+def test_saved_and_loaded_gives_equal_features(name, image_folder, tmp_path):
+    backbone = load_image_backbone(
+        ModelConfig(image=str(image_folder(name)), image_size=48, image_stages=(1,)), 0
+    )
+    backbone.save(tmp_path)
+    again = load_image_backbone(ModelConfig(), seed=7, folder=tmp_path)
+    with torch.no_grad():
+        assert torch.equal(backbone(images(backbone)), again(images(again)))
+    assert (again.digest, again.stages, again.preprocessing) == (
+        backbone.digest,
+        (1,),
+        backbone.preprocessing,
+    )
+
+
+def test_no_stage_is_kept_as_none(image_folder, tmp_path):
+    backbone = load_image_backbone(ModelConfig(image=str(image_folder("resnet")), image_stages=(-1,)), 0)
+    assert (backbone.stages, backbone.width) == ((), 32)
+    backbone.save(tmp_path)
+    assert load_image_backbone(ModelConfig(), 0, folder=tmp_path).stages == ()
+
+
+def test_lite2_shaped_network_ends_in_its_three_lower_stages():
+    """The stages of EfficientNet-Lite2, by shape: 120 and 208 channels differ in resolution or width only."""
+    shapes = [(32, 8)] + [(16, 8)] + [(24, 4)] * 3 + [(48, 4)] * 3 + [(88, 2)] * 4 + [(120, 2)] * 4
+    shapes += [(208, 1)] * 5 + [(352, 1)]
+    states = [torch.zeros(1, channels, side, side) for channels, side in shapes]
+    output = torch.ones(1, 1280)
+    assert stage_ends(output, [s.mean((2, 3)) for s in states], states) == (15, 20, 21)
+
+
+def test_normalise_is_channels_last(image_folder):
+    backbone = load_image_backbone(ModelConfig(image=str(image_folder("resnet"))), 0)
+    pixels = images(backbone)
+    assert pixels.shape == (3, 3, 64, 64)
+    assert pixels.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "match"),
+    [
+        ({"image_stages": (9,)}, UsageError, "model.image_stages must be from 0 to 4, .* got 9"),
+        ({"image_stages": (1, -1)}, UsageError, "got -1"),
+        (
+            {"image_size": 1},
+            UsageError,
+            "model.image_size must be a size that the image backbone takes, got 1",
+        ),
+    ],
+)
+def test_settings_that_cannot_be(settings, error, match, image_folder):
+    name = "vit" if "image_size" in settings else "resnet"
+    with pytest.raises(error, match=match):
+        load_image_backbone(ModelConfig(image=str(image_folder(name)), **settings), 0)
+
+
+def test_a_model_of_one_channel_is_refused(tmp_path):
+    folder = save_model(
+        hf.ResNetConfig(num_channels=1, embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1]), tmp_path
+    )
+    with pytest.raises(UsageError, match="3 channels, got 1"):
+        load_image_backbone(ModelConfig(image=str(folder)), 0)
+
+
+def test_digest_follows_what_features_depend_on(image_folder):
+    base = ModelConfig(image=str(image_folder("resnet")))
+    digests = [
+        load_image_backbone(config, seed).digest
+        for config, seed in [
+            (base, 0),
+            (ModelConfig(image=base.image, image_size=48), 0),
+            (ModelConfig(image=base.image, image_stages=(1,)), 0),
+            (ModelConfig(image=base.image, image_weights="random"), 0),
+            (ModelConfig(image=base.image, image_weights="random"), 1),
+        ]
+    ]
+    assert len(set(digests)) == len(digests)
+    other_views = ModelConfig(image=base.image, image_views=("centre",))
+    assert load_image_backbone(other_views, seed=3).digest == digests[0]
+
+
+def test_digest_sees_one_changed_weight_and_no_other_folder(image_folder, tmp_path):
+    backbone = load_image_backbone(ModelConfig(image=str(image_folder("vit"))), 0)
+    backbone.save(tmp_path / "copy")
+    assert load_image_backbone(ModelConfig(), 0, folder=tmp_path / "copy").digest == backbone.digest
+    with torch.no_grad():
+        next(backbone.model.parameters()).view(-1)[0] += 1e-3
+    backbone.save(tmp_path / "changed")
+    assert load_image_backbone(ModelConfig(), 0, folder=tmp_path / "changed").digest != backbone.digest
+
+
+def test_gradients_reach_the_weights(image_folder):
+    backbone = load_image_backbone(ModelConfig(image=str(image_folder("resnet"))), 0)
+    backbone(images(backbone)).sum().backward()
+    assert all(p.grad is not None for p in backbone.parameters())

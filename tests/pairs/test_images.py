@@ -1,0 +1,146 @@
+"""Whatever kind of image file: an upright RGB picture, or a reason."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from pairjepa.pairs.images import BadImage, decode, decode_sized
+
+Encoded = Callable[..., bytes]
+
+
+def _pixel(image: Image.Image, at: tuple[int, int] = (0, 0)) -> Any:
+    assert image.mode == "RGB"
+    return image.getpixel(at)
+
+
+def _header_only(width: int, height: int) -> bytes:
+    """A PNG that says it is huge, in 60 bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_sixteen_bits_are_scaled_not_clipped(encoded: Encoded) -> None:
+    values = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
+    image = decode(encoded(Image.fromarray(values)))
+    assert [_pixel(image, (x, 0))[0] for x in range(3)] == [0, 100, 255]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([0, 0.5, 1], 128), ([0, 100, 255], 100), ([0, 500, 1000], 128)]
+)
+def test_floats_are_scaled_by_their_range(encoded: Encoded, values: list[float], expected: int) -> None:
+    image = decode(encoded(Image.fromarray(np.array([values], dtype=np.float32)), "TIFF"))
+    assert [_pixel(image, (x, 0))[0] for x in range(3)] == [0, expected, 255]
+
+
+def test_transparency_is_white(encoded: Encoded) -> None:
+    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert _pixel(decode(encoded(clear))) == (255, 255, 255)
+    assert _pixel(decode(encoded(Image.new("RGBA", (4, 4), (0, 0, 0, 128)))))[0] == pytest.approx(127, abs=1)
+    assert _pixel(decode(encoded(Image.new("LA", (4, 4), (10, 0))))) == (255, 255, 255)
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 20, 200, 30])
+    assert _pixel(decode(encoded(palette))) == (20, 200, 30)
+    assert _pixel(decode(encoded(palette, transparency=1))) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(("mode", "colour", "expected"), [("L", 40, (40, 40, 40)), ("1", 1, (255, 255, 255))])
+def test_one_channel(encoded: Encoded, mode: str, colour: int, expected: tuple[int, ...]) -> None:
+    assert _pixel(decode(encoded(Image.new(mode, (4, 4), colour)))) == expected
+
+
+def test_cmyk(encoded: Encoded) -> None:
+    red = decode(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG"))
+    assert np.abs(np.array(_pixel(red)) - (255, 0, 0)).max() < 12
+
+
+def test_animation_gives_its_first_frame(encoded: Encoded) -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    for form in ("GIF", "PNG", "WEBP"):
+        assert _pixel(
+            decode(encoded(frames[0], form, save_all=True, append_images=frames[1:], duration=9))
+        ) == pytest.approx((255, 0, 0), abs=8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(encoded: Encoded, picture: Callable[..., Image.Image], orientation: int) -> None:
+    """Oracle: Pillow's own transposition."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(picture(0, (64, 32)), "PNG", exif=exif)
+    image, size = decode_sized(data)
+    with Image.open(io.BytesIO(data)) as opened:
+        expected = ImageOps.exif_transpose(opened)
+    assert image.size == size == expected.size
+    assert image.tobytes() == expected.tobytes()
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_is_no_reason_to_lose_a_picture(
+    encoded: Encoded, picture: Callable[..., Image.Image]
+) -> None:
+    assert decode(encoded(picture(0), "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")).size == (40, 30)
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_draft_is_smaller_never_below_and_knows_the_whole_size(encoded: Encoded, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.new("RGB", (1600, 400), "green"), "JPEG", exif=exif)
+    upright = (1600, 400) if orientation == 1 else (400, 1600)
+    for draft, expected in (((64, 64), 4), ((1, 1), 8), ((upright[0] // 2, 1), 2)):
+        image, size = decode_sized(data, draft=draft)
+        assert size == upright
+        assert image.size == (upright[0] // expected, upright[1] // expected)
+
+
+@pytest.mark.parametrize("draft", [None, (64, 64)])
+@pytest.mark.parametrize(
+    ("form", "options"), [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("WEBP", {})]
+)
+def test_truncated(
+    encoded: Encoded,
+    picture: Callable[..., Image.Image],
+    form: str,
+    options: dict[str, bool],
+    draft: tuple[int, int] | None,
+) -> None:
+    data = encoded(picture(1, (400, 300)), form, **options)
+    assert decode(data, draft=draft).mode == "RGB"
+    for kept in (0.3, 0.9):
+        with pytest.raises(BadImage):
+            decode(data[: int(len(data) * kept)], draft=draft)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_reasons() -> None:
+    for data, match in (
+        (b"", "the file is empty"),
+        (b"<html>not found</html>", "not an image that can be read"),
+        (b"\xff\xd8\xff\xe0nonsense", "not an image|damaged"),
+        (_header_only(20_000, 11_000), "too large"),
+        (_header_only(60_000, 60_000), "too large"),
+        (_header_only(10, 10), "damaged"),
+    ):
+        with pytest.raises(BadImage, match=match) as error:
+            decode(data)
+        assert str(error.value) == error.value.reason
+
+
+def test_threads(encoded: Encoded, picture: Callable[..., Image.Image]) -> None:
+    data = [encoded(picture(seed), "JPEG") for seed in range(20)]
+    with ThreadPoolExecutor(4) as pool:
+        together = [image.tobytes() for image in pool.map(decode, data * 3)]
+    assert together == [decode(one).tobytes() for one in data] * 3

@@ -1,0 +1,399 @@
+"""Every source opens the same six pairs to the same table, and says what is wrong in the user's words."""
+
+import csv
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pairjepa.config import DataConfig
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.pairs import Pairs, open_pairs
+
+Six = Any
+Write = Callable[[str], Path]
+
+
+def _long(six: Six) -> list[tuple[str, str, str]]:
+    return [(one.name, caption, one.split) for one in six for caption in one.captions]
+
+
+def _rows(six: Six, root: str = "") -> list[dict[str, Any]]:
+    return [{"image": root + one.name, "captions": one.captions, "split": one.split} for one in six]
+
+
+def _csv(path: Path, rows: list[tuple[str, ...]], header: tuple[str, ...], delimiter: str = ",") -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=delimiter).writerows([header, *rows])
+
+
+def _flickr8k(six: Six, images: Write, *, folder: str = "Images", token: bool = False, text: str = "") -> str:
+    root = images(folder + "/{name}")
+    (root / text).mkdir(exist_ok=True)
+    if token:
+        lines = [f"{one.name}#{n}\t{caption}\n" for one in six for n, caption in enumerate(one.captions)]
+        (root / text / "Flickr8k.token.txt").write_text("".join(lines), encoding="utf-8")
+    else:
+        _csv(root / "captions.txt", [row[:2] for row in _long(six)], ("image", "caption"))
+    for split in ("train", "dev", "test"):
+        names = "".join(f"{one.name}\n" for one in six if one.split == split)
+        (root / text / f"Flickr_8k.{split}Images.txt").write_text(names)
+    return str(root)
+
+
+def _karpathy(six: Six, images: Write, *, itself: bool, below: bool = False) -> str:
+    root = images("images/{split}/{name}" if below else "{name}")
+    words = {"train": "restval", "dev": "val", "test": "test"}
+    entries = [
+        {"filename": one.name, "split": words[one.split], "sentences": [{"raw": c} for c in one.captions]}
+        | ({"filepath": one.split} if below else {})
+        for one in six
+    ]
+    path = root / "dataset_flickr8k.json"
+    path.write_text(json.dumps({"images": entries, "dataset": "flickr8k"}))
+    return str(path if itself else root)
+
+
+def _table(six: Six, images: Write, suffix: str) -> str:
+    root = images("images/{name}" if suffix == ".tsv" else "{name}")
+    path = root / f"pairs{suffix}"
+    if suffix in (".csv", ".tsv"):
+        _csv(path, _long(six), ("image", "caption", "split"), "," if suffix == ".csv" else "\t")
+    elif suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in _rows(six)))
+    else:
+        pq.write_table(pa.Table.from_pylist(_rows(six, f"{root}/")), path)
+    return str(path)
+
+
+def _parquet_bytes(six: Six, images: Write, *, struct: bool) -> str:
+    path = images("unused/{name}") / "rows.parquet"
+    rows = [
+        {
+            "image": {"bytes": one.data, "path": one.name} if struct else one.data,
+            "text": one.captions,
+            "split": one.split,
+        }
+        for one in six
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return str(path)
+
+
+def _sidecar(six: Six, images: Write) -> str:
+    words = {"train": "train", "dev": "validation", "test": "test"}
+    root = images("unused/{name}") / "data"
+    for one in six:
+        folder = root / words[one.split]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / one.name).write_bytes(one.data)
+        (folder / one.name).with_suffix(".txt").write_text("\n".join(one.captions) + "\n", encoding="utf-8")
+    return str(root)
+
+
+def _imagefolder(six: Six, images: Write, *, suffix: str, inside: bool) -> str:
+    root = images("data/{split}/{name}") / "data"
+    for folder in {one.split for one in six} if inside else {""}:
+        prefix = {one.name: "" if inside else f"{one.split}/" for one in six}
+        mine = [(n, c, s) for n, c, s in _long(six) if not inside or s == folder]
+        path = root / folder / f"metadata{suffix}"
+        if suffix == ".csv":
+            _csv(path, [(prefix[n] + n, c) for n, c, _ in mine], ("file_name", "text"))
+        else:
+            rows = [{"file_name": prefix[n] + n, "text": c} for n, c, _ in mine]
+            if suffix == ".jsonl":
+                path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            else:
+                pq.write_table(pa.Table.from_pylist(rows), path)
+    return str(root)
+
+
+def _saved(six: Six, images: Write, *, column: bool) -> str:
+    datasets = pytest.importorskip("datasets")
+    path = images("unused/{name}") / "saved"
+    kinds = datasets.Features(
+        {
+            "image": datasets.Image(),
+            "caption": datasets.Sequence(datasets.Value("string")),
+            "split": datasets.Value("string"),
+        }
+    )
+
+    def part(some: Six) -> Any:
+        rows = {
+            "image": [{"bytes": one.data, "path": one.name} for one in some],
+            "caption": [one.captions for one in some],
+            "split": [one.split for one in some],
+        }
+        return datasets.Dataset.from_dict(rows, features=kinds)
+
+    if column:  # one part called test, true splits in a column, as nlphuji/flickr30k
+        datasets.DatasetDict({"test": part(six)}).save_to_disk(path)
+    else:
+        words = {"train": "train", "validation": "dev", "test": "test"}
+        parts = {
+            word: part([one for one in six if one.split == split]).remove_columns("split")
+            for word, split in words.items()
+        }
+        datasets.DatasetDict(parts).save_to_disk(path)
+    return str(path)
+
+
+FORMATS: dict[str, Callable[[Six, Write], str]] = {
+    "flickr8k": _flickr8k,
+    "flickr8k token": lambda six, images: _flickr8k(six, images, folder="Flicker8k_Dataset", token=True),
+    "flickr8k text folder": lambda six, images: _flickr8k(six, images, token=True, text="Flickr8k_text"),
+    "karpathy file": lambda six, images: _karpathy(six, images, itself=True),
+    "karpathy folder": lambda six, images: _karpathy(six, images, itself=False),
+    "karpathy filepath": lambda six, images: _karpathy(six, images, itself=True, below=True),
+    "csv": lambda six, images: _table(six, images, ".csv"),
+    "tsv": lambda six, images: _table(six, images, ".tsv"),
+    "jsonl": lambda six, images: _table(six, images, ".jsonl"),
+    "parquet": lambda six, images: _table(six, images, ".parquet"),
+    "parquet bytes": lambda six, images: _parquet_bytes(six, images, struct=False),
+    "parquet struct": lambda six, images: _parquet_bytes(six, images, struct=True),
+    "sidecar": _sidecar,
+    "imagefolder csv": lambda six, images: _imagefolder(six, images, suffix=".csv", inside=False),
+    "imagefolder jsonl": lambda six, images: _imagefolder(six, images, suffix=".jsonl", inside=True),
+    "imagefolder parquet": lambda six, images: _imagefolder(six, images, suffix=".parquet", inside=True),
+    "saved": lambda six, images: _saved(six, images, column=False),
+    "saved, split column": lambda six, images: _saved(six, images, column=True),
+}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_contract(form: str, six: Six, write_images: Write) -> None:
+    pairs = Pairs.open(FORMATS[form](six, write_images))
+    content = {pairs.read_bytes(row): row for row in range(pairs.n_images)}
+    order = [content[one.data] for one in six]
+    got = pairs.take(np.array(order))
+    if form != "parquet bytes":  # there is no name to be had
+        assert [name.rpartition("/")[2] for name in got.names] == [one.name for one in six]
+    assert got.table["captions"].to_pylist() == [one.captions for one in six]
+    assert got.table["split"].to_pylist() == [one.split for one in six]
+    assert pairs.splits == {"train": (4, 8), "dev": (1, 1), "test": (1, 2)}
+    assert len(set(pairs.names)) == pairs.n_images == 6
+    assert len(pairs) == 11
+    assert not pairs.problems.counts
+    assert not pairs.generated
+    assert "6 images" in pairs.description
+    fields = {field.name: field.type for field in pairs.table.schema}
+    assert fields["name"] == fields["path"] == fields["split"] == pa.string()
+    assert fields["bytes"] == pa.large_binary()
+    assert fields["captions"] == pa.list_(pa.string())
+    inside, outside = pairs.table["bytes"].is_valid(), pairs.table["path"].is_valid()
+    assert all(a.as_py() != b.as_py() for a, b in zip(inside, outside, strict=True))
+
+
+def test_captions_and_owner_follow_the_rows(six: Six, write_images: Write) -> None:
+    pairs = Pairs.open(_table(six, write_images, ".csv"))
+    assert pairs.captions.to_pylist() == [caption for one in six for caption in one.captions]
+    assert pairs.owner.tolist() == [row for row, one in enumerate(six) for _ in one.captions]
+    part = pairs.take(np.array([5, 0]))
+    assert part.captions.to_pylist() == six[5].captions + six[0].captions
+    assert part.owner.tolist() == [0, 0, 1, 1]
+    assert pairs.split("dev").names == ["e.png"]
+    assert pairs.image(2).size == (40, 30)
+
+
+def test_metadata_and_named_columns(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    rows = [(f"./{n}", "wrong", c, s, f"by {n}") for n, c, s in _long(six)]
+    _csv(root / "t.csv", rows, ("where", "title", "said", "part", "name"))
+    options = {"image_column": "where", "caption_column": "said", "split_column": "part"}
+    pairs = Pairs.open(root / "t.csv", **options)
+    assert pairs.names == [one.name for one in six]
+    assert pairs.table["name_"].to_pylist() == [f"by {one.name}" for one in six]
+    assert pairs.splits["train"] == (4, 8)
+    assert open_pairs(DataConfig(source=str(root / "t.csv"), **options)).names == pairs.names
+
+
+def test_rows_of_one_image_need_not_stand_together(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    long = _long(six)
+    _csv(root / "t.csv", long[::2] + long[1::2], ("image", "caption", "split"))
+    pairs = Pairs.open(root / "t.csv")
+    assert pairs.n_images == 6
+    assert sorted(pairs.captions.to_pylist()) == sorted(caption for _, caption, _ in long)
+
+
+def test_numbered_caption_columns(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    _csv(
+        root / "t.csv",
+        [(one.name, one.captions[0], one.captions[-1]) for one in six],
+        ("image", "caption_0", "caption_1"),
+    )
+    pairs = Pairs.open(root / "t.csv")
+    assert pairs.table["captions"].to_pylist() == [[one.captions[0], one.captions[-1]] for one in six]
+
+
+def test_jsonl_of_mixed_cells_and_dates_stays_text(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    rows = [
+        {"image": "a.png", "caption": "2011-01-02"},
+        {"image": "b.png", "caption": ["one", "two"]},
+        {"caption": "three", "image": "c.png", "likes": 3},
+    ]
+    (root / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
+    pairs = Pairs.open(root / "t.jsonl")
+    assert pairs.table["captions"].to_pylist() == [["2011-01-02"], ["one", "two"], ["three"]]
+    assert pairs.table["likes"].to_pylist() == [None, None, 3]
+    assert pairs.problems.to_dict() == {
+        "lines that are not a JSON object (skipped)": {"count": 1, "examples": ["t.jsonl line 4"]}
+    }
+
+
+def test_flickr8k_images_in_no_split_file_are_not_used(six: Six, write_images: Write) -> None:
+    root = Path(_flickr8k(six, write_images))
+    (root / "Flickr_8k.testImages.txt").write_text("nowhere.jpg\n")
+    pairs = Pairs.open(root)
+    assert pairs.splits["rest"] == (1, 2)
+    assert pairs.problems.counts == {"names in the split files without a caption": 1}
+
+
+def test_karpathy_goes_before_flickr8k_without_official_split(six: Six, write_images: Write) -> None:
+    root = Path(_flickr8k(six, write_images))
+    _karpathy(six, write_images, itself=False)
+    assert "official split" in Pairs.open(root).description
+    assert Pairs.open(root).description.startswith("Flickr8k ")
+    for path in root.glob("Flickr_8k.*"):
+        path.unlink()
+    assert "Karpathy's split" in Pairs.open(root).description
+
+
+def test_bytes_of_one_path_and_other_content_are_two_images(six: Six, tmp_path: Path) -> None:
+    rows = [
+        {"image": {"bytes": one.data, "path": path}, "caption": caption}
+        for one, path, caption in zip(six[:3] + six[:1], ["x", "x", None, "x"], "abcd", strict=True)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    pairs = Pairs.open(tmp_path)
+    assert pairs.table["captions"].to_pylist() == [["a", "d"], ["b"], ["c"]]
+    assert [pairs.read_bytes(row) for row in range(3)] == [one.data for one in six[:3]]
+
+
+def test_hub_loads_by_id(six: Six, write_images: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    saved = datasets.load_from_disk(_saved(six, write_images, column=False))
+    asked: list[str] = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: asked.append(name) or saved)
+    pairs = Pairs.open("someone/pairs")
+    assert asked == ["someone/pairs"]
+    assert pairs.splits == {"train": (4, 8), "dev": (1, 1), "test": (1, 2)}
+
+
+def test_hub_images_outside_the_rows(six: Six, write_images: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    root = write_images("snapshot/{split}/{name}") / "snapshot"
+    rows = {
+        "image": [f"{root}/{one.split}/{one.name}" for one in six],
+        "text": [one.captions[0] for one in six],
+    }
+    part = datasets.Dataset.from_dict(rows).cast_column("image", datasets.Image())
+    monkeypatch.setattr(datasets, "load_dataset", lambda name: datasets.DatasetDict({"train": part}))
+    pairs = Pairs.open("someone/pairs")
+    assert pairs.names == [f"{one.split}/{one.name}" for one in six]  # nothing of this machine
+    assert [pairs.read_bytes(row) for row in range(6)] == [one.data for one in six]
+
+
+def test_a_single_saved_dataset(six: Six, write_images: Write) -> None:
+    datasets = pytest.importorskip("datasets")
+    path = Path(_saved(six, write_images, column=True))
+    datasets.load_from_disk(path)["test"].save_to_disk(path.parent / "single")
+    assert Pairs.open(path.parent / "single").splits == {"train": (4, 8), "dev": (1, 1), "test": (1, 2)}
+
+
+def test_a_damaged_saved_folder(six: Six, write_images: Write) -> None:
+    path = Path(_saved(six, write_images, column=True))
+    for file in path.rglob("*.arrow"):
+        file.unlink()
+    with pytest.raises(PairJEPAError, match=r"must be a whole folder of datasets\.save_to_disk"):
+        Pairs.open(path)
+
+
+def test_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    def fail(name: str) -> None:
+        raise ConnectionError(f"Couldn't reach {name!r} on the Hub\nand more")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(PairJEPAError, match=r"no such folder or file here .* hub gave: Couldn't reach"):
+        Pairs.open("someone/pairs")
+
+
+def test_hub_without_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(PairJEPAError, match=r"pip install 'pairjepa\[hub\]'"):
+        Pairs.open("someone/pairs")
+
+
+def test_nothing_there_says_what_is_there_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "readme.md").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PairJEPAError, match=r"photo must|holds photos/") as error:
+        Pairs.open("photo")
+    assert "holds photos/" in str(error.value)
+    assert "Looked for: shapes" in str(error.value)
+    with pytest.raises(PairJEPAError, match=r"nothing in it is known\. .*holds readme\.md"):
+        Pairs.open("photos")
+    with pytest.raises(PairJEPAError, match=r"photos/missing is not\. .*holds readme\.md"):
+        Pairs.open("photos/missing")  # not taken for a data set of the hub
+    with pytest.raises(PairJEPAError, match="must be pairs of a known kind"):
+        Pairs.open("photos/readme.md")
+    with pytest.raises(UsageError, match=r"data\.source must name the pairs, got none"):
+        open_pairs(DataConfig())
+
+
+def test_columns_that_are_not_there(six: Six, write_images: Write) -> None:
+    path = _table(six, write_images, ".csv")
+    with pytest.raises(
+        UsageError, match=r"data\.caption_column must be .* got 'captoin'\. Did you mean 'caption'\?"
+    ):
+        Pairs.open(path, caption_column="captoin")
+    _csv(Path(path), [("a.png", "x")], ("picture", "caption"))
+    with pytest.raises(
+        PairJEPAError, match=r"for the image, got the columns picture, caption\. Looked for image,"
+    ):
+        Pairs.open(path)
+    _csv(Path(path), [("http://a/b.png", "x")], ("image", "caption"))
+    with pytest.raises(PairJEPAError, match="must hold paths of image files, got addresses"):
+        Pairs.open(path)
+    with pytest.raises(UsageError, match=r"data\.image_column must be left out for .*Flickr8k"):
+        Pairs.open(_flickr8k(six, write_images), image_column="image")
+
+
+def test_columns_of_a_wrong_type(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": ["a"], "caption": [1.5]}), tmp_path / "t.parquet")
+    with pytest.raises(PairJEPAError, match=r"Column 'caption' of .* must hold text, got double"):
+        Pairs.open(tmp_path)
+
+
+def test_files_that_are_no_tables(tmp_path: Path) -> None:
+    for name, content, match in (
+        ("t.parquet", b"no parquet", "must be a PARQUET table, but cannot be read"),
+        ("t.csv", b"", "must hold at least one row, got none"),
+        ("t.csv", b"image,caption\n", "must hold at least one row, got none"),
+        ("t.csv", b"image,image,caption\na,b,c\n", "must have different names, got 'image' twice"),
+        ("t.jsonl", b"no\njson\n", "must hold one JSON object a line, but 2 lines are not"),
+        ("t.json", b"{}", "must have Karpathy's form"),
+        ("t.json", b"{", "is not valid JSON"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(PairJEPAError, match=match):
+            Pairs.open(tmp_path / name)
+
+
+def test_two_tables_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    (tmp_path / "b.csv").touch()
+    with pytest.raises(PairJEPAError, match=r"must hold one table, got a\.csv, b\.csv"):
+        Pairs.open(tmp_path)

@@ -1,0 +1,307 @@
+"""The command line: what it passes on, what it prints where, and how it ends. The work itself is a stand-in."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import pairjepa
+from pairjepa.cli import main
+from pairjepa.config import differences
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.recipes import RECIPES, recipe
+
+RUN_FLAGS = ["--data", "DATA", "--model.image", "IMG", "--model.text", "TXT", "--run", "RUN"]
+RESULT = {"split": "test", "rsum": 12.5, "notes": ["does not beat CCA: 1.0 under it"]}
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
+    """The calls that reach a stand-in of `pairjepa.workflow`, which prints while it works, as a library may."""
+    made: list[SimpleNamespace] = []
+
+    def record(verb: str, result: Any) -> Callable[..., Any]:
+        def work(*arguments: Any, **options: Any) -> Any:
+            print("a library prints")
+            made.append(SimpleNamespace(verb=verb, arguments=arguments, options=options))
+            return result
+
+        return work
+
+    report = {"images": 3, "name": "\udcff caf\u00e9"}
+    fake = SimpleNamespace(
+        inspect=record("inspect", report), train=record("train", None), evaluate=record("evaluate", RESULT)
+    )
+    monkeypatch.setitem(sys.modules, "pairjepa.workflow", fake)
+    monkeypatch.setattr(pairjepa, "workflow", fake, raising=False)
+    monkeypatch.setitem(
+        sys.modules, "pairjepa.pairs.inspect", SimpleNamespace(render=lambda r: f"{r['images']} images")
+    )
+    monkeypatch.setitem(
+        sys.modules, "pairjepa.evaluation", SimpleNamespace(table=lambda r: f"table of {list(r)}")
+    )
+    return made
+
+
+def trained(calls: list[SimpleNamespace], *flags: str, name: str = "contrastive") -> Any:
+    """The configuration that `train NAME` hands on."""
+    assert main(["train", name, *RUN_FLAGS, *flags]) == 0
+    config, pairs, run = calls[-1].arguments
+    assert (pairs, run) == (None, Path("RUN"))
+    return config
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["inspect"], ["train"], *(["train", name] for name in RECIPES), ["evaluate"], ["demo"]],
+    ids=" ".join,
+)
+def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*command, "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Usage: pairjepa")
+    assert not err
+
+
+def test_the_help_of_train_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "--help"])
+    out = capsys.readouterr().out
+    assert all(f"│ {name} " in out for name in RECIPES)
+
+
+def test_the_help_of_a_recipe_shows_its_values_and_the_docstrings_of_the_fields(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["train", "reference-contrastive", "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--model.image STR Image backbone: a local Transformers folder" in text
+    assert "[default: microsoft/resnet-18]" in text
+    assert "--objective.weights Weight of each term by name. [default: info_nce 1.0]" in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == pairjepa.__version__
+
+
+def test_what_is_not_given_is_the_recipe_s(calls: list[SimpleNamespace]) -> None:
+    given = {"data.source": "DATA", "model.image": "IMG", "model.text": "TXT"}
+    assert trained(calls) == recipe("contrastive", given)
+
+
+@pytest.mark.parametrize(
+    ("flags", "changed"),
+    [
+        (["--model.dim", "8"], {"model.dim": 8}),
+        (["--model.image-projection.hidden=9"], {"model.image_projection.hidden": 9}),
+        (["--objective.weights.info-nce", "0.5"], {"objective.weights.info_nce": 0.5}),
+        (["--objective.weights.an-other", "2"], {"objective.weights.an_other": 2.0}),
+        (["--objective.no-learn-temperature"], {"objective.learn_temperature": False}),
+        (["--model.image-stages", "15", "20", "21"], {"model.image_stages": (15, 20, 21)}),
+        (["--model.image-stages", "-1"], {"model.image_stages": (-1,)}),
+        (["--model.image-views", "centre"], {"model.image_views": ("centre",)}),
+        (["--model.text-tune", "0.05"], {"model.text_tune": 0.05}),
+        (["--training.learning-rate", "1e-4"], {"training.learning_rate": 1e-4}),
+    ],
+)
+def test_a_flag_changes_its_field_alone(
+    flags: list[str], changed: dict[str, Any], calls: list[SimpleNamespace]
+) -> None:
+    config = trained(calls, *flags)
+    found = {name: new for name, (_, new) in differences(trained(calls), config).items()}
+    assert found == changed
+
+
+@pytest.mark.parametrize(
+    "flag", ["--model.image-tune", "--model.image-size", "--data.pairs", "--model.text-layers"]
+)
+def test_none_turns_a_setting_off(flag: str, calls: list[SimpleNamespace]) -> None:
+    config = trained(calls, flag, "none", name="reference-contrastive")
+    section, field = flag.removeprefix("--").replace("-", "_").split(".")
+    assert getattr(getattr(config, section), field) is None
+
+
+def test_a_default_can_be_given_back(calls: list[SimpleNamespace]) -> None:
+    """The class's own default, given on purpose, beats the recipe's value."""
+    config = trained(calls, "--objective.label-smoothing", "0", "--model.image-projection.input-dropout", "0")
+    assert config.objective.label_smoothing == 0
+    assert config.model.image_projection.input_dropout == 0
+
+
+def test_what_the_recipe_leaves_open_must_be_given(
+    calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "tiny", "--data", "shapes", "--run", "RUN"]) == 0
+    assert main(["train", "contrastive", "--data", "shapes", "--run", "RUN"]) == 2
+    assert "--model.image requires an argument" in capsys.readouterr().err
+    assert len(calls) == 1
+
+
+def test_inspect_passes_on_the_settings_of_the_data(calls: list[SimpleNamespace]) -> None:
+    assert main(["inspect", "DATA", "--data.caption-column", "text", "--model.text", "TXT"]) == 0
+    config, text_model = calls[0].arguments
+    assert (config.source, config.caption_column, text_model) == ("DATA", "text", "TXT")
+
+
+def test_evaluate_passes_on_its_options(calls: list[SimpleNamespace]) -> None:
+    assert main(["evaluate", "RUN", "--split", "dev", "--export", "OUT", "--relevance", "text"]) == 0
+    assert calls[0].arguments == (Path("RUN"), "dev")
+    assert calls[0].options == {"export": Path("OUT"), "relevance": "text"}
+
+
+def test_demo_trains_on_shapes_and_evaluates(
+    calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--run", "RUN"]) == 0
+    assert [call.verb for call in calls] == ["train", "evaluate"]
+    assert calls[0].arguments[0] == recipe("tiny", {"data.source": "shapes"})
+    out, err = capsys.readouterr()
+    assert "Generated" in out
+    assert "table of ['RUN']" in out
+    assert "next: pairjepa inspect" in err
+
+
+@pytest.mark.parametrize(("command", "key"), [(["inspect", "DATA"], "images"), (["evaluate", "RUN"], "rsum")])
+def test_json_is_one_object_and_nothing_else(
+    command: list[str], key: str, calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert key in json.loads(out)
+    assert "a library prints" in err
+
+
+def test_results_go_to_stdout_and_the_rest_to_stderr(
+    calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["inspect", "DATA"])
+    assert capsys.readouterr().out == "3 images\n"
+    main(["evaluate", "some/run", "--export", "OUT"])
+    out, err = capsys.readouterr()
+    assert out == "table of ['run']\n\ndoes not beat CCA: 1.0 under it\n"
+    assert "wrote some/run/evaluation, some/run/embeddings, OUT\n" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "following"),
+    [
+        (["inspect", "my data"], "next: pairjepa train contrastive --data 'my data' --model.image IMG"),
+        (["train", "contrastive", *RUN_FLAGS], "wrote RUN\nnext: pairjepa evaluate RUN --split test\n"),
+        (["evaluate", "RUN", "--split", "dev"], "next: pairjepa evaluate RUN --split test\n"),
+        (["evaluate", "RUN"], "next: pairjepa evaluate RUN --split test --export FOLDER\n"),
+    ],
+)
+def test_a_command_ends_with_what_to_run_next(
+    command: list[str], following: str, calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(command)
+    assert following in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["trian"], 'Unknown command "trian". Did you mean "train"?'),
+        (["train", "contrastiv"], "Unknown recipe 'contrastiv'. Did you mean 'contrastive'"),
+        (["train", "nosuch", "--run", "RUN"], "Unknown recipe 'nosuch'. Known: contrastive"),
+        (["train", "--run", "RUN", "contrastive"], "The recipe must come first, got '--run'."),
+        (["train", "tiny", *RUN_FLAGS, "--model.dmi", "3"], "Did you mean --model.dim?"),
+        (["train", "tiny", *RUN_FLAGS, "--model.dim", "wide"], 'unable to convert "wide" into int'),
+        (["train", "tiny", *RUN_FLAGS, "--model.predictor.kind", "mpl"], 'Did you mean "mlp"?'),
+        (
+            ["train", "tiny", *RUN_FLAGS, "--training.epochs", "0"],
+            "training.epochs must be at least 1, got 0.",
+        ),
+        (["train", "tiny", *RUN_FLAGS, "more"], "more"),
+        (["inspect"], "DATA requires an argument"),
+        (["inspect", "DATA", "--data.pairs", "1"], "data.pairs must be at least 2, got 1."),
+        (["evaluate", "RUN", "--relevance", "words"], 'Choose from: "owner", "text"'),
+    ],
+)
+def test_a_mistaken_command_is_told_so_and_does_nothing(
+    command: list[str], message: str, calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ")
+    assert message in err
+    assert not out
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (PairJEPAError("RUN is no run folder."), 1, "error: RUN is no run folder.\n"),
+        (UsageError("split must be one of train."), 2, "error: split must be one of train.\n"),
+        (PermissionError(13, "Permission denied", "RUN"), 1, "error: [Errno 13] Permission denied: 'RUN'\n"),
+        (KeyboardInterrupt(), 130, "interrupted; run the same command again to go on\n"),
+    ],
+)
+def test_how_it_ends(
+    error: BaseException,
+    status: int,
+    message: str,
+    calls: list[SimpleNamespace],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules["pairjepa.workflow"], "evaluate", fail)
+    assert main(["evaluate", "RUN", "--json"]) == status
+    assert capsys.readouterr() == ("", message)
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+HEAVY = "{'torch', 'transformers', 'numpy', 'pyarrow', 'scipy', 'PIL', 'datasets'}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pairjepa; pairjepa.RunConfig; pairjepa.recipe('tiny')",
+        "import pairjepa.cli; pairjepa.cli.main(['--help'])",
+        "import pairjepa.cli; pairjepa.cli.main(['train', 'tiny', '--help'])",
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
+    done = python(f"{code}; import sys; heavy = {HEAVY} & set(sys.modules); assert not heavy, heavy")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_goes_away_is_told_nothing() -> None:
+    done = python(
+        "import os, sys, types, pairjepa.cli as cli\n"
+        "sys.modules['pairjepa.workflow'] = types.SimpleNamespace(inspect=lambda *_: {'images': 3})\n"
+        "reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)\n"
+        "sys.exit(cli.main(['inspect', 'DATA', '--json']))"
+    )
+    assert done.returncode == 1
+    assert "Broken pipe" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_python_dash_m_is_the_command() -> None:
+    command = [sys.executable, "-m", "pairjepa", "train", "nosuch"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: Unknown recipe")
+
+
+def test_the_package_offers_its_names_and_no_others() -> None:
+    assert set(pairjepa.__all__) <= set(dir(pairjepa))
+    assert pairjepa.recipe is recipe
+    with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
+        _ = pairjepa.nosuch
