@@ -35,7 +35,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
 
     report = {"images": 3, "name": "\udcff caf\u00e9"}
     fake = SimpleNamespace(
-        inspect=record("inspect", report), train=record("train", None), evaluate=record("evaluate", RESULT)
+        inspect=record("inspect", report),
+        train=record("train", None),
+        train_seeds=record("train_seeds", None),
+        evaluate=record("evaluate", RESULT),
     )
     monkeypatch.setitem(sys.modules, "pairjepa.workflow", fake)
     monkeypatch.setattr(pairjepa, "workflow", fake, raising=False)
@@ -58,7 +61,7 @@ def trained(calls: list[SimpleNamespace], *flags: str, name: str = "contrastive"
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["inspect"], ["train"], *(["train", name] for name in RECIPES), ["evaluate"], ["demo"]],
+    [[], ["inspect"], ["train"], *(["train", name] for name in RECIPES), ["evaluate"], ["compare"], ["demo"]],
     ids=" ".join,
 )
 def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,6 +145,14 @@ def test_what_the_recipe_leaves_open_must_be_given(
     assert len(calls) == 1
 
 
+def test_seeds_train_a_group(calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]) -> None:
+    alone = trained(calls)
+    assert main(["train", "contrastive", *RUN_FLAGS, "--seeds", "3"]) == 0
+    assert [call.verb for call in calls] == ["train", "train_seeds"]
+    assert calls[1].arguments == (alone, None, Path("RUN"), 3)
+    assert capsys.readouterr().err.endswith("next: pairjepa evaluate RUN --split test\n")
+
+
 def test_inspect_passes_on_the_settings_of_the_data(calls: list[SimpleNamespace]) -> None:
     assert main(["inspect", "DATA", "--data.caption-column", "text", "--model.text", "TXT"]) == 0
     config, text_model = calls[0].arguments
@@ -185,6 +196,24 @@ def test_results_go_to_stdout_and_the_rest_to_stderr(
     out, err = capsys.readouterr()
     assert out == "table of ['run']\n\ndoes not beat CCA: 1.0 under it\n"
     assert "wrote some/run/evaluation, some/run/embeddings, OUT\n" in err
+
+
+def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
+    calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds = [{"run": f"RUN/seed-{seed}", "seed": seed, "notes": [f"note {seed}"]} for seed in (0, 1)]
+    group = {"seeds": seeds, "mean": {"rsum": 12.5}, "sd": None}
+    monkeypatch.setattr(sys.modules["pairjepa.workflow"], "evaluate", lambda *_, **__: group)
+    fake = SimpleNamespace(seeds_table=lambda r: f"table of {len(r['seeds'])} seeds")
+    monkeypatch.setitem(sys.modules, "pairjepa.evaluation", fake)
+    assert main(["evaluate", "RUN"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "table of 2 seeds\n\nseed 0: note 0\n\nseed 1: note 1\n"
+    assert (
+        "RUN/seed-0/evaluation, RUN/seed-0/embeddings, RUN/seed-1/evaluation, RUN/seed-1/embeddings\n" in err
+    )
+    assert main(["evaluate", "RUN", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == group
 
 
 @pytest.mark.parametrize(

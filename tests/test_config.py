@@ -97,6 +97,7 @@ def test_the_defaults_are_valid() -> None:
         ("objective.weights", {}, "give at least one term a positive weight"),
         ("objective.temperature", 0.001, r"be in \[0.01, 1\]"),
         ("objective.label_smoothing", 1.0, r"be in \[0, 1\)"),
+        ("objective.sigreg_directions", 0, "be at least 1"),
         ("training.epochs", 0, "be at least 1"),
         ("training.batch_size", 1, "be at least 2"),
         ("training.captions_per_image", 0, "be at least 1"),

@@ -4,25 +4,39 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pairjepa.comparison import compare
     from pairjepa.config import RunConfig
     from pairjepa.embedder import Embedder
     from pairjepa.errors import PairJEPAError
     from pairjepa.pairs import Pairs
     from pairjepa.recipes import recipe
-    from pairjepa.workflow import evaluate, train
+    from pairjepa.workflow import evaluate, train, train_seeds
 
 __version__ = "0.1.0"
 
-__all__ = ["Embedder", "PairJEPAError", "Pairs", "RunConfig", "__version__", "evaluate", "recipe", "train"]
+__all__ = [
+    "Embedder",
+    "PairJEPAError",
+    "Pairs",
+    "RunConfig",
+    "__version__",
+    "compare",
+    "evaluate",
+    "recipe",
+    "train",
+    "train_seeds",
+]
 
 _HOMES = {
     "Embedder": "embedder",
     "PairJEPAError": "errors",
     "Pairs": "pairs",
     "RunConfig": "config",
+    "compare": "comparison",
     "evaluate": "workflow",
     "recipe": "recipes",
     "train": "workflow",
+    "train_seeds": "workflow",
 }
 
 

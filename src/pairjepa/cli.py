@@ -27,7 +27,7 @@ NEEDED = ("data.source", "model.image", "model.text")
 
 app = App(
     name="pairjepa",
-    help="Joint predictive embeddings of images and captions: look at the pairs, train, evaluate.",
+    help="Joint predictive embeddings of images and captions: look at the pairs, train, evaluate, compare.",
     version=pairjepa.__version__,
     help_format="plaintext",
     result_action="return_value",
@@ -102,6 +102,12 @@ def train_command(name: str) -> Callable[..., None]:
     def train(
         *,
         run: Annotated[Path, Parameter(help="Folder of the run: new, or one to go on with.", group=RUN)],
+        seeds: Annotated[
+            int | None,
+            Parameter(
+                help="Train this many runs, RUN/seed-0 and on, that differ only in their seed.", group=RUN
+            ),
+        ] = None,
         **given: Any,
     ) -> None:
         config = recipe(name, given_settings(given))
@@ -109,7 +115,10 @@ def train_command(name: str) -> Callable[..., None]:
         with _stdout_for_results():
             from pairjepa import workflow
 
-            workflow.train(config, None, run)
+            if seeds is None:
+                workflow.train(config, None, run)
+            else:
+                workflow.train_seeds(config, None, run, seeds)
         say(f"wrote {run}")
         _next("evaluate", str(run), "--split", "test")
 
@@ -118,7 +127,7 @@ def train_command(name: str) -> Callable[..., None]:
 
 
 def evaluate(
-    run: Annotated[Path, Parameter(help="Run folder that `pairjepa train` wrote.")],
+    run: Annotated[Path, Parameter(help="Run folder that `pairjepa train` wrote, with or without --seeds.")],
     /,
     *,
     split: Annotated[str, Parameter(help="dev to choose by, test to report, or train.")] = "test",
@@ -141,9 +150,45 @@ def evaluate(
         _print_json(result)
     else:
         _print_table(run, result)
-    written = [run / "evaluation", run / "embeddings", *([export] if export else [])]
-    say(f"wrote {', '.join(map(str, written))}")
+    runs = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
+    written = [one / part for one in runs for part in ("evaluation", "embeddings")]
+    say(f"wrote {', '.join(map(str, [*written, *([export] if export else [])]))}")
     _next("evaluate", str(run), "--split", "test", then="--export FOLDER" if split == "test" else "")
+
+
+def compare(
+    *runs: Annotated[Path, Parameter(help="Run folders, evaluated on the split; the first is the baseline.")],
+    split: Annotated[str, Parameter(help="dev to choose by, test to report, or train.")] = "test",
+    relevance: Annotated[
+        Literal["owner", "text"],
+        Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
+    ] = "owner",
+    as_json: Json = False,
+    markdown: Annotated[
+        bool,
+        Parameter(
+            name="--markdown", negative=(), show_default=False, help="Print Markdown tables, for a paper."
+        ),
+    ] = False,
+) -> None:
+    """Say which run is better on the same images, with paired intervals, and what each has cost."""
+    if as_json and markdown:
+        raise UsageError("The output must be one of --json and --markdown, got both. Leave one out.")
+    with _stdout_for_results():
+        from pairjepa import comparison
+
+        result = comparison.compare(runs, split, relevance)
+    if as_json:
+        _print_json(result)
+    else:
+        from pairjepa.evaluation import compare_markdown, compare_table
+
+        print(compare_markdown(result) if markdown else compare_table(result))
+    same = [*map(str, runs), *(["--relevance", relevance] if relevance != "owner" else [])]
+    if split != "test":
+        _next("compare", *same, "--split", "test")
+    elif not markdown:
+        _next("compare", *same, "--markdown")
 
 
 def demo(*, run: Annotated[Path, Parameter(help="Folder of the run.")] = Path("runs/demo")) -> None:
@@ -171,10 +216,17 @@ def _print_json(result: dict[str, Any]) -> None:
 
 
 def _print_table(run: Path, result: dict[str, Any]) -> None:
-    from pairjepa.evaluation import table
+    if "seeds" not in result:
+        from pairjepa.evaluation import table
 
-    print(table({run.name: result}))
-    for note in result["notes"]:
+        print(table({run.name: result}))
+        notes = result["notes"]
+    else:
+        from pairjepa.evaluation import seeds_table
+
+        print(seeds_table(result))
+        notes = [f"seed {seed['seed']}: {note}" for seed in result["seeds"] for note in seed["notes"]]
+    for note in notes:
         print(f"\n{note}")
 
 
@@ -204,4 +256,5 @@ for _name in RECIPES:
     train_app.command(train_command(_name), name=_name)
 app.command(train_app)
 app.command(evaluate)
+app.command(compare)
 app.command(demo)

@@ -15,6 +15,8 @@ from pairjepa.errors import UsageError, close_matches
 Weights = Literal["pretrained", "random"]
 Pooling = Literal["cls", "mean"]
 HeadKind = Literal["identity", "linear", "mlp", "residual"]
+MaskKind = Literal["tokens", "spans", "words", "content"]
+TargetUpdate = Literal["full", "slow", "frozen", "average"]
 View = Literal["whole", "whole-mirrored", "centre", "centre-mirrored"]
 
 
@@ -77,7 +79,7 @@ class ModelConfig:
     image_size: int | None = None
     """Side of the square input in pixels; the backbone's own if not given."""
     image_stages: tuple[int, ...] | None = None
-    """Indices of `hidden_states` that are pooled beside the backbone's output; found by itself if not given; -1 is none."""
+    """Indices of `hidden_states` pooled beside the backbone's output; found by itself if not given; -1 is none."""
     text_layers: tuple[int, ...] | None = None
     """Indices of `hidden_states` that are pooled beside the last layer; the middle one if not given; -1 is none."""
     text_pooling: Pooling = "mean"
@@ -88,10 +90,30 @@ class ModelConfig:
     """Width of the shared space."""
     image_projection: HeadConfig = field(default_factory=HeadConfig)
     """Image features → context."""
+    caption_projection: HeadConfig = field(default_factory=lambda: HeadConfig("identity"))
+    """Features of the partly masked caption → context, beside the image's; used where `context.caption` is on."""
     text_projection: HeadConfig = field(default_factory=HeadConfig)
     """Caption features → target."""
-    predictor: HeadConfig = field(default_factory=lambda: HeadConfig(kind="identity"))
+    predictor: HeadConfig = field(default_factory=lambda: HeadConfig("identity"))
     """Context → prediction."""
+
+
+@dataclass(frozen=True)
+class ContextConfig:
+    """What the context sees, and how the target that it predicts moves."""
+
+    image: bool = True
+    """Whether the image is seen; without it the run is the text-only control of a masked one."""
+    caption: MaskKind | None = None
+    """Show the caption too, with some tokens, spans, words or content words hidden; `none` hides it whole."""
+    mask_ratio: tuple[float, ...] = (0.1, 0.9)
+    """Share of the caption that is hidden: lowest and highest, drawn for each mask; a single value is fixed."""
+    hidden: float = 0.5
+    """Share of samples whose caption is hidden whole, as in image-only queries."""
+    masks: int = 4
+    """Masks a caption, forwarded once and cached, where the text backbone is frozen; a tuned one draws fresh ones."""
+    target: TargetUpdate = "full"
+    """text_projection learns at the full rate, slowly (a tenth), never, or is an average of caption_projection."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +128,10 @@ class ObjectiveConfig:
     """Learn τ, clamped to [0.01, 1]."""
     label_smoothing: float = 0.0
     """Share of the target distribution of InfoNCE that is spread over the whole batch."""
+    stop_gradient: bool = False
+    """InfoNCE and the regressions pass no gradient to the target; the regularizers still do."""
+    sigreg_directions: int = 256
+    """Random directions that SIGReg looks along in each step; its time and memory grow with them."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +151,7 @@ class TrainingConfig:
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises."""
     micro_batch: int | None = None
-    """Tuned backbones are forwarded in chunks of this many samples with cached gradients, so that memory does not grow with the batch."""
+    """Tuned backbones are forwarded in chunks of this many samples, with cached gradients: less memory."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints."""
     seed: int = 0
@@ -140,6 +166,7 @@ class RunConfig:
     """Name of the recipe that the other settings started from."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -174,14 +201,30 @@ class RunConfig:
             raise _bad("model.image_views", "name at least one view", m.image_views)
         for name in ("image_tune", "text_tune"):
             if (factor := getattr(m, name)) is not None and factor <= 0:
-                raise _bad(f"model.{name}", "be positive", factor, "Leave it out to keep the backbone frozen.")
-        for name in ("image_projection", "text_projection", "predictor"):
+                raise _bad(
+                    f"model.{name}", "be positive", factor, "Leave it out to keep the backbone frozen."
+                )
+        for name in ("image_projection", "caption_projection", "text_projection", "predictor"):
             head: HeadConfig = getattr(m, name)
             _at_least(f"model.{name}.hidden", head.hidden, 1)
             for rate in ("input_dropout", "dropout"):
                 value = getattr(head, rate)
                 if not 0 <= value < 1:
                     raise _bad(f"model.{name}.{rate}", "be in [0, 1)", value)
+        c = self.context
+        if len(c.mask_ratio) not in (1, 2) or not 0 <= c.mask_ratio[0] <= c.mask_ratio[-1] <= 1:
+            raise _bad("context.mask_ratio", "be one or two ascending numbers in [0, 1]", c.mask_ratio)
+        _between("context.hidden", c.hidden, 0, 1)
+        _at_least("context.masks", c.masks, 1)
+        if not c.image and c.caption is None:
+            raise _bad("context.caption", "be on where context.image is off", None, "Nothing would be seen.")
+        if c.target == "average" and (c.caption is None or m.caption_projection != m.text_projection):
+            raise _bad(
+                "context.target",
+                "not be a moving average unless model.caption_projection is the same head as model.text_projection",
+                c.target,
+                "Set context.caption and give both the same settings.",
+            )
         if not any(weight > 0 for weight in o.weights.values()):
             raise _bad("objective.weights", "give at least one term a positive weight", o.weights)
         for term, weight in o.weights.items():
@@ -191,6 +234,7 @@ class RunConfig:
             raise _bad("objective.temperature", "be in [0.01, 1]", o.temperature)
         if not 0 <= o.label_smoothing < 1:
             raise _bad("objective.label_smoothing", "be in [0, 1)", o.label_smoothing)
+        _at_least("objective.sigreg_directions", o.sigreg_directions, 1)
         for name, least in (("epochs", 1), ("batch_size", 2), ("captions_per_image", 1), ("micro_batch", 1)):
             _at_least(f"training.{name}", getattr(t, name), least)
         if t.learning_rate <= 0:
@@ -239,7 +283,9 @@ def _build(kind: Any, value: Any, name: str) -> Any:
         hints = typing.get_type_hints(kind)
         for key in value:
             if key not in hints:
-                raise UsageError(f"Unknown setting {name + '.' if name else ''}{key}.{close_matches(key, hints)}")
+                raise UsageError(
+                    f"Unknown setting {name + '.' if name else ''}{key}.{close_matches(key, hints)}"
+                )
         return kind(  # type: ignore[operator]
             **{k: _build(hints[k], v, f"{name}.{k}" if name else k) for k, v in value.items()}
         )

@@ -6,26 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from pairjepa.config import RunConfig
 from pairjepa.errors import UsageError
 from pairjepa.features.cache import FeatureTable
 from pairjepa.features.encoders import load_image_backbone, load_text_backbone
-from pairjepa.features.extract import image_features, text_features
+from pairjepa.features.extract import image_features, masked_text_features, text_features
 from pairjepa.features.image_backbone import ImageBackbone
+from pairjepa.features.masking import Masking
 from pairjepa.features.text_backbone import TextBackbone
 from pairjepa.files import cache_folder
 from pairjepa.model.joint import JointModel
 from pairjepa.pairs.leaks import leaks
 from pairjepa.pairs.scan import ImageFacts, pairs_digest, readable, scan
 from pairjepa.pairs.table import Pairs
-from pairjepa.training.inputs import CachedFeatures, Inputs, Pixels, Tokens
+from pairjepa.training.inputs import CachedFeatures, Inputs, MaskedTokens, Pixels, Tokens
 from pairjepa.training.module import tuned
 from pairjepa.training.monitor import Split
 
 USED = ("train", "dev", "test")
+FRESH_MASKS = 1 << 30  # a tuned text backbone may as well see a new one each time
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,20 @@ class Material:
         """`(caption, width)` of the untrained text backbone."""
         return text_features(self.text, self.data.pairs.captions, cache_folder())
 
+    def masked(self, captions: np.ndarray, masking: Masking, masks: int) -> Inputs:
+        """Partly masked captions as the context takes them, a view a mask.
+
+        Args:
+            captions: which captions.
+            masking: which of their tokens are hidden.
+            masks: masks a caption.
+        """
+        texts = self.data.pairs.captions.take(captions)
+        if tuned(self.config.model, "text"):
+            return MaskedTokens(self.text, texts.to_pylist(), masking, masks)
+        table = masked_text_features(self.text, texts, masking, masks, cache_folder())
+        return CachedFeatures(table, np.arange(len(captions)))
+
     def rows(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of a split's images and captions, and for each caption the place of its image in the split.
 
@@ -94,12 +109,13 @@ class Material:
         captions = np.flatnonzero(inside[self.data.pairs.owner])
         return images, captions, np.searchsorted(images, self.data.pairs.owner[captions])
 
-    def split(self, name: str, most: int | None = None) -> Split:
+    def split(self, name: str, most: int | None = None, masks: bool = False) -> Split:
         """Both sides of a split as the model takes them: features of frozen backbones, pixels and tokens of tuned ones.
 
         Args:
             name: the split.
             most: take only this many images, spread evenly.
+            masks: with the partly masked captions that the context sees in training.
         """
         images, captions, owner = self.rows(name)
         if most is not None and most < len(images):
@@ -116,15 +132,23 @@ class Material:
             text_side = Tokens(self.text, self.data.pairs.captions.take(captions).to_pylist())
         else:
             text_side = CachedFeatures(self.text_features, captions)
-        return Split(image_side, text_side, owner)
+        context = self.config.context
+        masked = None
+        if masks and context.caption is not None:
+            ratio = context.mask_ratio
+            drawn = FRESH_MASKS if tuned(self.config.model, "text") else context.masks
+            masked = self.masked(captions, Masking(context.caption, ratio[0], ratio[-1]), drawn)
+        return Split(image_side, text_side, owner, masked)
 
-    def fit_standardizers(self, joint: JointModel) -> None:
+    def fit_standardizers(self, joint: JointModel, train: Split) -> None:
         """Mean and deviation of the frozen sides' features over the training split; tuned sides have no fixed ones."""
-        images, captions, _ = self.rows("train")
-        if not tuned(self.config.model, "image"):
-            joint.image_standardizer.fit(*_moments(self.image_features, images))
-        if not tuned(self.config.model, "text"):
-            joint.text_standardizer.fit(*_moments(self.text_features, captions))
+        for inputs, standardizer in (
+            (train.images, joint.image_standardizer),
+            (train.texts, joint.text_standardizer),
+            (train.masked, getattr(joint, "caption_standardizer", None)),
+        ):
+            if isinstance(inputs, CachedFeatures) and standardizer is not None:
+                standardizer.fit(*inputs.moments())
 
 
 def load_backbones(
@@ -160,18 +184,3 @@ def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dic
         }
         for side, backbone in (("image", image), ("text", text))
     }
-
-
-def _moments(table: FeatureTable, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each feature over rows (and views), in float64, chunk by chunk."""
-    count, total, squares = 0, np.zeros(table.shape[-1]), np.zeros(table.shape[-1])
-    # shifted by the first row: squares of large means would cancel
-    shift = table.gather(rows[:1]).reshape(-1, table.shape[-1])[0].astype(np.float64)
-    for start in range(0, len(rows), 4096):
-        part = table.gather(rows[start : start + 4096]).reshape(-1, table.shape[-1]) - shift
-        count += len(part)
-        total += part.sum(axis=0)
-        squares += (part**2).sum(axis=0)
-    mean = total / count
-    deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-    return torch.from_numpy((mean + shift).astype(np.float32)), torch.from_numpy(deviation.astype(np.float32))

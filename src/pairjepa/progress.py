@@ -54,7 +54,9 @@ class Progress:
             self._live = None
         if self.done:
             seconds = time.monotonic() - self._start
-            say(f"{self.label}: {self.done:,} {self.unit} in {seconds:,.1f} s ({self.rate:,.0f} {self.unit}/s)")
+            say(
+                f"{self.label}: {self.done:,} {self.unit} in {seconds:,.1f} s ({self.rate:,.0f} {self.unit}/s)"
+            )
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pairjepa.config import HeadConfig, ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
+from pairjepa.config import ContextConfig, HeadConfig, ModelConfig, ObjectiveConfig, RunConfig, TrainingConfig
 from pairjepa.errors import UsageError, unknown
 
 
@@ -12,12 +12,18 @@ def contrastive() -> RunConfig:
     """Align predictions with captions directly: InfoNCE on frozen backbones, residual heads."""
     return RunConfig(
         model=ModelConfig(
-            dim=512,
-            image_projection=HeadConfig("residual", hidden=1024, input_dropout=0.5, dropout=0.2),
+            image_projection=HeadConfig("identity", input_dropout=0.5),
+            predictor=HeadConfig("residual", hidden=512, dropout=0.2),
             text_projection=HeadConfig("residual", hidden=1024, dropout=0.2),
         ),
         objective=ObjectiveConfig(label_smoothing=0.1),
+        training=TrainingConfig(epochs=40),
     )
+
+
+def masked() -> RunConfig:
+    """Predict the whole caption's embedding from the image and the partly masked caption (JEPA-inspired)."""
+    return replace(contrastive(), context=ContextConfig(caption="tokens"))
 
 
 def reference_contrastive() -> RunConfig:
@@ -44,6 +50,16 @@ def reference_contrastive() -> RunConfig:
     )
 
 
+def reference_masked() -> RunConfig:
+    """The reference work's masked approach, flaws included: its target never learns, its context always sees words."""
+    base = reference_contrastive()
+    return replace(
+        base,
+        model=replace(base.model, caption_projection=HeadConfig("linear")),
+        context=ContextConfig(caption="tokens", mask_ratio=(0.3,), hidden=0.0, target="frozen"),
+    )
+
+
 def tiny() -> RunConfig:
     """Two tiny backbones trained from random weights: for `shapes`, the demo and tests."""
     return RunConfig(
@@ -63,7 +79,9 @@ def tiny() -> RunConfig:
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "contrastive": contrastive,
+    "masked": masked,
     "reference-contrastive": reference_contrastive,
+    "reference-masked": reference_masked,
     "tiny": tiny,
 }
 

@@ -1,12 +1,12 @@
 """The run folder: everything that a training leaves behind, each file either whole or not there.
 
-    run.json           format, configuration, data, backbones, versions      written when the run starts
-    metrics.jsonl      one line an epoch
-    model.safetensors  heads (and tuned backbones' weights) of the best epoch so far
-    image/ text/       backbones that are not simply pretrained ones, as Transformers folders
-    checkpoint/        where an interrupted run goes on
-    summary.json       best epoch, cost                                      written when the run is complete
-    embeddings/SPLIT, evaluation/SPLIT.json                                  written by `evaluate`
+run.json           format, configuration, data, backbones, versions      written when the run starts
+metrics.jsonl      one line an epoch
+model.safetensors  heads (and tuned backbones' weights) of the best epoch so far
+image/ text/       backbones that are not simply pretrained ones, as Transformers folders
+checkpoint/        where an interrupted run goes on
+summary.json       best epoch, cost                                      written when the run is complete
+embeddings/SPLIT, evaluation/SPLIT.json                                  written by `evaluate`
 """
 
 import json

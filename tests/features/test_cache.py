@@ -115,6 +115,8 @@ def test_a_damaged_shard_is_said_and_not_used(filled, damage, capsys):
     again = store(filled)
     assert [item for item in ITEMS if item not in again] == names
     assert "Damaged feature shard" in capsys.readouterr().err
+    assert not again.has_shard(names)
+    assert capsys.readouterr().err == ""  # said once
     again.write(names, numbers(names))
     rows = store(filled).table(ITEMS).gather(np.arange(len(ITEMS)))
     np.testing.assert_array_equal(rows, numbers(ITEMS))

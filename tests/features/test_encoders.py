@@ -138,6 +138,7 @@ def test_missing_weights_are_not_made_up(tmp_path):
     ("files", "match"),
     [
         ({"config.json": "{}"}, "cannot be loaded by Transformers"),
+        ({"config.json": "[]"}, "cannot be loaded by Transformers"),
         ({"config.json": '{"model_type": "nosuch"}'}, "cannot be loaded by Transformers"),
         ({"config.json": '{"model_type": "vit"}'}, "cannot be loaded by Transformers"),
         (
@@ -171,52 +172,50 @@ def test_damaged_settings_of_a_run(tmp_path, file, load):
 
 
 class Hub:
-    """In place of `snapshot_download`: what is in the local cache, and what the hub answers."""
+    """In place of `huggingface_hub`: what is in the local cache, and what comes when it is asked for."""
 
-    def __init__(self, cached=None, online=None):
-        self.cached, self.online, self.calls = cached, online, []
+    def __init__(self, answer, cached=False):
+        self.answer, self.cached, self.calls = answer, cached, []
 
-    def __call__(self, name, *, revision, allow_patterns, ignore_patterns, local_files_only):
-        from huggingface_hub.errors import LocalEntryNotFoundError
+    def try_to_load_from_cache(self, name, file, revision):
+        return f"/cache/{file}" if self.cached else None
 
-        self.calls.append((name, revision, local_files_only))
-        answer = self.cached if local_files_only else self.online
-        if isinstance(answer, Exception):
-            raise answer
-        if answer is None:
-            raise LocalEntryNotFoundError("nothing here")
-        return str(answer)
+    def snapshot_download(self, name, *, revision, allow_patterns, ignore_patterns):
+        self.calls.append((name, revision, allow_patterns[-1]))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return str(self.answer)
 
 
 @pytest.fixture
 def hub(monkeypatch):
-    def put(**answers) -> Hub:
-        stand_in = Hub(**answers)
-        monkeypatch.setattr("huggingface_hub.snapshot_download", stand_in)
+    def put(answer, **settings) -> Hub:
+        stand_in = Hub(answer, **settings)
+        for name in ("try_to_load_from_cache", "snapshot_download"):
+            monkeypatch.setattr(f"huggingface_hub.{name}", getattr(stand_in, name))
         return stand_in
 
     return put
 
 
-def test_hub_ids_are_taken_from_the_cache_then_fetched(hub, image_folder, capsys):
+@pytest.mark.parametrize("cached", [True, False])
+def test_hub_ids_are_fetched_with_their_revision(hub, image_folder, capsys, cached):
+    there = hub(image_folder("vit"), cached=cached)
     config = ModelConfig(image="someone/vit", image_revision="v1")
     local = load_image_backbone(ModelConfig(image=str(image_folder("vit"))), 0)
-    there = hub(cached=image_folder("vit"))
     assert load_image_backbone(config, 0).digest == local.digest
-    assert there.calls == [("someone/vit", "v1", True)]
-    assert capsys.readouterr().err == ""
-
-    fetched = hub(online=image_folder("vit"))
-    assert load_image_backbone(config, 0).digest == local.digest
-    assert fetched.calls == [("someone/vit", "v1", True), ("someone/vit", "v1", False)]
-    assert "fetching someone/vit" in capsys.readouterr().err
+    assert there.calls == [("someone/vit", "v1", "*.safetensors")]
+    assert ("fetching someone/vit" in capsys.readouterr().err) is not cached
 
 
-def test_half_a_cache_is_fetched_again(hub, image_folder, tmp_path):
-    (tmp_path / "config.json").write_text("{}")
-    half = hub(cached=tmp_path, online=image_folder("vit"))
+def test_old_weights_are_fetched_where_there_are_no_others(hub, image_folder, tmp_path):
+    """Read with weights_only: tensors, never code."""
+    model = hf.AutoModel.from_pretrained(image_folder("vit"))
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    there = hub(tmp_path)
     load_image_backbone(ModelConfig(image="someone/vit"), 0)
-    assert len(half.calls) == 2
+    assert [pattern for *_, pattern in there.calls] == ["*.safetensors", "pytorch_model*.bin"]
 
 
 def hub_error(name: str) -> Exception:
@@ -227,17 +226,20 @@ def hub_error(name: str) -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("online", "match"),
+    ("answer", "match"),
     [
-        (None, "not in the local Hugging Face cache, and the hub cannot be reached .*Give a local"),
+        (
+            "LocalEntryNotFoundError",
+            "not in the local Hugging Face cache, .* cannot be reached .*Give a local",
+        ),
         (ConnectionError("no route"), "the hub cannot be reached"),
         ("RepositoryNotFoundError", "neither a folder here nor a repository that the hub shows you"),
         ("GatedRepoError", "neither a folder here nor a repository that the hub shows you"),
         ("RevisionNotFoundError", "model.image_revision must be a commit, tag or branch of .* got 'v9'"),
     ],
 )
-def test_hub_ids_that_cannot_be_had(hub, online, match):
-    hub(online=hub_error(online) if isinstance(online, str) else online)
+def test_hub_ids_that_cannot_be_had(hub, answer, match):
+    hub(hub_error(answer) if isinstance(answer, str) else answer)
     with pytest.raises(PairJEPAError, match=match):
         load_image_backbone(ModelConfig(image="someone/vit", image_revision="v9"), 0)
 

@@ -342,7 +342,7 @@ def test_nothing_there_says_what_is_there_instead(tmp_path: Path, monkeypatch: p
     with pytest.raises(PairJEPAError, match=r"photo must|holds photos/") as error:
         Pairs.open("photo")
     assert "holds photos/" in str(error.value)
-    assert "Looked for: shapes" in str(error.value)
+    assert "Looked for:\n  shapes" in str(error.value)
     with pytest.raises(PairJEPAError, match=r"nothing in it is known\. .*holds readme\.md"):
         Pairs.open("photos")
     with pytest.raises(PairJEPAError, match=r"photos/missing is not\. .*holds readme\.md"):

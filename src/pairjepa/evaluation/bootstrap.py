@@ -129,16 +129,21 @@ def paired_bootstrap(
     Raises:
         UsageError: the two were not measured on the same images and captions.
     """
+    check_same_images(first, second)
+    options = {"draws": draws, "seed": seed, "chunk_bytes": chunk_bytes}
+    return difference(
+        metrics(first), metrics(second), bootstrap(first, **options), bootstrap(second, **options)
+    )
+
+
+def check_same_images(first: RetrievalRanks, second: RetrievalRanks) -> None:
+    """Raise `UsageError` if the two were not measured on the same images and captions."""
     if len(first.image_to_text) != len(second.image_to_text) or not np.array_equal(first.owner, second.owner):
         raise UsageError(
             "The two runs must be measured on the same images and captions, "
             f"got {len(first.image_to_text)} images with {len(first.owner)} captions "
             f"and {len(second.image_to_text)} with {len(second.owner)}. Evaluate both on the same split."
         )
-    options = {"draws": draws, "seed": seed, "chunk_bytes": chunk_bytes}
-    return difference(
-        metrics(first), metrics(second), bootstrap(first, **options), bootstrap(second, **options)
-    )
 
 
 def difference(

@@ -53,7 +53,7 @@ def evaluate(
         "captions": len(owner),
         "relevance": relevance,
     }
-    result |= _with_intervals(measured, samples)
+    result |= with_intervals(measured, samples)
     result["baselines"] = {"chance": chance(relevant), "cca": None}
     result["beats_cca"] = None
     if cca is not None:
@@ -64,7 +64,7 @@ def evaluate(
             )
         cca_ranks = retrieve(*cca, owner, relevant)
         cca_samples, cca_measured = bootstrap(cca_ranks, draws=draws, seed=seed), metrics(cca_ranks)
-        result["baselines"]["cca"] = _with_intervals(cca_measured, cca_samples)
+        result["baselines"]["cca"] = with_intervals(cca_measured, cca_samples)
         gain = difference(measured, cca_measured, samples, cca_samples)["rsum"]
         result["beats_cca"] = {
             "rsum_difference": gain["difference"],
@@ -79,12 +79,12 @@ def evaluate(
     return result
 
 
-def _with_intervals(measured: dict[str, Any], samples: dict[str, Any]) -> dict[str, Any]:
+def with_intervals(measured: dict[str, Any], samples: dict[str, Any]) -> dict[str, Any]:
     """Every number with `[low, high]` beside it under its name and `_ci`."""
     result: dict[str, Any] = {}
     for name, value in measured.items():
         if isinstance(value, dict):
-            result[name] = _with_intervals(value, samples[name])
+            result[name] = with_intervals(value, samples[name])
         else:
             result |= {name: value, f"{name}_ci": interval(samples[name])}
     return result

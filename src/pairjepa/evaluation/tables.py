@@ -3,40 +3,73 @@
 from typing import Any
 
 LEGEND = "Recall@K in percent: at least one relevant item in the top K. rsum: the sum of the six."
-_COLUMNS = [(way, f"R@{k}") for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
+COLUMNS = [(way, f"R@{k}") for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
+TITLES = ["", *(f"{way.replace('_to_', '→')} {name}" for way, name in COLUMNS), "rsum"]
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Chance, CCA and each named result of `evaluate`, in plain text with the intervals below the numbers."""
-    rows = [["", *(name for _, name in _COLUMNS), "rsum"]]
-    for name, result in _rows(results):
-        cells = _cells(result)
-        rows.append([name, *(f"{value:.1f}" for value, _ in cells)])
-        if "rsum_ci" in result:
-            rows.append(["  95 % interval", *(f"{ci[0]:.1f}–{ci[1]:.1f}" for _, ci in cells if ci)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join([row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)])
-        for row in rows
-    ]
-    half = sum(widths[1:4]) + 4
-    header = "  ".join(
-        [" " * widths[0], "image → text".center(half), "text → image".center(sum(widths[4:7]) + 4)]
-    )
-    return "\n".join([header.rstrip(), *(line.rstrip() for line in lines), "", *_footer(results)])
+    return "\n".join([*plain(_lines(results)), "", *footer(results)])
+
+
+def seeds_table(group: dict[str, Any]) -> str:
+    """`table` of what `over_seeds` gives: each seed's result, and their mean ± standard deviation."""
+    results = {f"seed {result['seed']}": result for result in group["seeds"]}
+    means = [f"{mean:.1f}" for mean, _ in cells(group["mean"])]
+    if group["sd"] is not None:
+        means = [f"{mean} ± {sd:.1f}" for mean, (sd, _) in zip(means, cells(group["sd"]), strict=True)]
+    return "\n".join([*plain([*_lines(results), ["mean ± sd", *means]]), "", *footer(results)])
 
 
 def markdown_table(results: dict[str, dict[str, Any]]) -> str:
     """The same as a Markdown table with the intervals in the cells."""
-    titles = ["", *(f"{way.replace('_to_', '→')} {name}" for way, name in _COLUMNS), "rsum"]
-    lines = [titles, ["---", *["---:"] * (len(titles) - 1)]]
-    for name, result in _rows(results):
-        cells = [
-            f"{value:.1f}" + (f" [{ci[0]:.1f}, {ci[1]:.1f}]" if ci else "") for value, ci in _cells(result)
+    rows = [
+        [
+            name,
+            *(f"{value:.1f}" + (f" [{ci[0]:.1f}, {ci[1]:.1f}]" if ci else "") for value, ci in cells(result)),
         ]
-        lines.append([name.replace("|", "\\|"), *cells])
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n\n".join([table, *_footer(results)])
+        for name, result in _rows(results)
+    ]
+    return "\n\n".join([markdown([TITLES, *rows]), *footer(results)])
+
+
+def plain(rows: list[list[str]]) -> list[str]:
+    """Lines of named rows of the six recalls and rsum, under their titles."""
+    rows = [["", *(name for _, name in COLUMNS), "rsum"], *rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    half = sum(widths[1:4]) + 4
+    header = "  ".join(
+        [" " * widths[0], "image → text".center(half), "text → image".center(sum(widths[4:7]) + 4)]
+    )
+    return [header.rstrip(), *aligned(rows)]
+
+
+def aligned(rows: list[list[str]]) -> list[str]:
+    """Lines of a table whose first column is flush left and the others flush right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0])] + [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A Markdown table; the first row is its titles."""
+    titles, *others = ([row[0].replace("|", "\\|"), *row[1:]] for row in rows)
+    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *others]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _lines(results: dict[str, dict[str, Any]]) -> list[list[str]]:
+    rows = []
+    for name, result in _rows(results):
+        numbers = cells(result)
+        rows.append([name, *(f"{value:.1f}" for value, _ in numbers)])
+        if "rsum_ci" in result:
+            rows.append(["  95 % interval", *(f"{ci[0]:.1f}–{ci[1]:.1f}" for _, ci in numbers if ci)])
+    return rows
 
 
 def _rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
@@ -51,14 +84,15 @@ def _rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]
     return rows + list(results.items())
 
 
-def _cells(result: dict[str, Any]) -> list[tuple[float, list[float] | None]]:
-    cells: list[tuple[float, list[float] | None]] = [
-        (result[way][name], result[way].get(f"{name}_ci")) for way, name in _COLUMNS
+def cells(result: dict[str, Any]) -> list[tuple[float, list[float] | None]]:
+    """The six recalls and rsum, each with its interval if it has one."""
+    found: list[tuple[float, list[float] | None]] = [
+        (result[way][name], result[way].get(f"{name}_ci")) for way, name in COLUMNS
     ]
-    return [*cells, (result["rsum"], result.get("rsum_ci"))]
+    return [*found, (result["rsum"], result.get("rsum_ci"))]
 
 
-def _footer(results: dict[str, dict[str, Any]]) -> list[str]:
+def footer(results: dict[str, dict[str, Any]]) -> list[str]:
     """What was measured on what; one line where all results agree."""
     said = {
         name: f"{r['split']} split, {r['images']:,} images, {r['captions']:,} captions, relevance by "

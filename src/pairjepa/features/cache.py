@@ -10,12 +10,13 @@ the same files. Whatever does not fit what is written beside it is computed agai
 Axes: `item` = distinct images or captions, `row` = those asked for, in order and with repetitions.
 """
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32, Int
 
 from pairjepa.errors import PairJEPAError
 from pairjepa.files import atomic_path, digest, digest_file, read_json, write_json
@@ -41,7 +42,7 @@ class FeatureTable:
         """Number of rows."""
         return len(self._shard)
 
-    def gather(self, rows: Int64[np.ndarray, " row"]) -> Float32[np.ndarray, "row ..."]:
+    def gather(self, rows: Int[np.ndarray, " row"]) -> Float32[np.ndarray, "row ..."]:
         """A float32 copy of the features of these rows, to the bit as they were computed."""
         shard, offset = self._shard[rows], self._offset[rows]
         result = np.empty((len(rows), *self.shape[1:]), np.float32)
@@ -138,6 +139,8 @@ class FeatureStore:
             items, features = self._read(name)
         except (PairJEPAError, OSError, ValueError, KeyError, TypeError) as error:
             say(f"Damaged feature shard {self.folder / name}.npy is computed again ({error}).")
+            with contextlib.suppress(OSError):
+                (self.folder / f"{name}.json").unlink()
             return False
         number = len(self._shards)
         self._shards.append(features)

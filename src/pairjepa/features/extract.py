@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -22,6 +23,7 @@ from pairjepa.errors import PairJEPAError
 from pairjepa.features.allocator import keep_freed_memory
 from pairjepa.features.cache import FeatureStore, FeatureTable
 from pairjepa.features.image_backbone import ImageBackbone
+from pairjepa.features.masking import Masking
 from pairjepa.features.text_backbone import TextBackbone
 from pairjepa.files import digest
 from pairjepa.progress import Progress, progress, say
@@ -109,17 +111,58 @@ def text_features(backbone: TextBackbone, captions: Iterable[Any], cache: Path) 
 
     def forward(items: Sequence[str], bar: Progress) -> np.ndarray:
         ids = backbone.tokenize([text_of[item] for item in items])
-        by_length = sorted(range(len(ids)), key=lambda i: len(ids[i]))  # little padding in a batch
-        features = np.empty((len(items), backbone.width), np.float32)
-        for start in range(0, len(items), TEXT_BATCH):
-            chosen = by_length[start : start + TEXT_BATCH]
-            input_ids, mask = (t.to(_device(backbone)) for t in backbone.collate([ids[i] for i in chosen]))
-            features[chosen] = _numbers(backbone(input_ids, mask))
-            bar.advance(len(chosen))
+        features = _by_length(backbone, ids)
+        bar.advance(len(items))
         return features
 
     store = FeatureStore(cache, {"kind": "text", "backbone": backbone.digest}, (backbone.width,))
     return _fill(store, keys, TEXT_SHARD, backbone, forward, "text")
+
+
+def masked_text_features(
+    backbone: TextBackbone, captions: Iterable[Any], masking: Masking, masks: int, cache: Path
+) -> FeatureTable:
+    """Features of all captions under a fixed pool of masks: (captions, masks, width), kept in `cache`.
+
+    The masks of a caption depend on its tokens alone, so that equal captions share them and runs of any seed reuse
+    them.
+
+    Args:
+        backbone: the text model.
+        captions: strings, or an Arrow array of them.
+        masking: which tokens are hidden.
+        masks: size of the pool.
+        cache: root of the cache.
+
+    Raises:
+        PairJEPAError: as `text_features`; or the tokenizer has no mask token.
+    """
+    texts = [str(caption) for caption in captions]
+    keys = [digest(text.encode()) for text in texts]
+    text_of = dict(zip(keys, texts, strict=True))
+    mask_id = backbone.tokenizer.mask_token_id
+
+    def forward(items: Sequence[str], bar: Progress) -> np.ndarray:
+        tokens = backbone.tokenize_words([text_of[item] for item in items])
+        ids = [masking.masked(caption, str(mask), mask_id) for caption in tokens for mask in range(masks)]
+        features = _by_length(backbone, ids)
+        bar.advance(len(items))
+        return features.reshape(len(items), masks, -1)
+
+    made_of = {"kind": "masked text", "backbone": backbone.digest, "masking": asdict(masking), "masks": masks}
+    store = FeatureStore(cache, made_of, (masks, backbone.width))
+    return _fill(store, keys, TEXT_SHARD // masks, backbone, forward, "masked text")
+
+
+def _by_length(backbone: TextBackbone, ids: list[list[int]]) -> Float32[np.ndarray, "caption feature"]:
+    """Features of tokenised captions; those of a batch are about equally long, which saves padding."""
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    features = np.empty((len(ids), backbone.width), np.float32)
+    for start in range(0, len(ids), TEXT_BATCH):
+        chosen = order[start : start + TEXT_BATCH]
+        input_ids, mask = (t.to(_device(backbone)) for t in backbone.collate([ids[i] for i in chosen]))
+        features[chosen] = _numbers(backbone(input_ids, mask))
+    return features
 
 
 def _fill(
@@ -161,7 +204,7 @@ def _forwarding(backbone: nn.Module) -> Iterator[None]:
     training, home = backbone.training, _device(backbone)
     backbone.eval().to("cuda" if torch.cuda.is_available() else home)
     # TensorFloat-32 would cost three digits, and cuDNN's choice of algorithm the equality of two runs.
-    exact = torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False)
+    exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     try:
         with torch.inference_mode(), exact:
             yield

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,6 @@ from pairjepa.progress import say
 Side = Literal["image", "text"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_SMALL_FILES = ["*.json", "*.txt", "*.model"]
 # Written by Transformers into a config, and without influence on what is computed.
 _NO_INFLUENCE = {
     "_name_or_path",
@@ -78,37 +78,28 @@ def _neighbours(path: Path) -> str:
     there = next((p for p in path.parents if p.is_dir()), Path())
     if there != path.parent:
         return f"{path.parent} is not there either; {there.absolute()} is the last part of it that is."
-    folders = [entry.name for entry in there.iterdir() if entry.is_dir()]
+    folders = [p.name for p in there.iterdir() if p.is_dir() and not p.name.startswith(".")]
     return f"No such folder in {there.absolute()}.{close_matches(path.name, folders)}"
 
 
 def _snapshot(name: str, setting: str, revision: str | None) -> Path:
-    """The local copy of a hub repository: the one that is there if it is complete, else it is fetched."""
-    from huggingface_hub import snapshot_download
+    """The local copy of a hub repository, fetched if need be; without a network, the copy that is there."""
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    def fetch(patterns: list[str], *, offline: bool = False) -> Path:
-        folder = snapshot_download(
-            name,
-            revision=revision,
-            allow_patterns=patterns,
-            ignore_patterns=["*/*"],
-            local_files_only=offline,
-        )
-        return Path(folder)
-
-    def has_weights(folder: Path) -> bool:
-        return any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
+    def fetch(weights: str) -> Path:
+        patterns = ["*.json", "*.txt", "*.model", weights]
+        found = snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"])
+        return Path(found)
 
     try:
-        with contextlib.suppress(OSError):
-            folder = fetch(_SMALL_FILES, offline=True)
-            if (folder / "config.json").is_file() and has_weights(folder):
-                return folder
-        say(f"{setting}: fetching {name} from the Hugging Face hub.")
-        folder = fetch([*_SMALL_FILES, "*.safetensors"])
-        if not has_weights(folder):
-            folder = fetch([*_SMALL_FILES, "pytorch_model*.bin"])
+        known = isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
+        if not known:
+            say(f"{setting}: fetching {name} from the Hugging Face hub.")
+        with _hub_bars(shown=not known and sys.stderr.isatty()):
+            folder = fetch("*.safetensors")
+            if not any(folder.glob("*.safetensors")):
+                folder = fetch("pytorch_model*.bin")
     except RevisionNotFoundError:
         raise PairJEPAError(
             f"{setting}_revision must be a commit, tag or branch of {name}, got {revision!r}."
@@ -221,13 +212,28 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _errors_of(setting: str, folder: Path) -> Iterator[None]:
-    """Whatever Transformers says about a folder, as one sentence."""
-    from safetensors import SafetensorError
+def _hub_bars(shown: bool) -> Iterator[None]:
+    """The hub's progress bars, on or off."""
+    from huggingface_hub import utils
 
+    if shown or utils.are_progress_bars_disabled():  # type: ignore[attr-defined]
+        yield
+        return
+    utils.disable_progress_bars()  # type: ignore[attr-defined]
     try:
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    finally:
+        utils.enable_progress_bars()  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _errors_of(setting: str, folder: Path) -> Iterator[None]:
+    """Whatever Transformers says about a folder, as one sentence."""
+    try:
+        yield
+    except PairJEPAError:
+        raise
+    except Exception as error:  # a broken file can break it anywhere
         raise PairJEPAError(
             f"{setting} {folder} cannot be loaded by Transformers ({first_line(error)}). Choose another folder."
         ) from None

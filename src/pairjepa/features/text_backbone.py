@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pairjepa.config import Pooling
 from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.features.loading import architecture, quiet, weights_digest
+from pairjepa.features.masking import FUNCTION_WORDS, Tokens
 from pairjepa.files import digest, write_json
 
 SETTINGS = "pairjepa_text.json"
@@ -83,6 +84,30 @@ class TextBackbone(nn.Module):
             return_token_type_ids=False,
         )
         return encoded["input_ids"]
+
+    def tokenize_words(self, captions: list[str]) -> list[Tokens]:
+        """As `tokenize`, with the word of each token, for masking.
+
+        Raises:
+            PairJEPAError: the tokenizer has no mask token, or cannot tell words.
+        """
+        if self.tokenizer.mask_token_id is None or not self.tokenizer.is_fast:
+            raise PairJEPAError(
+                "model.text must have a fast tokenizer with a mask token where context.caption is on, "
+                f"got {type(self.tokenizer).__name__}. Take a BERT-like model."
+            )
+        encoded = self.tokenizer(captions, truncation=True, max_length=self.max_tokens, padding=False)
+        result = []
+        for number, caption in enumerate(captions):
+            words, ids = encoded.word_ids(number), encoded["input_ids"][number]
+            spans = encoded[number].offsets
+            text: dict[int, str] = {}
+            for word, (start, end) in zip(words, spans, strict=True):
+                if word is not None:
+                    text[word] = text.get(word, "") + caption[start:end].lower().strip()
+            content = {w: t[:1].isalnum() and t not in FUNCTION_WORDS for w, t in text.items()}
+            result.append(Tokens(ids, words, [word is not None and content[word] for word in words]))
+        return result
 
     def collate(self, ids: list[list[int]]) -> tuple[Int[Tensor, "batch token"], Int[Tensor, "batch token"]]:
         """Ids padded to the longest caption, and the mask: 1 where there is a token, 0 where there is padding."""

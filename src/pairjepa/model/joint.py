@@ -1,35 +1,53 @@
-"""The joint model: image → context → prediction, caption → target.
+"""The joint model: (image, partly masked caption) → context → prediction, caption → target.
 
-Axes: `batch`, `width` = backbone features, `dim` = shared space. Inputs are features (backbone frozen) or what the
-backbone itself takes (backbone tuned); everything after the backbone is the same.
+Axes: `batch`, `width` = backbone features, `dim` = shared space. Inputs are features, whether from the cache or from
+a backbone that is tuned. The contrastive approach is the case in which the whole caption is hidden.
 """
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairjepa.config import ModelConfig
+from pairjepa.config import ContextConfig, ModelConfig
 from pairjepa.errors import UsageError
 from pairjepa.model.heads import Standardizer, build_head, width_after
+
+AVERAGE_MOMENTUM = 0.99  # a step; I-JEPA has 0.996 to 1 over many more steps
 
 
 class JointModel(nn.Module):
     """Context encoder, predictor and target encoder, without the backbones."""
 
-    def __init__(self, config: ModelConfig, image_width: int, text_width: int) -> None:
+    def __init__(
+        self, config: ModelConfig, context: ContextConfig, image_width: int, text_width: int
+    ) -> None:
         """Build the heads for backbones of these feature widths.
 
         Raises:
             UsageError: prediction and target would differ in width.
         """
         super().__init__()
+        self._sees_image, self._sees_caption = context.image, context.caption is not None
+        self._context_width = 0
         self.image_standardizer = Standardizer(image_width)
         self.text_standardizer = Standardizer(text_width)
-        self.image_projection = build_head(image_width, config.dim, config.image_projection)
-        context = width_after(image_width, config.dim, config.image_projection)
-        self.predictor = build_head(context, config.dim, config.predictor)
+        if self._sees_image:
+            self.image_projection = build_head(image_width, config.dim, config.image_projection)
+            self._context_width += width_after(image_width, config.dim, config.image_projection)
+        if self._sees_caption:
+            self.caption_standardizer = Standardizer(text_width)
+            self.caption_projection = build_head(text_width, config.dim, config.caption_projection)
+            self._caption_width = width_after(text_width, config.dim, config.caption_projection)
+            self._context_width += self._caption_width
+        self.predictor = build_head(self._context_width, config.dim, config.predictor)
         self.text_projection = build_head(text_width, config.dim, config.text_projection)
-        prediction = width_after(context, config.dim, config.predictor)
+        self._averaged = context.target == "average"
+        if self._averaged:
+            self.text_projection.load_state_dict(self.caption_projection.state_dict())
+        if self._averaged or context.target == "frozen":
+            self.text_projection.requires_grad_(False)
+        prediction = width_after(self._context_width, config.dim, config.predictor)
         target = width_after(text_width, config.dim, config.text_projection)
         if prediction != target:
             raise UsageError(
@@ -39,15 +57,46 @@ class JointModel(nn.Module):
             )
         self.dim = prediction
 
-    def predict(self, image: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dim"]:
-        """Image features → prediction, before normalisation."""
-        out: Tensor = self.predictor(self.image_projection(self.image_standardizer(image)))
+    def predict(
+        self,
+        image: Float[Tensor, "batch width"],
+        caption: Float[Tensor, "batch text_width"] | None = None,
+        hidden: Bool[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "batch dim"]:
+        """Context → prediction, before normalisation.
+
+        Args:
+            image: image features.
+            caption: features of the partly masked captions; None hides all of them whole.
+            hidden: which of them are hidden whole all the same.
+        """
+        parts = []
+        if self._sees_image:
+            parts.append(self.image_projection(self.image_standardizer(image)))
+        if self._sees_caption:
+            if caption is None:
+                parts.append(image.new_zeros(len(image), self._caption_width))
+            else:
+                seen = self.caption_projection(self.caption_standardizer(caption))
+                parts.append(seen if hidden is None else seen.masked_fill(hidden[:, None], 0.0))
+        out: Tensor = self.predictor(torch.cat(parts, dim=1))
         return out
 
     def target(self, text: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dim"]:
         """Caption features → target, before normalisation."""
         out: Tensor = self.text_projection(self.text_standardizer(text))
         return out
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """After a step: move an averaged target a little towards the caption side of the context (I-JEPA's form)."""
+        if self._averaged:
+            online = self.caption_projection.state_dict()
+            for name, value in self.text_projection.state_dict().items():
+                if value.is_floating_point():
+                    value.lerp_(online[name], 1 - AVERAGE_MOMENTUM)
+                else:
+                    value.copy_(online[name])
 
 
 def mean_direction(views: Float[Tensor, "batch view dim"]) -> Float[Tensor, "batch dim"]:

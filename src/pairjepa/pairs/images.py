@@ -85,6 +85,22 @@ def decode_sized(data: bytes, *, draft: tuple[int, int] | None = None) -> tuple[
         raise BadImage(f"damaged: {error or type(error).__name__}") from None
 
 
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A PIL image that is open already, as `decode` would give it.
+
+    Raises:
+        BadImage: its file is damaged or it is too large.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise BadImage(f"too large: at most {MAX_PIXELS / 1e6:,.0f} megapixels are read")
+    try:
+        upright = _UPRIGHT.get(_orientation(image))
+        rgb = _to_rgb(image)
+        return rgb if upright is None else rgb.transpose(upright)
+    except OSError as error:
+        raise BadImage(f"damaged: {error}") from None
+
+
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))

@@ -105,9 +105,13 @@ def assemble(raw: RawPairs, problems: Problems) -> tuple[pa.Table, str]:
 
 
 def listing(folder: Path) -> str:
-    """What a folder holds, for the end of an error."""
+    """What a folder holds, for the end of an error; hidden entries are left out."""
     try:
-        entries = sorted(entry.name + ("/" if entry.is_dir() else "") for entry in os.scandir(folder))
+        entries = sorted(
+            entry.name + ("/" if entry.is_dir() else "")
+            for entry in os.scandir(folder)
+            if not entry.name.startswith(".")
+        )
     except OSError as error:
         return f"{folder} cannot be listed ({error.strerror})."
     if not entries:

@@ -57,9 +57,7 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
     # clone: safetensors refuses tensors that share memory, and tied weights do
-    return {
-        name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()
-    }
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

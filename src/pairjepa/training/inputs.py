@@ -14,19 +14,24 @@ from torch import Tensor, nn
 from pairjepa.config import View
 from pairjepa.features.cache import FeatureTable
 from pairjepa.features.image_backbone import ImageBackbone
+from pairjepa.features.masking import Masking
 from pairjepa.features.text_backbone import TextBackbone
 from pairjepa.pairs.table import Pairs
 
 PIXEL_BYTES = 1 << 30  # prepared images are kept in memory up to here, decoded anew beyond
+MOMENT_ROWS = 4096
 CHUNK = 256  # samples that a tuned backbone forwards at once where no gradient is needed
 
 
 class Inputs(Protocol):
     """One side of all samples of one split."""
 
-    backbone: nn.Module | None
-    """What still has to be run on a batch; None where the batch holds features already."""
     views: int
+
+    @property
+    def backbone(self) -> nn.Module | None:
+        """What still has to be run on a batch; None where the batch holds features already."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -54,6 +59,23 @@ class CachedFeatures:
         if features.ndim == 3:
             features = features[np.arange(len(rows)), views]
         return (torch.from_numpy(features),)
+
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of each feature over rows and views, summed in float64 chunk by chunk."""
+        count, total, squares = 0, 0.0, 0.0
+        # shifted by the first row: squares of large means would cancel
+        shift = self._table.gather(self._rows[:1]).reshape(-1, self._table.shape[-1])[0].astype(np.float64)
+        for start in range(0, len(self._rows), MOMENT_ROWS):
+            rows = self._rows[start : start + MOMENT_ROWS]
+            part = self._table.gather(rows).reshape(-1, self._table.shape[-1]) - shift
+            count += len(part)
+            total = total + part.sum(axis=0)
+            squares = squares + (part**2).sum(axis=0)
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
+        return torch.from_numpy((mean + shift).astype(np.float32)), torch.from_numpy(
+            deviation.astype(np.float32)
+        )
 
 
 class Pixels:
@@ -102,6 +124,49 @@ class Tokens:
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Token ids and attention mask, `(row, token)`."""
         return tuple(self.backbone.collate([self._ids[row] for row in rows.tolist()]))
+
+
+class MaskedTokens:
+    """Partly masked captions for a tuned backbone: a view is a fresh mask."""
+
+    def __init__(self, backbone: TextBackbone, captions: Sequence[str], masking: Masking, masks: int) -> None:
+        """`masks`: how many different ones a caption can have."""
+        self.backbone, self.views, self._masking = backbone, masks, masking
+        self._tokens = backbone.tokenize_words(list(captions))
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
+        """Token ids and attention mask, `(row, token)`."""
+        mask_id = self.backbone.tokenizer.mask_token_id
+        ids = [
+            self._masking.masked(self._tokens[row], str(view), mask_id)
+            for row, view in zip(rows.tolist(), views.tolist(), strict=True)
+        ]
+        return tuple(self.backbone.collate(ids))
+
+
+class FirstView:
+    """Other inputs, of which only the first view is taken."""
+
+    views = 1
+
+    def __init__(self, inputs: Inputs) -> None:
+        """`inputs`: of any number of views."""
+        self._inputs = inputs
+
+    @property
+    def backbone(self) -> nn.Module | None:
+        """That of the inputs."""
+        return self._inputs.backbone
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
+        """As the inputs."""
+        return self._inputs.batch(rows, views)
 
 
 def forward(inputs: Inputs, batch: tuple[Tensor, ...]) -> Tensor:

@@ -25,9 +25,11 @@ from pairjepa.run_folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from pairjepa.training.gradients import features_with_gradient
 from pairjepa.training.inputs import to_device
-from pairjepa.training.monitor import Split, embed_images, embed_texts, line, measure
+from pairjepa.training.monitor import Split, embed_images, embed_partial, embed_texts, line, measure
 from pairjepa.training.plan import Plan, Samples
 from pairjepa.training.watch import warnings
+
+SLOW = 0.1  # of the learning rate, for a slow target; 0.05 to 0.1 in VL-JEPA (Chen et al. 2025)
 
 
 class Trainer:
@@ -59,7 +61,14 @@ class Trainer:
         self.config, self.module, self.run, self.device = config, module, run, device
         self.train_split, self.seen, self.dev = train, seen, dev
         self._group = torch.from_numpy(text_group).to(device)
-        self.plan = Plan(train.owner, train.images.views, config.training)
+        masked, hidden = train.masked, config.context.hidden if config.context.image else 0.0
+        self.plan = Plan(
+            train.owner,
+            train.images.views,
+            config.training,
+            masked.views if masked is not None else 1,
+            hidden if masked is not None else 1.0,
+        )
         self.optimizer = torch.optim.AdamW(
             _groups(config, module), lr=config.training.learning_rate, fused=True
         )
@@ -140,7 +149,10 @@ class Trainer:
         rate = images / max(time.monotonic() - begun, 1e-9)
         dev, seen = self._measured(self.dev), self._measured(self.seen)
         position["seconds"] = before + time.monotonic() - begun
-        directions = min(self.joint.dim, len(self.dev.images) - 1), min(self.joint.dim, len(self.dev.owner) - 1)
+        directions = (
+            min(self.joint.dim, len(self.dev.images) - 1),
+            min(self.joint.dim, len(self.dev.owner) - 1),
+        )
         return {
             "epoch": epoch,
             "step": epoch * self.plan.steps_per_epoch,
@@ -163,14 +175,28 @@ class Trainer:
         images, texts = self.train_split.images, self.train_split.texts
         pixels = to_device(images.batch(samples.images, samples.views), self.device)
         tokens = to_device(texts.batch(samples.captions, np.zeros_like(samples.captions)), self.device)
+        masked = self.train_split.masked
+        shown = (
+            to_device(masked.batch(samples.captions, samples.masks), self.device)
+            if masked is not None
+            else ()
+        )
         owner = torch.from_numpy(samples.images).to(self.device)
         self.module.train()
         torch.manual_seed(seed)
         with self._autocast():
-            image, image_back = features_with_gradient(images.backbone, pixels, settings.micro_batch, seed + 1)
+            image, image_back = features_with_gradient(
+                images.backbone, pixels, settings.micro_batch, seed + 1
+            )
             text, text_back = features_with_gradient(texts.backbone, tokens, settings.micro_batch, seed + 2)
+            caption, caption_back = None, _nothing
+            if masked is not None:
+                caption, caption_back = features_with_gradient(
+                    masked.backbone, shown, settings.micro_batch, seed + 3
+                )
             torch.manual_seed(seed)
-            prediction, target = self.joint.predict(image), self.joint.target(text)
+            hidden = torch.from_numpy(samples.hidden).to(self.device)
+            prediction, target = self.joint.predict(image, caption, hidden), self.joint.target(text)
         group_of = self._group[torch.from_numpy(samples.captions).to(self.device)]
         value = self.objective(prediction.float(), target.float(), positives_of(owner, group_of))
         self.optimizer.zero_grad()
@@ -178,15 +204,24 @@ class Trainer:
         with self._autocast():
             image_back()
             text_back()
+            caption_back()
         self.optimizer.step()
         self.objective.clamp_()
+        self.joint.follow()
         return {"loss": value.total.item(), **{name: term.item() for name, term in value.terms.items()}}
 
     def _measured(self, split: Split) -> dict[str, Any]:
         self.module.eval()
-        image = embed_images(self.joint, split.images, self.device)
         text = embed_texts(self.joint, split.texts, self.device)
-        return measure(image, text, split.owner)
+        if self.config.context.image:
+            return measure(embed_images(self.joint, split.images, self.device), text, split.owner)
+        # the text-only control: masked caption → its whole caption, in the places of image → caption
+        assert split.masked is not None
+        return measure(
+            embed_partial(self.joint, split.images, split.masked, split.owner, self.device),
+            text,
+            np.arange(len(split.owner)),
+        )
 
     def _autocast(self) -> Any:
         return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
@@ -200,16 +235,30 @@ class Trainer:
             raise KeyboardInterrupt
 
 
+def _nothing() -> None:
+    """What is left to do for features that need no gradient."""
+
+
 def _groups(config: RunConfig, module: nn.ModuleDict) -> list[dict[str, Any]]:
     """Parameter groups: weight matrices decay, vectors and scalars do not; backbones have their own rate."""
-    factors = {"image": config.model.image_tune, "text": config.model.text_tune}
+    peak = config.training.learning_rate
+    slow = SLOW if config.context.target == "slow" else 1.0
+    joint = module["joint"]
+    target = {id(p) for p in joint.text_projection.parameters()}  # type: ignore[union-attr]
+    parts = [
+        (peak, [p for p in joint.parameters() if id(p) not in target]),
+        (peak * slow, [p for p in joint.parameters() if id(p) in target]),
+        (peak, list(module["objective"].parameters())),
+    ]
+    for side, factor in (("image", config.model.image_tune), ("text", config.model.text_tune)):
+        if factor is not None:
+            parts.append((peak * factor, list(module[side].parameters())))
     groups = []
-    for name, part in module.items():
-        rate = config.training.learning_rate * (factors.get(name) or 1.0)
-        parameters = [p for p in part.parameters() if p.requires_grad]
+    for rate, parameters in parts:
+        learning = [p for p in parameters if p.requires_grad]
         for decay, chosen in (
-            (config.training.weight_decay, [p for p in parameters if p.ndim > 1]),
-            (0.0, [p for p in parameters if p.ndim <= 1]),
+            (config.training.weight_decay, [p for p in learning if p.ndim > 1]),
+            (0.0, [p for p in learning if p.ndim <= 1]),
         ):
             if chosen:
                 groups.append({"params": chosen, "lr": rate, "weight_decay": decay})

@@ -20,7 +20,7 @@ def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) ->
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
         parts: dict[str, nn.Module] = {
-            "joint": JointModel(config.model, image.width, text.width),
+            "joint": JointModel(config.model, config.context, image.width, text.width),
             "objective": Objective(config.objective),
         }
     parts |= {side: part for side, part in (("image", image), ("text", text)) if tuned(config.model, side)}

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from pairjepa.evaluation import geometry
 from pairjepa.evaluation.retrieval import Relevance, RetrievalRanks, metrics, retrieve
 from pairjepa.model.joint import JointModel, mean_direction
-from pairjepa.training.inputs import Inputs, all_features
+from pairjepa.training.inputs import FirstView, Inputs, all_features
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 1_000
@@ -24,6 +24,8 @@ class Split:
     texts: Inputs
     owner: np.ndarray
     """Row of each caption's image."""
+    masked: Inputs | None = None
+    """The captions as the context sees them, a view a mask; None where it never sees any."""
 
 
 @torch.no_grad()
@@ -90,3 +92,29 @@ def line(epoch: dict[str, Any], epochs: int, best: bool) -> str:
         f"dev R@1 {recall}  rsum {dev['rsum']:.1f}{'*' if best else ' '}  cosine matched/random {cosine}  "
         f"effective rank {rank}  {epoch['images_per_second']:,.0f} images/s"
     )
+
+
+@torch.no_grad()
+def embed_partial(
+    model: JointModel,
+    images: Inputs,
+    masked: Inputs,
+    owner: np.ndarray,
+    device: torch.device,
+) -> np.ndarray:
+    """Predictions from images and partly masked captions: unit-norm float32 `(captions, dim)`, views averaged.
+
+    Args:
+        model: the joint model.
+        images: of the split.
+        masked: the captions as the context sees them; their first mask is taken.
+        owner: for each caption the image that is shown with it.
+        device: where the model is.
+    """
+    seen = torch.cat([features for _, features in all_features(images, device)])
+    parts = []
+    for rows, captions in all_features(FirstView(masked), device):
+        views = seen[torch.from_numpy(owner[rows]).to(device)]
+        predictions = torch.stack([model.predict(view, captions[:, 0]) for view in views.unbind(1)], dim=1)
+        parts.append(mean_direction(predictions.float()).cpu().numpy())
+    return np.concatenate(parts)

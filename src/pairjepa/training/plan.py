@@ -16,22 +16,30 @@ class Samples:
     images: np.ndarray
     captions: np.ndarray
     views: np.ndarray
+    masks: np.ndarray
+    """Which of a caption's masks the context sees through."""
+    hidden: np.ndarray
+    """Whether the context sees nothing of the caption."""
 
 
 class Plan:
     """Batches of all epochs, and the learning rate of every step."""
 
-    def __init__(self, owner: np.ndarray, views: int, config: TrainingConfig) -> None:
+    def __init__(
+        self, owner: np.ndarray, views: int, config: TrainingConfig, masks: int = 1, hidden: float = 1.0
+    ) -> None:
         """Plan for one split.
 
         Args:
             owner: row of each caption's image, sorted, every image at least once.
             views: renditions an image.
             config: batch size, captions an image, seed, schedule.
+            masks: masks a caption.
+            hidden: share of samples whose caption is hidden whole.
         """
         self._count = np.bincount(owner)
         self._first = np.concatenate([[0], np.cumsum(self._count)[:-1]])
-        self._views, self._config = views, config
+        self._views, self._config, self._masks, self._hidden = views, config, masks, hidden
         self.images = len(self._count)
         # Batches of nearly equal size: a last one of two images would be a poor set of negatives.
         self.steps_per_epoch = math.ceil(self.images / config.batch_size)
@@ -44,6 +52,8 @@ class Plan:
         wanted = self._config.captions_per_image
         start = (rng.random(self.images) * self._count).astype(np.int64)
         view = rng.integers(0, self._views, (self.images, wanted))
+        mask = rng.integers(0, self._masks, (self.images, wanted))
+        hidden = rng.random((self.images, wanted)) < self._hidden
         for images in np.array_split(order, self.steps_per_epoch):
             # Neighbours in a circle from a random start: distinct as long as the image owns enough captions.
             offset = (start[images, None] + np.arange(wanted)) % self._count[images, None]
@@ -51,6 +61,8 @@ class Plan:
                 np.repeat(images, wanted),
                 (self._first[images, None] + offset).reshape(-1),
                 view[images].reshape(-1),
+                mask[images].reshape(-1),
+                hidden[images].reshape(-1),
             )
 
     def step_seed(self, step: int) -> int:

@@ -32,14 +32,22 @@ def warnings(history: list[dict[str, Any]], chance: float) -> dict[str, str]:
             )
     best = max(history, key=lambda epoch: epoch["dev"]["rsum"])
     stale = now["epoch"] - best["epoch"]
-    if stale >= STALE and dev["rsum"] < best["dev"]["rsum"] - LOST and now["train"]["rsum"] > BY_HEART * dev["rsum"]:
+    if (
+        stale >= STALE
+        and dev["rsum"] < best["dev"]["rsum"] - LOST
+        and now["train"]["rsum"] > BY_HEART * dev["rsum"]
+    ):
         found["by heart"] = (
             f"The model learns its training pairs by heart {at}: rsum {now['train']['rsum']:.0f} on training images, "
             f"{dev['rsum']:.0f} on dev, which has not risen since epoch {best['epoch']} ({best['dev']['rsum']:.0f}; "
             "that epoch is kept). Try model.image_projection.input_dropout 0.5, linear heads, fewer "
             "training.epochs, or more pairs."
         )
-    if now["epoch"] >= STALE and best["dev"]["rsum"] < 1.5 * chance and now["loss"] < 0.9 * history[0]["loss"]:
+    if (
+        now["epoch"] >= STALE
+        and best["dev"]["rsum"] < 1.5 * chance
+        and now["loss"] < 0.9 * history[0]["loss"]
+    ):
         found["no recall"] = (
             f"The loss falls ({history[0]['loss']:.2f} to {now['loss']:.2f}) but recall stays at chance {at}: dev rsum "
             f"{dev['rsum']:.1f}, a random ranking has {chance:.1f}. Nothing that is learned holds on new images: "

@@ -63,10 +63,10 @@ def read(request: Request, problems: Problems) -> RawPairs:
 
 def _nothing_matches(source: str) -> str:
     path = Path(source).expanduser().absolute()
-    looked = "Looked for: " + "; ".join(module.WHAT for module in SOURCES.values())
+    looked = "Looked for:" + "".join(f"\n  {module.WHAT}" for module in SOURCES.values())
     if path.is_dir():
-        return f"The folder {path} must hold pairs, but nothing in it is known. {listing(path)} {looked}."
+        return f"The folder {path} must hold pairs, but nothing in it is known. {listing(path)} {looked}"
     if path.exists():
-        return f"The file {path} must be pairs of a known kind, but is not. {looked}."
+        return f"The file {path} must be pairs of a known kind, but is not. {looked}"
     parent = next(folder for folder in path.parents if folder.is_dir())
-    return f"{source!r} must be pairs that are there, but {path} is not. {listing(parent)} {looked}."
+    return f"{source!r} must be pairs that are there, but {path} is not. {listing(parent)} {looked}"

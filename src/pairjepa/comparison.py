@@ -1,0 +1,160 @@
+"""The verb compare: runs beside each other, from what `evaluate` left in their folders. No model is loaded."""
+
+import shlex
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pairjepa.errors import PairJEPAError, UsageError, unknown
+from pairjepa.evaluation.bootstrap import CONFIDENCE, DRAWS
+from pairjepa.evaluation.compare import compare_ranks
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.relevance import Relevance
+from pairjepa.evaluation.retrieval import RetrievalRanks, retrieve
+from pairjepa.files import digest_file
+from pairjepa.progress import say
+from pairjepa.run_folder import RunFolder
+from pairjepa.seed_group import runs_at
+
+BOOTSTRAP_SEED = 0
+
+
+def compare(
+    runs: Sequence[str | Path], split: str = "test", relevance: Literal["owner", "text"] = "owner"
+) -> dict[str, Any]:
+    """Compare runs with the first of them on the images of one split, JSON-ready.
+
+    Args:
+        runs: two or more run folders or seed groups, each evaluated on the split.
+        split: train, dev or test.
+        relevance: `owner` counts an image's own captions, `text` every caption with the same words.
+
+    Returns:
+        What `evaluation.compare_ranks` gives, with what was measured and each run's `cost`
+        (`docs/evaluation.md`).
+
+    Raises:
+        UsageError: there are fewer than two runs, or `relevance` is unknown.
+        PairJEPAError: a run is not there or not evaluated, or the runs were evaluated on other images.
+    """
+    if len(runs) < 2:
+        raise UsageError(f"compare must have at least two runs, got {len(runs)}. Name the baseline first.")
+    if relevance not in ("owner", "text"):
+        raise unknown("relevance", relevance, ("owner", "text"))
+    groups = {name: runs_at(path) for name, path in _names(runs).items()}
+    commands = {
+        name: shlex.join(["pairjepa", "evaluate", str(run), "--split", split])
+        for name, run in zip(groups, runs, strict=True)
+    }
+    first: EmbeddingSet | None = None
+    right: Relevance | None = None
+    sides: dict[str, list[RetrievalRanks]] = {name: [] for name in groups}
+    for name, group in groups.items():
+        for run in group:
+            found = _embeddings(run, split, commands[name])
+            if first is None or right is None:
+                first, right = found, _relevance(found, relevance)
+            _check_same(first, found, commands[name])
+            sides[name].append(retrieve(found.image, found.text, found.owner, right))
+    assert first is not None
+    _warn(groups)
+    result = compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
+    for name, group in groups.items():
+        result["runs"][name]["cost"] = _cost(group)
+    measured = {"split": split, "images": len(first.names), "captions": len(first.captions)}
+    bootstrap = {"unit": "image", "draws": DRAWS, "seed": BOOTSTRAP_SEED, "confidence": CONFIDENCE}
+    return measured | {"relevance": relevance} | result | {"bootstrap": bootstrap}
+
+
+def _names(runs: Sequence[str | Path]) -> dict[str, Path]:
+    """A name for each run: its folder's, or the whole path where two folders have the same; numbered if it is twice."""
+    paths = [Path(run) for run in runs]
+    short = [path.absolute().name for path in paths]
+    names = short if len(set(short)) == len(set(paths)) else [str(path) for path in paths]
+    seen: Counter[str] = Counter()
+    named = {}
+    for name, path in zip(names, paths, strict=True):
+        seen[name] += 1
+        named[name if seen[name] == 1 else f"{name} ({seen[name]})"] = path
+    return named
+
+
+def _embeddings(run: RunFolder, split: str, command: str) -> EmbeddingSet:
+    folder = run.path / "embeddings" / split
+    if not folder.is_dir():
+        raise PairJEPAError(f"{run.path} has not been evaluated on the {split} split. Do it with: {command}.")
+    found = EmbeddingSet.load(folder, mmap=True)
+    if found.split != split:
+        raise PairJEPAError(
+            f"{folder} must be of the {split} split, got {found.split}. Do it again: {command}."
+        )
+    if run.model_file.is_file() and digest_file(run.model_file) != found.run:
+        raise PairJEPAError(
+            f"{folder} must be of the model that {run.path} holds, got that of another epoch or training. "
+            f"Evaluate it again: {command}."
+        )
+    return found
+
+
+def _relevance(found: EmbeddingSet, kind: str) -> Relevance:
+    if kind == "text":
+        return Relevance.by_text(found.owner, found.captions, len(found.names))
+    return Relevance.by_owner(found.owner, len(found.names))
+
+
+def _check_same(first: EmbeddingSet, other: EmbeddingSet, command: str) -> None:
+    """Raise `PairJEPAError` if the two are not of the same images and captions in the same order."""
+    moved = len(first.owner) == len(other.owner) and int((first.owner != other.owner).sum())
+    found = (
+        _difference("images", first.names, other.names)
+        or _difference("captions", first.captions, other.captions)
+        or (f"{moved:,} of {len(first.owner):,} captions that belong to another image" if moved else None)
+    )
+    if found is not None:
+        raise PairJEPAError(
+            f"{other.origin} must hold the same images and captions as {first.origin}, got {found}. "
+            f"Evaluate both on the same pairs: {command}."
+        )
+
+
+def _difference(what: str, first: Sequence[str], other: Sequence[str]) -> str | None:
+    if list(first) == list(other):
+        return None
+    missing, more = Counter(first) - Counter(other), Counter(other) - Counter(first)
+    if not missing and not more:
+        moved = sum(a != b for a, b in zip(first, other, strict=True))
+        return f"the same {len(first):,} {what} in another order ({moved:,} in another place)"
+    counts = [
+        f"{rows.total():,} {word} (such as {next(iter(rows))!r})"
+        for word, rows in (("missing", missing), ("more", more))
+        if rows
+    ]
+    return f"{len(other):,} {what} for {len(first):,}: {' and '.join(counts)}"
+
+
+def _warn(groups: dict[str, list[RunFolder]]) -> None:
+    baseline = next(iter(groups.values()))[0]
+    for name, group in groups.items():
+        for run in group:
+            if run.summary is None:
+                say(f"warning: the training of {run.path} is not complete; this is the best epoch so far.")
+        if group[0].record["data"]["digest"] != baseline.record["data"]["digest"]:
+            say(
+                f"warning: {name} was trained on other pairs than {baseline.path}: the difference may be theirs."
+            )
+
+
+def _cost(group: Sequence[RunFolder]) -> dict[str, float | int | None]:
+    """Mean seconds of a seed's training, trained parameters, highest memory; `None` where no run tells."""
+    costs = [(run.summary or {}).get("cost") or {} for run in group]
+    seconds, parameters, memory = (
+        [cost[key] for cost in costs if cost.get(key) is not None]
+        for key in ("training_seconds", "trained_parameters", "peak_rss_bytes")
+    )
+    return {
+        "training_seconds": statistics.fmean(seconds) if seconds else None,
+        "trained_parameters": max(parameters, default=None),
+        "peak_rss_bytes": max(memory, default=None),
+    }

@@ -1,0 +1,89 @@
+"""A comparison for a terminal, and for a paper."""
+
+from typing import Any
+
+from pairjepa.evaluation.tables import COLUMNS, TITLES, aligned, cells, footer, markdown, plain
+
+PAIRED = "A difference and its interval are paired: both runs on the same images of each draw."
+SPREAD = "±: standard deviation over seeds."
+
+
+def compare_table(result: dict[str, Any]) -> str:
+    """Each run, its difference from the baseline, cost and verdict, in plain text."""
+    rows = []
+    for name, run in result["runs"].items():
+        numbers = cells(run)
+        rows.append([name, *(f"{value:.1f}" for value, _ in numbers)])
+        rows.append(["  95 % interval", *(f"{ci[0]:.1f}–{ci[1]:.1f}" for _, ci in numbers if ci)])
+        if run["seed_sd"] is not None:
+            rows.append([f"  sd of {run['seeds']} seeds", *(f"{sd:.1f}" for sd, _ in cells(run["seed_sd"]))])
+    for name, found in result["differences"].items():
+        leaves = _leaves(found)
+        rows.append([_minus(name, result), *(_signed(leaf["difference"]) for leaf in leaves)])
+        rows.append(["  95 % interval", *("…".join(map(_signed, leaf["ci"])) for leaf in leaves)])
+    return "\n".join(
+        [
+            *plain(rows),
+            "",
+            *aligned(_costs(result)),
+            "",
+            *footer({"": result}),
+            PAIRED,
+            "",
+            *result["verdict"].values(),
+        ]
+    )
+
+
+def compare_markdown(result: dict[str, Any]) -> str:
+    """The same in Markdown, with intervals and the spread over seeds in the cells."""
+    rows = []
+    for name, run in result["runs"].items():
+        spread = [""] * (len(COLUMNS) + 1)
+        if run["seed_sd"] is not None:
+            spread = [f" ± {sd:.1f}" for sd, _ in cells(run["seed_sd"])]
+        numbers = zip(cells(run), spread, strict=True)
+        rows.append(
+            [name, *(f"{value:.1f}{sd} [{ci[0]:.1f}, {ci[1]:.1f}]" for (value, ci), sd in numbers if ci)]
+        )
+    for name, found in result["differences"].items():
+        gaps = (
+            f"{_signed(leaf['difference'])} [{', '.join(map(_signed, leaf['ci']))}]"
+            for leaf in _leaves(found)
+        )
+        rows.append([_minus(name, result), *gaps])
+    several = any(run["seeds"] > 1 for run in result["runs"].values())
+    below = " ".join([*footer({"": result}), PAIRED, *([SPREAD] if several else [])])
+    tables = [markdown([TITLES, *rows]), markdown(_costs(result))]
+    return "\n\n".join([*tables, below, *result["verdict"].values()])
+
+
+def _costs(result: dict[str, Any]) -> list[list[str]]:
+    """Rows of what each run has cost; the first is their titles."""
+    rows = [["", "seeds", "training", "trained parameters", "peak memory"]]
+    for name, run in result["runs"].items():
+        seconds, parameters, memory = (
+            run["cost"][key] for key in ("training_seconds", "trained_parameters", "peak_rss_bytes")
+        )
+        rows.append(
+            [
+                name,
+                str(run["seeds"]),
+                "–" if seconds is None else f"{seconds:,.1f} s",
+                "–" if parameters is None else f"{parameters:,}",
+                "–" if memory is None else f"{memory / 2**30:.2f} GiB",
+            ]
+        )
+    return rows
+
+
+def _minus(name: str, result: dict[str, Any]) -> str:
+    return f"{name} − {result['baseline']}"
+
+
+def _leaves(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*(found[way][name] for way, name in COLUMNS), found["rsum"]]
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"  # + 0.0: no -0.0
