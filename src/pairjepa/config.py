@@ -14,7 +14,7 @@ from pairjepa.errors import UsageError, close_matches
 
 Weights = Literal["pretrained", "random"]
 Pooling = Literal["cls", "mean"]
-HeadKind = Literal["identity", "linear", "mlp", "residual"]
+HeadKind = Literal["identity", "linear", "mlp", "residual", "transformer"]
 MaskKind = Literal["tokens", "spans", "words", "content"]
 TargetUpdate = Literal["full", "slow", "frozen", "average"]
 View = Literal["whole", "whole-mirrored", "centre", "centre-mirrored"]
@@ -45,9 +45,9 @@ class HeadConfig:
     """One learned map: features → projection, or context → prediction."""
 
     kind: HeadKind = "linear"
-    """identity, linear, mlp (linear, BatchNorm, ReLU, linear), or residual (a linear map plus an mlp beside it)."""
+    """identity, linear, mlp (with BatchNorm, ReLU), residual (linear plus mlp); the predictor may be a transformer."""
     hidden: int = 1024
-    """Width of the hidden layer of mlp and residual."""
+    """Width of the hidden layer of mlp and residual, inner width of a transformer (a multiple of 64)."""
     input_dropout: float = 0.0
     """Share of input features set to zero in training."""
     dropout: float = 0.0
@@ -80,6 +80,8 @@ class ModelConfig:
     """Side of the square input in pixels; the backbone's own if not given."""
     image_stages: tuple[int, ...] | None = None
     """Indices of `hidden_states` pooled beside the backbone's output; found by itself if not given; -1 is none."""
+    image_grid: int | None = None
+    """Side of the grid of image cells, beside the pooled features, that a transformer predictor looks at."""
     text_layers: tuple[int, ...] | None = None
     """Indices of `hidden_states` that are pooled beside the last layer; the middle one if not given; -1 is none."""
     text_pooling: Pooling = "mean"
@@ -110,6 +112,8 @@ class ContextConfig:
     """Share of the caption that is hidden: lowest and highest, drawn for each mask; a single value is fixed."""
     hidden: float = 0.5
     """Share of samples whose caption is hidden whole, as in image-only queries."""
+    cell_dropout: float = 0.0
+    """Share of the image's grid cells that a training sample does not see; needs model.image_grid."""
     masks: int = 4
     """Masks a caption, forwarded once and cached, where the text backbone is frozen; a tuned one draws fresh ones."""
     target: TargetUpdate = "full"
@@ -195,7 +199,7 @@ class RunConfig:
         d, m, o, t = self.data, self.model, self.objective, self.training
         _at_least("data.pairs", d.pairs, 2)
         _between("data.max_bad", d.max_bad, 0, 1)
-        for name in ("dim", "max_tokens", "image_size"):
+        for name in ("dim", "max_tokens", "image_size", "image_grid"):
             _at_least(f"model.{name}", getattr(m, name), 3 if name == "max_tokens" else 1)
         if not m.image_views:
             raise _bad("model.image_views", "name at least one view", m.image_views)
@@ -225,6 +229,9 @@ class RunConfig:
                 c.target,
                 "Set context.caption and give both the same settings.",
             )
+        if not 0 <= c.cell_dropout < 1:
+            raise _bad("context.cell_dropout", "be in [0, 1)", c.cell_dropout)
+        self._validate_transformer()
         if not any(weight > 0 for weight in o.weights.values()):
             raise _bad("objective.weights", "give at least one term a positive weight", o.weights)
         for term, weight in o.weights.items():
@@ -242,6 +249,34 @@ class RunConfig:
         if t.weight_decay < 0:
             raise _bad("training.weight_decay", "not be negative", t.weight_decay)
         _between("training.warmup", t.warmup, 0, 1)
+
+    def _validate_transformer(self) -> None:
+        m = self.model
+        for name in ("image_projection", "caption_projection", "text_projection"):
+            if getattr(m, name).kind == "transformer":
+                raise _bad(
+                    f"model.{name}.kind", "not be transformer", "transformer", "Only model.predictor can."
+                )
+        if m.predictor.kind == "transformer":
+            if m.image_grid is None:
+                raise _bad(
+                    "model.image_grid", "be given where model.predictor is a transformer", None, "Try 4."
+                )
+            if m.predictor.hidden % 64:
+                raise _bad(
+                    "model.predictor.hidden", "be a multiple of 64 for a transformer", m.predictor.hidden
+                )
+            for name in ("image_projection", "caption_projection"):
+                if getattr(m, name).kind != "identity":
+                    raise _bad(
+                        f"model.{name}.kind", "be identity before a transformer", getattr(m, name).kind
+                    )
+        elif m.image_grid is not None or self.context.cell_dropout:
+            raise _bad(
+                "model.predictor.kind",
+                "be transformer where model.image_grid or context.cell_dropout is given",
+                m.predictor.kind,
+            )
 
 
 def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:

@@ -16,13 +16,14 @@ from pairjepa.features.extract import image_features, masked_text_features, text
 from pairjepa.features.image_backbone import ImageBackbone
 from pairjepa.features.masking import Masking
 from pairjepa.features.text_backbone import TextBackbone
+from pairjepa.features.words import WordEmbeddings
 from pairjepa.files import cache_folder
 from pairjepa.model.joint import JointModel
 from pairjepa.pairs.leaks import leaks
 from pairjepa.pairs.scan import ImageFacts, pairs_digest, readable, scan
 from pairjepa.pairs.table import Pairs
 from pairjepa.training.inputs import CachedFeatures, Inputs, MaskedTokens, Pixels, Tokens
-from pairjepa.training.module import tuned
+from pairjepa.training.module import best_device, tuned
 from pairjepa.training.monitor import Split
 
 USED = ("train", "dev", "test")
@@ -83,6 +84,10 @@ class Material:
         """`(caption, width)` of the untrained text backbone."""
         return text_features(self.text, self.data.pairs.captions, cache_folder())
 
+    def pooled_features(self, images: np.ndarray) -> np.ndarray:
+        """`(image, pooled)`: views averaged, without the cells of a grid."""
+        return self.image_features.gather(images)[..., : self.image.pooled].mean(axis=1)
+
     def masked(self, captions: np.ndarray, masking: Masking, masks: int) -> Inputs:
         """Partly masked captions as the context takes them, a view a mask.
 
@@ -92,6 +97,9 @@ class Material:
             masks: masks a caption.
         """
         texts = self.data.pairs.captions.take(captions)
+        if self.config.model.predictor.kind == "transformer":
+            words = WordEmbeddings(self.text).to(best_device())
+            return MaskedTokens(self.text, texts.to_pylist(), masking, masks, words)
         if tuned(self.config.model, "text"):
             return MaskedTokens(self.text, texts.to_pylist(), masking, masks)
         table = masked_text_features(self.text, texts, masking, masks, cache_folder())
@@ -136,7 +144,8 @@ class Material:
         masked = None
         if masks and context.caption is not None:
             ratio = context.mask_ratio
-            drawn = FRESH_MASKS if tuned(self.config.model, "text") else context.masks
+            fresh = tuned(self.config.model, "text") or self.config.model.predictor.kind == "transformer"
+            drawn = FRESH_MASKS if fresh else context.masks
             masked = self.masked(captions, Masking(context.caption, ratio[0], ratio[-1]), drawn)
         return Split(image_side, text_side, owner, masked)
 

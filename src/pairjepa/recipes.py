@@ -73,7 +73,17 @@ def tiny() -> RunConfig:
             image_projection=HeadConfig("linear"),
             text_projection=HeadConfig("linear"),
         ),
-        training=TrainingConfig(epochs=20, batch_size=128),
+        training=TrainingConfig(epochs=20, batch_size=128, learning_rate=2e-3),
+    )
+
+
+def tiny_masked() -> RunConfig:
+    """`tiny` for the masked approach: the image and the partly masked caption predict the whole caption."""
+    base = tiny()
+    return replace(
+        base,
+        model=replace(base.model, predictor=HeadConfig("residual", hidden=256)),
+        context=ContextConfig(caption="words"),
     )
 
 
@@ -83,6 +93,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "reference-contrastive": reference_contrastive,
     "reference-masked": reference_masked,
     "tiny": tiny,
+    "tiny-masked": tiny_masked,
 }
 
 

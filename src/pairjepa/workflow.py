@@ -269,12 +269,12 @@ def _cca(material: Material, split: str) -> tuple[np.ndarray, np.ndarray]:
     train_images, train_captions, train_owner = material.rows("train")
     images, captions, _ = material.rows(split)
     fitted = RidgeCCA.fit(
-        material.image_features.gather(train_images).mean(axis=1),
+        material.pooled_features(train_images),
         material.text_features.gather(train_captions),
         train_owner,
     )
     return (
-        fitted.image(material.image_features.gather(images).mean(axis=1)),
+        fitted.image(material.pooled_features(images)),
         fitted.text(material.text_features.gather(captions)),
     )
 

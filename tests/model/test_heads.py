@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pairjepa.config import HeadConfig, ModelConfig
+from pairjepa.config import ContextConfig, HeadConfig, ModelConfig
 from pairjepa.errors import UsageError
 from pairjepa.model.dropout import Dropout
 from pairjepa.model.heads import HEADS, Standardizer, build_head, width_after
@@ -50,8 +50,10 @@ def test_standardizer_leaves_a_dead_feature_at_zero():
 
 def test_prediction_and_target_must_have_one_width():
     config = ModelConfig(dim=4, image_projection=HeadConfig("identity"), predictor=HeadConfig("identity"))
-    with pytest.raises(UsageError, match=r"model\.predictor must end in the width of the target, got 9 and 4"):
-        JointModel(config, 9, 6)
+    with pytest.raises(
+        UsageError, match=r"model\.predictor must end in the width of the target, got 9 and 4"
+    ):
+        JointModel(config, ContextConfig(), 9, 6)
 
 
 def test_mean_direction_weighs_views_equally_whatever_their_length():

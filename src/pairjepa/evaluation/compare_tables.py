@@ -2,15 +2,20 @@
 
 from typing import Any
 
-from pairjepa.evaluation.tables import COLUMNS, TITLES, aligned, cells, footer, markdown, plain
+from pairjepa.evaluation.tables import COLUMNS, TITLES, aligned, baseline_lines, cells, footer, markdown, plain
 
 PAIRED = "A difference and its interval are paired: both runs on the same images of each draw."
 SPREAD = "±: standard deviation over seeds."
 
 
-def compare_table(result: dict[str, Any]) -> str:
-    """Each run, its difference from the baseline, cost and verdict, in plain text."""
-    rows = []
+def compare_table(result: dict[str, Any], evaluations: dict[str, dict[str, Any]] | None = None) -> str:
+    """Each run, its difference from the baseline, cost and verdict, in plain text.
+
+    Args:
+        result: of `compare`.
+        evaluations: results of `evaluate` by run, whose chance and CCA are to stand first.
+    """
+    rows = baseline_lines(evaluations or {})
     for name, run in result["runs"].items():
         numbers = cells(run)
         rows.append([name, *(f"{value:.1f}" for value, _ in numbers)])

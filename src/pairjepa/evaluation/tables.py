@@ -62,9 +62,18 @@ def markdown(rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def baseline_lines(results: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Rows of chance and CCA, as they stand above the named results."""
+    return _formatted(_baselines(results))
+
+
 def _lines(results: dict[str, dict[str, Any]]) -> list[list[str]]:
+    return _formatted(_rows(results))
+
+
+def _formatted(named: list[tuple[str, dict[str, Any]]]) -> list[list[str]]:
     rows = []
-    for name, result in _rows(results):
+    for name, result in named:
         numbers = cells(result)
         rows.append([name, *(f"{value:.1f}" for value, _ in numbers)])
         if "rsum_ci" in result:
@@ -73,7 +82,11 @@ def _lines(results: dict[str, dict[str, Any]]) -> list[list[str]]:
 
 
 def _rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """Baselines first; one that is the same for all results stands once, else by the result that it is of."""
+    return _baselines(results) + list(results.items())
+
+
+def _baselines(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """One that is the same for all results stands once, else by the result that it is of."""
     rows = []
     for key, label in (("chance", "chance"), ("cca", "CCA")):
         every = {name: result["baselines"][key] for name, result in results.items()}
@@ -81,7 +94,7 @@ def _rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]
         alike = all(baseline == next(iter(found.values())) for baseline in found.values())
         for name, baseline in list(found.items())[: 1 if alike else None]:
             rows.append((label if alike else f"{label} ({name})", baseline))
-    return rows + list(results.items())
+    return rows
 
 
 def cells(result: dict[str, Any]) -> list[tuple[float, list[float] | None]]:

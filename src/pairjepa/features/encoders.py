@@ -8,7 +8,8 @@ from pairjepa.config import ModelConfig
 from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.features import image_backbone, text_backbone
 from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.loading import first_line, load_transformer, locate, quiet
+from pairjepa.features.loading import first_line, load_transformer, quiet
+from pairjepa.features.location import locate
 from pairjepa.features.preprocessing import read_preprocessing
 from pairjepa.features.text_backbone import TextBackbone
 from pairjepa.features.tiny import TINY_IMAGE, TINY_TEXT, tiny_bert, tiny_preprocessing, tiny_resnet
@@ -29,8 +30,8 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
     """
     if folder is not None:
         saved = read_json(folder / image_backbone.SETTINGS, "The image backbone's settings")
-        preprocessing, stages = image_backbone.read_settings(folder, saved)
-        return ImageBackbone(load_transformer(folder, "image", "pretrained", seed), preprocessing, stages)
+        settings = image_backbone.read_settings(folder, saved)
+        return ImageBackbone(load_transformer(folder, "image", "pretrained", seed), *settings)
     if model.image == TINY_IMAGE:
         network, preprocessing = tiny_resnet(seed), tiny_preprocessing()
     else:
@@ -44,7 +45,7 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         )
     if model.image_size is not None:
         preprocessing = preprocessing.resized(model.image_size)
-    return ImageBackbone(network, preprocessing, model.image_stages)
+    return ImageBackbone(network, preprocessing, model.image_stages, model.image_grid)
 
 
 def load_text_backbone(

@@ -4,6 +4,7 @@ Axes: `batch`, `channel`, `size`/`height`/`width` = pixels of the input, `featur
 """
 
 import inspect
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pairjepa.config import View
 from pairjepa.errors import PairJEPAError, UsageError
@@ -32,11 +34,14 @@ class ImageBackbone(nn.Module):
       class token; SigLIP: its attention head). Without one (ViT, DeiT, whose dense layer belongs to another
       task): the class token of the last layer, or where there is none (I-JEPA) the mean over patches.
     - each stage: the mean over positions of `hidden_states[index]`, class and register tokens left out.
+    - with a grid: the cells of the deepest of these maps, averaged to `grid` x `grid`, row by row.
 
     Attributes:
         preprocessing: size, crop, interpolation, mean and standard deviation.
         stages: indices of `hidden_states` that are pooled beside the output.
+        pooled: length of the feature vector without the grid.
         width: length of the feature vector.
+        grid: side of the grid, or None.
         digest: of weights, architecture, preprocessing and stages as they were when this was made: all that
             the features of a view depend on.
     """
@@ -45,7 +50,11 @@ class ImageBackbone(nn.Module):
     _std: Tensor
 
     def __init__(
-        self, model: nn.Module, preprocessing: Preprocessing, stages: tuple[int, ...] | None = None
+        self,
+        model: nn.Module,
+        preprocessing: Preprocessing,
+        stages: tuple[int, ...] | None = None,
+        grid: int | None = None,
     ) -> None:
         """Wrap a model; stages of None are found by a forward pass of one small noise image.
 
@@ -58,16 +67,21 @@ class ImageBackbone(nn.Module):
         self.register_buffer("_mean", torch.tensor(preprocessing.mean), persistent=False)
         self.register_buffer("_std", torch.tensor(preprocessing.std), persistent=False)
         self._options = self._size_options()
-        output, states = self._probe()
+        output, last, states = self._probe()
         self.stages = (
             stage_ends(output, [self._pool(s) for s in states], states) if stages is None else stages
         )
         _check_stages(self.stages, len(states))
         if self.stages == (-1,):
             self.stages = ()
-        self.width = output.shape[1] + sum(self._pool(states[index]).shape[1] for index in self.stages)
+        self.grid = grid
+        self.pooled = output.shape[1] + sum(self._pool(states[index]).shape[1] for index in self.stages)
+        self.width = self.pooled + (
+            self._cells(states[self.stages[-1]] if self.stages else last).numel() if grid else 0
+        )
+        extra = [grid] if grid else []
         self.digest = digest(
-            weights_digest(model), architecture(model), preprocessing.to_dict(), list(self.stages)
+            weights_digest(model), architecture(model), preprocessing.to_dict(), list(self.stages), *extra
         )
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.eval()
@@ -84,7 +98,10 @@ class ImageBackbone(nn.Module):
         """Features of normalised pictures."""
         output = self._run(pixels)
         states = [output.hidden_states[index] for index in self.stages]
-        return torch.cat([self._output(output), *(self._pool(state) for state in states)], dim=1)
+        parts = [self._output(output), *(self._pool(state) for state in states)]
+        if self.grid:
+            parts.append(self._cells(states[-1] if states else output.last_hidden_state))
+        return torch.cat(parts, dim=1)
 
     def save(self, folder: Path) -> None:
         """Write weights, configuration and preprocessing; `load_image_backbone(folder=...)` reads them back."""
@@ -92,7 +109,11 @@ class ImageBackbone(nn.Module):
             self.model.save_pretrained(folder)  # type: ignore[operator]
         write_json(
             folder / SETTINGS,
-            {"preprocessing": self.preprocessing.to_dict(), "stages": list(self.stages)},
+            {
+                "preprocessing": self.preprocessing.to_dict(),
+                "stages": list(self.stages),
+                "grid": self.grid,
+            },
         )
 
     def _run(self, pixels: Tensor, all_states: bool = False) -> Any:
@@ -109,8 +130,8 @@ class ImageBackbone(nn.Module):
         return {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in parameters else {}
 
     @torch.no_grad()
-    def _probe(self) -> tuple[Tensor, list[Tensor]]:
-        """Output and all hidden states of one image of noise."""
+    def _probe(self) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Output, last map and all hidden states of one image of noise."""
         self.model.eval()
         size = self.preprocessing.size
         noise = torch.randn((1, 3, size, size), generator=torch.Generator().manual_seed(0))
@@ -121,7 +142,11 @@ class ImageBackbone(nn.Module):
                 f"model.image_size must be a size that the image backbone takes, got {size}. "
                 f"Leave it out for the backbone's own ({first_line(error)})."
             ) from None
-        return self._output(output), list(getattr(output, "hidden_states", None) or ())
+        return (
+            self._output(output),
+            output.last_hidden_state,
+            list(getattr(output, "hidden_states", None) or ()),
+        )
 
     def _output(self, output: Any) -> Tensor:
         pooled, last = getattr(output, "pooler_output", None), output.last_hidden_state
@@ -134,6 +159,14 @@ class ImageBackbone(nn.Module):
     def _pool(self, state: Tensor) -> Tensor:
         """Mean over positions of a map (batch, channel, height, width) or of tokens (batch, token, channel)."""
         return state.mean((2, 3)) if state.ndim == 4 else state[:, self._prefix(state) :].mean(1)
+
+    def _cells(self, state: Tensor) -> Tensor:
+        """A map or patch tokens as `grid` x `grid` cells, flattened: (batch, grid * grid * channel)."""
+        if state.ndim == 3:
+            patches = state[:, self._prefix(state) :]
+            side = math.isqrt(patches.shape[1])
+            state = patches.transpose(1, 2).unflatten(2, (side, side))
+        return F.adaptive_avg_pool2d(state, self.grid).flatten(2).transpose(1, 2).flatten(1)
 
     def _prefix(self, tokens: Tensor) -> int:
         """How many tokens stand before the patches: class, distillation, registers."""
@@ -174,7 +207,7 @@ def _check_stages(stages: tuple[int, ...], states: int) -> None:
             )
 
 
-def read_settings(folder: Path, settings: Any) -> tuple[Preprocessing, tuple[int, ...]]:
+def read_settings(folder: Path, settings: Any) -> tuple[Preprocessing, tuple[int, ...], int | None]:
     """What `save` wrote beside the weights.
 
     Raises:
@@ -182,6 +215,7 @@ def read_settings(folder: Path, settings: Any) -> tuple[Preprocessing, tuple[int
     """
     try:
         stages = tuple(int(index) for index in settings["stages"])
-        return Preprocessing.from_dict(settings["preprocessing"]), stages or (-1,)
+        grid = settings["grid"]
+        return Preprocessing.from_dict(settings["preprocessing"]), stages or (-1,), grid
     except (KeyError, TypeError, ValueError, AttributeError):
         raise PairJEPAError(f"{folder / SETTINGS} is damaged. Train the run again.") from None

@@ -4,6 +4,8 @@ Axes: `batch`, `width` = backbone features, `dim` = shared space. Inputs are fea
 a backbone that is tuned. The contrastive approach is the case in which the whole caption is hidden.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -12,17 +14,33 @@ from torch.nn import functional as F
 from pairjepa.config import ContextConfig, ModelConfig
 from pairjepa.errors import UsageError
 from pairjepa.model.heads import Standardizer, build_head, width_after
+from pairjepa.model.tokens import TokenPredictor
 
 AVERAGE_MOMENTUM = 0.99  # a step; I-JEPA has 0.996 to 1 over many more steps
+
+
+@dataclass(frozen=True)
+class TokenWidths:
+    """What a predictor over tokens must know of the backbones."""
+
+    pooled: int
+    """Image features before those of the grid's cells."""
+    word: int
+    """Width of a word embedding."""
 
 
 class JointModel(nn.Module):
     """Context encoder, predictor and target encoder, without the backbones."""
 
     def __init__(
-        self, config: ModelConfig, context: ContextConfig, image_width: int, text_width: int
+        self,
+        config: ModelConfig,
+        context: ContextConfig,
+        image_width: int,
+        text_width: int,
+        tokens: TokenWidths | None = None,
     ) -> None:
-        """Build the heads for backbones of these feature widths.
+        """Build the heads for backbones of these feature widths; `tokens` if the predictor is a transformer.
 
         Raises:
             UsageError: prediction and target would differ in width.
@@ -32,22 +50,26 @@ class JointModel(nn.Module):
         self._context_width = 0
         self.image_standardizer = Standardizer(image_width)
         self.text_standardizer = Standardizer(text_width)
-        if self._sees_image:
+        self._over_tokens = tokens is not None
+        if self._sees_image and tokens is None:
             self.image_projection = build_head(image_width, config.dim, config.image_projection)
             self._context_width += width_after(image_width, config.dim, config.image_projection)
-        if self._sees_caption:
+        if self._sees_caption and tokens is None:
             self.caption_standardizer = Standardizer(text_width)
             self.caption_projection = build_head(text_width, config.dim, config.caption_projection)
             self._caption_width = width_after(text_width, config.dim, config.caption_projection)
             self._context_width += self._caption_width
-        self.predictor = build_head(self._context_width, config.dim, config.predictor)
+        if tokens is None:
+            self.predictor = build_head(self._context_width, config.dim, config.predictor)
+        else:
+            self.predictor = _token_predictor(config, context, image_width, tokens)
         self.text_projection = build_head(text_width, config.dim, config.text_projection)
         self._averaged = context.target == "average"
         if self._averaged:
             self.text_projection.load_state_dict(self.caption_projection.state_dict())
         if self._averaged or context.target == "frozen":
             self.text_projection.requires_grad_(False)
-        prediction = width_after(self._context_width, config.dim, config.predictor)
+        prediction = config.dim if tokens else width_after(self._context_width, config.dim, config.predictor)
         target = width_after(text_width, config.dim, config.text_projection)
         if prediction != target:
             raise UsageError(
@@ -60,16 +82,20 @@ class JointModel(nn.Module):
     def predict(
         self,
         image: Float[Tensor, "batch width"],
-        caption: Float[Tensor, "batch text_width"] | None = None,
+        caption: Float[Tensor, "batch *text"] | None = None,
         hidden: Bool[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch dim"]:
         """Context → prediction, before normalisation.
 
         Args:
             image: image features.
-            caption: features of the partly masked captions; None hides all of them whole.
+            caption: features of the partly masked captions (`batch token word` for a predictor over tokens); None
+                hides all of them whole.
             hidden: which of them are hidden whole all the same.
         """
+        if self._over_tokens:
+            seen_image = self.image_standardizer(image) if self._sees_image else None
+            return self.predictor(seen_image, caption, hidden, len(image))
         parts = []
         if self._sees_image:
             parts.append(self.image_projection(self.image_standardizer(image)))
@@ -97,6 +123,23 @@ class JointModel(nn.Module):
                     value.lerp_(online[name], 1 - AVERAGE_MOMENTUM)
                 else:
                     value.copy_(online[name])
+
+
+def _token_predictor(
+    config: ModelConfig, context: ContextConfig, image_width: int, tokens: TokenWidths
+) -> nn.Module:
+    assert config.image_grid is not None
+    cells = config.image_grid**2
+    return TokenPredictor(
+        pooled=tokens.pooled if context.image else 0,
+        cells=cells,
+        channels=(image_width - tokens.pooled) // cells,
+        words=tokens.word if context.caption is not None else 0,
+        longest=config.max_tokens,
+        dim=config.dim,
+        config=config.predictor,
+        cell_dropout=context.cell_dropout,
+    )
 
 
 def mean_direction(views: Float[Tensor, "batch view dim"]) -> Float[Tensor, "batch dim"]:

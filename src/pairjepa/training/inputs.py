@@ -16,6 +16,7 @@ from pairjepa.features.cache import FeatureTable
 from pairjepa.features.image_backbone import ImageBackbone
 from pairjepa.features.masking import Masking
 from pairjepa.features.text_backbone import TextBackbone
+from pairjepa.features.words import WordEmbeddings
 from pairjepa.pairs.table import Pairs
 
 PIXEL_BYTES = 1 << 30  # prepared images are kept in memory up to here, decoded anew beyond
@@ -129,22 +130,38 @@ class Tokens:
 class MaskedTokens:
     """Partly masked captions for a tuned backbone: a view is a fresh mask."""
 
-    def __init__(self, backbone: TextBackbone, captions: Sequence[str], masking: Masking, masks: int) -> None:
-        """`masks`: how many different ones a caption can have."""
-        self.backbone, self.views, self._masking = backbone, masks, masking
-        self._tokens = backbone.tokenize_words(list(captions))
+    def __init__(
+        self,
+        text: TextBackbone,
+        captions: Sequence[str],
+        masking: Masking,
+        masks: int,
+        words: WordEmbeddings | None = None,
+    ) -> None:
+        """Tokenise.
+
+        Args:
+            text: the text backbone.
+            captions: of this split.
+            masking: which tokens are hidden.
+            masks: how many different ones a caption can have.
+            words: what turns tokens into features, where that is not the backbone itself.
+        """
+        self.backbone: nn.Module = words if words is not None else text
+        self.views, self._masking, self._text = masks, masking, text
+        self._tokens = text.tokenize_words(list(captions))
 
     def __len__(self) -> int:
         return len(self._tokens)
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Token ids and attention mask, `(row, token)`."""
-        mask_id = self.backbone.tokenizer.mask_token_id
+        mask_id = self._text.tokenizer.mask_token_id
         ids = [
             self._masking.masked(self._tokens[row], str(view), mask_id)
             for row, view in zip(rows.tolist(), views.tolist(), strict=True)
         ]
-        return tuple(self.backbone.collate(ids))
+        return tuple(self._text.collate(ids))
 
 
 class FirstView:

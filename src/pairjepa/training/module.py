@@ -6,7 +6,7 @@ from torch import nn
 from pairjepa.config import ModelConfig, RunConfig
 from pairjepa.features.image_backbone import ImageBackbone
 from pairjepa.features.text_backbone import TextBackbone
-from pairjepa.model.joint import JointModel
+from pairjepa.model.joint import JointModel, TokenWidths
 from pairjepa.objectives import Objective
 
 
@@ -20,11 +20,20 @@ def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) ->
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
         parts: dict[str, nn.Module] = {
-            "joint": JointModel(config.model, config.context, image.width, text.width),
+            "joint": JointModel(
+                config.model, config.context, image.width, text.width, _tokens(config, image, text)
+            ),
             "objective": Objective(config.objective),
         }
     parts |= {side: part for side, part in (("image", image), ("text", text)) if tuned(config.model, side)}
     return nn.ModuleDict(parts)
+
+
+def _tokens(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> TokenWidths | None:
+    if config.model.predictor.kind != "transformer":
+        return None
+    words = text.model.get_input_embeddings().weight.shape[1]  # type: ignore[operator]
+    return TokenWidths(image.pooled, words)
 
 
 def best_device() -> torch.device:

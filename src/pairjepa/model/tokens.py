@@ -1,0 +1,111 @@
+"""The predictor over tokens, I-JEPA's form: a transformer over the image's cells, the visible words and mask tokens.
+
+Axes: `batch`, `cell` = positions of the image's grid, `token` = positions of the caption, `model` = inner width.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from pairjepa.config import HeadConfig
+from pairjepa.features.words import ABSENT, MASKED
+from pairjepa.model.dropout import Dropout
+from pairjepa.model.heads import Residual
+
+LAYERS = 2
+HEAD_WIDTH = 64
+
+
+class TokenPredictor(nn.Module):
+    """Image cells, words and mask tokens → prediction, read off a query token.
+
+    Beside the transformer stands a residual map of the pooled image, the default predictor of image-only queries;
+    the transformer adds what positions and words say.
+
+    Source: Assran et al. 2023 (I-JEPA), section 3: a narrow transformer over context tokens and mask tokens.
+    """
+
+    def __init__(
+        self,
+        pooled: int,
+        cells: int,
+        channels: int,
+        words: int,
+        longest: int,
+        dim: int,
+        config: HeadConfig,
+        cell_dropout: float,
+    ) -> None:
+        """Build it.
+
+        Args:
+            pooled: width of the pooled image features; 0 where the image is not seen.
+            cells: positions of the grid that follows them.
+            channels: width of a cell.
+            words: width of a word embedding; 0 where the caption is not seen.
+            longest: positions of the longest caption.
+            dim: of the shared space.
+            config: `hidden` is the inner width, a multiple of 64.
+            cell_dropout: share of cells that a training sample does not see.
+        """
+        super().__init__()
+        self._pooled, self._cells, self._cell_dropout = pooled, cells, cell_dropout
+        inner = config.hidden
+        self.query = nn.Parameter(torch.randn(1, 1, inner) * 0.02)
+        if pooled:
+            self.direct = Residual(pooled, dim, config)
+            self.whole = nn.Sequential(Dropout(config.input_dropout), nn.Linear(pooled, inner))
+            self.cell = nn.Sequential(Dropout(config.input_dropout), nn.Linear(channels, inner))
+            self.place = nn.Parameter(torch.randn(1, cells, inner) * 0.02)
+        if words:
+            self.word = nn.Linear(words, inner)
+            self.mask = nn.Parameter(torch.randn(inner) * 0.02)
+            self.order = nn.Parameter(torch.randn(1, longest, inner) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            inner,
+            inner // HEAD_WIDTH,
+            2 * inner,
+            config.dropout,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.layers = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
+        self.out = nn.Sequential(nn.LayerNorm(inner), nn.Linear(inner, dim))
+
+    def forward(
+        self,
+        image: Float[Tensor, "batch features"] | None,
+        caption: Float[Tensor, "batch token word"] | None,
+        hidden: Bool[Tensor, " batch"] | None,
+        batch: int,
+    ) -> Float[Tensor, "batch dim"]:
+        """Predict.
+
+        Args:
+            image: pooled features, then the cells' one after the other; None where it is not seen.
+            caption: as `WordEmbeddings` gives it; None hides it whole.
+            hidden: which captions are hidden whole all the same.
+            batch: samples.
+        """
+        tokens = [self.query.expand(batch, -1, -1)]
+        ignored = [self.query.new_zeros(batch, 1, dtype=torch.bool)]
+        if image is not None:
+            pooled, cells = image[:, : self._pooled], image[:, self._pooled :].unflatten(1, (self._cells, -1))
+            tokens += [self.whole(pooled)[:, None], self.cell(cells) + self.place]
+            ignored += [ignored[0], self._dropped(batch)]
+        if caption is not None:
+            kind, words = caption[..., -1], self.word(caption[..., :-1])
+            words = torch.where((kind == MASKED)[..., None], self.mask, words)
+            tokens.append(words + self.order[:, : words.shape[1]])
+            absent = kind == ABSENT
+            ignored.append(absent if hidden is None else absent | hidden[:, None])
+        seen = self.layers(torch.cat(tokens, dim=1), src_key_padding_mask=torch.cat(ignored, dim=1))
+        prediction: Tensor = self.out(seen[:, 0])
+        return prediction if image is None else prediction + self.direct(pooled)
+
+    def _dropped(self, batch: int) -> Tensor:
+        shape = (batch, self._cells)
+        if not self.training or self._cell_dropout == 0:
+            return torch.zeros(shape, dtype=torch.bool, device=self.query.device)
+        return torch.rand(shape, device=self.query.device) < self._cell_dropout
