@@ -165,16 +165,29 @@ def test_evaluate_passes_on_its_options(calls: list[SimpleNamespace]) -> None:
     assert calls[0].options == {"export": Path("OUT"), "relevance": "text"}
 
 
-def test_demo_trains_on_shapes_and_evaluates(
-    calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]
+def test_demo_trains_both_approaches_on_shapes_and_compares_them(
+    calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    found = {"R@1": 81.4, "shuffled": {"R@1": 9.0}, "text_only": {"R@1": 20.0}}
+    monkeypatch.setitem(RESULT, "partial", {"0.6": found})
+    compared: list[Any] = []
+    fake = SimpleNamespace(compare=lambda *given: compared.append(given) or {"captions": 2000})
+    monkeypatch.setitem(sys.modules, "pairjepa.comparison", fake)
+    monkeypatch.setattr(pairjepa, "comparison", fake, raising=False)
+    evaluation = SimpleNamespace(compare_table=lambda result, evaluations: f"table of {list(evaluations)}")
+    monkeypatch.setitem(sys.modules, "pairjepa.evaluation", evaluation)
     assert main(["demo", "--run", "RUN"]) == 0
-    assert [call.verb for call in calls] == ["train", "evaluate"]
-    assert calls[0].arguments[0] == recipe("tiny", {"data.source": "shapes"})
+    assert [call.verb for call in calls] == ["train", "evaluate"] * 2
+    trained = [call.arguments for call in calls if call.verb == "train"]
+    assert [run for _, _, run in trained] == [Path("RUN/contrastive"), Path("RUN/masked")]
+    assert [config.recipe for config, _, _ in trained] == ["tiny", "tiny-masked"]
+    assert {config.data.source for config, _, _ in trained} == {"shapes:4000"}
+    assert compared == [([Path("RUN/contrastive"), Path("RUN/masked")], "test")]
     out, err = capsys.readouterr()
-    assert "Generated" in out
-    assert "table of ['RUN']" in out
-    assert "next: pairjepa inspect" in err
+    assert "generated" in out
+    assert "table of ['contrastive', 'masked']" in out
+    assert "81 % of 2,000" in " ".join(out.split())
+    assert "next: pairjepa inspect DATA" in err
 
 
 @pytest.mark.parametrize(("command", "key"), [(["inspect", "DATA"], "images"), (["evaluate", "RUN"], "rsum")])

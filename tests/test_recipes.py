@@ -24,6 +24,22 @@ def test_the_reference_is_what_the_reference_did() -> None:
     assert config.training.epochs == 15
 
 
+@pytest.mark.parametrize("name", ["masked", "tiny-masked"])
+def test_a_masked_recipe_trains_on_both_kinds_of_query(name: str) -> None:
+    context = recipe(name).context
+    assert context.image
+    assert context.caption is not None
+    assert 0 < context.hidden < 1
+
+
+def test_tiny_masked_is_tiny_but_for_what_the_context_sees() -> None:
+    changed = differences(recipe("tiny"), recipe("tiny-masked"))
+    assert {name.split(".")[0] for name in changed if not name.startswith("model.predictor.")} == {
+        "recipe",
+        "context",
+    }
+
+
 def test_an_unknown_recipe_lists_the_close_ones() -> None:
     with pytest.raises(UsageError, match=r"Unknown recipe 'contrastiv'\. Did you mean 'contrastive'"):
         recipe("contrastiv")

@@ -9,10 +9,13 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import pairjepa
 from pairjepa.cli import app
+from pairjepa.config import RunConfig
+from pairjepa.flags import settings
 from pairjepa.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
@@ -106,3 +109,89 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
 def test_json_in_the_documents_is_json(document: Path) -> None:
     for block in re.findall(r"```json\n(.*?)```", document.read_text("utf-8"), re.DOTALL):
         json.loads(block)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_settings_that_the_documents_name_are_there(document: Path) -> None:
+    known = {setting.name for setting in settings(RunConfig())} | {"objective.weights", "context.*"}
+    sections = "|".join(RunConfig().to_dict())
+    named = re.findall(rf"`((?:{sections})\.[a-z_.*]+)`", document.read_text("utf-8"))
+    assert not [n for n in named if n not in known and not n.endswith((".py", ".md", ".safetensors"))]
+
+
+def section(document: str, title: str) -> str:
+    """What stands below a heading of a document in docs/."""
+    text = (ROOT / "docs" / document).read_text("utf-8")
+    return re.split(r"^## ", text.split(f"\n## {title}\n")[1], flags=re.MULTILINE)[0]
+
+
+def test_the_readme_s_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    rsum, cosines = capsys.readouterr().out.splitlines()
+    assert 0 < float(rsum) < 600
+    assert names["image"].shape == names["text"].shape == (1, 128)
+    assert -1 <= float(cosines.strip("[]")) <= 1
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cache, run and export of a tiny masked run that was evaluated in both ways."""
+    folder = tmp_path_factory.mktemp("artefacts")
+    changed = {"model.image_tune": None, "model.text_tune": None, "training.epochs": 1}
+    config = pairjepa.recipe("tiny-masked", {"data.source": "shapes:60", **changed})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PAIRJEPA_CACHE", str(folder / "CACHE"))
+        pairjepa.train(config, None, folder / "RUN")
+        pairjepa.evaluate(folder / "RUN", "test", export=folder / "EXPORT")
+        pairjepa.evaluate(folder / "RUN", "test", relevance="text")
+    return folder
+
+
+def test_the_documented_files_are_those_that_are_written(written: Path) -> None:
+    found = set()
+    for path in written.rglob("*"):
+        if path.is_dir():
+            continue
+        name = path.relative_to(written).as_posix()
+        name = re.sub(r"features/[0-9a-f]{32}/", "features/KEY/", name)
+        name = re.sub(r"KEY/[0-9a-f]{32}", "KEY/SHARD", name)
+        name = re.sub(r"v1-[0-9a-f]{32}", "v1-DIGEST", name)
+        name = re.sub(r"(embeddings|evaluation)/test", r"\1/SPLIT", name)
+        found.add(name)
+    listed = re.findall(r"^((?:CACHE|RUN)/\S+)", section("artefacts.md", "Every file"), re.MULTILINE)
+    control = {name for name in found if name.startswith("RUN/text-only/")}
+    exported = {name for name in found if name.startswith("EXPORT/")}
+    assert found - control - exported == set(listed) - {"RUN/text-only/*"}
+    assert {name.replace("RUN/text-only/", "RUN/") for name in control} <= set(listed)
+    assert "RUN/text-only/summary.json" in control
+    assert {name.replace("EXPORT/", "RUN/embeddings/SPLIT/") for name in exported} <= set(listed)
+    assert len(exported) == 6
+
+
+def test_the_documented_contents_are_those_that_are_written(written: Path) -> None:
+    """Every column and key that stands in a file is named in the section on it."""
+    run = written / "RUN"
+    record = {name: json.loads((run / name).read_text("utf-8")) for name in ("run.json", "summary.json")}
+    epoch = json.loads((run / "metrics.jsonl").read_text("utf-8").splitlines()[0])
+    result = json.loads((run / "evaluation" / "test.json").read_text("utf-8"))
+    (facts,) = (written / "CACHE" / "images").iterdir()
+    label = next(p for p in (written / "CACHE" / "features").rglob("*.json") if p.name != "manifest.json")
+    manifests = (written / "CACHE" / "features").glob("*/manifest.json")
+    partial = {key for ratio in result["partial"].values() for key in ratio}
+    for title, names in {
+        "Image facts": set(pq.read_schema(facts).names),
+        "Features": {*json.loads(label.read_text("utf-8"))}
+        | {json.loads(path.read_text("utf-8"))["kind"] for path in manifests},
+        "Run folder": {*record["run.json"], *record["summary.json"], *record["summary.json"]["cost"]}
+        | {*epoch, *epoch["dev"]},
+        "Embedding set": {*json.loads((written / "EXPORT" / "meta.json").read_text("utf-8"))},
+        "Evaluation": {*result, *result["geometry"], *result["bootstrap"], *partial},
+    }.items():
+        text = re.sub(r"^```.*?^```", "", section("artefacts.md", title), flags=re.MULTILINE | re.DOTALL)
+        said = set(re.findall(r"`([^`]+)`", text))
+        plain = {name for name in names if not name.endswith("_ci")}
+        assert not plain - said - {"image_to_text", "text_to_image"}, title
+    assert set(result["partial"]) <= set(re.findall(r'`"([0-9.]+)"`', section("artefacts.md", "Evaluation")))

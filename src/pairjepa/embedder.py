@@ -49,6 +49,7 @@ class Embedder:
             PairJEPAError: there is no such run, it has no weights yet, or a backbone is not the one it was trained on.
         """
         folder = run if isinstance(run, RunFolder) else RunFolder(Path(run))
+        folder.check_trained()
         image, text = load_backbones(folder.config, (), folder.path)
         folder.check_backbones(describe(folder.config, image, text))
         module = build_module(folder.config, image, text)

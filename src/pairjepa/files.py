@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,35 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """An empty folder beside `target`, which must not be there, that becomes it when the block ends well."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of an earlier try that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in a sentence that `path` cannot be written: where a disk is full, the system's error names no file.
+
+    Raises:
+        PairJEPAError: instead of an `OSError` of the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise PairJEPAError(
+            f"{path} cannot be written: {error.strerror or error}. "
+            "Make room there or mend its permissions, and run the same command again to go on."
+        ) from None
 
 
 def _umask() -> int:

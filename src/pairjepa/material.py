@@ -1,5 +1,6 @@
 """What a run stands on, opened once: pairs without unreadable images, backbones, cached features, splits."""
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,6 @@ import numpy as np
 from torch import nn
 
 from pairjepa.config import RunConfig
-from pairjepa.errors import UsageError
 from pairjepa.features.cache import FeatureTable
 from pairjepa.features.encoders import load_image_backbone, load_text_backbone
 from pairjepa.features.extract import image_features, masked_text_features, text_features
@@ -22,7 +22,7 @@ from pairjepa.model.joint import JointModel
 from pairjepa.pairs.leaks import leaks
 from pairjepa.pairs.scan import ImageFacts, pairs_digest, readable, scan
 from pairjepa.pairs.table import Pairs
-from pairjepa.training.inputs import CachedFeatures, Inputs, MaskedTokens, Pixels, Tokens
+from pairjepa.training.inputs import CachedFeatures, Inputs, MaskedTokens, NoImages, Pixels, Tokens
 from pairjepa.training.module import best_device, tuned
 from pairjepa.training.monitor import Split
 
@@ -71,6 +71,12 @@ class Material:
     def __init__(self, config: RunConfig, data: Data, image: ImageBackbone, text: TextBackbone) -> None:
         """`image` and `text`: as they are before any training."""
         self.config, self.data, self.image, self.text = config, data, image, text
+
+    def apart(self, config: RunConfig) -> "Material":
+        """For another configuration on the same data; backbones that are tuned are copies, so that both can learn."""
+        image = copy.deepcopy(self.image) if tuned(config.model, "image") else self.image
+        text = copy.deepcopy(self.text) if tuned(config.model, "text") else self.text
+        return Material(config, self.data, image, text)
 
     @cached_property
     def image_features(self) -> FeatureTable:
@@ -132,7 +138,9 @@ class Material:
             images, captions, owner = images[chosen], captions[keep], np.searchsorted(chosen, owner[keep])
         image_side: Inputs
         text_side: Inputs
-        if tuned(self.config.model, "image"):
+        if not self.config.context.image:
+            image_side = NoImages(len(images))
+        elif tuned(self.config.model, "image"):
             image_side = Pixels(self.image, self.data.pairs.take(images), self.config.model.image_views)
         else:
             image_side = CachedFeatures(self.image_features, images)
@@ -169,12 +177,6 @@ def load_backbones(
         UsageError: `model.image` or `model.text` is not given.
         PairJEPAError: a backbone cannot be loaded.
     """
-    for side in ("image", "text"):
-        if getattr(config.model, side) is None:
-            raise UsageError(
-                f"model.{side} must name a backbone, got none. Give --model.{side} a Transformers folder or hub id, "
-                "or take the recipe `tiny`."
-            )
     folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
     seed = config.training.seed
     image = load_image_backbone(config.model, seed, folders["image"])

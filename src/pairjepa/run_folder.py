@@ -4,22 +4,25 @@ run.json           format, configuration, data, backbones, versions      written
 metrics.jsonl      one line an epoch
 model.safetensors  heads (and tuned backbones' weights) of the best epoch so far
 image/ text/       backbones that are not simply pretrained ones, as Transformers folders
-checkpoint/        where an interrupted run goes on
+checkpoint.safetensors   where an interrupted run goes on
 summary.json       best epoch, cost                                      written when the run is complete
+text-only/         the control of a masked run, a run folder itself
 embeddings/SPLIT, evaluation/SPLIT.json                                  written by `evaluate`
 """
 
 import json
 import platform
+import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from pairjepa.config import RunConfig, differences
 from pairjepa.errors import PairJEPAError
-from pairjepa.files import atomic_path, digest, read_json, write_json
+from pairjepa.files import atomic_path, digest, read_json, write_json, writing
 
 FORMAT = 1
+LEFT_OVER = ".*.tmp"  # what was not yet whole when a process was killed
 
 
 class RunFolder:
@@ -39,12 +42,14 @@ class RunFolder:
                 f"{path} is no run folder (no run.json; {found}). "
                 "Make one with: pairjepa train contrastive --data DATA --run FOLDER."
             )
-        self.record: dict[str, Any] = read_json(path / "run.json", "Run record")
-        if self.record.get("format") != FORMAT:
+        record = read_json(path / "run.json", "Run record")
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            found = repr(record.get("format")) if isinstance(record, dict) else "no record at all"
             raise PairJEPAError(
-                f"{path / 'run.json'} must have format {FORMAT}, got {self.record.get('format')!r}. "
+                f"{path / 'run.json'} must have format {FORMAT}, got {found}. "
                 "The run was made by another version of PairJEPA: train it again, or use that version."
             )
+        self.record: dict[str, Any] = record
         self.config = RunConfig.from_dict(self.record["config"])
 
     @classmethod
@@ -63,7 +68,7 @@ class RunFolder:
                     f"{path} holds a run of another configuration:\n{listed}\n"
                     "Give the same settings to go on with it, or another --run folder."
                 )
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        elif path.exists() and (not path.is_dir() or any(map(_foreign, path.rglob("*")))):
             raise PairJEPAError(
                 f"--run must be a new or empty folder or a run, got {path}, which holds other files. "
                 "Give another folder."
@@ -77,9 +82,12 @@ class RunFolder:
             PairJEPAError: as `fits`; or the data are not those of the run.
         """
         cls.fits(path, config)
+        for left in path.glob(LEFT_OVER):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         if not (path / "run.json").is_file():
             record = {"format": FORMAT, "config": config.to_dict(), "data": data, "versions": _versions()}
-            write_json(path / "run.json", record)
+            with writing(path):
+                write_json(path / "run.json", record)
         run = cls(path)
         run.check_data(data)
         return run
@@ -103,8 +111,17 @@ class RunFolder:
         """Record what the backbones are, or check that they are the same as when the run began."""
         if "backbones" not in self.record:
             self.record["backbones"] = backbones
-            write_json(self.path / "run.json", self.record)
+            with writing(self.path):
+                write_json(self.path / "run.json", self.record)
         self.check_backbones(backbones)
+
+    def check_trained(self) -> None:
+        """Raise `PairJEPAError` if there are no weights yet."""
+        if not self.model_file.is_file():
+            raise PairJEPAError(
+                f"{self.path} must hold a trained model, got a run whose first epoch is not finished. "
+                "Run the same train command again to go on with it."
+            )
 
     def check_backbones(self, backbones: dict[str, Any]) -> None:
         """Raise `PairJEPAError` if a backbone is not the one that the run was trained on."""
@@ -130,7 +147,8 @@ class RunFolder:
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Say that the run is complete."""
-        write_json(self.path / "summary.json", summary)
+        with writing(self.path):
+            write_json(self.path / "summary.json", summary)
 
     def metrics(self) -> list[dict[str, Any]]:
         """One dict an epoch; a line that a crash cut short is left out."""
@@ -148,14 +166,20 @@ class RunFolder:
     def keep_metrics(self, epochs: int) -> list[dict[str, Any]]:
         """Forget what stands after `epochs` epochs (they are trained again) and return the rest."""
         kept = [line for line in self.metrics() if line["epoch"] <= epochs]
-        with atomic_path(self.path / "metrics.jsonl") as temporary:
+        with writing(self.path), atomic_path(self.path / "metrics.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         return kept
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one epoch."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        path = self.path / "metrics.jsonl"
+        with writing(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
+
+
+def _foreign(path: Path) -> bool:
+    """Whether it is a file that no run that was killed as it began has left."""
+    return path.is_file() and not path.match(LEFT_OVER)
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pairjepa.evaluation.partial import evaluate_partial, shuffled_images
+from pairjepa.evaluation.partial import evaluate_partial, partial_table, shuffled_images
 
 RNG = np.random.default_rng(0)
 
@@ -64,3 +64,14 @@ def test_no_image_keeps_its_place():
         other = shuffled_images(images)
         assert sorted(other) == list(range(images))
         assert (other != np.arange(images)).all()
+
+
+def test_table_shows_every_ratio_and_the_mean_of_seeds():
+    one = {"0.3": evaluate_partial((near(0.6), TEXT), (near(3.0), TEXT), None, OWNER, 20)}
+    two = {"0.3": evaluate_partial((near(1.0), TEXT), (near(3.0), TEXT), None, OWNER, 20)}
+    row = partial_table([one]).splitlines()[1]
+    assert row.startswith("30%")
+    assert f"{one['0.3']['R@1']:.1f}" in row
+    assert " to " in row
+    mean = (one["0.3"]["R@1"] + two["0.3"]["R@1"]) / 2
+    assert f"{mean:.1f}" in partial_table([one, two]).splitlines()[1]

@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from pairjepa.evaluation.tables import COLUMNS, TITLES, aligned, baseline_lines, cells, footer, markdown, plain
+from pairjepa.evaluation.tables import (
+    COLUMNS,
+    TITLES,
+    aligned,
+    baseline_lines,
+    cells,
+    footer,
+    markdown,
+    plain,
+)
 
 PAIRED = "A difference and its interval are paired: both runs on the same images of each draw."
 SPREAD = "±: standard deviation over seeds."

@@ -78,10 +78,7 @@ class EmbeddingSet:
             PairJEPAError: the folder is there and holds something else.
         """
         folder = Path(folder)
-        if folder.exists() and not (folder.is_dir() and _only_ours(folder)):
-            raise PairJEPAError(
-                f"The export folder must be new, empty or an earlier export, got {folder}. Name another one."
-            )
+        check_target(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Both live beside the target, on the same file system, and are gone when this ends.
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
@@ -166,8 +163,12 @@ class EmbeddingSet:
         return PairJEPAError(f"{self.origin / file} must {rule}, got {value}. Export it again.")
 
 
-def _only_ours(folder: Path) -> bool:
-    return {path.name for path in folder.iterdir()} <= set(FILES)
+def check_target(folder: Path) -> None:
+    """Raise `PairJEPAError` if `EmbeddingSet.save` would not write `folder`."""
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= set(FILES)):
+        raise PairJEPAError(
+            f"The export folder must be new, empty or an earlier export, got {folder}. Name another one."
+        )
 
 
 def _load_array(path: Path, mmap: bool) -> np.ndarray:

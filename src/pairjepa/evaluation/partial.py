@@ -3,6 +3,7 @@
 Axes: `captions` = queries and gallery alike; query `i` is to find caption `i`, and that one alone.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Float, Int
 from pairjepa.evaluation.bootstrap import DRAWS, difference, direction_samples, interval, resamples
 from pairjepa.evaluation.relevance import Relevance
 from pairjepa.evaluation.retrieval import RECALLS, median_rank, mrr, ranks, recall_at
+from pairjepa.evaluation.tables import aligned
 
 Queries = tuple[Float[np.ndarray, "captions dim"], Float[np.ndarray, "captions dim"]]
 """Predictions, and the targets that they are to find."""
@@ -77,3 +79,42 @@ def _shown(values: dict[str, float], samples: dict[str, np.ndarray]) -> dict[str
         for name, value in values.items()
         for key, item in ((name, value), (f"{name}_ci", interval(samples[name])))
     }
+
+
+def partial_table(partials: Sequence[dict[str, Any]]) -> str:
+    """What `evaluate_partial` says for each ratio, in plain text; of several seeds, the mean.
+
+    Args:
+        partials: for each seed `{ratio: result}`.
+    """
+    rows = [
+        ["caption hidden", "image + caption", "shuffled image", "text only", "image adds", "over text only"]
+    ]
+    for ratio in partials[0]:
+        seeds = [partial[ratio] for partial in partials]
+        recalls = [_mean([_at_1(seed) for seed in seeds])]
+        recalls += [_mean([_at_1(seed[name]) for seed in seeds]) for name in ("shuffled", "text_only")]
+        gains = []
+        for name in ("over_shuffled", "over_text_only"):
+            gain = _mean([seed[name]["R@1"]["difference"] if seed[name] else None for seed in seeds])
+            only = seeds[0][name]["R@1"]["ci"] if len(seeds) == 1 and seeds[0][name] else None
+            gains.append(
+                "-"
+                if gain is None
+                else f"{gain:+.1f}" + (f" ({only[0]:+.1f} to {only[1]:+.1f})" if only else "")
+            )
+        rows.append([f"{float(ratio):.0%}", *("-" if r is None else f"{r:.1f}" for r in recalls), *gains])
+    legend = (
+        "R@1 in percent: image and partly hidden caption → that caption among all of the split; at 0 % it is seen "
+        "whole. Image adds: over the same with the images shuffled. Text only: a model trained without images."
+    )
+    return "\n".join([*aligned(rows), "", legend])
+
+
+def _at_1(result: dict[str, Any] | None) -> float | None:
+    return None if result is None else result["R@1"]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None

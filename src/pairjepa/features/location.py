@@ -11,6 +11,7 @@ from pairjepa.errors import PairJEPAError, UsageError, close_matches
 from pairjepa.progress import say
 
 Side = Literal["image", "text"]
+SIDES: tuple[Side, Side] = ("image", "text")
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 

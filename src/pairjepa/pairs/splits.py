@@ -11,6 +11,8 @@ from pairjepa.errors import PairJEPAError, UsageError
 TRAIN, DEV, TEST, REST = "train", "dev", "test", "rest"
 USED = (TRAIN, DEV, TEST)
 ORDER = (*USED, REST)
+LEAST = {TRAIN: 2, DEV: 1}
+"""Images that a training needs."""
 
 _WORDS = {
     "train": TRAIN, "training": TRAIN,

@@ -131,6 +131,14 @@ class Pairs:
             )
         return self._with(self.table.filter(pc.equal(self.table["split"], name)))
 
+    def check_trainable(self) -> None:
+        """Raise `PairJEPAError` if there are too few images to train on or to choose the best epoch by."""
+        for split, least in splitting.LEAST.items():
+            if (found := self.split(split).n_images) < least:
+                raise PairJEPAError(
+                    f"The {split} split must hold at least {least} images, got {found}. Give more pairs."
+                )
+
     def take(self, rows: np.ndarray) -> "Pairs":
         """The pairs of these images, in this order."""
         return self._with(self.table.take(pa.array(rows, pa.int64())))

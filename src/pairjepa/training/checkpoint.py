@@ -5,18 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pairjepa.errors import PairJEPAError
-from pairjepa.files import atomic_path
+from pairjepa.files import atomic_path, writing
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
     """Weights alone, on the CPU."""
-    with atomic_path(path) as temporary:
-        save_file(_weights(module), temporary)
+    _write(_weights(module), path)
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -37,8 +36,7 @@ def save_checkpoint(
     for number, moments in optimizer.state_dict()["state"].items():
         for name, value in moments.items():
             tensors[f"optimizer/{number}/{name}"] = torch.as_tensor(value).cpu().contiguous()
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"position": json.dumps(position)})
+    _write(tensors, path, {"position": json.dumps(position)})
 
 
 def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -55,6 +53,14 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
     return position
 
 
+def _write(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+    with writing(path), atomic_path(path) as temporary:
+        try:
+            save_file(tensors, temporary, about)
+        except SafetensorError as error:  # such as a full disk
+            raise OSError(str(error)) from None
+
+
 def _weights(module: nn.Module) -> dict[str, Tensor]:
     # clone: safetensors refuses tensors that share memory, and tied weights do
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
@@ -69,11 +75,13 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} is not there: the run has not finished its first epoch. Start it again to go on."
         ) from None
     except Exception as error:  # safetensors' own error class is private to its extension
-        raise PairJEPAError(f"{path} is damaged ({error}). Remove it and train again.") from error
+        raise PairJEPAError(f"{path} is damaged ({error}). Remove it and train again.") from None
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     try:
         module.load_state_dict(tensors)
     except RuntimeError as error:
-        raise PairJEPAError(f"{path} does not fit this run's model: {error}") from error
+        raise PairJEPAError(
+            f"{path} must hold the weights of this run's model: {error} Train a new run."
+        ) from None

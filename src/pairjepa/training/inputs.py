@@ -79,6 +79,24 @@ class CachedFeatures:
         )
 
 
+class NoImages:
+    """The images of a run that sees none: nothing is read."""
+
+    backbone = None
+    views = 1
+
+    def __init__(self, images: int) -> None:
+        """`images`: how many there would be."""
+        self._images = images
+
+    def __len__(self) -> int:
+        return self._images
+
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
+        """Empty features, `(row, 0)`."""
+        return (torch.empty(len(rows), 0),)
+
+
 class Pixels:
     """Images for a tuned backbone, decoded ahead in two threads."""
 
@@ -106,7 +124,9 @@ class Pixels:
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Normalised pixels, `(row, 3, side, side)`."""
         pixels = list(self._threads.map(self._one, zip(rows.tolist(), views.tolist(), strict=True)))
-        return (self.backbone.normalise(torch.from_numpy(np.stack(pixels))),)
+        # as bytes to where the backbone is: its mean is there too, and floats would be four times as many
+        device = next(self.backbone.parameters()).device
+        return (self.backbone.normalise(torch.from_numpy(np.stack(pixels)).to(device)),)
 
 
 class Tokens:

@@ -1,5 +1,6 @@
 """The training loop: the same for every approach and for frozen and tuned backbones."""
 
+import math
 import resource
 import signal
 import sys
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from pairjepa.config import RunConfig
+from pairjepa.errors import PairJEPAError
 from pairjepa.evaluation.baselines import chance
 from pairjepa.evaluation.retrieval import Relevance
 from pairjepa.features.allocator import keep_freed_memory
@@ -199,6 +201,12 @@ class Trainer:
             prediction, target = self.joint.predict(image, caption, hidden), self.joint.target(text)
         group_of = self._group[torch.from_numpy(samples.captions).to(self.device)]
         value = self.objective(prediction.float(), target.float(), positives_of(owner, group_of))
+        if not math.isfinite(loss := value.total.item()):
+            raise PairJEPAError(
+                f"The loss must stay finite, got {loss} at step {step + 1} (learning rate "
+                f"{self.optimizer.param_groups[0]['lr']:.2g}). Lower training.learning_rate, and give the new settings "
+                "another --run folder."
+            )
         self.optimizer.zero_grad()
         value.total.backward()
         with self._autocast():
@@ -208,7 +216,7 @@ class Trainer:
         self.optimizer.step()
         self.objective.clamp_()
         self.joint.follow()
-        return {"loss": value.total.item(), **{name: term.item() for name, term in value.terms.items()}}
+        return {"loss": loss, **{name: term.item() for name, term in value.terms.items()}}
 
     def _measured(self, split: Split) -> dict[str, Any]:
         self.module.eval()

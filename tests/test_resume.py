@@ -1,0 +1,271 @@
+"""A run that was stopped at any moment and started again ends with the same bits as one that was left alone."""
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pairjepa
+from pairjepa.cli import main
+from pairjepa.features.cache import FeatureStore
+from pairjepa.pairs import scan
+from pairjepa.recipes import recipe
+from pairjepa.run_folder import RunFolder
+from pairjepa.training import loop
+
+SETTINGS: dict[str, Any] = {
+    "data.source": "shapes:100",
+    "model.image": "tiny-resnet",
+    "model.text": "tiny-bert",
+    "model.dim": 16,
+    "training.epochs": 4,
+    "training.batch_size": 20,
+    "training.checkpoint_seconds": 0,
+}
+TUNED = {"model.image_tune": 1.0, "model.text_tune": 0.1, "training.micro_batch": 8}
+KILLS = 5
+
+# What a child does: shards of a few images, so that a kill can fall between them.
+TRAIN = """
+import os
+os.environ["PAIRJEPA_CACHE"] = CACHE
+from pairjepa import recipe, train
+from pairjepa.features import extract
+from pairjepa.pairs import scan
+extract.IMAGE_SHARD, extract.TEXT_SHARD, scan._SHARD = 16, 64, 16
+train(recipe(*RECIPE), None, RUN)
+"""
+
+
+def child(run: Path, cache: Path, name: str, settings: dict[str, Any]) -> Any:
+    """A process that trains, started."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pairjepa.stages", "transformers.models.auto.modeling_auto"])
+    given = {"RUN": str(run), "CACHE": str(cache), "RECIPE": (name, settings)}
+    process = context.Process(target=exec, args=(TRAIN, given))
+    process.start()
+    return process
+
+
+def timeless(run: Path) -> list[dict[str, Any]]:
+    """The metrics without what a clock says."""
+    return [
+        {key: value for key, value in line.items() if key not in ("seconds", "images_per_second")}
+        for line in RunFolder(run).metrics()
+    ]
+
+
+def same_bits(one: Path, other: Path) -> None:
+    for part in (".", "text-only"):
+        if part == "." or (one / part).exists():
+            assert (one / part / "model.safetensors").read_bytes() == (
+                other / part / "model.safetensors"
+            ).read_bytes()
+            assert timeless(one / part) == timeless(other / part)
+            first, second = RunFolder(one / part).summary, RunFolder(other / part).summary
+            assert first is not None
+            assert second is not None
+            assert first["best_epoch"] == second["best_epoch"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("masked", {}), ("contrastive", TUNED)], ids=["masked, frozen", "tuned"]
+)
+def test_killed_at_random_moments(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    settings = SETTINGS | settings
+    child(tmp_path / "warm", tmp_path / "warm-cache", name, settings).join(120)  # whatever is first is slower
+    begun = time.monotonic()
+    alone = child(tmp_path / "alone", tmp_path / "cache-alone", name, settings)
+    alone.join(120)
+    took = time.monotonic() - begun
+    assert alone.exitcode == 0
+
+    moments, killed = random.Random(0), 0
+    for _ in range(KILLS):
+        process = child(tmp_path / "killed", tmp_path / "cache-killed", name, settings)
+        process.join(moments.uniform(0.1, 0.9) * took)
+        process.kill()
+        process.join(60)
+        killed += process.exitcode == -signal.SIGKILL
+    assert killed, "every process was done before it was killed"
+    last = child(tmp_path / "killed", tmp_path / "cache-killed", name, settings)
+    last.join(120)
+    assert last.exitcode == 0
+    same_bits(tmp_path / "alone", tmp_path / "killed")
+    assert not list((tmp_path / "killed").rglob(".*.tmp"))
+
+
+def test_stopped_after_any_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every checkpoint is one that can be gone on from: each process gets one step further."""
+    config = recipe("contrastive", SETTINGS | {"training.epochs": 2})
+    pairjepa.train(config, None, tmp_path / "alone")
+    step, stops = loop.Trainer._step, 0
+
+    def one_step(*arguments: Any) -> dict[str, float]:
+        values = step(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        return values
+
+    while not (tmp_path / "stopped" / "summary.json").is_file():
+        with monkeypatch.context() as patch:
+            patch.setattr(loop.Trainer, "_step", one_step)
+            try:
+                pairjepa.train(config, None, tmp_path / "stopped")
+            except KeyboardInterrupt:
+                stops += 1
+    steps = RunFolder(tmp_path / "alone").metrics()[-1]["step"]
+    assert stops == steps
+    same_bits(tmp_path / "alone", tmp_path / "stopped")
+
+
+def test_a_kill_between_the_weights_and_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epoch is trained again, its line of metrics does not stand there twice."""
+    config = recipe("contrastive", SETTINGS)
+    pairjepa.train(config, None, tmp_path / "alone")
+    save, calls = loop.save_checkpoint, 0
+
+    def dies(path: Path, module: Any, optimizer: Any, position: dict[str, Any]) -> None:
+        nonlocal calls
+        calls += position["batch"] == 0
+        if calls == 2:
+            raise SystemExit
+        save(path, module, optimizer, position)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_checkpoint", dies)
+        with pytest.raises(SystemExit):
+            pairjepa.train(config, None, tmp_path / "run")
+    assert len(RunFolder(tmp_path / "run").metrics()) == 2
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "lo')  # cut short
+    pairjepa.train(config, None, tmp_path / "run")
+    same_bits(tmp_path / "alone", tmp_path / "run")
+
+
+def test_a_backbone_that_was_not_written_whole_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pairjepa.features.text_backbone import TextBackbone
+
+    def dies(backbone: TextBackbone, folder: Path) -> None:
+        (folder / "config.json").write_text("{")
+        os._exit(9)
+
+    config = recipe("contrastive", SETTINGS)
+    with monkeypatch.context() as patch:
+        patch.setattr(TextBackbone, "save", dies)
+        process = os.fork()
+        if not process:
+            pairjepa.train(config, None, tmp_path / "run")
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 9
+    assert (tmp_path / "run" / ".text.tmp").is_dir()
+    pairjepa.train(config, None, tmp_path / "run")
+    assert (tmp_path / "run" / "text" / "pairjepa_text.json").is_file()
+    assert not (tmp_path / "run" / ".text.tmp").exists()
+
+
+def flags(run: Path, **settings: Any) -> list[str]:
+    given = SETTINGS | {key.replace("__", "."): value for key, value in settings.items()}
+    source = given.pop("data.source")
+    words = [word for key, value in given.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    return ["train", "contrastive", "--data", source, "--run", str(run), *words]
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    many = {"training__epochs": 2000, "training__checkpoint_seconds": 3600}
+    command = [sys.executable, "-m", "pairjepa", *flags(tmp_path / "run", **many)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if line.startswith("epoch"))
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read().splitlines()
+    assert process.returncode == 130
+    assert said[-2:] == ["Stopping after this step …", "interrupted; run the same command again to go on"]
+    assert (tmp_path / "run" / "checkpoint.safetensors").is_file()
+
+
+def interrupted(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(scan, "_write"), (FeatureStore, "write")], ids=["scan", "features"]
+)
+def test_ctrl_c_before_the_training(
+    owner: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PAIRJEPA_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted)
+        assert main(flags(tmp_path / "run")) == 130
+    assert capsys.readouterr().err.endswith("interrupted; run the same command again to go on\n")
+    assert main(flags(tmp_path / "run")) == 0
+
+
+NO_TORCH = (
+    "import sys, pairjepa.cli as c; s = c.main(sys.argv[1:]); assert 'torch' not in sys.modules; sys.exit(s)"
+)
+
+
+def half_a_run(path: Path) -> Path:
+    """A run that has begun and has no weights yet."""
+    RunFolder.start(path, recipe("contrastive", SETTINGS), {"digest": "d", "images": 1, "captions": 1})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (lambda p: ["inspect", p / "nosuch"], 1, "nosuch"),
+        (lambda p: ["inspect", "shapes:9", "--model.text", p / "no" / "bert"], 1, "no is not there either"),
+        (lambda p: [*flags(p / "run"), "--data", p / "nosuch"], 1, "nosuch"),
+        (lambda p: [*flags(p / "run"), "--model.image", p / "resnet"], 1, "model.image must be a folder"),
+        (
+            lambda p: [*flags(p / "run"), "--model.text", p],
+            1,
+            "must be a Transformers folder with a config.json",
+        ),
+        (lambda p: flags(half_a_run(p / "run"), model__dim=3), 1, "model.dim: 16 there, 3 now"),
+        (lambda p: [*flags(p), "--data", "shapes:2"], 1, "which holds other files"),
+        (lambda p: [*flags(p / "run"), "--data", "shapes:2"], 1, "The split 'dev' must hold"),
+        (lambda p: ["evaluate", p / "run"], 1, "is no run folder (no run.json; it is not there)"),
+        (lambda p: ["evaluate", half_a_run(p / "run")], 1, "a run whose first epoch is not finished"),
+    ],
+    ids=range(10),
+)
+def test_a_common_mistake_is_said_without_torch(
+    arguments: Callable[[Path], list[Any]], status: int, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-c", NO_TORCH, *map(str, arguments(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (status, ""), done.stderr
+    assert message in done.stderr
+    assert done.stderr.count("error: ") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_splits_and_exports_are_said_before_any_work(tmp_path: Path) -> None:
+    pairjepa.train(recipe("contrastive", SETTINGS | {"training.epochs": 1}), None, tmp_path / "run")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    for more, message in (
+        (["--split", "tset"], "Unknown split 'tset'. Did you mean 'test'"),
+        (["--export", tmp_path / "full"], "The export folder must be new, empty or an earlier export"),
+    ):
+        command = [sys.executable, "-c", NO_TORCH, "evaluate", tmp_path / "run", *more]
+        done = subprocess.run(map(str, command), capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode in (1, 2), done.stderr
+        assert message in done.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))["format"] == 1

@@ -1,0 +1,349 @@
+"""From pairs to JSON, on scenes that the program draws: every kind of run, small."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+import pairjepa
+from pairjepa.cli import main
+from pairjepa.config import RunConfig
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.evaluation import EmbeddingSet
+from pairjepa.pairs import Pairs
+from pairjepa.recipes import override, recipe
+from pairjepa.run_folder import RunFolder
+
+SMALL = {
+    "data.source": "shapes:100",
+    "model.image": "tiny-resnet",
+    "model.text": "tiny-bert",
+    "model.dim": 16,
+    "training.epochs": 2,
+    "training.batch_size": 20,
+    "training.learning_rate": 3e-3,
+}
+RECALLS = [f"R@{k}{end}" for k in (1, 5, 10) for end in ("", "_ci")]
+DIRECTION = {*RECALLS, "median_rank", "median_rank_ci", "mrr", "mrr_ci"}
+KEYS = set(
+    [
+        "split",
+        "images",
+        "captions",
+        "relevance",
+        "image_to_text",
+        "text_to_image",
+        "rsum",
+        "rsum_ci",
+        "baselines",
+        "beats_cca",
+        "cosine",
+        "geometry",
+        "bootstrap",
+        "notes",
+        "run",
+        "recipe",
+        "seed",
+        "data",
+        "cost",
+    ]
+)
+
+
+def config(name: str = "contrastive", **settings: Any) -> RunConfig:
+    given = {key.replace("__", "."): value for key, value in settings.items()}
+    return recipe(name, SMALL | given)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A contrastive run on frozen random backbones."""
+    path = tmp_path_factory.mktemp("runs") / "contrastive"
+    pairjepa.train(config(), None, path)
+    return path
+
+
+def test_a_run_leaves_what_the_documents_say(run: Path) -> None:
+    folder = RunFolder(run)
+    assert {path.name for path in run.iterdir()} >= {
+        "run.json",
+        "metrics.jsonl",
+        "summary.json",
+        "image",
+        "text",
+    }
+    assert [line["epoch"] for line in folder.metrics()] == [1, 2]
+    assert folder.summary is not None
+    best = max(folder.metrics(), key=lambda line: line["dev"]["rsum"])
+    assert folder.summary["best_epoch"] == best["epoch"]
+    assert folder.summary["dev_rsum"] == best["dev"]["rsum"]
+    assert {"matched", "random"} == set(best["dev"]["cosine"])
+    assert (
+        {"prediction", "target"}
+        == set(best["dev"]["effective_rank"])
+        == set(best["dev"]["deviation_per_dim"])
+    )
+    assert not list(run.rglob("*.tmp"))
+
+
+def test_evaluate_prints_one_object_with_exactly_these_keys(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(run), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result) == KEYS
+    assert set(result["image_to_text"]) == set(result["text_to_image"]) == DIRECTION
+    assert set(result["baselines"]) == {"chance", "cca"}
+    assert set(result["baselines"]["cca"]) == {"image_to_text", "text_to_image", "rsum", "rsum_ci"}
+    recalls = [result[way][f"R@{k}"] for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
+    assert result["rsum"] == pytest.approx(sum(recalls))
+    assert result == json.loads((run / "evaluation" / "test.json").read_text("utf-8"))
+
+
+def test_a_run_that_is_complete_is_left_as_it_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    pairjepa.train(config(), None, run)
+    assert "is complete" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
+
+
+def test_a_split_is_measured_against_its_own_pairs(run: Path) -> None:
+    pairs = Pairs.open("shapes:100")
+    for split in ("train", "dev", "test"):
+        result = pairjepa.evaluate(run, split)
+        assert (result["images"], result["captions"]) == pairs.splits[split]
+
+
+def test_dev_figures_of_the_best_epoch_are_those_of_evaluate(run: Path) -> None:
+    """The very weights that the epoch was chosen for are the ones that are kept and evaluated."""
+    folder = RunFolder(run)
+    assert folder.summary is not None
+    assert pairjepa.evaluate(run, "dev")["rsum"] == pytest.approx(folder.summary["dev_rsum"])
+
+
+def test_export_and_relevance_by_text(run: Path, tmp_path: Path) -> None:
+    result = pairjepa.evaluate(run, "test", export=tmp_path / "out", relevance="text")
+    assert result["relevance"] == "text"
+    assert (run / "evaluation" / "test-text.json").is_file()
+    found = EmbeddingSet.load(tmp_path / "out")
+    pairs = Pairs.open("shapes:100").split("test")
+    assert (found.names, found.captions) == (pairs.names, pairs.captions.to_pylist())
+    assert found.owner.tolist() == pairs.owner.tolist()
+    assert found.image.dtype == found.text.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found.image, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("contrastive", {}),
+        ("contrastive", {"model__image_tune": 1.0, "model__text_tune": 0.1, "model__image_views": ["whole"]}),
+        ("masked", {"model__text_tune": 1.0}),
+    ],
+    ids=["frozen", "tuned", "masked"],
+)
+def test_the_embedder_gives_what_was_evaluated(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    """It is given no captions, so that a masked model's image-only queries have seen none in the evaluation."""
+    pairjepa.train(config(name, training__epochs=1, **settings), None, tmp_path / "run")
+    pairjepa.evaluate(tmp_path / "run", "test")
+    kept = EmbeddingSet.load(tmp_path / "run" / "embeddings" / "test")
+    embedder = pairjepa.Embedder.load(tmp_path / "run")
+    pairs = Pairs.open("shapes:100").split("test")
+    images = embedder.encode_image([pairs.image(row) for row in range(pairs.n_images)])
+    np.testing.assert_allclose(images, kept.image, atol=1e-5)
+    np.testing.assert_allclose(embedder.encode_text(pairs.captions.to_pylist()), kept.text, atol=1e-5)
+
+
+def text_folder_without_dropout(folder: Path) -> Path:
+    """A Transformers folder of a text model that computes the same in training as in evaluation."""
+    from pairjepa.features.text_backbone import TextBackbone
+    from pairjepa.features.tiny import tiny_bert
+
+    model, tokenizer = tiny_bert(Pairs.open("shapes:100").captions.to_pylist(), 32, 0)
+    model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.0
+    TextBackbone(model, tokenizer, "mean", 32, None).save(folder)
+    return folder
+
+
+def test_cached_gradients_train_the_same_model(tmp_path: Path) -> None:
+    text = str(text_folder_without_dropout(tmp_path / "bert"))
+    settings = {"model__text": text, "model__text_tune": 1.0}
+    lines = []
+    for micro in (None, 7):
+        folder = pairjepa.train(
+            config(**settings, training__micro_batch=micro), None, tmp_path / f"run-{micro}"
+        )
+        lines.append([line["loss"] for line in folder.metrics()])
+    assert lines[0] == pytest.approx(lines[1], rel=1e-4)
+    assert lines[0][0] != lines[0][1]
+
+
+def test_the_control_of_a_masked_run_never_meets_an_image(tmp_path: Path) -> None:
+    """The tuned text backbone of the control starts where the run's started, not where it ended."""
+    masked = config("masked", model__text_tune=1.0, training__epochs=1)
+    pairjepa.train(masked, None, tmp_path / "run")
+    alone = replace(masked, context=replace(masked.context, image=False))
+    pairjepa.train(alone, None, tmp_path / "alone")
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("run/text-only", "alone")]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("tune", [None, 1.0], ids=["frozen", "tuned"])
+def test_a_masked_run_has_partial_queries_with_their_controls(tune: float | None, tmp_path: Path) -> None:
+    pairjepa.train(config("masked", model__text_tune=tune), None, tmp_path / "run")
+    result = pairjepa.evaluate(tmp_path / "run")
+    assert set(result) == KEYS | {"partial"}
+    assert list(result["partial"]) == ["0.0", "0.3", "0.6", "0.9"]
+    for row in result["partial"].values():
+        assert {"R@1", "R@1_ci", "shuffled", "text_only"} <= set(row)
+        assert {"R@1"} <= set(row["shuffled"]) & set(row["text_only"])
+    # The control's weights must not stand in for the run's.
+    (tmp_path / "run" / "text-only").rename(tmp_path / "elsewhere")
+    alone = pairjepa.evaluate(tmp_path / "run")
+    assert alone["partial"]["0.6"]["text_only"] is None
+    for ratio, row in result["partial"].items():
+        assert alone["partial"][ratio]["R@1"] == row["R@1"]
+        assert alone["partial"][ratio]["shuffled"] == row["shuffled"]
+
+
+def test_a_text_only_run_is_chosen_by_its_own_queries(tmp_path: Path) -> None:
+    folder = pairjepa.train(config("masked", context__image=False), None, tmp_path / "run")
+    assert not (tmp_path / "run" / "text-only").exists()
+    assert folder.metrics()[-1]["dev"]["rsum"] > 0
+
+
+def own_pairs(rows: int = 60) -> Pairs:
+    """Pairs that no source has read: a colour and its name, 1 to 3 captions an image."""
+
+    def png(row: int) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", (20, 24), (row * 4, 0, 255 - row * 4)).save(file, "PNG")
+        return file.getvalue()
+
+    split = ["train"] * (rows - 20) + ["dev"] * 10 + ["test"] * 10
+    table = pa.table(
+        {
+            "name": [f"image {row}" for row in range(rows)],
+            "path": pa.nulls(rows, pa.string()),
+            "bytes": pa.array([png(row) for row in range(rows)], pa.large_binary()),
+            "split": split,
+            "captions": [[f"colour {row} of {k}" for k in range(row % 3 + 1)] for row in range(rows)],
+        }
+    )
+    return Pairs(table, "colours")
+
+
+def test_pairs_that_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = own_pairs()
+    pairs.problems.add("captions in Klingon (dropped)", ["image 3", "image 4"])
+    given = config(data__source=None)
+    pairjepa.train(given, pairs, tmp_path / "run")
+    assert "warning: 2 captions in Klingon (dropped), such as image 3." in capsys.readouterr().err
+    result = pairjepa.evaluate(tmp_path / "run", pairs=pairs)
+    assert "warning: 2 captions in Klingon" in capsys.readouterr().err
+    assert (result["images"], result["captions"]) == (10, len(pairs.split("test")))
+    with pytest.raises(UsageError, match=r"data\.source must name the pairs, got none"):
+        pairjepa.evaluate(tmp_path / "run")
+    with pytest.raises(PairJEPAError, match="have changed since it was trained: 60 images"):
+        pairjepa.evaluate(tmp_path / "run", pairs=own_pairs(63))
+
+
+def test_too_few_images_are_said_before_anything_is_made(tmp_path: Path) -> None:
+    pairs = own_pairs(21)  # one of train
+    with pytest.raises(PairJEPAError, match="The train split must hold at least 2 images, got 1"):
+        pairjepa.train(config(), pairs, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    wild = override(config(), {"training.learning_rate": 1e30, "training.warmup": 0.0})
+    with pytest.raises(
+        PairJEPAError, match=r"The loss must stay finite, got nan at step \d+.*training\.learning_rate"
+    ):
+        pairjepa.train(wild, None, tmp_path / "run")
+
+
+def test_an_unreadable_share_is_refused_before_the_training(tmp_path: Path) -> None:
+    pairs = own_pairs()
+    data = pairs.table["bytes"].to_pylist()
+    broken = pairs.table.set_column(
+        pairs.table.column_names.index("bytes"), "bytes", pa.array([b"", *data[1:]], pa.large_binary())
+    )
+    run = tmp_path / "run"
+    with pytest.raises(PairJEPAError, match=r"--data\.max-bad"):
+        pairjepa.train(config(data__max_bad=0.01), Pairs(broken, "colours"), run)
+    assert not run.exists()
+    pairjepa.train(config(training__epochs=1), Pairs(broken, "colours"), run)
+    assert RunFolder(run).record["data"]["unreadable"] == 1
+
+
+def full_disk(*_: Any, **__: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def safetensors_on_a_full_disk(*_: Any, **__: Any) -> None:
+    from safetensors import SafetensorError
+
+    raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def metrics_on_a_full_disk(path: Path, mode: str = "r", **options: Any) -> Any:
+    if mode == "a":
+        full_disk()
+    return open(path, mode, **options)
+
+
+@pytest.mark.parametrize(
+    ("where", "fail"),
+    [
+        ("pairjepa.pairs.scan.pq.write_table", full_disk),
+        ("pairjepa.features.cache.np.save", full_disk),
+        ("pairjepa.run_folder.write_json", full_disk),
+        ("pairjepa.training.checkpoint.save_file", safetensors_on_a_full_disk),
+        ("pathlib.Path.open", metrics_on_a_full_disk),
+    ],
+    ids=["scan", "features", "run.json", "weights", "metrics"],
+)
+def test_a_full_disk_is_one_sentence(
+    where: str,
+    fail: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PAIRJEPA_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as patch:
+        patch.setattr(where, fail)
+        assert main(command(tmp_path / "run")) == 1
+    lines = capsys.readouterr().err.splitlines()
+    said = [line for line in lines if "No space left on device" in line]
+    assert len(said) == 1
+    assert said[0].startswith("error: ")
+    assert str(tmp_path) in said[0]
+    assert main(command(tmp_path / "run")) == 0, "after room was made it goes on"
+
+
+def test_a_full_disk_at_the_embeddings_is_one_sentence(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def requested(*_: Any, **__: Any) -> None:
+        raise OSError("1200 requested and 0 written")  # NumPy's words
+
+    monkeypatch.setattr("pairjepa.evaluation.embedding_set.np.save", requested)
+    with pytest.raises(
+        PairJEPAError, match=f"{run}.* cannot be written: 1200 requested and 0 written. Make room"
+    ):
+        pairjepa.evaluate(run)
+
+
+def command(run: Path, name: str = "contrastive") -> list[str]:
+    names = {key: "data" if key == "data.source" else key.replace("_", "-") for key in SMALL}
+    flags = [word for key, value in SMALL.items() for word in (f"--{names[key]}", str(value))]
+    return ["train", name, "--run", str(run), *flags]
