@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import reference_protocol
 from cyclopts import App, CycloptsError, Parameter
 from reference_protocol import CPU, contrastive_protocols, masked_protocols, whole_caption
 from why_masked_fails_page import write_figure, write_page
@@ -27,25 +28,19 @@ from pairjepa.files import digest, digest_file, read_json, write_json
 from pairjepa.flags import given_settings, settings, with_flags
 from pairjepa.material import Material, describe, load_backbones, read_data
 from pairjepa.model.joint import JointModel
-from pairjepa.pairs.captions import group_ids
 from pairjepa.pairs.table import open_pairs
 from pairjepa.progress import say
 from pairjepa.recipes import override, recipe
 from pairjepa.run_folder import RunFolder
+from pairjepa.stages import fit_material
 from pairjepa.training.checkpoint import load_weights
-from pairjepa.training.loop import Trainer
 from pairjepa.training.module import build_module
 from pairjepa.training.monitor import Split, embed_images, embed_texts
 
-SHARED = {
-    "training.epochs": 15,
-    "training.batch_size": 500,
-}  # of every step, unless the command says otherwise
-ROW_IMAGES = 4000  # with five captions each as many pairs as the reference had
-MEASURES = (
-    "reference_protocol.py",
-    "why_masked_fails.py",
-)  # what is measured is measured again if these change
+SHARED = {"training.epochs": 15, "training.batch_size": 500}
+"""Settings of every step, unless the command says otherwise."""
+ROW_IMAGES = 4000
+"""Training images that are ranked by row: with five captions each, as many pairs as the reference had."""
 
 REPORTED = {
     "contrastive": {"R@1": 12.7, "R@5": 46.9, "R@10": 63.6},
@@ -117,40 +112,28 @@ class Bench:
 
     def __init__(self, config: RunConfig) -> None:
         """`config`: of any masked step."""
+        config.validate()
         pairs = open_pairs(config.data)
         image, text = load_backbones(config, pairs.split("train").captions.to_pylist())
         self.material = Material(config, read_data(pairs, config.data.max_bad), image, text)
-        self.backbones = describe(config, image, text)
-        self.train, self.dev, self.test = (
-            self.material.split(name, masks=name == "train") for name in ("train", "dev", "test")
-        )
+        self.test = self.material.split("test")
         self.rows = self.material.split("train", most=ROW_IMAGES)
         self.few = self.material.split("train", most=len(self.test.images))
-        self.seen = self.material.split("train", most=len(self.dev.images))
-        captions = self.material.rows("train")[1]
-        self.group = group_ids(self.material.data.pairs.captions.take(captions))
 
     def run(self, config: RunConfig, path: Path) -> tuple[RunFolder, JointModel]:
         """The complete run at `path`, trained as far as it is not, and its best epoch's heads."""
         config.validate()
-        folder = RunFolder.start(path, config, self.material.data.record)
-        folder.note_backbones(self.backbones)
-        module = build_module(config, self.material.image, self.material.text)
-        joint = module["joint"]
-        assert isinstance(joint, JointModel)
-        if folder.summary is None:
-            train = self.train if config.context.caption is not None else replace(self.train, masked=None)
-            self.material.fit_standardizers(joint, train)
-            trainer = Trainer(config, module, train, self.seen, self.dev, self.group, folder, CPU)
-            folder.finish(trainer.fit())
+        material = self.material.apart(config)
+        folder = fit_material(material, path)
+        module = build_module(config, material.image, material.text)
         load_weights(module, folder.model_file)
-        module.eval()
+        joint = module.eval()["joint"]
+        assert isinstance(joint, JointModel)
         return folder, joint
 
     def measured(self, name: str, folder: RunFolder, joint: JointModel) -> dict[str, Any]:
-        """What the study shows of one run: from `measured.json` in its folder, if that is up to date."""
-        here = Path(__file__).parent
-        key = digest(digest_file(folder.model_file), *(digest_file(here / file) for file in MEASURES))
+        """What the study shows of one run: from its `measured.json`, if weights and protocols are the same."""
+        key = digest(digest_file(folder.model_file), digest_file(Path(reference_protocol.__file__)))
         path = folder.path / "measured.json"
         if path.is_file() and (kept := read_json(path, "Measurements"))["key"] == key:
             return kept
@@ -178,7 +161,7 @@ class Bench:
         record = self.material.data.record
         backbones = {
             side: {"name": Path(about["source"]).name, "digest": about["digest"], "width": about["width"]}
-            for side, about in self.backbones.items()
+            for side, about in describe(config, self.material.image, self.material.text).items()
         }
         return {
             "data": {key: record[key] for key in ("description", "generated", "splits", "digest")},

@@ -1,16 +1,16 @@
 """The page and the figure of the study, from the content of its JSON file alone."""
 
-import re
+import shutil
 from pathlib import Path
 from typing import Any
 
-from pairjepa.errors import PairJEPAError
+from results import ROOT, fill
+
 from pairjepa.evaluation.tables import markdown
 from pairjepa.files import atomic_path
 
-TEMPLATE = Path(__file__).parent.parent / "docs" / "why-masked-fails.md"
+TEMPLATE = ROOT / "docs" / "why-masked-fails.md"
 """Where the prose is, for a page that is not there yet."""
-BLOCK = re.compile(r"(<!-- study: (\w+) -->\n).*?(<!-- /study -->)", re.DOTALL)
 
 WAYS = (("image_to_text", "image→text"), ("text_to_image", "text→image"))
 RECALLS = ("R@1", "R@5", "R@10")
@@ -21,25 +21,16 @@ LINES = ("#000000", "#E69F00", "#D55E00", "#CC79A7", "#009E73", "#56B4E9", "#007
 
 
 def write_page(result: dict[str, Any], path: Path) -> None:
-    """Put the tables between the markers of the page; the prose around them stays.
-
-    Raises:
-        PairJEPAError: the page has a marker of an unknown name, or lacks one.
-    """
-    text = (path if path.is_file() else TEMPLATE).read_text(encoding="utf-8")
-    made = blocks(result, path.stem)
-    if (found := [name for _, name, _ in BLOCK.findall(text)]) != list(made):
-        raise PairJEPAError(
-            f"{path} must hold the markers {', '.join(made)} in this order, got {', '.join(found) or 'none'}. "
-            "Put them back, or remove the page: it is made anew."
-        )
-    text = BLOCK.sub(lambda match: f"{match[1]}{made[match[2]]}\n{match[3]}", text)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Put the tables between the markers of the page; the prose around them stays."""
+    if not path.is_file():
+        with atomic_path(path) as temporary:
+            shutil.copyfile(TEMPLATE, temporary)
+    for name, block in blocks(result, path.stem).items():
+        fill(path, name, block)
 
 
 def blocks(result: dict[str, Any], stem: str) -> dict[str, str]:
-    """Markdown of each marked place, in the order of the page."""
+    """Markdown of each place that the page marks."""
     return {
         "about": _about(result["about"]),
         "figure": f"![Four panels: rsum of each step, the dev curves, one masked model under each protocol, "

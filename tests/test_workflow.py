@@ -32,8 +32,8 @@ SMALL = {
 }
 RECALLS = [f"R@{k}{end}" for k in (1, 5, 10) for end in ("", "_ci")]
 DIRECTION = {*RECALLS, "median_rank", "median_rank_ci", "mrr", "mrr_ci"}
-KEYS = set(
-    [
+KEYS = {
+    *(
         "split",
         "images",
         "captions",
@@ -43,18 +43,9 @@ KEYS = set(
         "rsum",
         "rsum_ci",
         "baselines",
-        "beats_cca",
-        "cosine",
-        "geometry",
-        "bootstrap",
-        "notes",
-        "run",
-        "recipe",
-        "seed",
-        "data",
-        "cost",
-    ]
-)
+    ),
+    *("beats_cca", "cosine", "geometry", "bootstrap", "notes", "run", "recipe", "seed", "data", "cost"),
+}
 
 
 def config(name: str = "contrastive", **settings: Any) -> RunConfig:

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -25,9 +26,6 @@ from pairjepa.recipes import RECIPES, override, recipe
 
 NEEDED = ("data.source", "model.image", "model.text")
 """What `train` cannot do without, and the user must give where the recipe leaves it open."""
-
-DEMO_RECIPES = {"contrastive": "tiny", "masked": "tiny-masked"}
-DEMO_PAIRS = "shapes:4000"
 
 app = App(
     name="pairjepa",
@@ -199,36 +197,18 @@ def demo(
     *, run: Annotated[Path, Parameter(help="Folder of the demo's two runs.")] = Path("runs/demo")
 ) -> None:
     """Do the whole job offline, in minutes: draw pairs, train both approaches from nothing, compare them."""
-    runs, results = {name: run / name for name in DEMO_RECIPES}, {}
     with _stdout_for_results():
-        from pairjepa import comparison, workflow
+        from pairjepa.demo import demo
 
-        for name, path in runs.items():
-            say(f"\n{name}:")
-            workflow.train(recipe(DEMO_RECIPES[name], {"data.source": DEMO_PAIRS}), None, path)
-            results[name] = workflow.evaluate(path, "test", export=None, relevance="owner")
-        compared = comparison.compare(list(runs.values()), "test")
-    from pairjepa.evaluation import compare_table
-
-    half = results["masked"]["partial"]["0.6"]
-    print(
-        "\nThe pairs are generated: shapes that this program drew, in words that it chose. They show that all works, "
-        "not\nhow good it is on photos. Each model sees a test image and looks for its captions among all, and the "
-        "other way.\n"
-    )
-    print(compare_table(compared, results))
-    print(
-        "\nA model has learned something if it is above CCA, a closed formula on the same untrained backbones, by more "
-        f"than\nthe intervals. What only the masked one can: from an image and 40 % of a caption's words it finds the "
-        f"whole\ncaption first for {half['R@1']:.0f} % of {compared['captions']:,}; with another image "
-        f"{half['shuffled']['R@1']:.0f} %; trained on the words alone {half['text_only']['R@1']:.0f} %."
-    )
-    say(f"wrote {' and '.join(map(str, runs.values()))}")
-    say("Your own images and captions (a folder or a table), with backbones that you choose:")
+        runs, text = demo(run)
+    print(f"\n{text}\n")
+    say(f"wrote {' and '.join(map(str, runs))}")
+    if shutil.which("pairjepa") is None:
+        say(f"The command pairjepa is in {Path(sys.executable).parent}, which is not on your PATH.")
+    say("With your own images and captions, and backbones that you choose:")
     _next("inspect", then="DATA")
-    _next(
-        "train", "contrastive", then="--data DATA --model.image IMG --model.text TXT --run runs/contrastive"
-    )
+    flags = "--data DATA --model.image IMG --model.text TXT --run runs/contrastive"
+    _next("train", "contrastive", then=flags)
 
 
 @contextlib.contextmanager

@@ -71,7 +71,7 @@ class ModelConfig:
     text_weights: Weights = "pretrained"
     """The same for the text backbone."""
     image_tune: float | None = None
-    """Train the image backbone too, at this share of the learning rate; off keeps it frozen."""
+    """Train the image backbone too, at this share of the learning rate; `none` keeps it frozen."""
     text_tune: float | None = None
     """Train the text backbone too, at this share of the learning rate (0.05 is a good start)."""
     image_views: tuple[View, ...] = ("whole", "whole-mirrored")
@@ -125,7 +125,7 @@ class ObjectiveConfig:
     """What is minimised: the weighted sum of the named terms."""
 
     weights: dict[str, float] = field(default_factory=lambda: {"info_nce": 1.0})
-    """Weight of each term by name."""
+    """Weight of each term by name, as in `--objective.weights.cosine 1`; 0 leaves a term out."""
     temperature: float = 0.07
     """τ of InfoNCE; where it is learned, its start."""
     learn_temperature: bool = True

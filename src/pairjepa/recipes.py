@@ -73,7 +73,7 @@ def tiny() -> RunConfig:
             image_projection=HeadConfig("linear"),
             text_projection=HeadConfig("linear"),
         ),
-        training=TrainingConfig(epochs=20, batch_size=128, learning_rate=2e-3),
+        training=TrainingConfig(epochs=15, batch_size=128, learning_rate=2e-3),
     )
 
 
@@ -83,7 +83,8 @@ def tiny_masked() -> RunConfig:
     return replace(
         base,
         model=replace(base.model, predictor=HeadConfig("residual", hidden=256)),
-        context=ContextConfig(caption="words"),
+        context=ContextConfig(caption="words", hidden=0.75),
+        training=replace(base.training, epochs=20),  # of which 15 are image-only, as in `tiny`
     )
 
 

@@ -50,14 +50,15 @@ def fit(config: RunConfig, pairs: Pairs, path: Path) -> RunFolder:
     if config.context.caption is not None and config.context.image:
         # what the words alone can do, by a model that never saw an image: the control of `evaluate`
         control = material.apart(replace(config, context=replace(config.context, image=False)))
-    folder = _fit(material, path)
+    folder = fit_material(material, path)
     if control is not None:
         say("The text-only control:")
-        _fit(control, path / TEXT_ONLY)
+        fit_material(control, path / TEXT_ONLY)
     return folder
 
 
-def _fit(material: Material, path: Path) -> RunFolder:
+def fit_material(material: Material, path: Path) -> RunFolder:
+    """Train one run on what was opened for it, or go on with it; a complete one is left as it is."""
     config, data, image, text = material.config, material.data, material.image, material.text
     folder = RunFolder.start(path, config, data.record)
     folder.note_backbones(describe(config, image, text))
@@ -135,11 +136,11 @@ def _partial(folder: RunFolder, material: Material, split: str) -> dict[str, Any
     control = _control(folder, material)
     result = {}
     for ratio in PARTIAL_RATIOS:
-        seen, shuffled = _queries(folder, material, split, ratio, [owner, other])
+        seen, shuffled = queries(folder, material, split, ratio, [owner, other])
         result[str(ratio)] = evaluate_partial(
             seen,
             shuffled if images > 1 else None,
-            _queries(*control, split, ratio, [owner])[0] if control is not None else None,
+            queries(*control, split, ratio, [owner])[0] if control is not None else None,
             owner,
             images,
         )
@@ -154,7 +155,7 @@ def _control(folder: RunFolder, material: Material) -> tuple[RunFolder, Material
     return control, Material(control.config, material.data, *load_backbones(control.config, (), control.path))
 
 
-def _queries(
+def queries(
     folder: RunFolder, material: Material, split: str, ratio: float, shown: list[np.ndarray]
 ) -> list[Queries]:
     """Predictions and targets of a run's best epoch, for each way `shown` of putting an image to each caption."""

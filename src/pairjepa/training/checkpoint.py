@@ -43,10 +43,15 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
     """Put weights and moments back and return the position."""
     tensors, about = _read(path)
     _fill(module, {n.removeprefix("module/"): t for n, t in tensors.items() if n.startswith("module/")}, path)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer/"):
             _, number, moment = name.split("/")
+            parameter = parameters[int(number)]
+            if tensor.shape == parameter.shape:
+                # Fused AdamW goes through memory: moments must lie in it as their weights do (channels last).
+                tensor = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
             state.setdefault(int(number), {})[moment] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     position: dict[str, Any] = json.loads(about["position"])

@@ -31,6 +31,7 @@ from pairjepa.training.monitor import Split, embed_images, embed_partial, embed_
 from pairjepa.training.plan import Plan, Samples
 from pairjepa.training.watch import warnings
 
+SEEN_EVERY = 5  # epochs between two looks at training images, which cost as much as dev
 SLOW = 0.1  # of the learning rate, for a slow target; 0.05 to 0.1 in VL-JEPA (Chen et al. 2025)
 
 
@@ -149,7 +150,9 @@ class Trainer:
                 self._save(position, stop)
         means = {name: value / self.plan.steps_per_epoch for name, value in position["sums"].items()}
         rate = images / max(time.monotonic() - begun, 1e-9)
-        dev, seen = self._measured(self.dev), self._measured(self.seen)
+        dev = self._measured(self.dev)
+        due = epoch % SEEN_EVERY == 0 or epoch == self.config.training.epochs
+        seen = self._measured(self.seen) if due else None
         position["seconds"] = before + time.monotonic() - begun
         directions = (
             min(self.joint.dim, len(self.dev.images) - 1),

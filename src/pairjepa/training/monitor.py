@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
 
 from pairjepa.evaluation import geometry
@@ -56,6 +57,11 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
         text: `(captions, dim)`, unit norm.
         owner: row of each caption's image.
     """
+    with threadpool_limits(1, user_api="blas"):  # NumPy's threads and PyTorch's would spin against each other
+        return _measure(image, text, owner)
+
+
+def _measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str, Any]:
     ranks: RetrievalRanks = retrieve(image, text, owner)
     matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
     others = geometry.random_pairs(Relevance.by_owner(owner, len(image)), pairs=RANDOM_PAIRS)

@@ -30,15 +30,12 @@ def warnings(history: list[dict[str, Any]], chance: float) -> dict[str, str]:
                 f"{cosine}: nearly everything lies in one direction. Try a larger batch (negatives keep "
                 f"directions apart), a lower training.learning_rate, or a simpler model.{where.split()[0]}."
             )
+    seen = next((epoch["train"]["rsum"] for epoch in reversed(history) if epoch["train"] is not None), 0.0)
     best = max(history, key=lambda epoch: epoch["dev"]["rsum"])
     stale = now["epoch"] - best["epoch"]
-    if (
-        stale >= STALE
-        and dev["rsum"] < best["dev"]["rsum"] - LOST
-        and now["train"]["rsum"] > BY_HEART * dev["rsum"]
-    ):
+    if stale >= STALE and dev["rsum"] < best["dev"]["rsum"] - LOST and seen > BY_HEART * dev["rsum"]:
         found["by heart"] = (
-            f"The model learns its training pairs by heart {at}: rsum {now['train']['rsum']:.0f} on training images, "
+            f"The model learns its training pairs by heart {at}: rsum {seen:.0f} on training images, "
             f"{dev['rsum']:.0f} on dev, which has not risen since epoch {best['epoch']} ({best['dev']['rsum']:.0f}; "
             "that epoch is kept). Try model.image_projection.input_dropout 0.5, linear heads, fewer "
             "training.epochs, or more pairs."

@@ -1,0 +1,109 @@
+"""A trained run in use: what it takes, what it gives, and what it says of what it cannot take."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pairjepa
+from pairjepa.embedder import BATCH
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.pairs import Pairs
+from pairjepa.recipes import recipe
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    small = {
+        "data.source": "shapes:100",
+        "model.image": "tiny-resnet",
+        "model.text": "tiny-bert",
+        "model.dim": 16,
+    }
+    path = tmp_path_factory.mktemp("runs") / "run"
+    pairjepa.train(recipe("masked", small | {"training.epochs": 1}), None, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def embedder(run: Path) -> pairjepa.Embedder:
+    return pairjepa.Embedder.load(run)
+
+
+def test_unit_float32_rows_in_the_order_given(embedder: pairjepa.Embedder) -> None:
+    pairs = Pairs.open("shapes:100")
+    pictures = [pairs.image(row) for row in range(BATCH + 3)]
+    rows = embedder.encode_image(pictures)
+    assert (rows.shape, rows.dtype) == ((BATCH + 3, embedder.dim), np.float32)
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(embedder.encode_image(pictures[BATCH + 1])[0], rows[BATCH + 1], atol=1e-5)
+    np.testing.assert_allclose(embedder.predict(pictures[:2]), rows[:2], atol=1e-5)
+
+    captions = pairs.captions.to_pylist()[: BATCH + 3]
+    texts = embedder.encode_text(captions)
+    assert (texts.shape, texts.dtype) == ((BATCH + 3, embedder.dim), np.float32)
+    np.testing.assert_allclose(embedder.encode_text(captions[-1])[0], texts[-1], atol=1e-5)
+
+
+def test_an_image_is_its_pixels_not_its_file(embedder: pairjepa.Embedder, tmp_path: Path) -> None:
+    """A path, a picture, a palette, and a picture that its camera laid on the side are the same."""
+    picture = Pairs.open("shapes:10").image(0)
+    picture.save(tmp_path / "plain.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown a quarter turn clockwise
+    picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as turned:
+        rows = embedder.encode_image([picture, tmp_path / "plain.png", str(tmp_path / "turned.png"), turned])
+    np.testing.assert_allclose(rows, np.tile(rows[0], (4, 1)), atol=1e-5)
+
+
+def test_nothing_gives_no_rows(embedder: pairjepa.Embedder) -> None:
+    assert embedder.encode_image([]).shape == embedder.encode_text([]).shape == (0, embedder.dim)
+
+
+def test_the_global_random_state_is_left_alone(run: Path) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    pairjepa.Embedder.load(run).encode_text("a red circle")
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_what_cannot_be_read_is_named(embedder: pairjepa.Embedder, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(PairJEPAError, match=r"nosuch\.jpg"):
+        embedder.encode_image(tmp_path / "nosuch.jpg")
+    with pytest.raises(PairJEPAError, match=r"broken\.jpg"):
+        embedder.encode_image([tmp_path / "broken.jpg"])
+    with pytest.raises(UsageError, match="captions must be strings, got int"):
+        embedder.encode_text(["a circle", 3])  # type: ignore[list-item]
+
+
+def test_a_run_that_is_not_whole(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(PairJEPAError, match="is no run folder"):
+        pairjepa.Embedder.load(tmp_path)
+    half = tmp_path / "half"
+    shutil.copytree(run, half)
+    (half / "model.safetensors").write_bytes(b"")
+    with pytest.raises(PairJEPAError, match=r"model\.safetensors is damaged"):
+        pairjepa.Embedder.load(half)
+    (half / "model.safetensors").unlink()
+    with pytest.raises(PairJEPAError, match="a run whose first epoch is not finished"):
+        pairjepa.Embedder.load(half)
+
+
+def test_a_backbone_that_has_changed_is_refused(run: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    changed = tmp_path / "changed"
+    shutil.copytree(run, changed)
+    file = changed / "image" / "model.safetensors"
+    weights = load_file(file)
+    name = next(iter(weights))
+    save_file(weights | {name: weights[name] + 1}, file, {"format": "pt"})
+    with pytest.raises(PairJEPAError, match=r"model\.image must be the backbone that .* was trained on"):
+        pairjepa.Embedder.load(changed)
+    with pytest.raises(PairJEPAError, match=r"model\.image must be the backbone that .* was trained on"):
+        pairjepa.evaluate(changed)
