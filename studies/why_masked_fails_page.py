@@ -58,7 +58,7 @@ def _about(about: dict[str, Any]) -> str:
 
 
 def _protocols(protocols: list[dict[str, Any]], reported: tuple[str, dict[str, float]]) -> str:
-    """Recalls both ways; the reference reported one direction and did not say which."""
+    """Recalls both ways, below what the reference reported for one."""
     name, values = reported
     titles = ["measured how", *(f"{title} {recall}" for _, title in WAYS for recall in RECALLS), "rsum"]
     rows = [titles, [f"*the reference, {name}*", *(f"{values[r]:.1f}" for r in RECALLS), "", "", "", ""]]

@@ -68,7 +68,7 @@ def _meaning(results: dict[str, Any]) -> str:
         "CCA is a closed formula on the same backbones before training. What is above it was learned, in rsum:\n"
         f"{above}.\n"
         "Only the masked approach can be given words beside the image. With "
-        f"{float(SHOWN):.0%} of a caption's words hidden it\n"
+        f"{100 * float(SHOWN):.0f} % of a caption's words hidden it\n"
         f"finds the whole caption first for {found['R@1']:.0f} %; with another image for "
         f"{found['shuffled']['R@1']:.0f} %, and trained on the words alone for {found['text_only']['R@1']:.0f} %."
     )
