@@ -29,7 +29,7 @@ from pairjepa.stages import fit_material, queries
 EPOCHS = 15  # of every run, unless the command says otherwise
 RATIOS = (0.3, 0.6, 0.9)
 CHOICES: dict[str, dict[str, Any]] = {
-    "the recipe: residual predictor, 4 masks of tokens, half hidden whole": {},
+    "the recipe: residual predictor, 4 masks of tokens, 0.6 hidden whole": {},
     "predictor: linear": {"model.predictor.kind": "linear"},
     "predictor: mlp with BatchNorm (the reference's)": {"model.predictor.kind": "mlp"},
     "predictor: transformer over a 4 x 4 grid and words": {
@@ -44,8 +44,8 @@ CHOICES: dict[str, dict[str, Any]] = {
     "masks of spans": {"context.caption": "spans"},
     "masks of words": {"context.caption": "words"},
     "masks of content words": {"context.caption": "content"},
-    "a quarter hidden whole": {"context.hidden": 0.25},
-    "three quarters hidden whole": {"context.hidden": 0.75},
+    "0.3 hidden whole": {"context.hidden": 0.3},
+    "0.9 hidden whole": {"context.hidden": 0.9},
     "target slow": {"context.target": "slow"},
     "target frozen": {"context.target": "frozen"},
     "target a moving average": {

@@ -37,7 +37,7 @@ from pairjepa.training.checkpoint import load_weights
 from pairjepa.training.module import build_module
 from pairjepa.training.monitor import Split, embed_images, embed_texts
 
-SHARED = {"training.epochs": 15, "training.batch_size": 500}
+SHARED = {"training.epochs": 15, "training.batch_size": 500, "context.hidden": 0.5}
 """Settings of every step, unless the command says otherwise."""
 ROW_IMAGES = 4000
 """Training images that are ranked by row: with five captions each, as many pairs as the reference had."""

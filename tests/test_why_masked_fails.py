@@ -129,13 +129,14 @@ def test_again_it_trains_nothing_and_writes_the_same(
 
 
 def test_a_step_changes_what_it_says_and_nothing_else() -> None:
-    configs = study.configurations(GIVEN)
+    given = study.SHARED | GIVEN
+    configs = study.configurations(given)
     for step in study.STEPS[1:]:
         changed = set(differences(configs[step.after], configs[step.name]))
         assert {".".join(name.split(".")[:2]) for name in changed} == set(step.values)
     heads = differences(configs["info_nce"], configs["ours"])
     assert all("projection" in name or "predictor" in name or "smoothing" in name for name in heads)
-    assert configs["ours"] == recipe("masked", GIVEN)
+    assert configs["ours"] == recipe("masked", given)
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 4 * 23 * 5, 1 << 20])

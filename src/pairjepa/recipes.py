@@ -23,7 +23,12 @@ def contrastive() -> RunConfig:
 
 def masked() -> RunConfig:
     """Predict the whole caption's embedding from the image and the partly masked caption (JEPA-inspired)."""
-    return replace(contrastive(), context=ContextConfig(caption="tokens"))
+    base = contrastive()
+    return replace(
+        base,
+        context=ContextConfig(caption="tokens", hidden=0.6),
+        training=replace(base.training, epochs=60),  # as an image alone it is asked in 0.6 of the samples
+    )
 
 
 def reference_contrastive() -> RunConfig:
@@ -57,6 +62,7 @@ def reference_masked() -> RunConfig:
         base,
         model=replace(base.model, caption_projection=HeadConfig("linear")),
         context=ContextConfig(caption="tokens", mask_ratio=(0.3,), hidden=0.0, target="frozen"),
+        objective=replace(base.objective, weights={"cosine": 1.0}),
     )
 
 

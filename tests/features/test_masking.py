@@ -26,7 +26,9 @@ def test_special_tokens_stay_and_masks_repeat(kind, low, high, key):
     assert ids == masking.masked(TOKENS, key, MASK)
 
 
-@pytest.mark.parametrize(("kind", "ratio", "hidden"), [("tokens", 0.3, 3), ("spans", 0.3, 3), ("tokens", 1.0, 9)])
+@pytest.mark.parametrize(
+    ("kind", "ratio", "hidden"), [("tokens", 0.3, 3), ("spans", 0.3, 3), ("tokens", 1.0, 9)]
+)
 def test_exact_number_of_tokens(kind, ratio, hidden):
     for key in "abcdefgh":
         assert len(Masking(kind, ratio, ratio).hidden(TOKENS, key)) == hidden
