@@ -4,7 +4,7 @@ run.json           format, configuration, data, backbones, versions      written
 metrics.jsonl      one line an epoch
 model.safetensors  heads (and tuned backbones' weights) of the best epoch so far
 image/ text/       backbones that are not simply pretrained ones, as Transformers folders
-checkpoint.safetensors   where an interrupted run goes on
+checkpoint.safetensors   where an interrupted run goes on; gone when it is complete
 summary.json       best epoch, cost                                      written when the run is complete
 text-only/         the control of a masked run, a run folder itself
 embeddings/SPLIT, evaluation/SPLIT.json                                  written by `evaluate`
@@ -145,10 +145,16 @@ class RunFolder:
         path = self.path / "summary.json"
         return read_json(path, "Summary") if path.is_file() else None
 
+    @property
+    def checkpoint_file(self) -> Path:
+        """Where an interrupted run goes on."""
+        return self.path / "checkpoint.safetensors"
+
     def finish(self, summary: dict[str, Any]) -> None:
-        """Say that the run is complete."""
+        """Say that the run is complete; its checkpoint, three times the weights, is of no use any more."""
         with writing(self.path):
             write_json(self.path / "summary.json", summary)
+            self.checkpoint_file.unlink(missing_ok=True)
 
     def metrics(self) -> list[dict[str, Any]]:
         """One dict an epoch; a line that a crash cut short is left out."""

@@ -76,7 +76,7 @@ class Trainer:
             _groups(config, module), lr=config.training.learning_rate, fused=True
         )
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self._checkpoint = run.path / "checkpoint.safetensors"
+        self._checkpoint = run.checkpoint_file
         self._chance = chance(Relevance.by_owner(dev.owner, len(dev.images)))["rsum"]
 
     @property

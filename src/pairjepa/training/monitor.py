@@ -57,15 +57,15 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
         text: `(captions, dim)`, unit norm.
         owner: row of each caption's image.
     """
-    with threadpool_limits(1, user_api="blas"):  # NumPy's threads and PyTorch's would spin against each other
-        return _measure(image, text, owner)
-
-
-def _measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str, Any]:
     ranks: RetrievalRanks = retrieve(image, text, owner)
     matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
     others = geometry.random_pairs(Relevance.by_owner(owner, len(image)), pairs=RANDOM_PAIRS)
     random = geometry.pair_cosine(image, text, *others)
+    with threadpool_limits(1, user_api="blas"):  # an eigenproblem this small is slower on several threads
+        ranks_of_space = {
+            "prediction": geometry.effective_rank(image),
+            "target": geometry.effective_rank(text),
+        }
     return {
         **metrics(ranks),
         "cosine": {"matched": float(matched.mean()), "random": float(random.mean()) if len(random) else None},
@@ -75,10 +75,7 @@ def _measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str
             "target": geometry.uniformity(text, rows=UNIFORMITY_ROWS),
         },
         "modality_gap": geometry.modality_gap(image, text),
-        "effective_rank": {
-            "prediction": geometry.effective_rank(image),
-            "target": geometry.effective_rank(text),
-        },
+        "effective_rank": ranks_of_space,
         "deviation_per_dim": {
             "prediction": float(geometry.std_per_dim(image).mean()),
             "target": float(geometry.std_per_dim(text).mean()),
