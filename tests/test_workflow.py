@@ -338,3 +338,16 @@ def command(run: Path, name: str = "contrastive") -> list[str]:
     names = {key: "data" if key == "data.source" else key.replace("_", "-") for key in SMALL}
     flags = [word for key, value in SMALL.items() for word in (f"--{names[key]}", str(value))]
     return ["train", name, "--run", str(run), *flags]
+
+
+def test_inspect_counts_the_tokens_of_a_text_backbone() -> None:
+    """Exactly, and beyond the cut: a caption of more tokens than any model takes is still counted."""
+    from pairjepa import workflow
+    from pairjepa.config import DataConfig
+
+    report = workflow.inspect(DataConfig(source="shapes:40"), "tiny-bert", max_tokens=5)
+    estimated = workflow.inspect(DataConfig(source="shapes:40"), None, max_tokens=5)
+    assert report["caption_length"]["tokens_estimated"] is False
+    assert estimated["caption_length"]["tokens_estimated"] is True
+    assert report["caption_length"]["share_cut"] > 0.5
+    assert report["caption_length"]["tokens"]["max"] > 5

@@ -37,9 +37,8 @@ def inspect(config: DataConfig, text_model: str | None = None, max_tokens: int =
     if text_model is not None:
         from pairjepa.features.encoders import load_text_backbone
 
-        backbone = load_text_backbone(ModelConfig(text=text_model, max_tokens=1 << 16), 0, ())
-        ids = backbone.tokenize(pairs.captions.to_pylist())
-        lengths = np.array([len(caption) for caption in ids])
+        backbone = load_text_backbone(ModelConfig(text=text_model), 0, pairs.captions.to_pylist())
+        lengths = np.array(backbone.lengths(pairs.captions.to_pylist()))
     return inspection.inspect(pairs, scan(pairs, cache_folder()), lengths, max_tokens)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pairjepa.errors import PairJEPAError, UsageError, close_matches
+from pairjepa.files import read_json
 from pairjepa.progress import say
 
 Side = Literal["image", "text"]
@@ -32,7 +33,8 @@ def local_folder(name: str | None, side: Side) -> Path | None:
         )
     path = Path(name).expanduser()
     if path.is_dir():
-        return _checked(path, setting)
+        _refuse_exchanged(_checked(path, setting), side)
+        return path
     if path.exists():
         raise PairJEPAError(f"{setting} must be a folder or a hub id, got the file {path}. Give its folder.")
     if not _HUB_ID.fullmatch(name) or (path.parent != Path() and path.parent.is_dir()):
@@ -62,6 +64,20 @@ def _checked(folder: Path, setting: str) -> Path:
     raise PairJEPAError(
         f"{setting} must be a Transformers folder with a config.json, got {folder}, which holds "
         f"{listed or 'nothing'}. {advice}"
+    )
+
+
+def _refuse_exchanged(folder: Path, side: Side) -> None:
+    """Raise for a configuration that is plainly of the other side, before Transformers is imported to ask it."""
+    config = read_json(folder / "config.json", "Backbone configuration")
+    words = "vocab_size" in config
+    pixels = any(key in config for key in ("num_channels", "image_size"))
+    if "vision_config" in config or "text_config" in config or words == pixels or pixels == (side == "image"):
+        return
+    wanted, other = ("an image", "a text") if side == "image" else ("a text", "an image")
+    raise PairJEPAError(
+        f"model.{side} must be {wanted} model, got {folder}, which is {other} model "
+        f"({config.get('model_type', 'unknown')}). Have model.image and model.text been exchanged?"
     )
 
 

@@ -85,6 +85,11 @@ class TextBackbone(nn.Module):
         )
         return encoded["input_ids"]
 
+    def lengths(self, captions: list[str]) -> list[int]:
+        """Tokens of each caption, special tokens included, before any cut."""
+        encoded = self.tokenizer(captions, truncation=False, padding=False, verbose=False)
+        return [len(ids) for ids in encoded["input_ids"]]
+
     def tokenize_words(self, captions: list[str]) -> list[Tokens]:
         """As `tokenize`, with the word of each token, for masking.
 
