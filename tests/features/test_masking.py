@@ -65,4 +65,4 @@ def test_another_key_is_another_mask():
 
 
 def test_nothing_of_nothing():
-    assert [count_of(0, 9), count_of(0.01, 9), count_of(0.5, 0), count_of(1, 9)] == [0, 1, 0, 9]
+    assert [count_of(0.0, 9), count_of(0.01, 9), count_of(0.5, 0), count_of(1.0, 9)] == [0, 1, 0, 9]

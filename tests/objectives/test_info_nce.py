@@ -97,3 +97,10 @@ def test_temperature_is_learned_only_where_asked_and_stays_in_range(learn):
         objective.log_temperature.fill_(-20.0)
     objective.clamp_()
     assert objective.temperature.item() == pytest.approx(0.01)
+
+
+def test_shapes_in_annotations_are_checked_in_tests():
+    from jaxtyping import TypeCheckError
+
+    with pytest.raises(TypeCheckError):
+        info_nce(torch.ones(3), torch.ones(3, 2), temperature=0.1, positives=torch.eye(3, dtype=torch.bool))

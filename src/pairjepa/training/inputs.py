@@ -5,7 +5,7 @@ Axes: `row` = images or captions of one split, `view` = renditions of an image, 
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ MOMENT_ROWS = 4096
 CHUNK = 256  # samples that a tuned backbone forwards at once where no gradient is needed
 
 
+@runtime_checkable
 class Inputs(Protocol):
     """One side of all samples of one split."""
 
