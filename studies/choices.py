@@ -79,9 +79,17 @@ def choices(data: str, /, *, seeds: int = 2, work: Path = Path("runs/choices"), 
             for key in one[0]
             if (v := [each[key] for each in one])
         }
-    record = {"seeds": seeds, "epochs": shared["training.epochs"], "split": "dev", "choices": found}
-    write_json(ROOT / "docs" / "choices.json", record)
-    fill(ROOT / "docs" / "masked.md", "choices", table(record))
+        record = {
+            "seeds": seeds,
+            "epochs": shared["training.epochs"],
+            "split": "dev",
+            "data": pairs.description,
+            "choices": found,
+        }
+        write_json(
+            ROOT / "docs" / "choices.json", record
+        )  # after each: an interrupted study shows what it has
+        fill(ROOT / "docs" / "masked.md", "choices", table(record))
 
 
 def table(record: dict[str, Any]) -> str:
@@ -100,7 +108,10 @@ def table(record: dict[str, Any]) -> str:
                 *(f"{c['mean']:.1f}" + (f" ± {c['sd']:.1f}" if c["sd"] is not None else "") for c in cells),
             ]
         )
-    said = f"Mean ± standard deviation over {record['seeds']} seeds, {record['epochs']} epochs each, measured on dev."
+    said = (
+        f"{record['data']}; mean ± standard deviation over {record['seeds']} seeds, {record['epochs']} epochs each, "
+        "measured on dev."
+    )
     return f"{markdown(rows)}\n\n{said}"
 
 

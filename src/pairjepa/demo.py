@@ -26,7 +26,7 @@ def demo(run: Path) -> tuple[list[Path], str]:
     Returns:
         The run folders, and what they show.
     """
-    # Small steps in two threads that wait spinning are thirty times slower where another program keeps a core busy.
+    # Two threads that wait spinning are many times slower where another program keeps a core busy.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     runs = {name: run / name for name in RECIPES}
     results = {name: _evaluated(recipe(RECIPES[name], SETTINGS), path) for name, path in runs.items()}
