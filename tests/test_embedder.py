@@ -107,3 +107,49 @@ def test_a_backbone_that_has_changed_is_refused(run: Path, tmp_path: Path) -> No
         pairjepa.Embedder.load(changed)
     with pytest.raises(PairJEPAError, match=r"model\.image must be the backbone that .* was trained on"):
         pairjepa.evaluate(changed)
+
+
+@pytest.mark.parametrize("predictor", ["residual", "transformer"])
+def test_image_and_words_are_the_queries_of_evaluate(tmp_path: Path, predictor: str) -> None:
+    """`predict(image, caption)` gives what evaluation ranks in its row of nothing hidden."""
+    from pairjepa.features.masking import Masking
+    from pairjepa.material import Material, load_backbones, read_data
+    from pairjepa.training.monitor import embed_partial
+
+    grid = {"model.image_grid": 2, "model.predictor.hidden": 64} if predictor == "transformer" else {}
+    values = {
+        "data.source": "shapes:60",
+        "model.image": "tiny-resnet",
+        "model.text": "tiny-bert",
+        "model.predictor.kind": predictor,
+        "training.epochs": 1,
+        **grid,
+    }
+    config = pairjepa.recipe("masked", values)
+    run = pairjepa.train(config, None, tmp_path / "run")
+    embedder = pairjepa.Embedder.load(run)
+    pairs = pairjepa.Pairs.open("shapes:60")
+    material = Material(config, read_data(pairs, 1.0), *load_backbones(config, (), run.path))
+    _, captions, owner = material.rows("test")
+    test = pairs.split("test")
+    expected = embed_partial(
+        embedder._joint,
+        material.split("test").images,
+        material.masked(captions, Masking("tokens", 0.0, 0.0), 1),
+        owner,
+        embedder._device,
+    )
+    pictures = [test.image(row) for row in owner.tolist()]
+    texts = test.captions.to_pylist()
+    np.testing.assert_allclose(embedder.predict(pictures, texts), expected, atol=1e-5)
+    assert not np.allclose(embedder.predict(pictures, texts), embedder.predict(pictures), atol=1e-3)
+    with pytest.raises(UsageError, match="one for each image, got 1 for 2"):
+        embedder.predict(pictures[:2], texts[:1])
+
+
+def test_a_contrastive_run_takes_no_words(tmp_path: Path) -> None:
+    run = pairjepa.train(
+        recipe("tiny", {"data.source": "shapes:60", "training.epochs": 1}), None, tmp_path / "run"
+    )
+    with pytest.raises(UsageError, match="Train the recipe masked"):
+        pairjepa.Embedder.load(run).predict([], [])

@@ -14,6 +14,7 @@ from pairjepa.config import RunConfig
 from pairjepa.errors import UsageError
 from pairjepa.features.image_backbone import ImageBackbone
 from pairjepa.features.text_backbone import TextBackbone
+from pairjepa.features.words import WordEmbeddings
 from pairjepa.material import describe, load_backbones
 from pairjepa.model.joint import JointModel, mean_direction
 from pairjepa.pairs.images import BadImage, decode, upright_rgb
@@ -40,6 +41,8 @@ class Embedder:
         self._device = best_device()
         self._module = module.to(self._device).eval()
         self._image, self._text = image.to(self._device).eval(), text.to(self._device).eval()
+        over_tokens = config.model.predictor.kind == "transformer"
+        self._words: nn.Module = WordEmbeddings(self._text) if over_tokens else self._text
 
     @classmethod
     def load(cls, run: str | Path | RunFolder) -> "Embedder":
@@ -70,20 +73,7 @@ class Embedder:
         Raises:
             PairJEPAError: an image is missing or unreadable; the message names it.
         """
-        pictures = [images] if isinstance(images, str | Path | Image.Image) else list(images)
-        views = self.config.model.image_views
-        rows = []
-        for start in range(0, len(pictures), BATCH):
-            prepared = [
-                self._image.prepare(picture, view)
-                for picture in map(_opened, pictures[start : start + BATCH])
-                for view in views
-            ]
-            with torch.inference_mode():
-                pixels = self._image.normalise(torch.from_numpy(np.stack(prepared)).to(self._device))
-                predictions = self._joint.predict(self._image(pixels)).unflatten(0, (-1, len(views)))
-                rows.append(mean_direction(predictions.float()).cpu().numpy())
-        return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+        return self._predicted(_listed(images), None)
 
     def encode_text(self, captions: str | Sequence[str]) -> Float32[np.ndarray, "captions dim"]:
         """Embeddings of captions, cut at the run's `model.max_tokens`; a single string gives one row."""
@@ -98,15 +88,60 @@ class Embedder:
                 rows.append(F.normalize(self._joint.target(self._text(*tokens)).float(), dim=1).cpu().numpy())
         return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
 
-    def predict(self, image: Picture | Iterable[Picture]) -> Float32[np.ndarray, "images dim"]:
-        """Predicted embedding of the whole caption from what the context sees: here, the image alone."""
-        return self.encode_image(image)
+    def predict(
+        self, images: Picture | Iterable[Picture], captions: str | Sequence[str] | None = None
+    ) -> Float32[np.ndarray, "images dim"]:
+        """Predicted embeddings of whole captions, from images and, for a masked run, a part of each caption.
+
+        Args:
+            images: as for `encode_image`.
+            captions: what is known of each image's caption; the text backbone's mask token (`[MASK]`) may stand for
+                words that are not. None asks from the images alone.
+
+        Raises:
+            UsageError: the run's context sees no captions, or there is not one for each image.
+            PairJEPAError: as `encode_image`.
+        """
+        pictures = _listed(images)
+        if captions is None:
+            return self._predicted(pictures, None)
+        texts = [captions] if isinstance(captions, str) else list(captions)
+        if self.config.context.caption is None:
+            raise UsageError(
+                "captions must be None for a run whose context sees none (context.caption is off). "
+                "Train the recipe masked to predict from image and words."
+            )
+        if len(texts) != len(pictures):
+            raise UsageError(f"captions must be one for each image, got {len(texts)} for {len(pictures)}.")
+        return self._predicted(pictures, texts)
+
+    def _predicted(self, pictures: list[Picture], texts: list[str] | None) -> np.ndarray:
+        views = self.config.model.image_views
+        rows = []
+        for start in range(0, len(pictures), BATCH):
+            some = pictures[start : start + BATCH]
+            prepared = [self._image.prepare(p, view) for p in map(_opened, some) for view in views]
+            with torch.inference_mode():
+                pixels = self._image.normalise(torch.from_numpy(np.stack(prepared)).to(self._device))
+                caption = None
+                if texts is not None:
+                    ids = self._text.tokenize(texts[start : start + BATCH])
+                    tokens = [tensor.to(self._device) for tensor in self._text.collate(ids)]
+                    caption = self._words(*tokens).repeat_interleave(len(views), dim=0)
+                predictions = self._joint.predict(self._image(pixels), caption)
+                views_of = predictions.unflatten(0, (-1, len(views)))
+                rows.append(mean_direction(views_of.float()).cpu().numpy())
+        return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
 
     @property
     def _joint(self) -> JointModel:
         joint = self._module["joint"]
         assert isinstance(joint, JointModel)
         return joint
+
+
+def _listed(images: Picture | Iterable[Picture]) -> list[Picture]:
+    return [images] if isinstance(images, str | Path | Image.Image) else list(images)
 
 
 def _opened(picture: Picture) -> Image.Image:
