@@ -47,20 +47,20 @@ class JointModel(nn.Module):
         """
         super().__init__()
         self._sees_image, self._sees_caption = context.image, context.caption is not None
-        self._context_width = 0
+        context_width = 0
         self.image_standardizer = Standardizer(image_width)
         self.text_standardizer = Standardizer(text_width)
         self._over_tokens = tokens is not None
         if self._sees_image and tokens is None:
             self.image_projection = build_head(image_width, config.dim, config.image_projection)
-            self._context_width += width_after(image_width, config.dim, config.image_projection)
+            context_width += width_after(image_width, config.dim, config.image_projection)
         if self._sees_caption and tokens is None:
             self.caption_standardizer = Standardizer(text_width)
             self.caption_projection = build_head(text_width, config.dim, config.caption_projection)
             self._caption_width = width_after(text_width, config.dim, config.caption_projection)
-            self._context_width += self._caption_width
+            context_width += self._caption_width
         if tokens is None:
-            self.predictor = build_head(self._context_width, config.dim, config.predictor)
+            self.predictor = build_head(context_width, config.dim, config.predictor)
         else:
             self.predictor = _token_predictor(config, context, image_width, tokens)
         self.text_projection = build_head(text_width, config.dim, config.text_projection)
@@ -69,7 +69,7 @@ class JointModel(nn.Module):
             self.text_projection.load_state_dict(self.caption_projection.state_dict())
         if self._averaged or context.target == "frozen":
             self.text_projection.requires_grad_(False)
-        prediction = config.dim if tokens else width_after(self._context_width, config.dim, config.predictor)
+        prediction = config.dim if tokens else width_after(context_width, config.dim, config.predictor)
         target = width_after(text_width, config.dim, config.text_projection)
         if prediction != target:
             raise UsageError(
