@@ -1,25 +1,17 @@
-"""The command line: parse, one call, print.
+"""From pairs to a table: inspect, train, evaluate, compare, demo."""
 
-Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 usage, 130 interrupted.
-"""
-
-import contextlib
-import io
-import json
-import os
-import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter, UnknownCommandError
+from cyclopts import App, Group, Parameter
 
-import pairjepa
+from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
 from pairjepa.config import RunConfig
-from pairjepa.errors import PairJEPAError, UsageError, unknown
+from pairjepa.errors import UsageError
 from pairjepa.flags import given_settings, settings, with_flags
 from pairjepa.progress import say
 from pairjepa.recipes import RECIPES, override, recipe
@@ -27,14 +19,6 @@ from pairjepa.recipes import RECIPES, override, recipe
 NEEDED = ("data.source", "model.image", "model.text")
 """What `train` cannot do without, and the user must give where the recipe leaves it open."""
 
-app = App(
-    name="pairjepa",
-    help="Joint predictive embeddings of images and captions: look at the pairs, train, evaluate, compare.",
-    version=pairjepa.__version__,
-    help_format="plaintext",
-    result_action="return_value",
-    suppress_keyboard_interrupt=False,
-)
 train_app = App(
     name="train",
     help="Train a recipe on pairs, or go on with an interrupted run.\n\n"
@@ -44,34 +28,20 @@ train_app = App(
 )
 
 RUN = Group("Run", sort_key=0)  # before the groups of settings
-Json = Annotated[
-    bool,
-    Parameter(name="--json", negative=(), show_default=False, help="Print one JSON object and nothing else."),
-]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; the arguments are those of the process if not given."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A caption that a terminal can't show is no failure.
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        app(arguments, exit_on_error=False, print_error=False)
-        sys.stdout.flush()
-    except UnknownCommandError as error:
-        return _failed(_unknown_command(error), 2)
-    except (CycloptsError, UsageError) as error:
-        return _failed(str(error), 2)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it ends
-        return 1
-    except (PairJEPAError, OSError) as error:
-        return _failed(str(error), 1)
-    except KeyboardInterrupt:
-        say("interrupted; run the same command again to go on")
-        return 130
-    return 0
+def add(app: App) -> None:
+    """Give these verbs to the command line."""
+    pairs = [s for s in settings(RunConfig()) if s.section == "data" and s.name != "data.source"]
+    words = "Count the captions' tokens as this text backbone does: a Transformers folder or hub id."
+    tokens = [replace(s, help=words) for s in settings(RunConfig()) if s.name == "model.text"]
+    app.command(with_flags(inspect, pairs + tokens))
+    for name in RECIPES:
+        train_app.command(train_command(name), name=name)
+    app.command(train_app)
+    app.command(evaluate)
+    app.command(compare, usage="Usage: pairjepa compare RUN RUN... [OPTIONS]")
+    app.command(demo)
 
 
 def inspect(
@@ -84,18 +54,18 @@ def inspect(
     """Say what is in the data: sizes, splits, captions, images that can't be read or stand in two splits."""
     config = override(RunConfig(), {"data.source": data, **given_settings(given)})
     config.validate()
-    with _stdout_for_results():
+    with stdout_for_results():
         from pairjepa import workflow
 
         report = workflow.inspect(config.data, config.model.text)
     if as_json:
-        _print_json(report)
+        print_json(report)
     else:
         from pairjepa.pairs.inspect import render
 
         print(render(report))
     rest = "--model.image IMG --model.text TXT --run runs/contrastive"
-    _next("train", "contrastive", "--data", data, then=rest)
+    next_command("train", "contrastive", "--data", data, then=rest)
 
 
 def train_command(name: str) -> Callable[..., None]:
@@ -114,7 +84,7 @@ def train_command(name: str) -> Callable[..., None]:
     ) -> None:
         config = recipe(name, given_settings(given))
         config.validate()
-        with _stdout_for_results():
+        with stdout_for_results():
             from pairjepa import workflow
 
             if seeds is None:
@@ -122,7 +92,7 @@ def train_command(name: str) -> Callable[..., None]:
             else:
                 workflow.train_seeds(config, None, run, seeds)
         say(f"wrote {run}")
-        _next("evaluate", str(run), "--split", "test")
+        next_command("evaluate", str(run), "--split", "test")
 
     train.__doc__ = RECIPES[name].__doc__
     return with_flags(train, settings(recipe(name)), needed=NEEDED)
@@ -144,18 +114,18 @@ def evaluate(
     ] = "owner",
 ) -> None:
     """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA."""
-    with _stdout_for_results():
+    with stdout_for_results():
         from pairjepa import workflow
 
         result = workflow.evaluate(run, split, export=export, relevance=relevance)
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         _print_table(run, result)
     runs = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
     written = [one / part for one in runs for part in ("evaluation", "embeddings")]
     say(f"wrote {', '.join(map(str, [*written, *([export] if export else [])]))}")
-    _next("evaluate", str(run), "--split", "test", then="--export FOLDER" if split == "test" else "")
+    next_command("evaluate", str(run), "--split", "test", then="--export FOLDER" if split == "test" else "")
 
 
 def compare(
@@ -176,28 +146,28 @@ def compare(
     """Say which run is better on the same images, with paired intervals, and what each has cost."""
     if as_json and markdown:
         raise UsageError("The output must be one of --json and --markdown, got both. Leave one out.")
-    with _stdout_for_results():
+    with stdout_for_results():
         from pairjepa import comparison
 
         result = comparison.compare(runs, split, relevance)
     if as_json:
-        _print_json(result)
+        print_json(result)
     else:
         from pairjepa.evaluation import compare_markdown, compare_table
 
         print(compare_markdown(result) if markdown else compare_table(result))
     same = [*map(str, runs), *(["--relevance", relevance] if relevance != "owner" else [])]
     if split != "test":
-        _next("compare", *same, "--split", "test")
+        next_command("compare", *same, "--split", "test")
     elif not markdown:
-        _next("compare", *same, "--markdown")
+        next_command("compare", *same, "--markdown")
 
 
 def demo(
     *, run: Annotated[Path, Parameter(help="Folder of the demo's two runs.")] = Path("runs/demo")
 ) -> None:
     """Do the whole job offline, in minutes: draw pairs, train both approaches from nothing, compare them."""
-    with _stdout_for_results():
+    with stdout_for_results():
         from pairjepa.demo import demo
 
         runs, text = demo(run)
@@ -206,20 +176,9 @@ def demo(
     if shutil.which("pairjepa") is None:
         say(f"The command pairjepa is in {Path(sys.executable).parent}, which is not on your PATH.")
     say("With your own images and captions, and backbones that you choose:")
-    _next("inspect", then="DATA")
+    next_command("inspect", then="DATA")
     flags = "--data DATA --model.image IMG --model.text TXT --run runs/contrastive"
-    _next("train", "contrastive", then=flags)
-
-
-@contextlib.contextmanager
-def _stdout_for_results() -> Iterator[None]:
-    """What a library prints while it works goes to stderr, so that stdout holds the result alone."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
-
-
-def _print_json(result: dict[str, Any]) -> None:
-    print(json.dumps(result, indent=2, allow_nan=False))
+    next_command("train", "contrastive", then=flags)
 
 
 def _print_table(run: Path, result: dict[str, Any]) -> None:
@@ -240,37 +199,3 @@ def _print_table(run: Path, result: dict[str, Any]) -> None:
         print("\n" + partial_table([seed["partial"] for seed in seeds]))
     for note in notes:
         print(f"\n{note}")
-
-
-def _next(*words: str, then: str = "") -> None:
-    say(f"next: {shlex.join(['pairjepa', *words])} {then}".rstrip())
-
-
-def _failed(message: str, status: int) -> int:
-    say(f"error: {message}")
-    return status
-
-
-def _unknown_command(error: UnknownCommandError) -> str:
-    """Say `recipe` where one is missing; cyclopts says `command`."""
-    word = (error.unused_tokens or [""])[0]
-    if error.app is None or error.app.name != train_app.name:
-        return str(error)
-    if word.startswith("-"):
-        return f"The recipe must come first, got {word!r}. Known: {', '.join(RECIPES)}."
-    return str(unknown("recipe", word, RECIPES))
-
-
-_pairs = [s for s in settings(RunConfig()) if s.section == "data" and s.name != "data.source"]
-_tokens = [
-    replace(s, help="Count the captions' tokens as this text backbone does: a Transformers folder or hub id.")
-    for s in settings(RunConfig())
-    if s.name == "model.text"
-]
-app.command(with_flags(inspect, _pairs + _tokens))
-for _name in RECIPES:
-    train_app.command(train_command(_name), name=_name)
-app.command(train_app)
-app.command(evaluate)
-app.command(compare, usage="Usage: pairjepa compare RUN RUN... [OPTIONS]")
-app.command(demo)

@@ -1,0 +1,67 @@
+"""The command line: parse, one call, print.
+
+Results go to stdout, everything else to stderr. Exit status: 0 done, 1 failed, 2 usage, 130 interrupted.
+"""
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, UnknownCommandError
+
+import pairjepa
+from pairjepa.cli import audit, export, labels, report, search, serve, training
+from pairjepa.errors import PairJEPAError, UsageError, unknown
+from pairjepa.progress import say
+from pairjepa.recipes import RECIPES
+
+app = App(
+    name="pairjepa",
+    help="Joint predictive embeddings of images and captions: look at the pairs, train, evaluate, compare.",
+    version=pairjepa.__version__,
+    help_format="plaintext",
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+for _group in (training, report, search, labels, audit, serve, export):
+    _group.add(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; the arguments are those of the process if not given."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A caption that a terminal can't show is no failure.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except UnknownCommandError as error:
+        return _failed(_unknown_command(error), 2)
+    except (CycloptsError, UsageError) as error:
+        return _failed(str(error), 2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it ends
+        return 1
+    except (PairJEPAError, OSError) as error:
+        return _failed(str(error), 1)
+    except KeyboardInterrupt:
+        say("interrupted; run the same command again to go on")
+        return 130
+    return 0
+
+
+def _failed(message: str, status: int) -> int:
+    say(f"error: {message}")
+    return status
+
+
+def _unknown_command(error: UnknownCommandError) -> str:
+    """Say `recipe` where one is missing; cyclopts says `command`."""
+    word = (error.unused_tokens or [""])[0]
+    if error.app is None or error.app.name != training.train_app.name:
+        return str(error)
+    if word.startswith("-"):
+        return f"The recipe must come first, got {word!r}. Known: {', '.join(RECIPES)}."
+    return str(unknown("recipe", word, RECIPES))

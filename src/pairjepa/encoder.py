@@ -1,0 +1,39 @@
+"""What turns images and captions into vectors of the shared space, whatever computes it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float32
+    from PIL import Image
+
+    Picture = str | Path | Image.Image
+
+
+class Encoder(Protocol):
+    """A trained run, in use: `Embedder` with PyTorch, `OnnxEmbedder` without. Rows are float32 of unit norm."""
+
+    @property
+    def dim(self) -> int:
+        """Width of the shared space."""
+
+    @property
+    def temperature(self) -> float:
+        """The run's τ: cosines over it are the logits that it was trained with."""
+
+    @property
+    def sees_captions(self) -> bool:
+        """Whether `predict` takes words beside the image (a masked run)."""
+
+    def encode_image(self, images: "Picture | Iterable[Picture]") -> "Float32[np.ndarray, 'images dim']":
+        """Predicted caption embeddings of paths or PIL images."""
+
+    def encode_text(self, captions: str | Sequence[str]) -> "Float32[np.ndarray, 'captions dim']":
+        """Embeddings of captions."""
+
+    def predict(
+        self, images: "Picture | Iterable[Picture]", captions: str | Sequence[str] | None = None
+    ) -> "Float32[np.ndarray, 'images dim']":
+        """Predicted embeddings of whole captions, from images and a part of each caption."""
