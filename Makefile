@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python
 
-.PHONY: demo test core checks
+.PHONY: demo test docs core checks
 .NOTPARALLEL:
 
 demo: core
@@ -13,7 +13,14 @@ test: checks
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	.venv/bin/cog --check -I docs docs/commands.md
+	.venv/bin/sphinx-build -q -W docs docs/_build
 	$(RUN) -m pytest -q -n 2
+
+docs: checks
+	.venv/bin/cog -r -I docs docs/commands.md
+	.venv/bin/sphinx-build -q -W docs docs/_build
+	@echo "wrote docs/_build/index.html"
 
 core checks: # what the demo needs, and what the tests need beside it
 	@PYTHON='$(PYTHON)' sh .ci/install $@

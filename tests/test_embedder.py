@@ -133,7 +133,7 @@ def test_image_and_words_are_the_queries_of_evaluate(tmp_path: Path, predictor: 
     _, captions, owner = material.rows("test")
     test = pairs.split("test")
     expected = embed_partial(
-        embedder._joint,
+        embedder.joint,
         material.split("test").images,
         material.masked(captions, Masking("tokens", 0.0, 0.0), 1),
         owner,

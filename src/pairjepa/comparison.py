@@ -4,6 +4,7 @@ import shlex
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,22 +44,13 @@ def compare(
         raise UsageError(f"compare must have at least two runs, got {len(runs)}. Name the baseline first.")
     if relevance not in ("owner", "text"):
         raise unknown("relevance", relevance, ("owner", "text"))
-    groups = {name: runs_at(path) for name, path in _names(runs).items()}
-    commands = {
-        name: shlex.join(["pairjepa", "evaluate", str(run), "--split", split])
-        for name, run in zip(groups, runs, strict=True)
+    groups = evaluated(runs, split)
+    first = next(iter(groups.values()))[0].embeddings
+    right = _relevance(first, relevance)
+    sides: dict[str, list[RetrievalRanks]] = {
+        name: [retrieve(one.embeddings.image, one.embeddings.text, first.owner, right) for one in group]
+        for name, group in groups.items()
     }
-    first: EmbeddingSet | None = None
-    right: Relevance | None = None
-    sides: dict[str, list[RetrievalRanks]] = {name: [] for name in groups}
-    for name, group in groups.items():
-        for run in group:
-            found = _embeddings(run, split, commands[name])
-            if first is None or right is None:
-                first, right = found, _relevance(found, relevance)
-            _check_same(first, found, commands[name])
-            sides[name].append(retrieve(found.image, found.text, found.owner, right))
-    assert first is not None
     _warn(groups)
     result = compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
     for name, group in groups.items():
@@ -66,6 +58,33 @@ def compare(
     measured = {"split": split, "images": len(first.names), "captions": len(first.captions)}
     bootstrap = {"unit": "image", "draws": DRAWS, "seed": BOOTSTRAP_SEED, "confidence": CONFIDENCE}
     return measured | {"relevance": relevance} | result | {"bootstrap": bootstrap}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run and what `evaluate` left of one split."""
+
+    run: RunFolder
+    embeddings: EmbeddingSet
+    command: str
+    """Evaluates the run, or its seed group, again."""
+
+
+def evaluated(runs: Sequence[str | Path], split: str) -> dict[str, list[Evaluated]]:
+    """Name → the run at each path, or the seeds of the group there, all of the same images and captions.
+
+    Raises:
+        PairJEPAError: a run is not there or not evaluated, or the runs were evaluated on other images.
+    """
+    groups: dict[str, list[Evaluated]] = {}
+    for (name, path), given in zip(_names(runs).items(), runs, strict=True):
+        command = shlex.join(["pairjepa", "evaluate", str(given), "--split", split])
+        groups[name] = [Evaluated(run, _embeddings(run, split, command), command) for run in runs_at(path)]
+    first = next(iter(groups.values()))[0]
+    for group in groups.values():
+        for one in group:
+            _check_same(first.embeddings, one.embeddings, one.command)
+    return groups
 
 
 def _names(runs: Sequence[str | Path]) -> dict[str, Path]:
@@ -134,21 +153,21 @@ def _difference(what: str, first: Sequence[str], other: Sequence[str]) -> str | 
     return f"{len(other):,} {what} for {len(first):,}: {' and '.join(counts)}"
 
 
-def _warn(groups: dict[str, list[RunFolder]]) -> None:
-    baseline = next(iter(groups.values()))[0]
+def _warn(groups: dict[str, list[Evaluated]]) -> None:
+    baseline = next(iter(groups.values()))[0].run
     for name, group in groups.items():
-        for run in group:
+        for run in (one.run for one in group):
             if run.summary is None:
                 say(f"warning: the training of {run.path} is not complete; this is the best epoch so far.")
-        if group[0].record["data"]["digest"] != baseline.record["data"]["digest"]:
+        if group[0].run.record["data"]["digest"] != baseline.record["data"]["digest"]:
             say(
                 f"warning: {name} was trained on other pairs than {baseline.path}: the difference may be theirs."
             )
 
 
-def _cost(group: Sequence[RunFolder]) -> dict[str, float | int | None]:
+def _cost(group: Sequence[Evaluated]) -> dict[str, float | int | None]:
     """Mean seconds of a seed's training, trained parameters, highest memory; `None` where no run tells."""
-    costs = [(run.summary or {}).get("cost") or {} for run in group]
+    costs = [(one.run.summary or {}).get("cost") or {} for one in group]
     seconds, parameters, memory = (
         [cost[key] for cost in costs if cost.get(key) is not None]
         for key in ("training_seconds", "trained_parameters", "peak_rss_bytes")

@@ -6,23 +6,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float32
-from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from pairjepa.config import RunConfig
-from pairjepa.errors import UsageError
+from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.features.image_backbone import ImageBackbone
 from pairjepa.features.text_backbone import TextBackbone
 from pairjepa.features.words import WordEmbeddings
 from pairjepa.material import describe, load_backbones
 from pairjepa.model.joint import JointModel, mean_direction
-from pairjepa.pairs.images import BadImage, decode, upright_rgb
+from pairjepa.objectives import Objective
+from pairjepa.pairs.pictures import Picture, listed, opened, strings
 from pairjepa.run_folder import RunFolder
 from pairjepa.training.checkpoint import load_weights
 from pairjepa.training.module import best_device, build_module
 
-Picture = str | Path | Image.Image
 BATCH = 32  # images or captions forwarded at once
 
 
@@ -31,18 +29,26 @@ class Embedder:
 
     `encode_image` gives the *predicted* caption embedding of an image, `encode_text` the embedding of a caption;
     their inner product is the cosine similarity that `pairjepa evaluate` ranks by.
+
+    Attributes:
+        run: the run folder.
+        config: the run's settings.
+        image: the image backbone.
+        text: the text backbone.
+        words: what makes features of the partly masked caption: the text backbone, or its word embeddings where the
+            predictor looks at tokens.
     """
 
     def __init__(
-        self, config: RunConfig, module: nn.ModuleDict, image: ImageBackbone, text: TextBackbone
+        self, run: RunFolder, module: nn.ModuleDict, image: ImageBackbone, text: TextBackbone
     ) -> None:
         """See `load`."""
-        self.config = config
+        self.run, self.config = run, run.config
         self._device = best_device()
         self._module = module.to(self._device).eval()
-        self._image, self._text = image.to(self._device).eval(), text.to(self._device).eval()
-        over_tokens = config.model.predictor.kind == "transformer"
-        self._words: nn.Module = WordEmbeddings(self._text) if over_tokens else self._text
+        self.image, self.text = image.to(self._device).eval(), text.to(self._device).eval()
+        over_tokens = self.config.model.predictor.kind == "transformer"
+        self.words: nn.Module = WordEmbeddings(self.text) if over_tokens else self.text
 
     @classmethod
     def load(cls, run: str | Path | RunFolder) -> "Embedder":
@@ -53,16 +59,43 @@ class Embedder:
         """
         folder = run if isinstance(run, RunFolder) else RunFolder(Path(run))
         folder.check_trained()
-        image, text = load_backbones(folder.config, (), folder.path)
+        image, text = _backbones(folder)
         folder.check_backbones(describe(folder.config, image, text))
         module = build_module(folder.config, image, text)
         load_weights(module, folder.model_file)
-        return cls(folder.config, module, image, text)
+        return cls(folder, module, image, text)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, revision: str | None = None) -> "Embedder":
+        """Load a run from a local folder, or from the Hugging Face hub, where `pairjepa export --to hub` has put it.
+
+        Only JSON and safetensors files are fetched; nothing that is downloaded is run.
+
+        Args:
+            name: a folder, or `user/name`.
+            revision: commit, tag or branch of the hub's repository.
+
+        Raises:
+            PairJEPAError: it is neither, the hub cannot be reached, or as `load`.
+        """
+        return cls.load(Path(name) if Path(name).is_dir() else _snapshot(str(name), revision))
 
     @property
     def dim(self) -> int:
         """Width of the shared space."""
-        return self._joint.dim
+        return self.joint.dim
+
+    @property
+    def temperature(self) -> float:
+        """The run's τ: cosines over it are the logits that it was trained with."""
+        objective = self._module["objective"]
+        assert isinstance(objective, Objective)
+        return objective.temperature.item()
+
+    @property
+    def sees_captions(self) -> bool:
+        """Whether `predict` takes words beside the image (a masked run)."""
+        return self.config.context.caption is not None
 
     def encode_image(self, images: Picture | Iterable[Picture]) -> Float32[np.ndarray, "images dim"]:
         """Predicted caption embeddings of images.
@@ -73,19 +106,17 @@ class Embedder:
         Raises:
             PairJEPAError: an image is missing or unreadable; the message names it.
         """
-        return self._predicted(_listed(images), None)
+        return self._predicted(listed(images), None)
 
     def encode_text(self, captions: str | Sequence[str]) -> Float32[np.ndarray, "captions dim"]:
         """Embeddings of captions, cut at the run's `model.max_tokens`; a single string gives one row."""
-        texts = [captions] if isinstance(captions, str) else list(captions)
-        if bad := next((t for t in texts if not isinstance(t, str)), None):
-            raise UsageError(f"captions must be strings, got {type(bad).__name__}.")
+        texts = strings(captions)
         rows = []
         for start in range(0, len(texts), BATCH):
-            ids = self._text.tokenize(texts[start : start + BATCH])
+            ids = self.text.tokenize(texts[start : start + BATCH])
             with torch.inference_mode():
-                tokens = [tensor.to(self._device) for tensor in self._text.collate(ids)]
-                rows.append(F.normalize(self._joint.target(self._text(*tokens)).float(), dim=1).cpu().numpy())
+                tokens = [tensor.to(self._device) for tensor in self.text.collate(ids)]
+                rows.append(F.normalize(self.joint.target(self.text(*tokens)).float(), dim=1).cpu().numpy())
         return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
 
     def predict(
@@ -102,11 +133,11 @@ class Embedder:
             UsageError: the run's context sees no captions, or there is not one for each image.
             PairJEPAError: as `encode_image`.
         """
-        pictures = _listed(images)
+        pictures = listed(images)
         if captions is None:
             return self._predicted(pictures, None)
-        texts = [captions] if isinstance(captions, str) else list(captions)
-        if self.config.context.caption is None:
+        texts = strings(captions)
+        if not self.sees_captions:
             raise UsageError(
                 "captions must be None for a run whose context sees none (context.caption is off). "
                 "Train the recipe masked to predict from image and words."
@@ -120,37 +151,59 @@ class Embedder:
         rows = []
         for start in range(0, len(pictures), BATCH):
             some = pictures[start : start + BATCH]
-            prepared = [self._image.prepare(p, view) for p in map(_opened, some) for view in views]
+            prepared = [self.image.prepare(p, view) for p in map(opened, some) for view in views]
             with torch.inference_mode():
-                pixels = self._image.normalise(torch.from_numpy(np.stack(prepared)).to(self._device))
+                pixels = self.image.normalise(torch.from_numpy(np.stack(prepared)).to(self._device))
                 caption = None
                 if texts is not None:
-                    ids = self._text.tokenize(texts[start : start + BATCH])
-                    tokens = [tensor.to(self._device) for tensor in self._text.collate(ids)]
-                    caption = self._words(*tokens).repeat_interleave(len(views), dim=0)
-                predictions = self._joint.predict(self._image(pixels), caption)
+                    ids = self.text.tokenize(texts[start : start + BATCH])
+                    tokens = [tensor.to(self._device) for tensor in self.text.collate(ids)]
+                    caption = self.words(*tokens).repeat_interleave(len(views), dim=0)
+                predictions = self.joint.predict(self.image(pixels), caption)
                 views_of = predictions.unflatten(0, (-1, len(views)))
                 rows.append(mean_direction(views_of.float()).cpu().numpy())
         return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
 
     @property
-    def _joint(self) -> JointModel:
+    def joint(self) -> JointModel:
+        """The heads: features of both sides → prediction and target."""
         joint = self._module["joint"]
         assert isinstance(joint, JointModel)
         return joint
 
 
-def _listed(images: Picture | Iterable[Picture]) -> list[Picture]:
-    return [images] if isinstance(images, str | Path | Image.Image) else list(images)
-
-
-def _opened(picture: Picture) -> Image.Image:
-    if isinstance(picture, Image.Image):
-        return upright_rgb(picture)
-    path = Path(picture)
+def _backbones(run: RunFolder) -> tuple[ImageBackbone, TextBackbone]:
     try:
-        return decode(path.read_bytes())
-    except OSError as error:
-        raise BadImage(f"cannot be read: {error.strerror or error}", str(path)) from None
-    except BadImage as error:
-        raise BadImage(error.reason, str(path)) from None
+        return load_backbones(run.config, (), run.path)
+    except PairJEPAError as error:
+        if (run.path / "image").is_dir() and (run.path / "text").is_dir():
+            raise
+        raise PairJEPAError(
+            f"{error} {run.path} was trained on a backbone that it does not hold itself: put it, or a link to it, "
+            "where it was then. A run that holds all it needs is made with: pairjepa export RUN --to hub --out FOLDER."
+        ) from None
+
+
+def _snapshot(name: str, revision: str | None) -> Path:
+    """The local copy of a run on the hub, fetched if need be; without a network, the copy that is there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.jsonl", "*.safetensors"])
+        )
+    except RevisionNotFoundError:
+        raise PairJEPAError(
+            f"revision must be a commit, tag or branch of {name}, got {revision!r}."
+        ) from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise PairJEPAError(
+            f"The run must be a folder or a hub id, got {name!r}, which is neither a folder here nor a repository "
+            "that the hub shows you. Check the spelling, or log in with `hf auth login`."
+        ) from None
+    except Exception as error:  # the hub's client has changed its HTTP library, and so these classes, twice
+        raise PairJEPAError(
+            f"{name!r} is no folder here, it is not in the local Hugging Face cache, and the hub cannot be reached "
+            f"({type(error).__name__}). Give the folder of a run."
+        ) from None

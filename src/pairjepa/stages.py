@@ -3,23 +3,26 @@
 This is where Torch and Transformers come in; `workflow` looks for mistakes before.
 """
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from pairjepa.config import RunConfig
+from pairjepa.embedder import Embedder
+from pairjepa.errors import PairJEPAError
 from pairjepa.evaluation.baselines import RidgeCCA
 from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.illustrations import Illustrations, found
 from pairjepa.evaluation.partial import Queries, evaluate_partial, shuffled_images
 from pairjepa.evaluation.result import evaluate as evaluate_embeddings
 from pairjepa.features.masking import Masking
 from pairjepa.files import atomic_folder, digest_file, write_json, writing
+from pairjepa.illustrate import hidden_words, looks, thumbnails
 from pairjepa.material import Material, describe, load_backbones, read_data
-from pairjepa.model.joint import JointModel
 from pairjepa.objectives import check_terms
 from pairjepa.pairs.captions import group_ids
 from pairjepa.pairs.table import Pairs
@@ -32,10 +35,12 @@ from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
 
 TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
 PARTIAL_RATIOS = (0.0, 0.3, 0.6, 0.9)
+PARTIAL_EXAMPLES = 24  # captions that are kept to look at
+ILLUSTRATIONS = "illustrations"
 
 
-def fit(config: RunConfig, pairs: Pairs, path: Path) -> RunFolder:
-    """Train a run, or go on with it, and with the text-only control of a masked one.
+def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -> RunFolder:
+    """Train a run, or go on with it, and with the text-only control of a masked one; see `workflow.train`.
 
     Raises:
         UsageError: a term of the objective is unknown, or a setting does not fit the backbones.
@@ -50,14 +55,14 @@ def fit(config: RunConfig, pairs: Pairs, path: Path) -> RunFolder:
     if config.context.caption is not None and config.context.image:
         # what the words alone can do, by a model that never saw an image: the control of `evaluate`
         control = material.apart(replace(config, context=replace(config.context, image=False)))
-    folder = fit_material(material, path)
+    folder = fit_material(material, path, track)
     if control is not None:
         say("The text-only control:")
-        fit_material(control, path / TEXT_ONLY)
+        fit_material(control, path / TEXT_ONLY, track)
     return folder
 
 
-def fit_material(material: Material, path: Path) -> RunFolder:
+def fit_material(material: Material, path: Path, track: str | None = None) -> RunFolder:
     """Train one run on what was opened for it, or go on with it; a complete one is left as it is."""
     config, data, image, text = material.config, material.data, material.image, material.text
     folder = RunFolder.start(path, config, data.record)
@@ -84,6 +89,7 @@ def fit_material(material: Material, path: Path) -> RunFolder:
         text_group=group_ids(data.pairs.captions.take(material.rows("train")[1])),
         run=folder,
         device=device,
+        track=track,
     )
     folder.finish(trainer.fit())
     return folder
@@ -108,10 +114,13 @@ def measure(
     baseline = _cca(
         material, split
     )  # on the features before training: first, while the backbones are untrained
-    embeddings = _embed(folder, material, split)
+    embedder = _embedder(folder, material)
+    embeddings = _embed(embedder, material, split)
     result = evaluate_embeddings(embeddings, cca=baseline, relevance=relevance)
+    examples: list[dict[str, Any]] = []
     if config.context.caption is not None and config.context.image:
-        result["partial"] = _partial(folder, material, split)
+        result["partial"], examples = _partial(folder, material, split)
+    illustrations = _illustrate(embedder, material, embeddings, examples)
     result |= {
         "run": str(folder.path),
         "recipe": config.recipe,
@@ -124,27 +133,78 @@ def measure(
         with writing(target):
             embeddings.save(target)
     with writing(folder.path):
+        illustrations.save(folder.path / ILLUSTRATIONS / split)
         write_json(folder.path / "evaluation" / f"{name}.json", json.loads(json.dumps(result)))
     return result
 
 
-def _partial(folder: RunFolder, material: Material, split: str) -> dict[str, Any]:
-    """Image and partly masked caption → its own caption, beside shuffled images and the text-only control."""
+def _partial(
+    folder: RunFolder, material: Material, split: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Image and partly masked caption → its own caption, beside shuffled images and the text-only control.
+
+    Returns:
+        What was measured, for each ratio; and some of the queries, as `Illustrations.partial` has them.
+    """
     _, _, owner = material.rows(split)
     images = len(np.unique(owner))
     other = shuffled_images(images)[owner]
     control = _control(folder, material)
-    result = {}
+    chosen = np.sort(np.random.default_rng(0).permutation(len(owner))[:PARTIAL_EXAMPLES])
+    result, examples = {}, []
     for ratio in PARTIAL_RATIOS:
         seen, shuffled = queries(folder, material, split, ratio, [owner, other])
-        result[str(ratio)] = evaluate_partial(
-            seen,
-            shuffled if images > 1 else None,
-            queries(*control, split, ratio, [owner])[0] if control is not None else None,
-            owner,
-            images,
-        )
-    return result
+        ways = {
+            "with_image": seen,
+            "shuffled": shuffled if images > 1 else None,
+            "text_only": queries(*control, split, ratio, [owner])[0] if control is not None else None,
+        }
+        result[str(ratio)] = evaluate_partial(seen, ways["shuffled"], ways["text_only"], owner, images)
+        if ratio > 0:
+            examples += _examples(material, split, ratio, ways, chosen, other if images > 1 else None)
+    return result, examples
+
+
+def _examples(
+    material: Material,
+    split: str,
+    ratio: float,
+    ways: dict[str, Queries | None],
+    chosen: np.ndarray,
+    other: np.ndarray | None,
+) -> list[dict[str, Any]]:
+    """The queries of the captions `chosen` at one ratio, word by word, and what each way of asking found."""
+    _, captions, owner = material.rows(split)
+    kind = material.config.context.caption
+    assert kind is not None
+    answers = {way: found(queries, chosen) if queries is not None else None for way, queries in ways.items()}
+    texts = material.data.pairs.captions.take(captions[chosen]).to_pylist()
+    return [
+        {
+            "caption": row,
+            "image": int(owner[row]),
+            "shuffled_image": None if other is None else int(other[row]),
+            "ratio": ratio,
+            "tokens": hidden_words(material.text, text, Masking(kind, ratio, ratio)),
+            **{way: answer[number] if answer is not None else None for way, answer in answers.items()},
+        }
+        for number, (row, text) in enumerate(zip(chosen.tolist(), texts, strict=True))
+    ]
+
+
+def _illustrate(
+    embedder: Embedder, material: Material, embeddings: EmbeddingSet, partial: list[dict[str, Any]]
+) -> Illustrations:
+    """Pictures of a split, those of an earlier evaluation of the same weights, with the examples of this one."""
+    folder = embedder.run.path / ILLUSTRATIONS / embeddings.split
+    with contextlib.suppress(PairJEPAError):  # damaged, or of another version: they are made again
+        earlier = Illustrations.load(folder, len(embeddings.image))
+        if earlier.run == embeddings.run:
+            return replace(earlier, partial=partial)
+    say("pictures to look at: thumbnails and where the model looked")
+    pairs = material.data.pairs.split(embeddings.split)
+    seen, notes = looks(embedder, pairs, embeddings)
+    return Illustrations(thumbnails(pairs), partial, seen, embeddings.run, notes)
 
 
 def _control(folder: RunFolder, material: Material) -> tuple[RunFolder, Material] | None:
@@ -163,25 +223,22 @@ def queries(
     kind = material.config.context.caption
     assert kind is not None
     device = best_device()
-    joint, sides = _trained(folder, material, device), material.split(split)
+    joint, sides = _embedder(folder, material).joint, material.split(split)
     masked = material.masked(captions, Masking(kind, ratio, ratio), 1)
     targets = embed_texts(joint, sides.texts, device)
     return [(embed_partial(joint, sides.images, masked, owner, device), targets) for owner in shown]
 
 
-def _trained(folder: RunFolder, material: Material, device: torch.device) -> JointModel:
-    """The heads of a run's best epoch; tuned backbones of the material get that epoch's weights too."""
+def _embedder(folder: RunFolder, material: Material) -> Embedder:
+    """A run's best epoch; tuned backbones of the material get that epoch's weights too."""
     module = build_module(folder.config, material.image, material.text)
     load_weights(module, folder.model_file)
-    joint = module.to(device).eval()["joint"]
-    assert isinstance(joint, JointModel)
-    return joint
+    return Embedder(folder, module, material.image, material.text)
 
 
-def _embed(folder: RunFolder, material: Material, split: str) -> EmbeddingSet:
-    device = best_device()
+def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
+    device, joint = best_device(), embedder.joint
     images, captions, owner = material.rows(split)
-    joint = _trained(folder, material, device)
     sides = material.split(split)
     pairs = material.data.pairs.take(images)
     return EmbeddingSet(
@@ -191,7 +248,7 @@ def _embed(folder: RunFolder, material: Material, split: str) -> EmbeddingSet:
         names=pairs.names,
         captions=material.data.pairs.captions.take(captions).to_pylist(),
         split=split,
-        run=digest_file(folder.model_file),
+        run=digest_file(embedder.run.model_file),
     )
 
 

@@ -20,6 +20,7 @@ from pairjepa.pairs.table import Pairs, open_pairs
 from pairjepa.progress import say
 from pairjepa.run_folder import RunFolder
 from pairjepa.seed_group import is_seed_group, plan_seeds, runs_at
+from pairjepa.training.tracking import check_tracker
 
 
 def inspect(config: DataConfig, text_model: str | None = None, max_tokens: int = 32) -> dict[str, Any]:
@@ -42,23 +43,26 @@ def inspect(config: DataConfig, text_model: str | None = None, max_tokens: int =
     return inspection.inspect(pairs, scan(pairs, cache_folder()), lengths, max_tokens)
 
 
-def train(config: RunConfig, pairs: Pairs | None, run: str | Path) -> RunFolder:
+def train(config: RunConfig, pairs: Pairs | None, run: str | Path, *, track: str | None = None) -> RunFolder:
     """Train a run, or go on with it; a complete one is left as it is.
 
     Args:
         config: see `pairjepa.recipe`.
         pairs: the pairs; None opens `config.data`.
         run: the run folder.
+        track: a tracker that Accelerate knows, such as `tensorboard`; it gets the metrics of each epoch, too.
 
     Raises:
-        UsageError: a setting cannot be.
+        UsageError: a setting cannot be, or the tracker is unknown.
         PairJEPAError: data, backbones or run folder are not as they must be.
     """
     config.validate()
-    return _train({Path(run): config}, pairs)[0]
+    return _train({Path(run): config}, pairs, track)[0]
 
 
-def train_seeds(config: RunConfig, pairs: Pairs | None, run: str | Path, seeds: int) -> list[RunFolder]:
+def train_seeds(
+    config: RunConfig, pairs: Pairs | None, run: str | Path, seeds: int, *, track: str | None = None
+) -> list[RunFolder]:
     """Train a seed group: the runs `run/seed-0`, `run/seed-1`, … that differ only in `training.seed`.
 
     Args:
@@ -66,16 +70,19 @@ def train_seeds(config: RunConfig, pairs: Pairs | None, run: str | Path, seeds: 
         pairs: the pairs; None opens `config.data`.
         run: the folder of the group.
         seeds: how many; those that are complete are left as they are.
+        track: as in `train`; each seed is one run of the tracker.
 
     Raises:
-        UsageError: a setting cannot be.
+        UsageError: a setting cannot be, or the tracker is unknown.
         PairJEPAError: as `train`; or the folder holds one run, or seeds of another configuration.
     """
     config.validate()
-    return _train(plan_seeds(Path(run), config, seeds), pairs)
+    return _train(plan_seeds(Path(run), config, seeds), pairs, track)
 
 
-def _train(planned: dict[Path, RunConfig], pairs: Pairs | None) -> list[RunFolder]:
+def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
+    if track is not None:
+        check_tracker(track)
     for path, config in planned.items():
         RunFolder.fits(path, config)
         _find_backbones(config, path)
@@ -87,7 +94,7 @@ def _train(planned: dict[Path, RunConfig], pairs: Pairs | None) -> list[RunFolde
     for path, config in planned.items():
         if len(planned) > 1:
             say(f"seed {config.training.seed}: {path}")
-        folders.append(stages.fit(config, pairs, path))
+        folders.append(stages.fit(config, pairs, path, track))
     return folders
 
 

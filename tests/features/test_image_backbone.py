@@ -6,7 +6,7 @@ import torch
 import transformers as hf
 
 from pairjepa.config import ModelConfig
-from pairjepa.errors import UsageError
+from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.features.encoders import load_image_backbone
 from pairjepa.features.image_backbone import ImageBackbone, stage_ends
 from pairjepa.features.loading import quiet
@@ -61,6 +61,36 @@ def test_features_are_the_output_and_the_pooled_stage_ends(name, image_folder):
     torch.testing.assert_close(features, torch.cat(expected, 1), rtol=1e-4, atol=1e-5)
     assert features.shape == (3, backbone.width)
     assert features.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", IMAGE_CONFIGS)
+def test_positions_are_what_is_pooled(name, image_folder):
+    """Each position of the last map as the output would be of it alone, and the stages, whose mean stays."""
+    backbone = load_image_backbone(ModelConfig(image=str(image_folder(name))), seed=0)
+    pixels = images(backbone)
+    with torch.no_grad():
+        positions = backbone.positions(pixels)
+        features = backbone(pixels)
+        last = backbone.model(pixel_values=pixels).last_hidden_state
+        norm = {"convnext": "layernorm", "clip": "post_layernorm"}.get(name)
+        if last.ndim == 4:
+            last = last.flatten(2).transpose(1, 2)
+        tokens = last[:, PREFIX.get(name, 0) :]
+        if norm is not None:
+            tokens = getattr(backbone.model, norm)(tokens)
+    side = {16: 4, 4: 2}[tokens.shape[1]]
+    assert positions.shape == (3, side, side, backbone.pooled)
+    width = tokens.shape[2]
+    torch.testing.assert_close(positions[..., :width].flatten(1, 2), tokens, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(positions[..., width:].mean((1, 2)), features[:, width:], rtol=1e-4, atol=1e-5)
+
+
+def test_positions_of_a_backbone_that_pools_in_its_own_way(tmp_path):
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    folder = save_model(hf.SiglipVisionConfig(image_size=64, patch_size=16, **small), tmp_path)
+    backbone = load_image_backbone(ModelConfig(image=str(folder), image_size=64), 0)
+    with torch.no_grad(), pytest.raises(PairJEPAError, match="in a way of its own"):
+        backbone.positions(images(backbone))
 
 
 @pytest.mark.parametrize("name", ["resnet", "vit"])

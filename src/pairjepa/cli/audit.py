@@ -1,7 +1,60 @@
-"""To come."""
+"""Find the pairs that are probably wrong: audit."""
 
-from cyclopts import App
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.config import RunConfig
+from pairjepa.flags import given_settings, settings, with_flags
+from pairjepa.progress import say
+from pairjepa.recipes import override
 
 
 def add(app: App) -> None:
-    """Give these verbs to the command line."""
+    """Give this verb to the command line."""
+    pairs = [s for s in settings(RunConfig()) if s.section == "data" and s.name != "data.source"]
+    app.command(with_flags(audit, pairs))
+
+
+def audit(
+    run: Annotated[Path, Parameter(help="A run folder; its backbones are taken.")],
+    data: Annotated[
+        str, Parameter(help="The pairs in question, as for `pairjepa inspect`: the run's or others.")
+    ],
+    /,
+    *,
+    out: Annotated[Path, Parameter(help="Folder for audit.csv, audit.json and audit.html.")],
+    folds: Annotated[int, Parameter(help="Parts of the data; each is scored by a model of all others.")] = 5,
+    as_json: Json = False,
+    **given: Any,
+) -> None:
+    """Find the captions that are probably under a wrong image, and images and captions that are there twice."""
+    config = override(RunConfig(), {"data.source": data, **given_settings(given)})
+    config.validate()
+    with stdout_for_results():
+        from pairjepa.audit import audit
+
+        found = audit(run, config.data, out, folds=folds)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+    say(f"wrote {', '.join(str(out / f'audit.{kind}') for kind in ('csv', 'json', 'html'))}")
+    say(f"Look at {out / 'audit.html'}, mend the data, and:")
+    next_command("inspect", data)
+
+
+def _print(found: dict[str, Any]) -> None:
+    share = 100 * found["estimated_wrong"] / found["captions"]
+    print(
+        f"About {found['estimated_wrong']:,} of {found['captions']:,} captions ({share:.1f} %) look as if they were "
+        "under a wrong image. The first:"
+    )
+    for one in found["worst"]:
+        print(f"  {one['image']}  (rank {one['rank']:,} of {one['gallery']:,})  {one['caption']}")
+    print(
+        f"{found['twin_images']['count']:,} couples of images are the same or nearly so; "
+        f"{found['shared_captions']['count']:,} captions stand under several images."
+    )

@@ -1,7 +1,84 @@
-"""To come."""
+"""A trained run as others load it."""
 
-from cyclopts import App
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.errors import UsageError
+from pairjepa.progress import say
+
+LOADED_BY = {
+    "onnx": 'pairjepa.onnx_embedder.OnnxEmbedder.load("{}")',
+    "openvino": 'openvino.Core().compile_model("{}/text.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})',
+    "sentence-transformers": 'sentence_transformers.SentenceTransformer("{}")',
+    "hub": 'pairjepa.Embedder.from_pretrained("{}")',
+}
 
 
 def add(app: App) -> None:
     """Give these verbs to the command line."""
+    app.command(export, usage="Usage: pairjepa export RUN --to TARGET --out FOLDER [OPTIONS]")
+
+
+def export(
+    run: Annotated[Path, Parameter(help="Run folder that `pairjepa train` wrote.")],
+    /,
+    *,
+    to: Annotated[
+        Literal["onnx", "openvino", "sentence-transformers", "hub"],
+        Parameter(
+            help="onnx and openvino: graphs that need no PyTorch. sentence-transformers: a folder that it loads. "
+            "hub: weights, backbones and a model card."
+        ),
+    ],
+    out: Annotated[Path, Parameter(help="Folder to write: new or empty.")],
+    licence: Annotated[
+        str | None,
+        Parameter(
+            help="For --to hub: the licence that you give the model, as the hub names it (apache-2.0)."
+        ),
+    ] = None,
+    push: Annotated[
+        str | None,
+        Parameter(
+            help="For --to hub: upload the folder to this user/name. One that is there already is sent as it is."
+        ),
+    ] = None,
+    private: Annotated[
+        bool,
+        Parameter(negative=(), show_default=False, help="For --push: only you see it, if it has to be made."),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a trained run as others load it, and check that what is written computes the same."""
+    if push is not None and to != "hub":
+        raise UsageError(f"--push must go with --to hub, got --to {to}. Leave it out.")
+    if private and push is None:
+        raise UsageError("--private must go with --push, got it alone. Leave it out.")
+    with stdout_for_results():
+        from pairjepa import export as exports
+
+        if push is not None:
+            from pairjepa.export import hub
+
+            hub.check_name(push)
+        if push is not None and exports.holds(out, run):
+            say(f"{out} holds this run already; it is sent as it is")
+        else:
+            exports.export(run, to, out, licence=licence, name=push)
+        url = hub.push(out, push, private) if push is not None else None
+    files = {
+        str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()
+    }
+    if as_json:
+        print_json({"folder": str(out), "to": to, "files": files, "url": url})
+    else:
+        for name, size in files.items():
+            print(f"{size / 1e6:10.2f} MB  {name}")
+    say(f"wrote {out}" + (f" and {url}" if url else ""))
+    say(f"load it with: {LOADED_BY[to].format(push or out)}")
+    if to == "hub" and push is None:
+        say(f"Read {out / 'README.md'}, and add what only you know.")
+        next_command("export", str(run), "--to", "hub", "--out", str(out), then="--push USER/NAME")

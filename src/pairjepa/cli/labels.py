@@ -1,7 +1,105 @@
-"""To come."""
+"""Label images with words that no one trained on: label."""
 
-from cyclopts import App
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.errors import UsageError
+from pairjepa.progress import say
+
+if TYPE_CHECKING:
+    from pairjepa.search.labels import Labelled
 
 
 def add(app: App) -> None:
-    """Give these verbs to the command line."""
+    """Give this verb to the command line."""
+    app.command(label)
+
+
+def label(
+    run: Annotated[Path, Parameter(help="A run folder, or what `pairjepa export RUN --to onnx` wrote.")],
+    images: Annotated[str, Parameter(help="A folder of images, an image, or a table of images.")],
+    /,
+    *,
+    labels: Annotated[str, Parameter(help="What to choose from: dog,cat,street; or @FILE, one a line.")],
+    template: Annotated[
+        Sequence[str] | None,
+        Parameter(help="What a label is said in, such as 'a photo of a {}'; several are averaged."),
+    ] = None,
+    top_k: Annotated[int, Parameter(help="Labels an image in the output.")] = 1,
+    truth: Annotated[
+        str | None,
+        Parameter(
+            help="Where the right label is: a table's column, or `folder`, the name of an image's folder."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, Parameter(help="CSV for the labels; with --truth also a confusion matrix beside it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which label fits each image best and how likely it is; with the truth given, how often that is right."""
+    if top_k < 1:
+        raise UsageError(f"--top-k must be at least 1, got {top_k}.")
+    with stdout_for_results():
+        from pairjepa.search import confusion
+        from pairjepa.search.labels import TEMPLATES, label_images, read_labels, write_csv, write_rows
+
+        found = label_images(run, images, read_labels(labels), templates=template or TEMPLATES, truth=truth)
+        measured = None
+        if found.truth is not None:
+            first = [best[0][0] for best in found.top(1)]
+            known = [(right, given) for right, given in zip(found.truth, first, strict=True) if right]
+            measured = confusion.measure(confusion.confusion(known, found.labels), found.labels)
+    if as_json:
+        print_json(_record(found, top_k, measured))
+    else:
+        _print(found, top_k, each=out is None)
+        if measured is not None:
+            print(f"\n{confusion.table(measured)}")
+    if out is not None:
+        written = [out]
+        write_csv(out, found, top_k)
+        if measured is not None:
+            written.append(out.with_name(f"{out.stem}-confusion{out.suffix}"))
+            write_rows(written[1], confusion.matrix_rows(measured))
+        say(f"wrote {' and '.join(map(str, written))}")
+    if truth is None:
+        next_command("label", str(run), images, "--labels", labels, then="--truth folder|COLUMN")
+    elif out is None:
+        next_command("label", str(run), images, "--labels", labels, "--truth", truth, then="--out labels.csv")
+
+
+def _print(found: "Labelled", top_k: int, each: bool) -> None:
+    """One line an image, or how many were given each label."""
+    if each:
+        for name, best in zip(found.names, found.top(top_k), strict=True):
+            print(f"{name}\t" + "\t".join(f"{label} {likely:.3f}" for label, likely in best))
+        return
+    from pairjepa.evaluation.tables import aligned
+
+    counts = Counter(best[0][0] for best in found.top(1))
+    rows = [["label", "images"], *([one, f"{counts[one]:,}"] for one in found.labels)]
+    print("\n".join(aligned(rows)))
+
+
+def _record(found: "Labelled", top_k: int, measured: dict[str, Any] | None) -> dict[str, Any]:
+    truth = found.truth or [None] * len(found.names)
+    return {
+        "labels": list(found.labels),
+        "templates": list(found.templates),
+        "results": [
+            {
+                "path": name,
+                "labels": [{"label": label, "probability": likely} for label, likely in best],
+                **({"truth": right} if found.truth is not None else {}),
+            }
+            for name, best, right in zip(found.names, found.top(top_k), truth, strict=True)
+        ],
+        "unreadable": [{"path": name, "reason": reason} for name, reason in found.unreadable],
+        "measured": measured,
+    }

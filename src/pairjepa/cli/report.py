@@ -1,7 +1,52 @@
-"""To come."""
+"""The verb report: one page that explains runs, and their figures for a paper."""
 
-from cyclopts import App
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from pairjepa.cli.common import next_command, stdout_for_results
+from pairjepa.errors import UsageError
+from pairjepa.progress import say
 
 
 def add(app: App) -> None:
     """Give these verbs to the command line."""
+    app.command(report, usage="Usage: pairjepa report RUN [RUN...] [OPTIONS]")
+
+
+def report(
+    *runs: Annotated[Path, Parameter(help="Run folders or seed groups, evaluated on the split.")],
+    out: Annotated[Path, Parameter(help="The page: one HTML file that needs no network.")] = Path(
+        "report.html"
+    ),
+    split: Annotated[str, Parameter(help="dev to choose by, test to report, or train.")] = "test",
+    figures: Annotated[
+        Path | None, Parameter(help="Folder for each figure as PNG and PDF, for a paper.")
+    ] = None,
+    projection: Annotated[str, Parameter(help="How the map is made: tsne, pca or umap.")] = "tsne",
+    seed: Annotated[int, Parameter(help="Of the map, its clusters and the samples.")] = 0,
+) -> None:
+    """Explain one run, or several beside each other, in one offline page: numbers, plots, a map, examples.
+
+    From what `evaluate` left in the run folders; no model is loaded.
+    """
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--out must end in .html, got {out}. Give it as {out.with_suffix('.html')}.")
+    with stdout_for_results():
+        from pairjepa.report import collect
+        from pairjepa.report.page import write_page
+
+        say("reading the runs and making the map of each: about half a minute a run with t-SNE")
+        found = collect(runs, split, projection=projection, seed=seed)
+        write_page(found, out)
+        if figures is not None:
+            from pairjepa.plots import write_figures
+
+            write_figures(found, figures)
+    say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser")
+    if figures is not None:
+        say(f"wrote {figures}")
+    else:
+        same = [*map(str, runs), *(["--split", split] if split != "test" else [])]
+        next_command("report", *same, "--out", str(out), "--figures", then="FOLDER")

@@ -1,7 +1,121 @@
-"""To come."""
+"""Find images: index, search."""
 
-from cyclopts import App
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.config import RunConfig
+from pairjepa.flags import given_settings, settings, with_flags
+from pairjepa.progress import say
+from pairjepa.recipes import override
+
+if TYPE_CHECKING:
+    from pairjepa.search.index import Hit, Index
+
+COLUMNS = ("data.image_column", "data.caption_column", "data.split_column")
 
 
 def add(app: App) -> None:
     """Give these verbs to the command line."""
+    columns = [setting for setting in settings(RunConfig()) if setting.name in COLUMNS]
+    app.command(
+        with_flags(index, columns), usage="Usage: pairjepa index RUN IMAGES... --out FOLDER [OPTIONS]"
+    )
+    app.command(search, usage='Usage: pairjepa search INDEX ["WORDS"] [OPTIONS]')
+
+
+def index(
+    run: Annotated[Path, Parameter(help="Run folder that `pairjepa train` wrote.")],
+    /,
+    *images: Annotated[
+        str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")
+    ],
+    out: Annotated[Path, Parameter(help="Folder of the index: new, or one to bring up to date.")],
+    approximate: Annotated[
+        Literal["auto", "on", "off"],
+        Parameter(help="Search without comparing all vectors: auto does beyond 300,000."),
+    ] = "auto",
+    **given: Any,
+) -> None:
+    """Embed images once, and again only what is new or changed, so that they can be searched."""
+    config = override(RunConfig(), given_settings(given))
+    with stdout_for_results():
+        from pairjepa.search.build import build
+
+        build(run, images, out, data=config.data, approximate=approximate)
+    say(f"wrote {out}")
+    next_command("search", str(out), then='"what is to be seen"')
+
+
+def search(
+    index: Annotated[Path, Parameter(help="Folder that `pairjepa index` wrote.")],
+    words: Annotated[str | None, Parameter(help="What is to be seen; or words that go with --image.")] = None,
+    /,
+    *,
+    image: Annotated[Path | None, Parameter(help="A photograph to search by.")] = None,
+    k: Annotated[int, Parameter(name=("-k", "--k"), help="How many.")] = 10,
+    where: Annotated[
+        str | None,
+        Parameter(help="A condition in SQL on the columns of the index, such as \"split = 'test'\"."),
+    ] = None,
+    of: Annotated[
+        Literal["images", "captions"],
+        Parameter(name="--in", help="captions: which captions fit."),
+    ] = "images",
+    as_json: Json = False,
+) -> None:
+    """Find images by words, by a photograph, or by both together."""
+    with stdout_for_results():
+        from pairjepa.search.index import Index
+        from pairjepa.search.query import Query, encode, is_cut
+
+        query = Query(words, image)
+        opened = Index.open(index)
+        if not opened.meta.complete:
+            say(f"{index} is not complete: run its `pairjepa index` command again to go on with it.")
+        encoder = opened.encoder()
+        if words is not None and is_cut(encoder, words):
+            say("The words are more than the run takes: only their beginning counts.")
+        if words is not None and image is not None and not encoder.sees_captions:
+            say("This run is contrastive: the query is half-way between the image and the words.")
+        hits = opened.search(encode(encoder, [query])[0], k, where=where, of=of)
+    if as_json:
+        results = [
+            {
+                "id": hit.id,
+                "name": hit.name,
+                "score": hit.score,
+                "captions": list(hit.captions),
+                "path": None if hit.path is None else str(hit.path),
+            }
+            for hit in hits
+        ]
+        print_json({"results": results})
+        return
+    _print_hits(opened, hits, of)
+    next_command("serve", str(index))
+
+
+def _print_hits(index: "Index", hits: "list[Hit]", of: str) -> None:
+    from pairjepa.search.terminal import picture, protocol
+
+    way = protocol(sys.stdout)
+    if not hits:
+        say("Nothing is found.")
+    for hit in hits:
+        thumbnail = index.thumbnail(hit.id) if way is not None and of == "images" else None
+        if way is not None and thumbnail is not None:
+            print(picture(thumbnail, way))
+        place, caption = _plain(str(hit.path or hit.name)), _plain(next(iter(hit.captions), ""))
+        first, second = (place, caption) if of == "images" else (caption, place)
+        print(f"{hit.score:.3f}  {first}" + (f"\n       {second}" if second else ""))
+
+
+def _plain(text: str) -> str:
+    """Without what a terminal would take for a command."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )

@@ -80,6 +80,13 @@ def train_command(name: str) -> Callable[..., None]:
                 help="Train this many runs, RUN/seed-0 and on, that differ only in their seed.", group=RUN
             ),
         ] = None,
+        track: Annotated[
+            str | None,
+            Parameter(
+                help="Send the metrics to a tracker that Accelerate knows, too: tensorboard, wandb, mlflow, …",
+                group=RUN,
+            ),
+        ] = None,
         **given: Any,
     ) -> None:
         config = recipe(name, given_settings(given))
@@ -88,9 +95,9 @@ def train_command(name: str) -> Callable[..., None]:
             from pairjepa import workflow
 
             if seeds is None:
-                workflow.train(config, None, run)
+                workflow.train(config, None, run, track=track)
             else:
-                workflow.train_seeds(config, None, run, seeds)
+                workflow.train_seeds(config, None, run, seeds, track=track)
         say(f"wrote {run}")
         next_command("evaluate", str(run), "--split", "test")
 

@@ -32,15 +32,21 @@ def chance(relevance: Relevance) -> dict[str, Any]:
     return result
 
 
-def _chance(relevance: Relevance) -> dict[str, float]:
+def missed_by_chance(relevance: Relevance) -> Float64[np.ndarray, " bounds"]:
+    """Probability that a random order has nothing relevant in its top K, for K = 0 … gallery, as in `chance`."""
     gallery = relevance.gallery
-    missed = np.zeros(gallery + 1)  # probability that nothing relevant is in the top K, for K = 0 … N
+    missed = np.zeros(gallery + 1)
     for relevant, queries in zip(*np.unique(relevance.sizes, return_counts=True), strict=True):
         others = gallery - relevant
         taken = np.arange(others)
         share = queries / len(relevance)
         missed[0] += share
         missed[1 : others + 1] += share * np.cumprod((others - taken) / (gallery - taken))
+    return missed
+
+
+def _chance(relevance: Relevance) -> dict[str, float]:
+    gallery, missed = relevance.gallery, missed_by_chance(relevance)
     recalls = {f"R@{k}": 100 * float(1 - missed[min(k, gallery)]) for k in RECALLS}
     mrr = float((-np.diff(missed) / np.arange(1, gallery + 1)).sum())
     return recalls | {"median_rank": float(np.argmax(missed <= 0.5 + 1e-9)), "mrr": mrr}

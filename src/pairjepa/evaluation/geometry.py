@@ -98,13 +98,18 @@ def effective_rank(embeddings: Float[np.ndarray, "rows dim"]) -> float:
 
     That is exp of the entropy of the normalised singular values: at most min(dim, rows - 1); 0 if they are one point.
     """
-    _, covariance = _moments(embeddings)
-    variances = np.linalg.eigvalsh(covariance).clip(0)
-    if variances.sum() < FLOAT32_NOISE**2:
+    spread = spectrum(embeddings)
+    if (spread**2).sum() < FLOAT32_NOISE**2:
         return 0.0
-    share = np.sqrt(variances) / np.sqrt(variances).sum()
+    share = spread / spread.sum()
     share = share[share > 0]
     return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def spectrum(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, " dim"]:
+    """Singular values of the centred rows over √rows, descending: the standard deviation along each direction."""
+    _, covariance = _moments(embeddings)
+    return np.asarray(np.sqrt(np.linalg.eigvalsh(covariance).clip(0))[::-1])
 
 
 def modality_gap(image: Float[np.ndarray, "images dim"], text: Float[np.ndarray, "captions dim"]) -> float:

@@ -97,6 +97,65 @@ def retrieve(
     return RetrievalRanks(by_image + 1, by_text + 1, owner)
 
 
+@dataclass(frozen=True, eq=False)
+class BestScores:
+    """For every query of both directions the best score of a relevant item, and of one that is not."""
+
+    image_own: Float32[np.ndarray, " images"]
+    image_other: Float32[np.ndarray, " images"]
+    """-inf where every caption is relevant."""
+    text_own: Float32[np.ndarray, " captions"]
+    text_other: Float32[np.ndarray, " captions"]
+
+
+def best_scores(
+    image: Float[np.ndarray, "images dim"],
+    text: Float[np.ndarray, "captions dim"],
+    relevance: Relevance,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> BestScores:
+    """How near each query comes to its own, and to the nearest other, from one pass over the score matrix.
+
+    Args:
+        image: Image side.
+        text: Text side.
+        relevance: Image → text.
+        chunk_bytes: Size of the largest temporary array.
+
+    Raises:
+        UsageError: shapes disagree.
+    """
+    _check_shapes(image, text, relevance)
+    own_text, own_image = _best(image, text, relevance, chunk_bytes)
+    other_text, other_image = np.full_like(own_text, -np.inf), np.full_like(own_image, -np.inf)
+    for row, column, scores in _blocks(image, text, relevance, chunk_bytes):
+        other_text[row] = np.maximum(other_text[row], scores.max(axis=1))
+        other_image[column] = np.maximum(other_image[column], scores.max(axis=0))
+    return BestScores(own_text, other_text, own_image, other_image)
+
+
+def top_k(
+    queries: Float[np.ndarray, "queries dim"],
+    gallery: Float[np.ndarray, "gallery dim"],
+    k: int,
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Int64[np.ndarray, "queries k"]:
+    """The gallery rows of the `k` best scores of each query, best first; all of them if there are no more.
+
+    Equal scores stand in any order, the same each time: relevance plays no part here, unlike in `ranks`.
+    """
+    k = min(k, len(gallery))
+    found = np.empty((len(queries), k), np.int64)
+    for part in chunks(len(queries), chunk_bytes // (12 * max(len(gallery), 1))):
+        scores = queries[part].astype(np.float32, copy=False) @ gallery.astype(np.float32, copy=False).T
+        best = np.argpartition(scores, len(gallery) - k, axis=1)[:, len(gallery) - k :]
+        order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+        found[part] = np.take_along_axis(best, order, axis=1)
+    return found
+
+
 def recall_at(ranks: Int[np.ndarray, " queries"], k: int) -> float:
     """Recall@K in percent, as this field uses the word: queries with at least one relevant item in the top K.
 

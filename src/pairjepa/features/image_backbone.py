@@ -103,6 +103,27 @@ class ImageBackbone(nn.Module):
             parts.append(self._cells(states[-1] if states else output.last_hidden_state))
         return torch.cat(parts, dim=1)
 
+    def positions(
+        self, pixels: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch row column pooled"]:
+        """Features of each position of the last map, as if a picture were that position alone.
+
+        Lower stages are averaged to the same positions. Where the output is the class token, the patch tokens of
+        the last layer stand in its place.
+
+        Raises:
+            PairJEPAError: the backbone has no map, or its output is neither the class token nor a mean of it.
+        """
+        output = self._run(pixels)
+        last = self._map(output.last_hidden_state)
+        rows, columns = last.shape[2:]
+        stages = [
+            F.adaptive_avg_pool2d(self._map(output.hidden_states[index]), (rows, columns))
+            for index in self.stages
+        ]
+        own = self._like_output(output, last.permute(0, 2, 3, 1))
+        return torch.cat([own, *(stage.permute(0, 2, 3, 1) for stage in stages)], dim=3)
+
     def save(self, folder: Path) -> None:
         """Write weights, configuration and preprocessing; `load_image_backbone(folder=...)` reads them back."""
         with quiet():
@@ -162,11 +183,35 @@ class ImageBackbone(nn.Module):
 
     def _cells(self, state: Tensor) -> Tensor:
         """A map or patch tokens as `grid` x `grid` cells, flattened: (batch, grid * grid * channel)."""
-        if state.ndim == 3:
-            patches = state[:, self._prefix(state) :]
-            side = math.isqrt(patches.shape[1])
-            state = patches.transpose(1, 2).unflatten(2, (side, side))
-        return F.adaptive_avg_pool2d(state, self.grid).flatten(2).transpose(1, 2).flatten(1)
+        return F.adaptive_avg_pool2d(self._map(state), self.grid).flatten(2).transpose(1, 2).flatten(1)
+
+    def _map(self, state: Tensor) -> Tensor:
+        """A map as it is, patch tokens as one: (batch, channel, height, width)."""
+        if state.ndim == 4:
+            return state
+        patches = state[:, self._prefix(state) :]
+        side = math.isqrt(patches.shape[1])
+        if side**2 != patches.shape[1]:
+            raise PairJEPAError(f"The image backbone must give a square of patches, got {patches.shape[1]}.")
+        return patches.transpose(1, 2).unflatten(2, (side, side))
+
+    def _like_output(self, output: Any, last: Tensor) -> Tensor:
+        """Positions of the last map (batch, row, column, channel) as the output would be of each alone.
+
+        Some models normalise what they pool (ConvNeXt, CLIP) with their last LayerNorm; which way it is, is seen
+        from the output itself.
+        """
+        tokens, wanted = output.last_hidden_state, self._output(output)
+        bases = [last.mean((1, 2))]
+        if tokens.ndim == 3 and self._prefix(tokens):
+            bases.append(tokens[:, 0])
+        norms = [module for module in self.model.modules() if isinstance(module, nn.LayerNorm)]
+        for after in (nn.Identity(), *norms[-1:]):
+            for base in bases:
+                if base.shape == wanted.shape and torch.allclose(after(base), wanted, rtol=1e-3, atol=1e-4):
+                    positions: Tensor = after(last)
+                    return positions
+        raise PairJEPAError("The image backbone pools its positions in a way of its own.")
 
     def _prefix(self, tokens: Tensor) -> int:
         """How many tokens stand before the patches: class, distillation, registers."""

@@ -39,7 +39,8 @@ class WordEmbeddings(nn.Module):
         self, input_ids: Int[Tensor, "batch token"], attention_mask: Int[Tensor, "batch token"]
     ) -> Float[Tensor, "batch token width"]:
         """Embed collated captions."""
-        special = torch.isin(input_ids, torch.tensor(self._special, device=input_ids.device))
+        specials = torch.tensor(self._special, device=input_ids.device)
+        special = (input_ids[..., None] == specials).any(-1)  # torch.isin cannot be exported to ONNX
         masked = input_ids == self._mask
         kind = torch.where(masked, MASKED, VISIBLE).masked_fill(special | (attention_mask == 0), ABSENT)
         words = self.table[input_ids] * (kind == VISIBLE)[..., None]

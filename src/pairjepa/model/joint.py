@@ -95,13 +95,13 @@ class JointModel(nn.Module):
         """
         if self._over_tokens:
             seen_image = self.image_standardizer(image) if self._sees_image else None
-            return self.predictor(seen_image, caption, hidden, len(image))
+            return self.predictor(seen_image, caption, hidden, image.shape[0])
         parts = []
         if self._sees_image:
             parts.append(self.image_projection(self.image_standardizer(image)))
         if self._sees_caption:
             if caption is None:
-                parts.append(image.new_zeros(len(image), self._caption_width))
+                parts.append(image.new_zeros(image.shape[0], self._caption_width))
             else:
                 seen = self.caption_projection(self.caption_standardizer(caption))
                 parts.append(seen if hidden is None else seen.masked_fill(hidden[:, None], 0.0))

@@ -78,7 +78,7 @@ class TokenPredictor(nn.Module):
         image: Float[Tensor, "batch features"] | None,
         caption: Float[Tensor, "batch token word"] | None,
         hidden: Bool[Tensor, " batch"] | None,
-        batch: int,
+        batch: int | torch.SymInt,
     ) -> Float[Tensor, "batch dim"]:
         """Predict.
 
@@ -86,7 +86,7 @@ class TokenPredictor(nn.Module):
             image: pooled features, then the cells' one after the other; None where it is not seen.
             caption: as `WordEmbeddings` gives it; None hides it whole.
             hidden: which captions are hidden whole all the same.
-            batch: samples.
+            batch: samples; a symbol while the model is exported.
         """
         tokens = [self.query.expand(batch, -1, -1)]
         ignored = [self.query.new_zeros(batch, 1, dtype=torch.bool)]
@@ -104,7 +104,7 @@ class TokenPredictor(nn.Module):
         prediction: Tensor = self.out(seen[:, 0])
         return prediction if image is None else prediction + self.direct(pooled)
 
-    def _dropped(self, batch: int) -> Tensor:
+    def _dropped(self, batch: int | torch.SymInt) -> Tensor:
         shape = (batch, self._cells)
         if not self.training or self._cell_dropout == 0:
             return torch.zeros(shape, dtype=torch.bool, device=self.query.device)

@@ -29,6 +29,7 @@ from pairjepa.training.gradients import features_with_gradient
 from pairjepa.training.inputs import to_device
 from pairjepa.training.monitor import Split, embed_images, embed_partial, embed_texts, line, measure
 from pairjepa.training.plan import Plan, Samples
+from pairjepa.training.tracking import tracked
 from pairjepa.training.watch import warnings
 
 SEEN_EVERY = 5  # epochs between two looks at training images, which cost as much as dev
@@ -48,6 +49,7 @@ class Trainer:
         text_group: np.ndarray,
         run: RunFolder,
         device: torch.device,
+        track: str | None = None,
     ) -> None:
         """Make ready.
 
@@ -60,8 +62,10 @@ class Trainer:
             text_group: for each training caption a number that identical strings share.
             run: where metrics, weights and checkpoints go.
             device: where the module is.
+            track: the tracker that gets the metrics, too.
         """
         self.config, self.module, self.run, self.device = config, module, run, device
+        self._track = track
         self.train_split, self.seen, self.dev = train, seen, dev
         self._group = torch.from_numpy(text_group).to(device)
         masked, hidden = train.masked, config.context.hidden if config.context.image else 0.0
@@ -106,7 +110,11 @@ class Trainer:
         history = self.run.keep_metrics(position["epoch"] - 1)
         told: set[str] = set()
         keep_freed_memory()
-        with torch.random.fork_rng(), _stop_between_steps() as stop:
+        with (
+            torch.random.fork_rng(),
+            _stop_between_steps() as stop,
+            tracked(self._track, self.run, history) as send,
+        ):
             self._saved = time.monotonic()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
                 position["epoch"] = epoch
@@ -117,6 +125,7 @@ class Trainer:
                     position["best"] = {"epoch": epoch, "rsum": dev}
                     save_weights(self.module, self.run.model_file)
                 self.run.append_metrics(history[-1])
+                send(history[-1])
                 say(line(history[-1], self.config.training.epochs, better))
                 for kind, sentence in warnings(history, self._chance).items():
                     if kind not in told:

@@ -1,0 +1,45 @@
+"""Pictures and captions as an encoder is given them: paths or open images, one or many."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from pairjepa.errors import UsageError
+from pairjepa.pairs.images import BadImage, decode, upright_rgb
+
+Picture = str | Path | Image.Image
+
+
+def listed(images: Picture | Iterable[Picture]) -> list[Picture]:
+    """A single picture is a list of one."""
+    return [images] if isinstance(images, str | Path | Image.Image) else list(images)
+
+
+def opened(picture: Picture) -> Image.Image:
+    """A picture as upright RGB.
+
+    Raises:
+        BadImage: it is missing or unreadable; the message names its path.
+    """
+    if isinstance(picture, Image.Image):
+        return upright_rgb(picture)
+    path = Path(picture)
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror or error}", str(path)) from None
+    except BadImage as error:
+        raise BadImage(error.reason, str(path)) from None
+
+
+def strings(captions: str | Sequence[str]) -> list[str]:
+    """A single caption is a list of one.
+
+    Raises:
+        UsageError: one is no string.
+    """
+    texts = [captions] if isinstance(captions, str) else list(captions)
+    if bad := [text for text in texts if not isinstance(text, str)]:
+        raise UsageError(f"captions must be strings, got {type(bad[0]).__name__}.")
+    return texts

@@ -1,0 +1,253 @@
+"""Make an index, or bring it up to date: embed what is new or changed, take out what is gone."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pairjepa.config import DataConfig
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.files import digest_file, writing
+from pairjepa.pairs.problems import EXAMPLES
+from pairjepa.progress import progress, say
+from pairjepa.run_folder import RunFolder
+from pairjepa.search import approximate as approximation
+from pairjepa.search.index import Index
+from pairjepa.search.loading import Loaded, load, loaded, never
+from pairjepa.search.meta import CAPTIONS, IMAGES, META, MODEL, Approximation, Meta
+from pairjepa.search.sources import Entry, Source, open_source
+from pairjepa.search.tables import Embedded, Row, Tables
+
+if TYPE_CHECKING:
+    from pairjepa.embedder import Embedder
+
+COMMIT = 256
+"""Images after which what was embedded is kept; no more is lost when the process is killed."""
+LOCK = ".lock"
+
+
+def build(
+    run: str | Path,
+    sources: Sequence[str | Path],
+    out: str | Path,
+    *,
+    data: DataConfig | None = None,
+    approximate: approximation.Choice = "auto",
+) -> Index:
+    """Index images with a trained run, or bring an index up to date.
+
+    Images that are in it already and have not changed are not embedded again, nor is one twice that has the same bytes
+    under several names. What is gone from one of the sources leaves the index; sources that were indexed before and
+    are not given stay as they are. Killed at any moment, the same call goes on.
+
+    Args:
+        run: folder of a run.
+        sources: folders of images, single images, or pairs as `Pairs.open` takes them.
+        out: folder of the index.
+        data: names of columns, where usual ones do not find them.
+        approximate: whether a search compares all vectors: auto does up to 300,000.
+
+    Raises:
+        UsageError: no source is given, or a setting does not fit one.
+        PairJEPAError: run, sources or index are not as they must be, or no image can be read.
+    """
+    if not sources:
+        raise UsageError("IMAGES must name at least one folder, image or set of pairs, got none.")
+    folder, out = RunFolder(Path(run)), Path(out)
+    folder.check_trained()
+    meta = _checked(out, folder)
+    opened = {source.key: source for source in (open_source(str(s), data or DataConfig()) for s in sources)}
+    with writing(out), _alone(out):
+        return _Build(folder, out, meta, list(opened.values())).finished(approximate)
+
+
+def _checked(out: Path, run: RunFolder) -> Meta | None:
+    """What the index at `out` says of itself; None if there is none yet.
+
+    Raises:
+        PairJEPAError: it was made with another run, or the folder holds something else.
+    """
+    if not (out / META).is_file():
+        if out.exists() and (not out.is_dir() or any(p.name != LOCK for p in out.iterdir())):
+            raise PairJEPAError(
+                f"--out must be a new or empty folder or an index, got {out}, which holds other files. "
+                "Give another folder."
+            )
+        return None
+    meta, digest = Meta.read(out), digest_file(run.model_file)
+    if meta.digest != digest:
+        raise PairJEPAError(
+            f"{out} was made with the run {meta.run} (weights {meta.digest[:8]}), and {run.path} is another "
+            f"({digest[:8]}): their vectors do not compare. Give another --out, or index with the same run."
+        )
+    return meta
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keep other processes from writing the same index; whatever ends this process gives it free."""
+    from filelock import FileLock, Timeout
+
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise PairJEPAError(f"{out} is being written by another process. Wait until it is done.") from None
+
+
+class _Build:
+    """One run over the sources."""
+
+    def __init__(self, run: RunFolder, out: Path, meta: Meta | None, sources: list[Source]) -> None:
+        self._run, self._out, self._sources = run, out, sources
+        self._encoder: Embedder | None = None
+        self._unreadable: list[Loaded] = []
+        if meta is None:
+            meta = Meta(
+                run="",
+                digest=digest_file(run.model_file),
+                dim=self._encoding().dim,
+                model="run",
+                pairjepa=metadata.version("pairjepa"),
+            )
+        self._meta = meta
+        if meta.run != (here := str(run.path.absolute())):  # a new index, or a run that has moved
+            self._note(run=here)
+        self._tables = Tables(out, meta.dim, _unified(sources))
+
+    def finished(self, choice: approximation.Choice) -> Index:
+        """Do what there is to do."""
+        entries = {entry.id: entry for source in self._sources for entry in source.entries}
+        known = self._tables.known
+        todo = [e for e in entries.values() if e.id not in known or known[e.id].stamp != e.stamp]
+        given = {source.key for source in self._sources}
+        gone = [id for id, row in known.items() if row.source in given and id not in entries]
+        _warn_of_lost_sources({row.source for row in known.values()} - given)
+        unfinished = not self._meta.complete
+        if todo or gone:
+            self._note(complete=False)
+            self._embed(todo)
+        gone += [bad.entry.id for bad in self._unreadable if bad.entry.id in known]
+        self._tables.remove(gone)
+        self._say_unreadable(len(entries))
+        self._keep_model()
+        new = len(todo) - len(self._unreadable)
+        changed = bool(new or gone or unfinished)
+        if changed:
+            self._tables.finish()
+        self._note(complete=True, approximate=self._approximated(choice, changed))
+        say(
+            f"{len(known):,} images: {new:,} new or changed, {len(known) - new:,} as they were, {len(gone):,} gone"
+        )
+        return Index(self._out, self._meta)
+
+    def _embed(self, todo: list[Entry]) -> None:
+        waiting: list[tuple[Entry, Embedded]] = []
+        with progress("index", len(todo), "images") as bar:
+            for batch in loaded(todo, self._tables.holds):
+                waiting += self._embedded(batch, {image.digest: image for _, image in waiting})
+                if len(waiting) >= COMMIT:
+                    self._commit(waiting)
+                    waiting = []
+                bar.advance(len(batch))
+            self._commit(waiting)
+
+    def _embedded(self, loaded: list[Loaded], kept: dict[str, Embedded]) -> list[tuple[Entry, Embedded]]:
+        """Images with their vectors; those of the same bytes as one that is there take its."""
+        kept |= self._tables.embedded([one.digest for one in loaded if one.held])
+        # What was there when it was read may have been overwritten since.
+        loaded = [load(one.entry, never) if one.held and one.digest not in kept else one for one in loaded]
+        self._unreadable += [one for one in loaded if one.reason]
+        good = [one for one in loaded if not one.reason]
+        new = {one.digest: one for one in good if one.digest not in kept}
+        if new:
+            vectors = self._encoding().encode_image(
+                [one.image for one in new.values() if one.image is not None]
+            )
+            for vector, one in zip(vectors, new.values(), strict=True):
+                assert one.image is not None
+                kept[one.digest] = Embedded(one.digest, vector, one.thumbnail, *one.image.size)
+        return [(one.entry, kept[one.digest]) for one in good]
+
+    def _commit(self, images: list[tuple[Entry, Embedded]]) -> None:
+        if not images:
+            return
+        captions = sorted({caption for entry, _ in images for caption in entry.captions}, key=len)
+        vectors = self._encoding().encode_text(captions)  # of one length side by side: little padding
+        place = {caption: row for row, caption in enumerate(captions)}
+        self._tables.put(
+            [
+                Row(entry, image, vectors[np.array([place[c] for c in entry.captions], np.int64)])
+                for entry, image in images
+            ]
+        )
+
+    def _encoding(self) -> "Embedder":
+        """The run, loaded when something is to be embedded."""
+        if self._encoder is None:
+            from pairjepa.embedder import Embedder
+            from pairjepa.features.allocator import keep_freed_memory
+
+            keep_freed_memory()
+            self._encoder = Embedder.load(self._run)
+        return self._encoder
+
+    def _keep_model(self) -> None:
+        """Put the run into the index as a model that needs no PyTorch, if it is not there."""
+        if not (self._out / MODEL).is_dir():
+            from pairjepa.export.onnx import export_onnx
+
+            try:
+                export_onnx(self._encoding(), self._out / MODEL)
+            except PairJEPAError as error:
+                say(f"Queries will need the run itself and PyTorch, which is slower: {error}")
+                return
+        self._note(model="onnx")
+
+    def _approximated(self, choice: approximation.Choice, changed: bool) -> dict[str, Approximation]:
+        ways = {}
+        for name, other in ((IMAGES, CAPTIONS), (CAPTIONS, IMAGES)):
+            rows, asked = self._tables.rows(name), other if self._tables.rows(other) else name
+            if approximation.wanted(rows, choice):
+                way = None if changed else self._meta.approximate.get(name)
+                ways[name] = way or approximation.approximate(
+                    self._out / name, self._out / asked, self._meta.dim
+                )
+        return ways
+
+    def _say_unreadable(self, of: int) -> None:
+        if not self._unreadable:
+            return
+        named = [f"{bad.entry.name}: {bad.reason}" for bad in self._unreadable]
+        listed = "".join(f"\n  {line}" for line in named[:EXAMPLES])
+        if not self._tables.known:
+            raise PairJEPAError(
+                f"At least one image must be readable, got none of {of:,}. The first:{listed}"
+            )
+        say(f"{len(named):,} of {of:,} images cannot be read and are left out:{listed}")
+
+    def _note(self, **changes: Any) -> None:
+        self._meta = replace(self._meta, **changes)
+        self._meta.write(self._out)
+
+
+def _unified(sources: list[Source]) -> pa.Schema:
+    try:
+        return pa.unify_schemas([source.columns for source in sources])
+    except pa.ArrowException as error:
+        raise PairJEPAError(
+            f"The columns of the sources must be of the same types, but they are not: {error}. "
+            "Rename the column in one of them, or make an index of each."
+        ) from None
+
+
+def _warn_of_lost_sources(sources: set[str]) -> None:
+    for source in sorted(sources):
+        if Path(source).is_absolute() and not Path(source).exists():
+            say(f"warning: {source} is not there any more, and its images are still in the index.")

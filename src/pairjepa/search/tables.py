@@ -1,0 +1,209 @@
+"""The two tables of an index while they are written.
+
+An image is in the index when its row is: captions are appended before their images, and those whose image never came
+are taken out when the next run begins. So a process may be killed between any two commits.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float32
+
+from pairjepa.errors import PairJEPAError
+from pairjepa.search.meta import CAPTIONS, IMAGES
+from pairjepa.search.sources import Entry
+from pairjepa.search.vectors import lance_module, reading, vectors_of
+
+_FRAGMENT = 100_000  # rows a file; a full one is not written again when the index grows
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is kept in memory of an image that is in the index."""
+
+    source: str
+    stamp: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What an image file becomes, whatever its name."""
+
+    digest: str
+    """Of the file's bytes."""
+    vector: Float32[np.ndarray, " dim"]
+    thumbnail: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image on its way into the index."""
+
+    entry: Entry
+    image: Embedded
+    captions: Float32[np.ndarray, "captions dim"]
+    """Their vectors."""
+
+
+class Tables:
+    """Both tables, open for writing."""
+
+    def __init__(self, path: Path, dim: int, columns: pa.Schema) -> None:
+        """Open or make them, with these columns beside those of every index.
+
+        Raises:
+            PairJEPAError: a table is damaged, or a column is there already and of another type.
+        """
+        lance = lance_module()
+        vector = pa.field("vector", pa.list_(pa.float32(), dim))
+        base = [
+            *(pa.field(name, pa.string()) for name in ("id", "name", "path", "source", "split")),
+            *(pa.field(name, pa.int32()) for name in ("width", "height")),
+        ]
+        own = {
+            IMAGES: [
+                pa.field("captions", pa.list_(pa.string())),
+                *(pa.field(name, pa.string()) for name in ("digest", "stamp")),
+                pa.field("thumbnail", pa.binary()),
+            ],
+            CAPTIONS: [pa.field("caption", pa.string())],
+        }
+        self._tables: dict[str, Any] = {}
+        for name, fields in own.items():
+            if (path / name).is_dir():
+                with reading(path / name):
+                    self._tables[name] = lance.dataset(str(path / name))
+                self._add_columns(name, columns)
+            else:
+                schema = pa.schema([*base, *columns, *fields, vector])
+                self._tables[name] = lance.write_dataset(schema.empty_table(), str(path / name))
+        self._dim = dim
+        with reading(path / IMAGES):
+            images = self._images.to_table(columns=["id", "source", "stamp", "digest"]).to_pylist()
+        self.known = {row["id"]: Known(row["source"], row["stamp"], row["digest"]) for row in images}
+        self._held = {known.digest: id for id, known in self.known.items()}
+        with reading(path / CAPTIONS):
+            ids = self._tables[CAPTIONS].to_table(columns=["id"])["id"]
+        self._delete(CAPTIONS, set(pc.unique(ids).to_pylist()) - self.known.keys())
+
+    def rows(self, name: str) -> int:
+        """Rows of one table."""
+        return int(self._tables[name].count_rows())
+
+    def holds(self, digest: str) -> bool:
+        """Whether an image of these bytes is in the index."""
+        return digest in self._held
+
+    def embedded(self, digests: Collection[str]) -> dict[str, Embedded]:
+        """What is kept of the images of these bytes, as far as they are still there."""
+        ids = [self._held[digest] for digest in digests if digest in self._held]
+        found = [
+            self._images.to_table(
+                columns=["digest", "vector", "thumbnail", "width", "height"], filter=f"id IN ({part})"
+            )
+            for part in _quoted(ids)
+        ]
+        rows = [
+            Embedded(digest, vector, thumbnail, width, height)
+            for table in found
+            for vector, digest, thumbnail, width, height in zip(
+                vectors_of(table["vector"], self._dim),
+                *(table[name].to_pylist() for name in ("digest", "thumbnail", "width", "height")),
+                strict=True,
+            )
+        ]
+        return {row.digest: row for row in rows}
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Add images, or put them in the place of those of the same id."""
+        self.remove([row.entry.id for row in rows if row.entry.id in self.known])
+        images = [self._base(row) for row in rows]
+        captions = [
+            base | {"caption": c} for base, row in zip(images, rows, strict=True) for c in row.entry.captions
+        ]
+        if captions:
+            self._append(CAPTIONS, captions, np.concatenate([row.captions for row in rows]))
+        for base, row in zip(images, rows, strict=True):
+            base |= {
+                "captions": list(row.entry.captions),
+                "digest": row.image.digest,
+                "stamp": row.entry.stamp,
+                "thumbnail": row.image.thumbnail,
+            }
+        self._append(IMAGES, images, np.stack([row.image.vector for row in rows]))
+        for row in rows:
+            self.known[row.entry.id] = Known(row.entry.source, row.entry.stamp, row.image.digest)
+            self._held[row.image.digest] = row.entry.id
+
+    def remove(self, ids: Collection[str]) -> None:
+        """Take images out, and their captions."""
+        self._delete(IMAGES, ids)
+        self._delete(CAPTIONS, ids)
+        for id in ids:
+            known = self.known.pop(id)
+            if self._held.get(known.digest) == id:
+                del self._held[known.digest]
+
+    def finish(self) -> None:
+        """Make many small files one, so that an index opens quickly, and forget older versions."""
+        for table in self._tables.values():
+            table.optimize.compact_files(
+                target_rows_per_fragment=_FRAGMENT, materialize_deletions_threshold=0.0
+            )
+            table.create_scalar_index("id", "BTREE", replace=True)
+            table.cleanup_old_versions(timedelta(0))
+
+    @property
+    def _images(self) -> Any:
+        return self._tables[IMAGES]
+
+    def _base(self, row: Row) -> dict[str, Any]:
+        entry = row.entry
+        return entry.metadata | {
+            "id": entry.id,
+            "name": entry.name,
+            "path": entry.path,
+            "source": entry.source,
+            "split": entry.split,
+            "width": row.image.width,
+            "height": row.image.height,
+        }
+
+    def _append(self, name: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> None:
+        table = self._tables[name]
+        schema: pa.Schema = table.schema
+        plain = pa.Table.from_pylist(rows, schema=pa.schema([f for f in schema if f.name != "vector"]))
+        values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self._dim)
+        full = plain.append_column(schema.field("vector"), values).select(schema.names)
+        self._tables[name] = lance_module().write_dataset(full, table, mode="append")
+
+    def _delete(self, name: str, ids: Collection[str]) -> None:
+        for part in _quoted(sorted(ids)):
+            self._tables[name].delete(f"id IN ({part})")
+
+    def _add_columns(self, name: str, columns: pa.Schema) -> None:
+        table = self._tables[name]
+        there = {field.name: field.type for field in table.schema}
+        for field in columns:
+            if there.get(field.name, field.type) != field.type:
+                raise PairJEPAError(
+                    f"The column {field.name!r} must be {there[field.name]} as in the index, got {field.type}. "
+                    "Give it another name, or make another index."
+                )
+        if new := [field for field in columns if field.name not in there]:
+            table.add_columns(pa.schema(new))
+
+
+def _quoted(ids: Sequence[str], most: int = 1000) -> Iterator[str]:
+    """Lists for `IN`, none too long."""
+    for start in range(0, len(ids), most):
+        yield ", ".join(f"'{id}'" for id in ids[start : start + most])

@@ -1,0 +1,1 @@
+"""Search an index over HTTP, and a page to do it with."""

@@ -1,0 +1,84 @@
+"""What stands before every request: who asks, how much is sent, and what a browser may do with the answer."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""On every answer: the page loads nothing from elsewhere, and no other page can show or read what is here."""
+
+
+class Guard:
+    """ASGI middleware: refuses foreign Host headers and bodies over `max_body` bytes, and adds `HEADERS`.
+
+    A page elsewhere can have its own name resolve to this machine (DNS rebinding) and would then read the answers
+    as its own; the browser still sends that name as the Host. A numeric address cannot be rebound.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, max_body: int) -> None:
+        self.app, self._names, self._max_body = app, {"localhost", host.lower()}, max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or refuse one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body:
+                raise HTTPException(413, self._too_large)
+            return message
+
+        headers = Headers(scope=scope)
+        answer: ASGIApp = self.app
+        if not self._trusts(headers.get("host", "")):
+            answer = _refusal(
+                400, "The Host header must be localhost or a numeric address. Open the page by one."
+            )
+        elif _declared(headers) > self._max_body:
+            answer = _refusal(413, self._too_large)
+        await answer(scope, receive_counted, send_guarded)
+
+    @property
+    def _too_large(self) -> str:
+        return f"A request must have at most {self._max_body / 1e6:g} MB. Send a smaller copy of the picture."
+
+    def _trusts(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            return name in self._names or bool(ipaddress.ip_address(name))
+        except ValueError:
+            return False
+
+
+def _declared(headers: Headers) -> int:
+    length = headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
+
+
+def _refusal(status: int, detail: str) -> ASGIApp:
+    return JSONResponse({"detail": detail}, status)

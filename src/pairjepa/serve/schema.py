@@ -1,0 +1,132 @@
+"""What goes over the wire: parameters with their limits, forms, and answers."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import UploadFile
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
+
+NO_SPACE = r"[^\s\x1c-\x1f\x85]"
+"""At least one character that Python, too, takes for no white space."""
+
+Words = Annotated[str, Field(max_length=1000, pattern=NO_SPACE, description="What the picture should show.")]
+K = Annotated[int, Field(ge=1, le=100, description="How many results.")]
+Where = Annotated[
+    str,
+    Field(
+        max_length=1000,
+        description="A condition in SQL on columns of the images, such as split = 'test'.",
+        json_schema_extra={"format": "sql-condition"},
+    ),
+]
+Of = Annotated[
+    Literal["images", "captions"],
+    Field(description="What is searched: images, or the captions that came with them."),
+]
+PICTURE = Field(
+    description="A picture: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.", json_schema_extra={"format": "picture"}
+)
+LabelNames = Annotated[
+    str,
+    Field(
+        max_length=2000,
+        description="Two to 100 labels, separated by commas.",
+        json_schema_extra={"format": "labels"},
+    ),
+]
+
+
+class SearchForm(BaseModel):
+    """A picture, words, or both together."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["image"]}, {"required": ["q"]}]})
+
+    image: Annotated[UploadFile | SkipJsonSchema[None], PICTURE] = None
+    q: Words | SkipJsonSchema[None] = None
+    k: K = 10
+    where: Where | SkipJsonSchema[None] = None
+    of: Annotated[Of, Field(alias="in")] = "images"
+
+
+class LabelForm(BaseModel):
+    """A picture and the labels to choose from."""
+
+    image: Annotated[UploadFile, PICTURE]
+    labels: LabelNames
+
+
+class Result(BaseModel):
+    """One image that was found."""
+
+    id: str
+    """`/api/images/{id}` is its picture."""
+    name: str
+    score: float
+    """Cosine with the query, in [-1, 1]: a float32, written without loss."""
+    captions: list[str]
+    """The image's; in a search of captions, the one that was found."""
+
+
+class Results(BaseModel):
+    """Best first."""
+
+    results: list[Result]
+
+
+class LabelProbability(BaseModel):
+    """One label of those that were given."""
+
+    label: str
+    probability: float
+
+
+class LabelProbabilities(BaseModel):
+    """Best first; the probabilities sum to 1."""
+
+    labels: list[LabelProbability]
+
+
+class Health(BaseModel):
+    """The server answers, and what from."""
+
+    status: Literal["ok"] = "ok"
+    images: int
+    captions: bool
+    """Whether the index has captions to search in."""
+    max_upload: int
+    """Bytes of the largest request."""
+
+
+class Problem(BaseModel):
+    """Why a request was refused, in a sentence."""
+
+    detail: str
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The refusals that an operation declares; any may come of the request's size or Host header."""
+    words = {
+        400: "A foreign Host header, or a body that cannot be parsed.",
+        404: "No image has this id.",
+        413: "The request is too large.",
+        422: "A parameter is not as it must be, or the upload is no picture.",
+        503: "The queue is full; Retry-After says when to try again.",
+    }
+    return {status: {"model": Problem, "description": words[status]} for status in (400, 413, *statuses)}
+
+
+def sentence(errors: Sequence[Any]) -> str:
+    """The first of pydantic's errors as `<name> must <rule>, got <value>.`"""
+    error = errors[0]
+    name = next(
+        (str(part) for part in reversed(error["loc"]) if part not in ("body", "query", "path")), "body"
+    )
+    if error["type"] == "missing":
+        return f"{name} must be given."
+    if error["type"] == "string_pattern_mismatch":
+        return f"{name} must hold at least one word."
+    rule = re.sub(r"^(\w+ should|Expected) ", "", error["msg"])
+    got = repr(error["input"])
+    return f"{name} must {rule}, got {got if len(got) <= 60 else f'{len(got):,} characters'}."

@@ -1,0 +1,177 @@
+"""What the server does, without HTTP: searches and labels over one index, nothing of it on the event loop."""
+
+import re
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from anyio import CapacityLimiter, to_thread
+
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.search.labels import Labels
+from pairjepa.search.query import Query
+from pairjepa.serve.batching import Batcher
+from pairjepa.serve.uploads import read_picture
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+    from PIL import Image
+
+    from pairjepa.encoder import Encoder
+    from pairjepa.search import Hit, Index
+
+Of = Literal["images", "captions"]
+
+MAX_LABELS = 100
+DECODERS = 2
+"""Uploads decoded at once: each may unpack to 150 MB."""
+
+PRIVATE = frozenset(("path", "source", "stamp", "digest", "thumbnail", "vector"))
+"""Columns that a client's condition may not speak of: by asking again and again it could spell out a path."""
+
+
+class UnknownImage(Exception):
+    """No image of the index has this id."""
+
+    def __init__(self) -> None:
+        super().__init__("No image of the index has this id. Ids are what a search gives.")
+
+
+class Service:
+    """Searches and labels. An asynchronous context manager, for the event loop that serves.
+
+    Args:
+        index: what is searched.
+        encoder: the index's.
+        queue: how many requests may wait for the encoder.
+    """
+
+    def __init__(self, index: "Index", encoder: "Encoder", queue: int) -> None:
+        self.index = index
+        self._batcher = Batcher(encoder, queue)
+        self._decoders = CapacityLimiter(DECODERS)
+        self._labels = lru_cache(16)(partial(Labels, encoder))
+        self.columns = [name for name in index.columns if name not in PRIVATE]
+        self.has_captions = _has_captions(index)
+
+    async def __aenter__(self) -> "Service":
+        await self._batcher.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._batcher.__aexit__(*error)
+
+    async def search(
+        self, words: str | None, upload: bytes | None, k: int, where: str | None, of: Of
+    ) -> list["Hit"]:
+        """The `k` best for words, a picture, or both.
+
+        Raises:
+            Busy: the queue is full.
+            BadImage: the upload is no picture.
+            UsageError: the condition cannot be; there are no captions.
+        """
+        async with self._batcher.place():
+            picture = None if upload is None else await self._decoded(upload)
+            vector = await self._batcher.encode(Query(words, picture))
+        return await self._nearest(vector, k, where, of)
+
+    async def similar(self, id: str, k: int, where: str | None, of: Of) -> list["Hit"]:
+        """The `k` images nearest to an image of the index, without itself; or the captions nearest to it.
+
+        Raises:
+            UnknownImage: there is no such image.
+            UsageError: as `search`.
+        """
+        vector = await self._vector(id)
+        return await self._nearest(vector, k, where, of, exclude=id if of == "images" else None)
+
+    async def label_upload(self, upload: bytes, labels: str) -> list[tuple[str, float]]:
+        """Labels of an uploaded picture with their probabilities, best first.
+
+        Raises:
+            Busy: the queue is full.
+            BadImage: the upload is no picture.
+            UsageError: the labels cannot be.
+        """
+        names = _names(labels)
+        async with self._batcher.place():
+            vector = await self._batcher.encode(Query(image=await self._decoded(upload)))
+            return await self._labelled(vector, names)
+
+    async def label_image(self, id: str, labels: str) -> list[tuple[str, float]]:
+        """Labels of an image of the index, as `label_upload`.
+
+        Raises:
+            UnknownImage: there is no such image.
+        """
+        names = _names(labels)
+        vector = await self._vector(id)
+        async with self._batcher.place():
+            return await self._labelled(vector, names)
+
+    async def thumbnail(self, id: str) -> bytes:
+        """A small JPEG of an image of the index.
+
+        Raises:
+            UnknownImage: there is no such image.
+        """
+        picture = await to_thread.run_sync(self.index.thumbnail, id)
+        if picture is None:
+            raise UnknownImage
+        return picture
+
+    async def _decoded(self, upload: bytes) -> "Image.Image":
+        return await to_thread.run_sync(read_picture, upload, limiter=self._decoders)
+
+    async def _vector(self, id: str) -> "Float32[np.ndarray, ' dim']":
+        vector = await to_thread.run_sync(self.index.vector, id)
+        if vector is None:
+            raise UnknownImage
+        return vector
+
+    async def _nearest(
+        self, vector: np.ndarray, k: int, where: str | None, of: Of, exclude: str | None = None
+    ) -> list["Hit"]:
+        if of == "captions" and not self.has_captions:
+            raise UsageError("in must be images for this index, got captions: its images came without any.")
+        search = partial(self.index.search, vector, k, where=where, of=of, exclude=exclude)
+        if where is None:
+            return await to_thread.run_sync(search)
+        wrong = UsageError(
+            f"where must be a condition in SQL on {', '.join(self.columns)}, got {where!r}. "
+            "Write it like split = 'test'."
+        )
+        if _speaks_of_private(where):
+            raise wrong
+        try:
+            return await to_thread.run_sync(search)
+        except PairJEPAError:  # Lance gives up on some conditions as on a damaged table
+            await to_thread.run_sync(partial(search, where=None))  # which raises if that is what it is
+            raise wrong from None  # in our words: those of the library may hold a path of this machine
+
+    async def _labelled(self, vector: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, float]]:
+        known = await self._batcher.run(partial(self._labels, names))
+        (likely,) = known.probabilities(vector[None])
+        return [(known.labels[at], float(likely[at])) for at in np.argsort(-likely, kind="stable")]
+
+
+def _names(labels: str) -> tuple[str, ...]:
+    names = tuple(labels.split(","))
+    if len(names) > MAX_LABELS:
+        raise UsageError(f"labels must be at most {MAX_LABELS}, got {len(names)}.")
+    return names
+
+
+def _has_captions(index: "Index") -> bool:
+    try:
+        return bool(index.search(np.zeros(index.dim, np.float32), 1, of="captions"))
+    except UsageError:
+        return False
+
+
+def _speaks_of_private(where: str) -> bool:
+    """Whether a private column may be named. Text in plain quotes is no name; if anything else quotes, all is read."""
+    tricky = re.search(r"""[\\"`$]|--|/\*""", where)
+    names = where if tricky else re.sub(r"'[^']*'", "", where)
+    return not PRIVATE.isdisjoint(re.findall(r"\w+", names.lower()))

@@ -1,0 +1,170 @@
+"""How well `pairjepa audit` finds wrong pairs: captions swapped between images on purpose, and looked for.
+
+    python studies/audit_swapped.py DATA --image IMG --text TXT
+
+For each seed 5 % of the captions are put under other images. They are looked for by the audit's cross-fitted scores,
+and by the same scores of a model that was trained on the very pairs. Writes docs/audit.json and fills the table of
+docs/audit.md. What is finished under --work is not done again.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+from cyclopts import App, Parameter
+from jaxtyping import Bool, Float
+from results import ROOT, fill
+
+from pairjepa.audit import Findings, scored
+from pairjepa.audit.crossfit import embedded, scorer
+from pairjepa.audit.folds import folds_of, twin_groups, with_splits
+from pairjepa.audit.scores import Scores, joined, score
+from pairjepa.config import ModelConfig
+from pairjepa.evaluation.seeds import mean
+from pairjepa.evaluation.tables import markdown
+from pairjepa.files import write_json
+from pairjepa.material import Material, load_backbones, read_data
+from pairjepa.pairs.splits import DEV, TRAIN, unit_hash
+from pairjepa.pairs.table import Pairs
+from pairjepa.progress import say
+from pairjepa.recipes import recipe
+
+CUTS = (0.01, 0.025, 0.05, 0.1)
+"""Shares of the captions, most suspicious first, that a person would look at."""
+SEEN = (10, 40)  # epochs of the models that saw the pairs: as many as a fold's, and the recipe's own
+app = App(help_format="plaintext")
+
+
+@app.default
+def audit_swapped(
+    data: str,
+    /,
+    *,
+    image: str,
+    text: str,
+    share: float = 0.05,
+    seeds: int = 3,
+    work: Path = Path("runs/audit-swapped"),
+    docs: Annotated[Path, Parameter(help="Folder of docs/.")] = ROOT,
+) -> None:
+    """Measure and write."""
+    model = recipe("contrastive", {"model.image": image, "model.text": text}).model
+    rows: dict[str, list[dict[str, Any]]] = {}
+    wrongs, estimates = [], []
+    for seed in range(seeds):
+        say(f"Seed {seed}:")
+        pairs, wrong = swapped(Pairs.open(data), share, seed)
+        found = scored(model, pairs, work / f"swapped-{seed}")
+        suspicion = {
+            "cross-fitted": found.scores.suspicion,
+            "cross-fitted, image alone": -found.scores.margin,
+        }
+        for epochs in SEEN:
+            seen = seen_scores(model, found, epochs, work / f"seen-{seed}-{epochs}")
+            name = f"trained on the pairs, {epochs} epochs"
+            suspicion |= {name: seen.suspicion, f"{name}, image alone": -seen.margin}
+        for name, one in suspicion.items():
+            rows.setdefault(name, []).append(measured(one, wrong))
+        wrongs.append(int(wrong.sum()))
+        estimates.append(found.estimated_wrong)
+    untouched = scored(model, Pairs.open(data), work / "untouched").estimated_wrong
+    record = {
+        "images": pairs.n_images,
+        "captions": len(pairs),
+        "swapped": wrongs,
+        "estimated_wrong": estimates,
+        "estimated_wrong_untouched": untouched,
+        "scores": {name: {"mean": mean(one), "seeds": one} for name, one in rows.items()},
+    }
+    write_json(docs / "docs" / "audit.json", record)
+    fill(docs / "docs" / "audit.md", "swapped", table(record))
+
+
+def swapped(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Bool[np.ndarray, " captions"]]:
+    """Pairs with a share of their captions each under another's image, and which captions those are."""
+    rng, owner = np.random.default_rng(seed), pairs.owner
+    count = max(2, round(share * len(pairs)))
+    chosen = rng.choice(len(pairs), count, replace=False)
+    while (owner[chosen] == owner[np.roll(chosen, 1)]).any():  # each gets the words of the one before it
+        rng.shuffle(chosen)
+    source = np.arange(len(pairs))
+    source[chosen] = np.roll(chosen, 1)
+    offsets = np.concatenate([[0], np.cumsum(pairs.captions_per_image)])
+    captions = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pairs.captions.take(pa.array(source)))
+    at = pairs.table.column_names.index("captions")
+    wrong = np.zeros(len(pairs), bool)
+    wrong[chosen] = True
+    return replace(pairs, table=pairs.table.set_column(at, "captions", captions)), wrong
+
+
+def seen_scores(model: ModelConfig, like: Findings, epochs: int, work: Path) -> Scores:
+    """The same scores, fold by fold, of one model that was trained on the pairs (all but 1 in 100, which choose)."""
+    pairs = like.pairs
+    data = read_data(with_splits(pairs, [TRAIN] * pairs.n_images), 1.0)
+    config = scorer(model, pairs.n_images)
+    config = replace(config, training=replace(config.training, epochs=epochs))
+    material = Material(config, data, *load_backbones(config, pairs.captions.to_pylist()))
+    split = np.where(unit_hash(pairs.names) < 0.01, DEV, TRAIN)
+    image, text = embedded(material, split, np.ones(pairs.n_images, bool), work)
+    groups = twin_groups(like.twins, pairs.n_images)
+    fold_of = folds_of(pairs.names, groups, like.settings["folds"])
+    parts, rows = [], []
+    for fold in range(like.settings["folds"]):
+        images = np.flatnonzero(fold_of == fold)
+        captions = np.flatnonzero(fold_of[pairs.owner] == fold)
+        owner = np.searchsorted(images, pairs.owner[captions])
+        parts.append(score(image[images], text[captions], owner, groups[images], like.words[captions]))
+        rows.append(captions)
+    return joined(parts, np.argsort(np.concatenate(rows)))
+
+
+def measured(
+    suspicion: Float[np.ndarray, " captions"], wrong: Bool[np.ndarray, " captions"]
+) -> dict[str, Any]:
+    """Average precision, and precision and recall of the most suspicious, in percent."""
+    hits = wrong[np.argsort(-suspicion, kind="stable")]
+    found = np.cumsum(hits)
+    precision = found / np.arange(1, len(hits) + 1)
+    looked = {share: round(share * len(hits)) for share in CUTS}
+    return {
+        "average_precision": float(100 * precision[hits].mean()),
+        "precision": {f"{share:.1%}": float(100 * precision[n - 1]) for share, n in looked.items()},
+        "recall": {f"{share:.1%}": float(100 * found[n - 1] / wrong.sum()) for share, n in looked.items()},
+    }
+
+
+def table(record: dict[str, Any]) -> str:
+    """Means over the seeds, beside chance, and what the estimate says."""
+    cuts = [f"{share:.1%}" for share in CUTS]
+    titles = [
+        "score",
+        "average precision",
+        *(f"first {cut.removesuffix('.0%').rstrip('%')} %" for cut in cuts),
+    ]
+    chance = 100 * record["swapped"][0] / record["captions"]
+    rows = [titles, ["chance", f"{chance:.1f}", *(f"{chance:.1f} / {100 * share:.1f}" for share in CUTS)]]
+    for name, found in record["scores"].items():
+        one = found["mean"]
+        pairs = [f"{one['precision'][cut]:.1f} / {one['recall'][cut]:.1f}" for cut in cuts]
+        rows.append([name, f"{one['average_precision']:.1f}", *pairs])
+    seeds = len(record["swapped"])
+    said = (
+        f"Precision / recall in percent among the most suspicious captions, mean of {seeds} seeds: "
+        f"{record['captions']:,} captions of {record['images']:,} images, {record['swapped'][0]:,} of them swapped."
+    )
+    estimates = ", ".join(f"{count:,}" for count in record["estimated_wrong"])
+    return "\n\n".join(
+        [
+            markdown(rows),
+            said,
+            f"The estimate of how many captions are wrong: {estimates}; of the data untouched: "
+            f"{record['estimated_wrong_untouched']:,}.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    app(sys.argv[1:])

@@ -1,0 +1,123 @@
+"""A run without PyTorch: the same vectors, the same errors."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pairjepa
+from pairjepa.embedder import Embedder
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.export.equal import check_equal
+from pairjepa.export.onnx import export_onnx
+from pairjepa.files import digest_file
+from pairjepa.onnx_embedder import SETTINGS, OnnxEmbedder
+from pairjepa.pairs.pictures import Picture
+
+from .conftest import CAPTIONS, FROZEN, SMALL
+
+
+@pytest.fixture(scope="module")
+def folder(masked_embedder: Embedder, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "masked"
+    export_onnx(masked_embedder, path)
+    return path
+
+
+def same(ours: Embedder, theirs: OnnxEmbedder, pictures: Sequence[Picture]) -> None:
+    captions = CAPTIONS * 7
+    for one, other in (
+        (ours.encode_image(pictures), theirs.encode_image(pictures)),
+        (ours.encode_image(pictures[0]), theirs.encode_image(pictures[0])),
+        (ours.encode_text(captions), theirs.encode_text(captions)),
+        (ours.encode_text("a circle"), theirs.encode_text("a circle")),
+        (ours.predict(pictures, captions), theirs.predict(pictures, captions)),
+    ):
+        assert (other.shape, other.dtype) == (one.shape, np.float32)
+        np.testing.assert_allclose(other, one, atol=1e-5)
+    assert not np.allclose(ours.predict(pictures, captions), ours.predict(pictures), atol=1e-3)
+    np.testing.assert_array_equal(theirs.predict(pictures), theirs.encode_image(pictures))
+
+
+def test_the_same_vectors_as_the_run(
+    masked_embedder: Embedder, folder: Path, pictures: Sequence[Picture]
+) -> None:
+    theirs = OnnxEmbedder.load(folder)
+    same(masked_embedder, theirs, pictures)
+    assert (theirs.dim, theirs.sees_captions) == (16, True)
+    assert theirs.temperature == pytest.approx(masked_embedder.temperature)
+    assert theirs.run == digest_file(masked_embedder.run.model_file)
+    assert theirs.encode_image([]).shape == theirs.encode_text([]).shape == (0, 16)
+    with pytest.raises(UsageError, match="one for each image, got 1 for 2"):
+        theirs.predict(pictures[:2], "a circle")
+
+
+def test_a_predictor_over_tokens(tmp_path: Path, pictures: Sequence[Picture]) -> None:
+    values = SMALL | FROZEN | {"model.predictor.kind": "transformer", "model.predictor.hidden": 64}
+    config = pairjepa.recipe("masked", values | {"model.image_grid": 2, "model.image_views": ["whole"]})
+    embedder = Embedder.load(pairjepa.train(config, None, tmp_path / "run"))
+    export_onnx(embedder, tmp_path / "onnx")
+    same(embedder, OnnxEmbedder.load(tmp_path / "onnx"), pictures)
+
+
+def test_it_needs_no_torch_and_loads_what_it_needs(folder: Path, tmp_path: Path) -> None:
+    """Words alone must not wait for PyTorch, Transformers or the graph of the images."""
+    words_only = tmp_path / "words"
+    shutil.copytree(folder, words_only, ignore=shutil.ignore_patterns("image.onnx*", "joint.onnx*"))
+    program = (
+        "import sys; from pairjepa.onnx_embedder import OnnxEmbedder\n"
+        f"print(OnnxEmbedder.load({str(words_only)!r}).encode_text('a red circle').shape)\n"
+        "print(sorted({'torch', 'transformers', 'scipy', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "(1, 16)\n[]\n"
+
+
+def test_what_is_said_beside_the_graphs(folder: Path) -> None:
+    settings = json.loads((folder / SETTINGS).read_text())
+    assert settings["views"] == ["whole", "whole-mirrored"]
+    assert settings["preprocessing"]["size"] == 64
+    for file in folder.iterdir():  # no path of the machine that it was made on
+        assert str(Path(pairjepa.__file__).parent).encode() not in file.read_bytes()
+
+
+def test_what_cannot_be_loaded(folder: Path, tmp_path: Path, pictures: Sequence[Picture]) -> None:
+    with pytest.raises(PairJEPAError, match=f"must be a folder with {SETTINGS}.*export RUN --to onnx"):
+        OnnxEmbedder.load(tmp_path)
+    broken = tmp_path / "broken"
+    shutil.copytree(folder, broken)
+    (broken / "text.onnx").write_bytes(b"no graph")
+    (broken / "image.onnx.data").write_bytes(b"")
+    with pytest.raises(PairJEPAError, match=r"text\.onnx cannot be loaded.*Export the run again"):
+        OnnxEmbedder.load(broken).encode_text("a circle")
+    with pytest.raises(PairJEPAError, match=r"image\.onnx cannot be loaded"):
+        OnnxEmbedder.load(broken).encode_image(pictures[0])
+    shutil.copy(folder / "text.onnx", broken)
+    (broken / "tokenizer.json").write_text("{}")
+    with pytest.raises(PairJEPAError, match=r"tokenizer\.json cannot be read"):
+        OnnxEmbedder.load(broken).encode_text("a circle")
+    settings = json.loads((broken / SETTINGS).read_text())
+    for changed, words in (
+        (settings | {"format": 99}, "must have format 1, got 99"),
+        (["a list"], "no settings at all"),
+        ({"format": 1}, "is damaged"),
+        (settings | {"preprocessing": {"size": 64}}, "is damaged"),
+    ):
+        (broken / SETTINGS).write_text(json.dumps(changed))
+        with pytest.raises(PairJEPAError, match=words):
+            OnnxEmbedder.load(broken)
+    (broken / SETTINGS).write_text(json.dumps(settings | {"sees_captions": False}))
+    with pytest.raises(UsageError, match="Train the recipe masked"):
+        OnnxEmbedder.load(broken).predict(pictures[:1], ["a circle"])
+
+
+def test_another_model_is_not_taken_for_equal(embedder: Embedder, folder: Path) -> None:
+    theirs = OnnxEmbedder.load(folder)
+    theirs.sees_captions = False
+    with pytest.raises(PairJEPAError, match="must give the run's vectors to 1e-05, got a difference"):
+        check_equal(embedder, theirs)

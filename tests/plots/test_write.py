@@ -1,0 +1,150 @@
+"""The files of a report's figures: whole, the same each time, and each with words that say what it shows."""
+
+import builtins
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tests.plots.reports import collapsed, look, partial, report, run
+
+import pairjepa
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.plots import write_figures
+from pairjepa.recipes import recipe
+from pairjepa.report.alt import FIGURES, describe
+
+OF_A_RUN = [
+    "cosine-distribution", "prediction-margin", "map-tsne-by-modality", "map-tsne-by-cluster", "training", "spectrum",
+    "hubness",
+]  # fmt: skip
+
+
+def masked() -> dict[str, Any]:
+    one = run("masked run/1", 35.0)
+    one["evaluation"]["partial"] = partial()
+    one["looks"] = [look(shown=False), look()]
+    return one
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return write_figures(report(run(), masked()), tmp_path_factory.mktemp("figures") / "new")
+
+
+def test_every_figure_as_png_and_pdf_named_by_what_it_shows(written: list[Path]) -> None:
+    names = ["recall-bars", "recall-curves", *(f"{what}-contrastive" for what in OF_A_RUN)]
+    names += [f"{what}-masked-run-1" for what in (*OF_A_RUN, "partial-recall")]
+    files = [f"{name}.{kind}" for name in names for kind in ("png", "pdf")]
+    assert [path.name for path in written] == [*files, "look-with-picture-1-masked-run-1.png"]
+    assert sorted(written) == sorted(written[0].parent.iterdir())
+
+
+def test_files_are_sized_for_a_paper_with_fonts_and_words(written: list[Path]) -> None:
+    for path in written:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                assert round(picture.info["dpi"][0]) == 200
+                assert picture.width / 200 in (pytest.approx(3.4, abs=0.02), pytest.approx(7.0, abs=0.02))
+                assert len(picture.info["Description"]) > 40
+                assert "Software" not in picture.info
+        else:
+            data = path.read_bytes()
+            assert b"/FontFile2" in data, "the font is in the file"
+            assert b"/Type3" not in data
+            assert b"CreationDate" not in data
+            assert re.search(rb"/Subject ", data)
+    bars = next(path for path in written if path.name == "recall-bars.png")
+    with Image.open(bars) as picture:
+        assert picture.info["Description"] == describe("recall_bars", report(run(), masked()))
+
+
+def test_the_same_report_gives_the_same_bytes(written: list[Path], tmp_path: Path) -> None:
+    again = write_figures(report(run()), tmp_path)
+    assert len(again) == 2 * (2 + len(OF_A_RUN))
+    for path in again:
+        if not path.name.startswith("recall"):  # of both runs there
+            assert path.read_bytes() == (written[0].parent / path.name).read_bytes()
+
+
+def test_runs_of_like_names_keep_their_own_files(tmp_path: Path) -> None:
+    runs = [run(name) for name in ("a b", "a/b", "A-b", "../..")]
+    for one in runs:
+        one |= {"projection": None, "margin": None, "training": None}
+        one["geometry"]["hubness"] = None
+    files = write_figures(report(*runs), tmp_path / "figures")
+    assert {path.parent for path in files} == {tmp_path / "figures"}
+    spectra = [path.stem for path in files if path.name.startswith("spectrum") and path.suffix == ".png"]
+    assert spectra == ["spectrum-a-b", "spectrum-a-b-2", "spectrum-A-b-3", "spectrum-run"]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PairJEPAError, match=r"file/recall-bars\.png cannot be written: "):
+        write_figures(report(), tmp_path / "file")
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_every_figure_has_a_text(figure: str) -> None:
+    assert hasattr(pairjepa.plots, figure)
+    for one in (run(), masked(), collapsed(), run() | {"training": None, "margin": None}):
+        text = describe(figure, report(one), one)
+        assert re.fullmatch(r"[A-Z].*[.]", text, re.DOTALL)
+        assert not re.search(r"None|nan|-0\.00", text)
+
+
+def test_the_texts_have_the_numbers() -> None:
+    one, two = run(), masked()
+    both = report(one, two)
+    bars = describe("recall_bars", both)
+    assert "contrastive: image to text R@1 30.0 % (95 % interval 27.0 to 34.0), R@10 60.0 %" in bars
+    assert "masked run/1: image to text R@1 35.0 %" in bars
+    assert "15.0 % for CCA on the same features and 1.0 % by chance" in bars
+    assert "text to image 20.0 % at K = 1" in describe("recall_curves", both)
+    cosine = describe("cosine_distribution", both, one)
+    assert "mean 0.60 ± 0.10; of random pairs: 0.00 ± 0.20" in cosine
+    assert "0.975 (AUC)" in cosine
+    assert "is nearer for 50.0 %" in describe("prediction_margin", both, one)
+    map_text = describe("projection", both, one)
+    assert "Map by t-SNE of 4 predictions and 8 targets, trustworthiness 0.88" in map_text
+    assert "seed: 7" in map_text
+    assert "dog, snow, $x$" in map_text
+    assert "epoch 2 was chosen" in describe("training", both, one)
+    assert "dev rsum from 100.0 to 200.0" in describe("training", both, one)
+    assert "12.5 % of the captions fill half" in describe("hubness", both, one)
+    assert "60.0 % with the image, 30.0 % with another image, 50.0 % of a model" in describe(
+        "partial_recall", both, two
+    )
+    assert "2 x 3 positions of a picture adds to its cosine with 2 texts" in describe("look", both, two)
+    with pytest.raises(UsageError, match=r"Unknown figure 'hubs'"):
+        describe("hubs", both)
+
+
+def test_matplotlib_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **options: Any) -> Any:
+        if name == "matplotlib":
+            raise ImportError(name)
+        return real(name, *rest, **options)
+
+    monkeypatch.delitem(sys.modules, "pairjepa.plots")
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(PairJEPAError, match=r"'matplotlib', .* pip install 'pairjepa\[report\]'"):
+        import pairjepa.plots  # noqa: F401
+
+
+def test_from_a_run_to_its_figures(tmp_path: Path) -> None:
+    """What `collect` makes is what the figures are drawn from, also of four images and one epoch."""
+    from pairjepa.report import collect
+
+    settings = {"data.source": "shapes:40", "training.epochs": 1}
+    pairjepa.train(recipe("tiny-masked", settings), None, tmp_path / "run")
+    pairjepa.evaluate(tmp_path / "run")
+    gathered = collect([tmp_path / "run"], projection="pca")
+    files = {path.name for path in write_figures(gathered, tmp_path / "figures")}
+    assert {"recall-bars.png", "map-pca-by-modality-run.pdf", "partial-recall-run.png"} <= files
+    for figure in FIGURES:
+        assert "None" not in describe(figure, gathered)

@@ -1,0 +1,138 @@
+"""Recall curves, cosines, margins and hubs, held against naive loops."""
+
+import numpy as np
+import pytest
+
+from pairjepa.evaluation import Relevance, evaluate, retrieve
+from pairjepa.evaluation.geometry import effective_rank, spectrum
+from pairjepa.evaluation.retrieval import best_scores, top_k
+from pairjepa.report.curves import cosines, margins, recall_curves
+from pairjepa.report.hubs import hubness
+from pairjepa.report.shape import hubs, modality_gap
+
+from .runs import embeddings, unit
+
+
+@pytest.fixture(scope="module")
+def found():
+    return embeddings(60)
+
+
+@pytest.fixture(scope="module")
+def relevance(found):
+    return Relevance.by_owner(found.owner, len(found.image))
+
+
+def test_curves_go_through_the_evaluation(found, relevance):
+    """At K = 1, 5 and 10 recall, interval and chance are those of `evaluate`."""
+    ranks = retrieve(found.image, found.text, found.owner)
+    curves, expected = (
+        recall_curves(ranks, relevance, draws=300, seed=5),
+        evaluate(found, cca=None, draws=300, seed=5),
+    )
+    for way in ("image_to_text", "text_to_image"):
+        for k in (1, 5, 10):
+            at = {name: values[k - 1] for name, values in curves[way].items()}
+            low, high = expected[way][f"R@{k}_ci"]
+            assert at["recall"] == pytest.approx(expected[way][f"R@{k}"])
+            assert (at["low"], at["high"]) == (pytest.approx(low), pytest.approx(high))
+            assert at["chance"] == pytest.approx(expected["baselines"]["chance"][way][f"R@{k}"])
+        assert curves[way]["recall"] == sorted(curves[way]["recall"])
+        assert curves[way]["chance"] == sorted(curves[way]["chance"])
+    assert curves["text_to_image"]["recall"][59:] == [100.0] * 41  # the gallery has 60 images
+    assert curves["text_to_image"]["chance"][59:] == pytest.approx([100.0] * 41)
+
+
+def test_best_scores_are_those_of_a_loop(found, relevance):
+    scores, own = found.image @ found.text.T, found.owner == np.arange(60)[:, None]
+    best = best_scores(found.image, found.text, relevance, chunk_bytes=4096)
+    for got, axis, mask in (
+        (best.image_own, 1, own),
+        (best.image_other, 1, ~own),
+        (best.text_own, 0, own),
+        (best.text_other, 0, ~own),
+    ):
+        np.testing.assert_allclose(got, np.where(mask, scores, -np.inf).max(axis=axis), atol=1e-6)
+    margin = margins(best, seed=0)
+    assert margin["own"] == [round(float(x), 4) for x in best.image_own]
+    one = embeddings(1)
+    alone = best_scores(one.image, one.text, Relevance.by_owner(one.owner, 1))
+    assert margins(alone, seed=0) is None
+
+
+def test_the_top_is_that_of_a_full_sort(found):
+    scores = found.image @ found.text.T
+    np.testing.assert_array_equal(
+        top_k(found.image, found.text, 7, chunk_bytes=3000), np.argsort(-scores, axis=1)[:, :7]
+    )
+    assert top_k(found.image, found.text, 999).shape == scores.shape
+
+
+def test_cosines_are_densities(found):
+    drawn = cosines(found, seed=0)
+    width = np.diff(drawn["edges"])
+    matched = np.einsum("cd,cd->c", found.image[found.owner], found.text)
+    middle = (np.array(drawn["edges"][1:]) + drawn["edges"][:-1]) / 2
+    for side in ("matched", "random"):
+        assert (np.array(drawn[side]) * width).sum() == pytest.approx(1)
+    assert (np.array(drawn["matched"]) * width * middle).sum() == pytest.approx(matched.mean(), abs=width[0])
+    assert cosines(embeddings(1), seed=0)["random"] is None
+
+
+def test_hubness_counts_who_is_found():
+    """A gallery row that points where all queries point is in every top 10."""
+    rng = np.random.default_rng(0)
+    queries = unit(rng.normal(size=(80, 12)) + 2)
+    gallery = unit(np.concatenate([np.ones((3, 12)), rng.normal(size=(97, 12))]))
+    of = hubness(queries, gallery)
+    times = np.zeros(100, int)
+    for row in np.argsort(-(queries @ gallery.T), axis=1)[:, :10]:
+        times[row] += 1
+    assert of["counts"] == np.bincount(times).tolist()
+    assert of["never"] == np.mean(times == 0)
+    deviation = times - times.mean()
+    assert of["skewness"] == pytest.approx(np.mean(deviation**3) / np.mean(deviation**2) ** 1.5)
+    ordered = np.sort(times)[::-1].cumsum()
+    enough = int((ordered < 400).sum())  # 80 queries have 800 places
+    assert enough / 100 < of["share_for_half"] <= (enough + 1) / 100
+    verdict = hubs("image_to_text", of)
+    assert verdict["level"] == "bad"
+    assert verdict["verdict"].endswith("of the captions: hubs")
+
+
+def test_random_answers_are_even():
+    rng = np.random.default_rng(0)
+    of = hubness(unit(rng.normal(size=(2000, 400))), unit(rng.normal(size=(200, 400))))
+    even = of["even"]
+    assert even["share_for_half"] == pytest.approx(0.48, abs=0.02)
+    assert even["skewness"] == pytest.approx((1 - 2 * 0.05) / np.sqrt(2000 * 0.05 * 0.95), rel=1e-6)
+    assert hubs("text_to_image", of)["level"] == "good"
+    small = hubness(unit(rng.normal(size=(9, 4))), unit(rng.normal(size=(6, 4))))
+    assert (small["k"], small["skewness"], small["share_for_half"]) == (6, None, 0.5)
+    assert hubs("text_to_image", small)["level"] == "info"
+
+
+def test_the_spectrum_is_the_spread_of_each_direction(found):
+    values = spectrum(found.text)
+    centred = found.text - found.text.mean(axis=0)
+    np.testing.assert_allclose(
+        values, np.linalg.svd(centred, compute_uv=False) / np.sqrt(len(centred)), atol=1e-5
+    )
+    share = values / values.sum()
+    assert effective_rank(found.text) == pytest.approx(np.exp(-(share * np.log(share)).sum()))
+
+
+@pytest.mark.parametrize(
+    ("gap", "images", "level", "said"),
+    [
+        (0.1, 1000, "good", "a small gap"),
+        (0.5, 1000, "info", "regions of their own"),
+        (0.9, 1000, "warn", "as far as in CLIP"),
+        (0.5, 10, "good", "so few rows lie about 0.35 apart by chance"),
+    ],
+)
+def test_a_gap_is_judged_beside_what_chance_gives(gap, images, level, said):
+    evaluation = {"images": images, "geometry": {"modality_gap": gap, "alignment": 1.2}}
+    verdict = modality_gap(evaluation)
+    assert verdict["level"] == level
+    assert said in verdict["verdict"]

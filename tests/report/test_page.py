@@ -1,0 +1,256 @@
+"""The page as text: what it holds, what it says of what is missing, that nothing breaks out of it, and its command."""
+
+import base64
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pairjepa.plots
+from pairjepa.cli import main
+from pairjepa.errors import PairJEPAError
+from pairjepa.report.page import render, write_page
+from pairjepa.report.page.charts import Interval, Line, interval_chart, line_chart
+from pairjepa.report.page.svg import HEIGHT, LEFT, RIGHT, WIDTH
+
+from .made import IMAGES, SCRIPT, make_report
+from .runs import embeddings, make_run
+
+SECTIONS = (
+    "headline", "curves", "cosines", "map", "training", "geometry", "examples", "partial", "looks", "measured",
+    "notes",
+)  # fmt: skip
+
+
+class Page(HTMLParser):
+    """Tables by id, headings, and every address in an attribute."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}
+        self.headings: list[int] = []
+        self.addresses: list[str] = []
+        self.attributes: set[str] = set()
+        self._table: list[list[str]] = []
+        self._in_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.attributes |= set(given)
+        self.addresses += [given[key] or "" for key in ("src", "href", "action", "data") if key in given]
+        if tag == "table":
+            self._table = self.tables.setdefault(given["id"] or "", [])
+        elif tag == "tr":
+            self._table.append([])
+        elif tag in ("td", "th"):
+            self._table[-1].append("")
+            self._in_cell = True
+        elif re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._in_cell = False
+
+    def handle_data(self, text: str) -> None:
+        if self._in_cell:
+            self._table[-1][-1] += text
+
+
+def data_of(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_loads_nothing_and_lets_nothing_out() -> None:
+    text = render(make_report())
+    page = Page(text)
+    assert SCRIPT not in text  # a name, a caption, a cluster's word, a heat map's text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert all(address.startswith("#") for address in page.addresses)
+    assert not {name for name in page.attributes if name.startswith("on") or name == "style"}
+    assert "default-src &#39;none&#39;; img-src data:;" in text
+
+
+def test_headings_go_down_by_one() -> None:
+    headings = Page(render(make_report())).headings
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(below - above <= 1 for above, below in itertools.pairwise(headings))
+
+
+def test_every_section_is_there_and_linked() -> None:
+    text = render(make_report())
+    for id in SECTIONS:
+        assert f'<section id="{id}"' in text
+        assert f'href="#{id}"' in text
+
+
+def test_tables_hold_the_numbers() -> None:
+    tables = Page(render(make_report())).tables
+    headline = tables["headline-table-1"]
+    assert [row[0] for row in headline] == ["", "plain", "masked", "CCA on the same features", "chance"]
+    assert headline[1][1] == "36.4 [36.3, 36.5]"
+    assert headline[-1][-1] == "110.2"
+    assert tables["headline-table-2"][1] == ["masked − plain", *["+1.5 [0.5, 2.5]"] * 7]
+    curve = tables["curves-table-1"]
+    assert len(curve) == 101
+    assert curve[2] == ["2", "64.0", "62.0", "66.0", "64.0", "62.0", "66.0", "2.0"]
+    assert tables["training-table-1"][3][tables["training-table-1"][0].index("train rsum")] == "–"
+    assert tables["cosines-table-1"][1][1] == "0.400 ± 0.100 [0.390, 0.410]"
+    assert tables["partial-1-table-1"][2][:2] == ["60 %", "60.0 [59.9, 60.1]"]
+    assert ["kept epoch", "3 of 3", "3 of 3"] in tables["measured-table"]
+
+
+def test_different_ccas_stand_apart() -> None:
+    report = make_report()
+    report["runs"][1]["evaluation"]["baselines"]["cca"]["rsum"] = 1.0
+    names = [row[0] for row in Page(render(report)).tables["headline-table-1"]]
+    assert names == ["", "plain", "masked", "CCA (plain)", "CCA (masked)", "chance"]
+
+
+def test_each_thumbnail_stands_once_in_the_data() -> None:
+    report = make_report()
+    text = render(report)
+    thumbnails = data_of(text)["thumbnails"]
+    assert {int(row): base64.b64decode(picture) for row, picture in thumbnails.items()} == {
+        row: picture for row, picture in enumerate(report["thumbnails"]) if picture is not None
+    }
+    assert text.count(thumbnails["3"]) == 1
+
+
+def test_thumbnails_beyond_the_limit_are_left_out_but_not_those_of_examples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    report = make_report(("plain",))
+    shown = {0, 1, 4, 5, 6, 7, 8}  # of the examples
+    room = sum(len(report["thumbnails"][row]) for row in shown)
+    monkeypatch.setattr("pairjepa.report.page.html.THUMBNAIL_BYTES", room)
+    text = render(report)
+    assert {int(row) for row in data_of(text)["thumbnails"]} == shown
+    assert f"{IMAGES - 1 - len(shown)} thumbnails were left out" in text
+
+
+def test_what_is_missing_is_said() -> None:
+    report = make_report(("plain",))
+    report["thumbnails"] = [None] * IMAGES
+    report["runs"][0] |= dict.fromkeys(("recall_curve", "cosine", "margin", "training", "projection"))
+    report["runs"][0] |= {"partial": [], "looks": [], "complete": False, "warnings": [f"It fell. {SCRIPT}"]}
+    report["runs"][0]["evaluation"]["baselines"]["cca"] = None
+    text = render(report)
+    assert SCRIPT not in text
+    for sentence in (
+        "There is nothing to draw: it was not measured.",
+        "There is no map",
+        "no thumbnail: 4.jpg",
+        "There are no heat maps for this run",
+        "training not complete",
+        "It fell.",
+        "No run here sees a part of a caption",
+    ):
+        assert sentence in text
+    assert "CCA on the same features" not in text
+
+
+def test_a_line_goes_through_its_points() -> None:
+    chart = line_chart("t", [Line("a", [0, 5, 10], [0.0, None, 100.0], "s0")], "x", zero=True)
+    path = re.search(r'class="line s0 solid" d="([^"]*)"', chart)
+    assert path
+    points = [tuple(map(float, point)) for point in re.findall(r"[ML]([\d.]+) ([\d.]+)", path[1])]
+    assert len(points) == 2  # what was not measured is no point
+    assert points[0] == (LEFT, HEIGHT - 46)
+    assert points[1] == (WIDTH - RIGHT, 10)
+
+
+def test_a_lone_point_is_drawn_and_nothing_is_said() -> None:
+    assert "h0" in line_chart("t", [Line("a", [1], [0.5], "s0")], "x")
+    assert "Not measured." in line_chart("t", [Line("a", [1, 2], [None, None], "s0")], "x")
+
+
+def test_names_in_charts_are_escaped() -> None:
+    line = line_chart(SCRIPT, [Line(SCRIPT, [1, 2], [1.0, 2.0], "s0")], "x", marks=[(SCRIPT, 1, "s0")])
+    dots = interval_chart(SCRIPT, [(SCRIPT, [Interval(SCRIPT, 5.0, "s0", 4.0, 6.0)])], "x")
+    assert "<script>" not in line + dots
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"images": 10}, "mind this"),
+        ({"images": 40, "epochs": 1}, "one epoch"),
+        ({"images": 40, "complete": False}, "not complete"),
+        ({"images": 1}, "nothing to tell apart"),
+        ({"images": 20, "collapsed": True}, "There is no map"),
+    ],
+)
+def test_runs_that_are_hardly_any_still_give_a_page(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    made = {key: options[key] for key in ("images", "collapsed") if key in options}
+    trained = {key: options[key] for key in ("epochs", "complete") if key in options}
+    run = make_run(tmp_path / "run", embeddings(**made), **trained)
+    out = tmp_path / "pages" / "report.html"
+    assert main(["report", str(run), "--out", str(out), "--projection", "pca"]) == 0
+    text = out.read_text(encoding="utf-8")
+    assert said in text
+    assert "has no pictures to show" in text
+    assert SCRIPT not in text
+
+
+def test_the_command_says_what_it_wrote_and_writes_it_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(make_run(tmp_path / name, embeddings(seed=seed))) for seed, name in enumerate("ab")]
+    out = tmp_path / "report.html"
+    for _ in range(2):
+        assert main(["report", *runs, "--out", str(out), "--projection", "pca"]) == 0
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert f"wrote {out}" in said.err
+    assert Page(out.read_text(encoding="utf-8")).tables["headline-table-2"][1][0] == "b − a"
+
+
+def test_figures_are_written_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, Path]] = []
+    monkeypatch.setattr(
+        pairjepa.plots, "write_figures", lambda report, folder: asked.append((report["split"], folder))
+    )
+    run = make_run(tmp_path / "run", embeddings(10))
+    page = ["--out", str(tmp_path / "r.html"), "--projection", "pca"]
+    assert main(["report", str(run), *page, "--figures", str(tmp_path / "figures")]) == 0
+    assert asked == [("test", tmp_path / "figures")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--out", "page.txt"], 2, "--out must end in .html, got page.txt"),
+        (["--projection", "tsn"], 2, "Did you mean 'tsne'"),
+        (["--split", "dev"], 1, "pairjepa evaluate"),
+        (["--split", "tset"], 2, "Did you mean 'test'"),
+    ],
+)
+def test_mistakes_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, said: str
+) -> None:
+    run = make_run(tmp_path / "run", embeddings(10))
+    assert main(["report", str(run), *arguments]) == status
+    assert said in capsys.readouterr().err
+
+
+def test_no_run_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report"]) == 2
+    assert "at least one run" in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_says_where(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(PairJEPAError, match=r"report\.html cannot be written"):
+        write_page(make_report(("plain",)), tmp_path / "report.html")
+    assert not list(tmp_path.glob(".*"))

@@ -1,0 +1,98 @@
+"""Search that does not compare all vectors, against search that does."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pairjepa.search import Index, approximate
+from pairjepa.search.meta import CAPTIONS, IMAGES, Approximation, Meta
+from pairjepa.search.sources import Entry
+from pairjepa.search.tables import Embedded, Row, Tables
+
+DIM, ROWS = 32, 3000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Vectors in clusters, as embeddings are; every other image is of the split `test`."""
+    path = tmp_path_factory.mktemp("indexes") / "many.index"
+    path.mkdir()
+    generator = np.random.default_rng(0)
+    centres = generator.standard_normal((60, DIM))
+    vectors = centres[generator.integers(0, 60, ROWS)] + 0.5 * generator.standard_normal((ROWS, DIM))
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    tables = Tables(path, DIM, pa.schema([]))
+    rows = []
+    for number, vector in enumerate(unit):
+        split = "test" if number % 2 else "train"
+        entry = Entry("made", str(number), None, lambda: b"", (f"caption {number}",), split)
+        noisy = vector + 0.1 * generator.standard_normal(DIM).astype(np.float32)
+        caption = (noisy / np.linalg.norm(noisy))[None]
+        rows.append(Row(entry, Embedded(str(number), vector, b"", 1, 1), caption))
+    tables.put(rows)
+    tables.finish()
+    Meta("run", "digest", DIM, "run", "0", complete=True).write(path)
+    return path
+
+
+def test_recall_is_what_a_comparison_of_all_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exact = Index.open(folder)
+    ways = {
+        name: approximate.approximate(folder / name, folder / other, DIM)
+        for name, other in ((IMAGES, CAPTIONS), (CAPTIONS, IMAGES))
+    }
+    assert "images.lance: 3,000 vectors, searched with IVF_HNSW_SQ, which finds " in capsys.readouterr().err
+    assert ways[IMAGES].rows == ROWS
+    Meta("run", "digest", DIM, "run", "0", complete=True, approximate=ways).write(folder)
+    quick = Index.open(folder)
+    assert quick.meta.approximate[IMAGES] == ways[IMAGES]
+
+    queries = np.random.default_rng(0).permutation(ROWS)[: approximate.QUERIES]
+    vectors = _caption_vectors(folder)[np.sort(queries)]
+    shares, where = [], "split = 'test'"
+    for query in vectors:
+        right, found = exact.search(query, 10), quick.search(query, 10)
+        shares.append(len({hit.id for hit in right} & {hit.id for hit in found}) / 10)
+        of = {hit.id: hit.score for hit in right}
+        assert all(hit.score == pytest.approx(of.get(hit.id, hit.score), abs=1e-6) for hit in found)
+        assert [hit.score for hit in found] == sorted((hit.score for hit in found), reverse=True)
+    assert np.mean(shares) == pytest.approx(ways[IMAGES].recall_at_10, abs=0.01)
+    assert ways[IMAGES].recall_at_10 > 0.9
+
+    hits = quick.search(vectors[0], 10, where=where, exclude=exact.search(vectors[0], 1, where=where)[0].id)
+    assert len(hits) == 10
+    assert {item.split for hit in hits if (item := quick.get(hit.id))} == {"test"}
+    assert exact.search(vectors[0], 1, where=where)[0].id not in {hit.id for hit in hits}
+    assert quick.search(vectors[0], 3, of="captions")[0].captions[0].startswith("caption ")
+
+
+def _caption_vectors(folder: Path) -> np.ndarray:
+    import lance
+
+    column = lance.dataset(str(folder / CAPTIONS)).to_table(columns=["vector"])["vector"]
+    return column.combine_chunks().flatten().to_numpy().reshape(-1, DIM)
+
+
+@pytest.mark.parametrize(
+    ("rows", "choice", "expected"),
+    [
+        (approximate.LIMIT, "auto", False),
+        (approximate.LIMIT + 1, "auto", True),
+        (10**7, "off", False),
+        (1000, "on", True),
+        (0, "on", False),
+    ],
+)
+def test_when(rows: int, choice: approximate.Choice, expected: bool) -> None:
+    assert approximate.wanted(rows, choice) is expected
+
+
+def test_an_index_of_few_images_may_be_approximate(run: Path, tmp_path: Path, without_onnx: None) -> None:
+    from pairjepa.search.build import build
+
+    index = build(run, ["shapes:80"], tmp_path / "out", approximate="on")
+    assert isinstance(index.meta.approximate[IMAGES], Approximation)
+    assert len(index.search(np.eye(16, dtype=np.float32)[0], 5)) == 5
+    assert build(run, ["shapes:80"], tmp_path / "out", approximate="off").meta.approximate == {}

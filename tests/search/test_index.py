@@ -1,0 +1,168 @@
+"""What an index answers, against a comparison of all vectors; and what it says of what it cannot be asked."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pairjepa
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.evaluation.retrieval import recall_at
+from pairjepa.pairs import Pairs
+from pairjepa.search import Hit, Index
+from pairjepa.search.vectors import top
+
+from .conftest import SHAPES
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    return Pairs.open(SHAPES)
+
+
+def test_the_nearest_are_those_of_a_comparison_of_all(run: Path, index: Index, pairs: Pairs) -> None:
+    embedder = pairjepa.Embedder.load(run)
+    images = embedder.encode_image([pairs.image(row) for row in range(len(index))])
+    captions = pairs.captions.to_pylist()
+    texts = embedder.encode_text(captions)
+    query = embedder.encode_text(["a red circle"])[0]
+
+    scores = images @ query
+    expected = np.argsort(-scores, kind="stable")[:7]
+    hits = index.search(query, 7)
+    assert [hit.name for hit in hits] == [pairs.names[row] for row in expected]
+    np.testing.assert_allclose([hit.score for hit in hits], scores[expected], atol=1e-5)
+    assert hits[0].captions == tuple(pairs.table["captions"][int(expected[0])].as_py())
+
+    scores = texts @ images[3]
+    best = index.search(images[3], 1, of="captions")[0]
+    assert best.score == pytest.approx(scores.max(), abs=1e-5)
+    equal = [captions[row] for row in np.flatnonzero(scores > scores.max() - 1e-5)]
+    assert best.captions[0] in equal
+
+
+def test_recalls_are_those_of_evaluate(run: Path, index: Index) -> None:
+    """Both ways, on the test split, computed by nothing but searches."""
+    evaluated = pairjepa.evaluate(run, "test")
+    pairs = Pairs.open(SHAPES).split("test")
+    encoder, where = index.encoder(), "split = 'test'"
+    captions = pairs.captions.to_pylist()
+    vectors = encoder.encode_image([pairs.image(row) for row in range(pairs.n_images)])
+    of_name = dict(zip(pairs.names, vectors, strict=True))
+
+    to_image = []
+    for row, vector in zip(pairs.owner, encoder.encode_text(captions), strict=True):
+        to_image.append(_rank(index.search(vector, len(index), where=where), pairs.names[row]))
+    to_text = []
+    for name, vector in of_name.items():
+        to_text.append(_rank(index.search(vector, len(captions), where=where, of="captions"), name))
+    for direction, ranks in (("text_to_image", to_image), ("image_to_text", to_text)):
+        for k in (1, 5, 10):
+            assert recall_at(np.array(ranks), k) == evaluated[direction][f"R@{k}"]
+
+
+def _rank(hits: list[Hit], own: str) -> int:
+    """Ties count against the model, as in `evaluate`."""
+    best = max(hit.score for hit in hits if hit.name == own)
+    return 1 + sum(hit.name != own and hit.score >= best - 1e-6 for hit in hits)
+
+
+def test_conditions_and_what_is_left_out(index: Index) -> None:
+    query = index.vector(index.search(np.eye(16, dtype=np.float32)[0], 1)[0].id)
+    assert query is not None
+    everything = index.search(query, 1000)
+    assert len(everything) == len(index) == 80
+    assert len(index.search(query, 1000, where="split = 'dev' OR split = 'test'")) == 16
+    assert index.search(query, 3, where="width > 64") == []
+    same = everything[0]
+    assert same.score == pytest.approx(1, abs=1e-6)
+    assert [hit.id for hit in index.search(query, 3, exclude=same.id)] == [hit.id for hit in everything[1:4]]
+    assert all(hit.id != same.id for hit in index.search(query, 400, of="captions", exclude=same.id))
+    name = everything[5].name
+    assert {hit.name for hit in index.search(query, 9, where=f"name = '{name}'", of="captions")} == {name}
+
+
+def test_an_image_by_its_id(index: Index, pairs: Pairs) -> None:
+    hit = index.search(np.eye(16, dtype=np.float32)[1], 1)[0]
+    item, row = index.get(hit.id), pairs.names.index(hit.name)
+    assert item is not None
+    assert (item.name, item.captions) == (hit.name, tuple(pairs.table["captions"][row].as_py()))
+    assert (item.width, item.height) == pairs.image(row).size
+    assert item.split == pairs.table["split"][row].as_py()
+    thumbnail = index.thumbnail(hit.id)
+    assert thumbnail is not None
+    with Image.open(io.BytesIO(thumbnail)) as picture:
+        assert picture.format == "JPEG"
+        drawn = np.asarray(pairs.image(row), float)
+        assert np.abs(np.asarray(picture, float) - drawn).mean() < 10
+    for wrong in ("0" * 32, "", "' OR '1' = '1", hit.name):
+        assert index.get(wrong) is index.thumbnail(wrong) is index.vector(wrong) is None
+
+
+def test_top_keeps_the_order_of_equal_scores() -> None:
+    generator = np.random.default_rng(0)
+    for size in (0, 1, 7, 100):
+        scores = generator.integers(0, 5, size).astype(np.float32)
+        for k in (1, 3, size, 200):
+            expected = sorted(range(size), key=lambda row: (-scores[row], row))[:k]
+            assert top(scores, k).tolist() == expected
+    assert top(np.array([-np.inf, 1, -np.inf], np.float32), 3).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"k": 0}, "k must be at least 1, got 0"),
+        ({"where": "splitt = 'test'"}, "Unknown column in where 'splitt'. Did you mean 'split'"),
+        ({"where": "split = test"}, r"Words go into quotes: split = 'test'"),
+        ({"where": "split ="}, "where must be a condition in SQL on the columns .*name.*, got 'split ='"),
+        ({"where": "1"}, "where must be a condition"),
+        ({"where": "name"}, "where must be a condition"),
+        ({"vector": np.ones(3)}, r"vector must be 16 finite numbers, got the shape \(3,\)"),
+        ({"vector": np.full(16, np.nan)}, "vector must be 16 finite numbers"),
+    ],
+)
+def test_what_cannot_be_asked(index: Index, arguments: dict, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        index.search(**{"vector": np.ones(16, np.float32)} | arguments)
+
+
+class TestWhatIsNoIndex:
+    @pytest.fixture
+    def copy(self, index: Index, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(index.path, tmp_path / "copy"))
+
+    def test_no_folder_or_another(self, tmp_path: Path, run: Path) -> None:
+        with pytest.raises(PairJEPAError, match=r"nix is no index .*it is not there.*pairjepa index RUN"):
+            Index.open(tmp_path / "nix")
+        with pytest.raises(PairJEPAError, match=r"no meta\.json; it holds .*run\.json"):
+            Index.open(run)
+
+    @pytest.mark.parametrize(
+        "record", ['{"format": 99}', "[]", '{"format": 1}', '{"format": 1, "approximate": {}}']
+    )
+    def test_another_version_or_a_damaged_record(self, copy: Path, record: str) -> None:
+        (copy / "meta.json").write_text(record)
+        with pytest.raises(PairJEPAError, match=r"meta\.json (must have format 1|is damaged)"):
+            Index.open(copy)
+
+    def test_a_table_is_missing(self, copy: Path) -> None:
+        shutil.rmtree(copy / "images.lance")
+        with pytest.raises(PairJEPAError, match=r"images\.lance is damaged or not all there"):
+            Index.open(copy)
+
+    def test_a_table_is_damaged(self, copy: Path) -> None:
+        for file in (copy / "images.lance" / "data").iterdir():
+            file.write_bytes(b"\0" * file.stat().st_size)
+        with pytest.raises(PairJEPAError, match=r"images\.lance is damaged or not all there"):
+            Index.open(copy).search(np.ones(16, np.float32))
+
+    def test_a_model_of_another_run(self, copy: Path) -> None:
+        file = copy / "model" / "pairjepa_onnx.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"run": "0" * 32}))
+        with pytest.raises(PairJEPAError, match=r"must be the model that .* was made with"):
+            Index.open(copy).encoder()
