@@ -20,4 +20,6 @@ napoleon_numpy_docstring = False
 
 myst_heading_anchors = 3
 myst_links_external_new_tab = True
-suppress_warnings = ["myst.xref_missing"]  # links to files outside docs/, which the repository's own view follows
+suppress_warnings = [
+    "myst.xref_missing"
+]  # links to files outside docs/, which the repository's own view follows

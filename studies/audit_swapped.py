@@ -52,12 +52,23 @@ def audit_swapped(
 ) -> None:
     """Measure and write."""
     model = recipe("contrastive", {"model.image": image, "model.text": text}).model
+    pairs = Pairs.open(data)
+    record = {
+        "all captions": case(model, pairs, share, seeds, work),
+        "one caption an image": case(model, first_captions(pairs), share, seeds, work / "one"),
+    }
+    write_json(docs / "docs" / "audit.json", record)
+    fill(docs / "docs" / "audit.md", "swapped", "\n\n".join(map(table, record, record.values())))
+
+
+def case(model: ModelConfig, pairs: Pairs, share: float, seeds: int, work: Path) -> dict[str, Any]:
+    """Swap and look, for each seed."""
     rows: dict[str, list[dict[str, Any]]] = {}
     wrongs, estimates = [], []
     for seed in range(seeds):
         say(f"Seed {seed}:")
-        pairs, wrong = swapped(Pairs.open(data), share, seed)
-        found = scored(model, pairs, work / f"swapped-{seed}")
+        changed, wrong = swapped(pairs, share, seed)
+        found = scored(model, changed, work / f"swapped-{seed}")
         suspicion = {
             "cross-fitted": found.scores.suspicion,
             "cross-fitted, image alone": -found.scores.margin,
@@ -66,21 +77,27 @@ def audit_swapped(
             seen = seen_scores(model, found, epochs, work / f"seen-{seed}-{epochs}")
             name = f"trained on the pairs, {epochs} epochs"
             suspicion |= {name: seen.suspicion, f"{name}, image alone": -seen.margin}
+        if np.isnan(found.scores.captions_margin).all():  # both are the same
+            suspicion = {name: one for name, one in suspicion.items() if not name.endswith("image alone")}
         for name, one in suspicion.items():
             rows.setdefault(name, []).append(measured(one, wrong))
         wrongs.append(int(wrong.sum()))
         estimates.append(found.estimated_wrong)
-    untouched = scored(model, Pairs.open(data), work / "untouched").estimated_wrong
-    record = {
+    return {
         "images": pairs.n_images,
         "captions": len(pairs),
         "swapped": wrongs,
         "estimated_wrong": estimates,
-        "estimated_wrong_untouched": untouched,
+        "estimated_wrong_untouched": scored(model, pairs, work / "untouched").estimated_wrong,
         "scores": {name: {"mean": mean(one), "seeds": one} for name, one in rows.items()},
     }
-    write_json(docs / "docs" / "audit.json", record)
-    fill(docs / "docs" / "audit.md", "swapped", table(record))
+
+
+def first_captions(pairs: Pairs) -> Pairs:
+    """The pairs with the first caption of each image alone."""
+    return _with_captions(
+        pairs, pairs.captions.take(pa.array(np.unique(pairs.owner, return_index=True)[1])), 1
+    )
 
 
 def swapped(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Bool[np.ndarray, " captions"]]:
@@ -92,12 +109,16 @@ def swapped(pairs: Pairs, share: float, seed: int) -> tuple[Pairs, Bool[np.ndarr
         rng.shuffle(chosen)
     source = np.arange(len(pairs))
     source[chosen] = np.roll(chosen, 1)
-    offsets = np.concatenate([[0], np.cumsum(pairs.captions_per_image)])
-    captions = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pairs.captions.take(pa.array(source)))
-    at = pairs.table.column_names.index("captions")
     wrong = np.zeros(len(pairs), bool)
     wrong[chosen] = True
-    return replace(pairs, table=pairs.table.set_column(at, "captions", captions)), wrong
+    return _with_captions(pairs, pairs.captions.take(pa.array(source)), pairs.captions_per_image), wrong
+
+
+def _with_captions(pairs: Pairs, captions: pa.Array, per_image: int | np.ndarray) -> Pairs:
+    offsets = np.concatenate([[0], np.cumsum(np.broadcast_to(per_image, pairs.n_images))])
+    column = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), captions)
+    at = pairs.table.column_names.index("captions")
+    return replace(pairs, table=pairs.table.set_column(at, "captions", column))
 
 
 def seen_scores(model: ModelConfig, like: Findings, epochs: int, work: Path) -> Scores:
@@ -136,34 +157,24 @@ def measured(
     }
 
 
-def table(record: dict[str, Any]) -> str:
+def table(name: str, found: dict[str, Any]) -> str:
     """Means over the seeds, beside chance, and what the estimate says."""
     cuts = [f"{share:.1%}" for share in CUTS]
-    titles = [
-        "score",
-        "average precision",
-        *(f"first {cut.removesuffix('.0%').rstrip('%')} %" for cut in cuts),
-    ]
-    chance = 100 * record["swapped"][0] / record["captions"]
+    titles = [name, "average precision", *(f"first {100 * share:g} %" for share in CUTS)]
+    chance = 100 * found["swapped"][0] / found["captions"]
     rows = [titles, ["chance", f"{chance:.1f}", *(f"{chance:.1f} / {100 * share:.1f}" for share in CUTS)]]
-    for name, found in record["scores"].items():
-        one = found["mean"]
-        pairs = [f"{one['precision'][cut]:.1f} / {one['recall'][cut]:.1f}" for cut in cuts]
-        rows.append([name, f"{one['average_precision']:.1f}", *pairs])
-    seeds = len(record["swapped"])
+    for score_name, one in found["scores"].items():
+        means = one["mean"]
+        pairs = [f"{means['precision'][cut]:.1f} / {means['recall'][cut]:.1f}" for cut in cuts]
+        rows.append([score_name, f"{means['average_precision']:.1f}", *pairs])
+    estimates = ", ".join(f"{count:,}" for count in found["estimated_wrong"])
     said = (
-        f"Precision / recall in percent among the most suspicious captions, mean of {seeds} seeds: "
-        f"{record['captions']:,} captions of {record['images']:,} images, {record['swapped'][0]:,} of them swapped."
+        f"Precision / recall in percent among the most suspicious, mean of {len(found['swapped'])} seeds: "
+        f"{found['captions']:,} captions of {found['images']:,} images, {found['swapped'][0]:,} of them swapped. "
+        f"The estimate of how many are wrong: {estimates}; of the data untouched: "
+        f"{found['estimated_wrong_untouched']:,}."
     )
-    estimates = ", ".join(f"{count:,}" for count in record["estimated_wrong"])
-    return "\n\n".join(
-        [
-            markdown(rows),
-            said,
-            f"The estimate of how many captions are wrong: {estimates}; of the data untouched: "
-            f"{record['estimated_wrong_untouched']:,}.",
-        ]
-    )
+    return f"{markdown(rows)}\n\n{said}"
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ def test_results_go_to_stdout_and_the_rest_to_stderr(
     main(["evaluate", "some/run", "--export", "OUT"])
     out, err = capsys.readouterr()
     assert out == "table of ['run']\n\ndoes not beat CCA: 1.0 under it\n"
-    assert "wrote some/run/evaluation, some/run/embeddings, OUT\n" in err
+    assert "wrote some/run/evaluation, some/run/embeddings, some/run/illustrations, OUT\n" in err
 
 
 def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
@@ -211,7 +211,8 @@ def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
     out, err = capsys.readouterr()
     assert out == "table of 2 seeds\n\nseed 0: note 0\n\nseed 1: note 1\n"
     assert (
-        "RUN/seed-0/evaluation, RUN/seed-0/embeddings, RUN/seed-1/evaluation, RUN/seed-1/embeddings\n" in err
+        "RUN/seed-0/illustrations, RUN/seed-1/evaluation, RUN/seed-1/embeddings, RUN/seed-1/illustrations\n"
+        in err
     )
     assert main(["evaluate", "RUN", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == group
@@ -223,7 +224,7 @@ def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
         (["inspect", "my data"], "next: pairjepa train contrastive --data 'my data' --model.image IMG"),
         (["train", "contrastive", *RUN_FLAGS], "wrote RUN\nnext: pairjepa evaluate RUN --split test\n"),
         (["evaluate", "RUN", "--split", "dev"], "next: pairjepa evaluate RUN --split test\n"),
-        (["evaluate", "RUN"], "next: pairjepa evaluate RUN --split test --export FOLDER\n"),
+        (["evaluate", "RUN"], "next: pairjepa report RUN --out report.html\n"),
     ],
 )
 def test_a_command_ends_with_what_to_run_next(

@@ -8,14 +8,18 @@ if TYPE_CHECKING:
     from pairjepa.config import RunConfig
     from pairjepa.embedder import Embedder
     from pairjepa.errors import PairJEPAError
+    from pairjepa.onnx_embedder import OnnxEmbedder
     from pairjepa.pairs import Pairs
     from pairjepa.recipes import recipe
+    from pairjepa.search import Index
     from pairjepa.workflow import evaluate, train, train_seeds
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Embedder",
+    "Index",
+    "OnnxEmbedder",
     "PairJEPAError",
     "Pairs",
     "RunConfig",
@@ -29,6 +33,8 @@ __all__ = [
 
 _HOMES = {
     "Embedder": "embedder",
+    "Index": "search",
+    "OnnxEmbedder": "onnx_embedder",
     "PairJEPAError": "errors",
     "Pairs": "pairs",
     "RunConfig": "config",

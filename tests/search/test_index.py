@@ -121,6 +121,7 @@ def test_top_keeps_the_order_of_equal_scores() -> None:
         ({"where": "split = test"}, r"Words go into quotes: split = 'test'"),
         ({"where": "split ="}, "where must be a condition in SQL on the columns .*name.*, got 'split ='"),
         ({"where": "1"}, "where must be a condition"),
+        ({"where": "?"}, "where must be a condition"),
         ({"where": "name"}, "where must be a condition"),
         ({"vector": np.ones(3)}, r"vector must be 16 finite numbers, got the shape \(3,\)"),
         ({"vector": np.full(16, np.nan)}, "vector must be 16 finite numbers"),

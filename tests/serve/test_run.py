@@ -77,9 +77,13 @@ def test_a_run_that_has_moved_is_known_before_it_serves(
         (moved / part.name).symlink_to(part)
     record = json.loads((moved / "meta.json").read_text())
     (moved / "meta.json").unlink()
-    (moved / "meta.json").write_text(json.dumps(record | {"model": "run", "run": str(tmp_path / "gone")}))
+    (moved / "meta.json").write_text(
+        json.dumps(record | {"complete": False, "model": "run", "run": str(tmp_path / "gone")})
+    )
     assert main(["serve", str(moved), "--port", "0"]) == 1
-    assert "is not there any more" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"{moved} is not complete: run its `pairjepa index` command again" in err
+    assert "is not there any more" in err
 
 
 def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:

@@ -18,7 +18,7 @@ from pairjepa.recipes import RECIPES
 
 app = App(
     name="pairjepa",
-    help="Joint predictive embeddings of images and captions: look at the pairs, train, evaluate, compare.",
+    help="Joint predictive embeddings of images and captions: train on pairs, measure honestly, use the result.",
     version=pairjepa.__version__,
     help_format="plaintext",
     result_action="return_value",

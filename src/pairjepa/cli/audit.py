@@ -55,6 +55,6 @@ def _print(found: dict[str, Any]) -> None:
     for one in found["worst"]:
         print(f"  {one['image']}  (rank {one['rank']:,} of {one['gallery']:,})  {one['caption']}")
     print(
-        f"{found['twin_images']['count']:,} couples of images are the same or nearly so; "
-        f"{found['shared_captions']['count']:,} captions stand under several images."
+        f"Couples of images that are the same or nearly so: {found['twin_images']['count']:,}. "
+        f"Captions under several images: {found['shared_captions']['count']:,}."
     )

@@ -28,7 +28,10 @@ def label(
     labels: Annotated[str, Parameter(help="What to choose from: dog,cat,street; or @FILE, one a line.")],
     template: Annotated[
         Sequence[str] | None,
-        Parameter(help="What a label is said in, such as 'a photo of a {}'; several are averaged."),
+        Parameter(
+            help="What a label is said in, such as 'a photo of a {}'; several are averaged.",
+            negative_iterable=(),
+        ),
     ] = None,
     top_k: Annotated[int, Parameter(help="Labels an image in the output.")] = 1,
     truth: Annotated[

@@ -130,9 +130,12 @@ def evaluate(
     else:
         _print_table(run, result)
     runs = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
-    written = [one / part for one in runs for part in ("evaluation", "embeddings")]
+    written = [one / part for one in runs for part in ("evaluation", "embeddings", "illustrations")]
     say(f"wrote {', '.join(map(str, [*written, *([export] if export else [])]))}")
-    next_command("evaluate", str(run), "--split", "test", then="--export FOLDER" if split == "test" else "")
+    if split == "test":
+        next_command("report", str(run), "--out", "report.html")
+    else:
+        next_command("evaluate", str(run), "--split", "test")
 
 
 def compare(

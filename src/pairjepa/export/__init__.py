@@ -24,7 +24,6 @@ def export(
         to: onnx, openvino, sentence-transformers or hub.
         out: the folder.
         licence: for the card of `hub`: the hub's identifier of the licence that you give the model.
-
         name: for the card of `hub`: the `user/name` that it will have there.
 
     Raises:

@@ -22,7 +22,7 @@ def check_equal(embedder: Embedder, other: Encoder) -> None:
         if other.sees_captions:
             ours.append(embedder.predict(pictures, captions))
             theirs.append(other.predict(pictures, captions))
-    worst = max(float(np.abs(one - two).max()) for one, two in zip(ours, theirs, strict=True))
+    worst = np.max([np.abs(one - two).max() for one, two in zip(ours, theirs, strict=True)])
     if not worst <= TOLERANCE:  # also where it is no number
         raise PairJEPAError(
             f"The exported model must give the run's vectors to {TOLERANCE:g}, got a difference of {worst:.1e}. "

@@ -1,6 +1,6 @@
 """Pictures and captions as an encoder is given them: paths or open images, one or many."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -33,13 +33,15 @@ def opened(picture: Picture) -> Image.Image:
         raise BadImage(error.reason, str(path)) from None
 
 
-def strings(captions: str | Sequence[str]) -> list[str]:
+def strings(captions: Iterable[object]) -> list[str]:
     """A single caption is a list of one.
 
     Raises:
         UsageError: one is no string.
     """
-    texts = [captions] if isinstance(captions, str) else list(captions)
-    if bad := [text for text in texts if not isinstance(text, str)]:
-        raise UsageError(f"captions must be strings, got {type(bad[0]).__name__}.")
+    texts = []
+    for text in [captions] if isinstance(captions, str) else captions:
+        if not isinstance(text, str):
+            raise UsageError(f"captions must be strings, got {type(text).__name__}.")
+        texts.append(text)
     return texts

@@ -152,10 +152,11 @@ def projection(
                 label=f"{name}s ({here.sum():,})",
             )
         if color == "cluster":
-            for n, cluster in enumerate(shown["clusters"]):
-                if (clusters == n).any():
-                    x, y = np.median(points[clusters == n], axis=0)
-                    ax.text(
+            there = [n for n in range(len(shown["clusters"])) if (clusters == n).any()]
+            places = [np.median(points[clusters == n], axis=0) for n in there]
+            for n, (x, y) in zip(there, _apart(np.array(places), np.ptp(points, axis=0)), strict=True):
+                cluster = shown["clusters"][n]
+                ax.text(
                         x,
                         y,
                         "\n".join(cluster["words"]),
@@ -264,6 +265,21 @@ def hubness(run: dict[str, Any], ax: Axes | None = None) -> Axes:
         ax.set_ylabel("share of the gallery, %")
         ax.legend(loc="upper right")
     return ax
+
+
+def _apart(places: np.ndarray, extent: np.ndarray) -> np.ndarray:
+    """Centres of labels, moved up and down until no two lie on each other."""
+    width, height = 0.25 * extent[0], 0.13 * extent[1]
+    places = places.copy()
+    for _ in range(50):
+        for a in range(len(places)):
+            for b in range(a):
+                across, up = places[a] - places[b]
+                if abs(across) < width and abs(up) < height:
+                    push = (height - abs(up)) / 2 * (1 if up >= 0 else -1)
+                    places[a, 1] += push
+                    places[b, 1] -= push
+    return places
 
 
 def _size(points: int) -> float:

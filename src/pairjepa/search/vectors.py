@@ -110,7 +110,10 @@ class Vectors:
         with reading(self._path):
             try:
                 yield
-            except ValueError as error:
+            except (
+                ValueError,
+                RuntimeError,
+            ) as error:  # the second: Lance gives up on a placeholder, such as ?
                 if where is None:
                     raise
                 raise self._wrong(where, _first_line(error)) from None

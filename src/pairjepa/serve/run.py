@@ -38,6 +38,8 @@ def serve(path: Path, *, host: str, port: int, queue: int, max_upload: str) -> N
     if queue < 1:
         raise UsageError(f"--queue must be at least 1, got {queue}.")
     index = Index.open(path)
+    if not index.meta.complete:
+        say(f"{path} is not complete: run its `pairjepa index` command again, then serve it again.")
     with _listening(host, port) as listener:
         encoder = index.encoder()
         _warm(encoder)
