@@ -9,14 +9,15 @@ from jaxtyping import Float32
 from torch import nn
 from torch.nn import functional as F
 
-from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.errors import PairJEPAError
 from pairjepa.features.image_backbone import ImageBackbone
+from pairjepa.features.location import hub_refusals
 from pairjepa.features.text_backbone import TextBackbone
 from pairjepa.features.words import WordEmbeddings
 from pairjepa.material import describe, load_backbones
 from pairjepa.model.joint import JointModel, mean_direction
 from pairjepa.objectives import Objective
-from pairjepa.pairs.pictures import Picture, listed, opened, strings
+from pairjepa.pairs.pictures import Picture, asked, listed, opened, strings
 from pairjepa.run_folder import RunFolder
 from pairjepa.training.checkpoint import load_weights
 from pairjepa.training.module import best_device, build_module
@@ -133,18 +134,7 @@ class Embedder:
             UsageError: the run's context sees no captions, or there is not one for each image.
             PairJEPAError: as `encode_image`.
         """
-        pictures = listed(images)
-        if captions is None:
-            return self._predicted(pictures, None)
-        texts = strings(captions)
-        if not self.sees_captions:
-            raise UsageError(
-                "captions must be None for a run whose context sees none (context.caption is off). "
-                "Train the recipe masked to predict from image and words."
-            )
-        if len(texts) != len(pictures):
-            raise UsageError(f"captions must be one for each image, got {len(texts)} for {len(pictures)}.")
-        return self._predicted(pictures, texts)
+        return self._predicted(*asked(images, captions, self.sees_captions))
 
     def _predicted(self, pictures: list[Picture], texts: list[str] | None) -> np.ndarray:
         views = self.config.model.image_views
@@ -187,23 +177,7 @@ def _backbones(run: RunFolder) -> tuple[ImageBackbone, TextBackbone]:
 def _snapshot(name: str, revision: str | None) -> Path:
     """The local copy of a run on the hub, fetched if need be; without a network, the copy that is there."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    try:
-        return Path(
-            snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.jsonl", "*.safetensors"])
-        )
-    except RevisionNotFoundError:
-        raise PairJEPAError(
-            f"revision must be a commit, tag or branch of {name}, got {revision!r}."
-        ) from None
-    except (RepositoryNotFoundError, HFValidationError):
-        raise PairJEPAError(
-            f"The run must be a folder or a hub id, got {name!r}, which is neither a folder here nor a repository "
-            "that the hub shows you. Check the spelling, or log in with `hf auth login`."
-        ) from None
-    except Exception as error:  # the hub's client has changed its HTTP library, and so these classes, twice
-        raise PairJEPAError(
-            f"{name!r} is no folder here, it is not in the local Hugging Face cache, and the hub cannot be reached "
-            f"({type(error).__name__}). Give the folder of a run."
-        ) from None
+    patterns = ["*.json", "*.jsonl", "*.safetensors"]
+    with hub_refusals("The run", "revision", name, revision, "Give the folder of a run."):
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))

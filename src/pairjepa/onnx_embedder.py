@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from pairjepa.errors import PairJEPAError, UsageError, missing_extra
+from pairjepa.errors import PairJEPAError, missing_extra
 from pairjepa.features.preprocessing import Preprocessing
 from pairjepa.files import read_json
-from pairjepa.pairs.pictures import Picture, listed, opened, strings
+from pairjepa.pairs.pictures import Picture, asked, listed, opened, strings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -99,18 +99,7 @@ class OnnxEmbedder:
         self, images: Picture | Iterable[Picture], captions: str | Sequence[str] | None = None
     ) -> Float32[np.ndarray, "images dim"]:
         """Predicted embeddings of whole captions, from images and a part of each caption; see `Embedder.predict`."""
-        pictures = listed(images)
-        if captions is None:
-            return self._predicted(pictures, None)
-        texts = strings(captions)
-        if not self.sees_captions:
-            raise UsageError(
-                "captions must be None for a run whose context sees none (context.caption is off). "
-                "Train the recipe masked to predict from image and words."
-            )
-        if len(texts) != len(pictures):
-            raise UsageError(f"captions must be one for each image, got {len(texts)} for {len(pictures)}.")
-        return self._predicted(pictures, texts)
+        return self._predicted(*asked(images, captions, self.sees_captions))
 
     def _predicted(self, pictures: list[Picture], texts: list[str] | None) -> np.ndarray:
         rows = []

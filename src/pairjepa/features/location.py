@@ -90,17 +90,45 @@ def _neighbours(path: Path) -> str:
     return f"No such folder in {there.absolute()}.{close_matches(path.name, folders)}"
 
 
+@contextlib.contextmanager
+def hub_refusals(
+    what: str, revision_of: str, name: str, revision: str | None, instead: str
+) -> Iterator[None]:
+    """Around a request to the hub: why it does not give `what`, in a sentence that ends in `instead`.
+
+    Raises:
+        PairJEPAError: there is no such repository or revision, or the hub cannot be reached.
+    """
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        yield
+    except RevisionNotFoundError:
+        raise PairJEPAError(
+            f"{revision_of} must be a commit, tag or branch of {name}, got {revision!r}."
+        ) from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise PairJEPAError(
+            f"{what} must be a folder or a hub id, got {name!r}, which is neither a folder here nor a "
+            "repository that the hub shows you. Check the spelling, or log in with `hf auth login`."
+        ) from None
+    except Exception as error:  # the hub's client has changed its HTTP library, and so these classes, twice
+        raise PairJEPAError(
+            f"{what} {name!r} is no folder here, it is not in the local Hugging Face cache, and the hub cannot "
+            f"be reached ({type(error).__name__}). {instead}"
+        ) from None
+
+
 def _snapshot(name: str, setting: str, revision: str | None) -> Path:
     """The local copy of a hub repository, fetched if need be; without a network, the copy that is there."""
     from huggingface_hub import snapshot_download, try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
     def fetch(weights: str) -> Path:
         patterns = ["*.json", "*.txt", "*.model", weights]
         found = snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"])
         return Path(found)
 
-    try:
+    with hub_refusals(setting, f"{setting}_revision", name, revision, "Give a local Transformers folder."):
         known = isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
         if not known:
             say(f"{setting}: fetching {name} from the Hugging Face hub.")
@@ -108,20 +136,6 @@ def _snapshot(name: str, setting: str, revision: str | None) -> Path:
             folder = fetch("*.safetensors")
             if not any(folder.glob("*.safetensors")):
                 folder = fetch("pytorch_model*.bin")
-    except RevisionNotFoundError:
-        raise PairJEPAError(
-            f"{setting}_revision must be a commit, tag or branch of {name}, got {revision!r}."
-        ) from None
-    except (RepositoryNotFoundError, HFValidationError):
-        raise PairJEPAError(
-            f"{setting} must be a folder or a hub id, got {name!r}, which is neither a folder here nor a "
-            "repository that the hub shows you. Check the spelling, or log in with `hf auth login`."
-        ) from None
-    except Exception as error:  # the hub's client has changed its HTTP library, and so these classes, twice
-        raise PairJEPAError(
-            f"{setting} {name!r} is no folder here, it is not in the local Hugging Face cache, and the hub cannot "
-            f"be reached ({type(error).__name__}). Give a local Transformers folder."
-        ) from None
     return _checked(folder, setting)
 
 

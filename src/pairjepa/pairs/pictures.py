@@ -45,3 +45,25 @@ def strings(captions: Iterable[object]) -> list[str]:
             raise UsageError(f"captions must be strings, got {type(text).__name__}.")
         texts.append(text)
     return texts
+
+
+def asked(
+    images: Picture | Iterable[Picture], captions: Iterable[object] | None, sees_captions: bool
+) -> tuple[list[Picture], list[str] | None]:
+    """What an encoder's `predict` is asked: pictures, and a part of the caption of each, or None.
+
+    Raises:
+        UsageError: the run's context sees no captions, or there is not one for each picture.
+    """
+    pictures = listed(images)
+    if captions is None:
+        return pictures, None
+    texts = strings(captions)
+    if not sees_captions:
+        raise UsageError(
+            "captions must be None for a run whose context sees none (context.caption is off). "
+            "Train the recipe masked to predict from image and words."
+        )
+    if len(texts) != len(pictures):
+        raise UsageError(f"captions must be one for each image, got {len(texts)} for {len(pictures)}.")
+    return pictures, texts
