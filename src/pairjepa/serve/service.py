@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from anyio import CapacityLimiter, to_thread
 
-from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.errors import UsageError
 from pairjepa.search.labels import Labels
 from pairjepa.search.query import Query
 from pairjepa.serve.batching import Batcher
@@ -146,8 +146,7 @@ class Service:
             raise wrong
         try:
             return await to_thread.run_sync(search)
-        except PairJEPAError:  # Lance gives up on some conditions as on a damaged table
-            await to_thread.run_sync(partial(search, where=None))  # which raises if that is what it is
+        except UsageError:
             raise wrong from None  # in our words: those of the library may hold a path of this machine
 
     async def _labelled(self, vector: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, float]]:
