@@ -11,6 +11,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"PairJEPA {release}"
 html_show_sphinx = False
+html_show_copyright = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
