@@ -1,8 +1,11 @@
+import importlib
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from pairjepa.errors import UsageError
-from pairjepa.evaluation import bootstrap, interval, metrics, paired_bootstrap, retrieve
+from pairjepa.evaluation import RetrievalRanks, bootstrap, interval, metrics, paired_bootstrap, retrieve
 from pairjepa.evaluation.bootstrap import bootstrap_mean, resamples
 
 from .arrays import RECALLS, ragged
@@ -17,14 +20,17 @@ def replicated(ranks, owner, counts):
     }
 
 
-def test_samples_are_those_of_written_out_resamples():
-    found = retrieve(*ragged(images=11, noise=2))
+# Medians near that of all queries are found among few of them, the others among all: with 0, most are others.
+@pytest.mark.parametrize(("images", "near"), [(11, 4), (90, 4), (90, 0)])
+def test_samples_are_those_of_written_out_resamples(monkeypatch, images, near):
+    monkeypatch.setattr(importlib.import_module("pairjepa.evaluation.bootstrap"), "NEAR", near)
+    found = retrieve(*ragged(images=images, noise=2))
     samples = bootstrap(found, draws=30, seed=5)
-    counts = np.concatenate(list(resamples(11, 30, 5)))
+    counts = np.concatenate(list(resamples(images, 30, 5)))
     for draw in range(30):
         rsum = 0.0
         for way, ranks, owner in (
-            ("image_to_text", found.image_to_text, np.arange(11)),
+            ("image_to_text", found.image_to_text, np.arange(images)),
             ("text_to_image", found.text_to_image, found.owner),
         ):
             expected = replicated(ranks, owner, counts[draw])
@@ -50,6 +56,21 @@ def test_chunks_change_no_sample():
     whole, parts = bootstrap(found, draws=40), bootstrap(found, draws=40, chunk_bytes=2_000)
     assert np.array_equal(whole["rsum"], parts["rsum"])
     assert np.array_equal(whole["text_to_image"]["median_rank"], parts["text_to_image"]["median_rank"])
+
+
+def test_no_array_holds_every_draw_of_every_caption():
+    owner = np.repeat(np.arange(400), 20)
+    found = RetrievalRanks(np.arange(1, 401), 1 + np.arange(8_000) % 399, owner)
+    values = np.arange(8_000.0)
+    for measure in (
+        lambda: bootstrap(found, chunk_bytes=2**22),
+        lambda: bootstrap_mean(values, owner, owner[::-1], images=400, chunk_bytes=2**22),
+    ):
+        tracemalloc.start()
+        measure()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 2**23  # 2,000 draws × 8,000 captions are 16 times that
 
 
 def test_captions_of_one_image_do_not_narrow_the_interval():

@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -127,3 +128,14 @@ def test_modality_gap_is_the_distance_of_the_means():
 def test_deviation_of_uniform_rows_is_one_over_root_dim():
     assert geometry.std_per_dim(sphere(4_000, 64)).mean() == pytest.approx(1 / 8, rel=0.01)
     assert geometry.std_per_dim(np.repeat(sphere(1, 64), 9, 0)).max() < 1e-8
+
+
+def test_standard_deviations_are_those_of_numpy_without_a_copy_in_double_precision():
+    rows = np.random.default_rng(0).normal(3, 1, (20_000, 64)).astype(np.float32)
+    expected = rows.std(axis=0, dtype=np.float64)
+    tracemalloc.start()
+    found = geometry.std_per_dim(rows)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == pytest.approx(expected, rel=1e-12)
+    assert peak < rows.nbytes

@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from pairjepa.errors import UsageError
 from pairjepa.evaluation import EmbeddingSet, evaluate, markdown_table, metrics, retrieve, table
@@ -48,6 +49,15 @@ def test_the_result_is_plain_finite_json(result):
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert {type(leaf) for leaf in leaves(result)} <= {str, int, float}
     assert all(math.isfinite(leaf) for leaf in leaves(result) if isinstance(leaf, float))
+
+
+def test_no_number_hangs_on_the_number_of_threads():
+    embeddings = embedding_set(*ragged(images=300, dim=512, noise=6))
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(evaluate(embeddings, cca=None, draws=100))
+    assert found[0] == found[1]
 
 
 def test_the_result_has_the_promised_keys(result, good):

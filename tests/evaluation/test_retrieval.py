@@ -67,6 +67,14 @@ def test_a_collapsed_model_has_the_worst_ranks_and_is_never_above_chance(seed, d
         assert measured[way]["mrr"] <= expected[way]["mrr"]
 
 
+def test_more_items_are_counted_than_a_byte_holds():
+    point = np.ones((1, 3), np.float32)
+    found = retrieve(np.repeat(point, 600, 0), np.repeat(point, 700, 0), np.arange(700) % 600)
+    assert (found.image_to_text[:100] == 699).all()
+    assert (found.image_to_text[100:] == 700).all()
+    assert (found.text_to_image == 600).all()
+
+
 def test_rounding_of_kernels_breaks_no_tie():
     # Only one caption row differs from its twin, by less than a float32 dot product can tell.
     rng = np.random.default_rng(0)

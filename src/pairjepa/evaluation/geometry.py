@@ -5,9 +5,10 @@ All functions take unit-norm rows and compute in float64. Axes: images, captions
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
+from threadpoolctl import threadpool_limits
 
 from pairjepa.evaluation.relevance import Relevance
-from pairjepa.evaluation.retrieval import CHUNK_BYTES, chunks
+from pairjepa.evaluation.retrieval import CACHED_BYTES, CHUNK_BYTES, chunks
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 2_000
@@ -22,7 +23,7 @@ def pair_cosine(
     image_row: Int[np.ndarray, " pairs"],
     text_row: Int[np.ndarray, " pairs"],
     *,
-    chunk_bytes: int = CHUNK_BYTES,
+    chunk_bytes: int = CACHED_BYTES,
 ) -> Float64[np.ndarray, " pairs"]:
     """Cosine of the given pairs. Matched pairs are `image_row=owner, text_row=arange(captions)`."""
     cosines = np.empty(len(image_row))
@@ -89,8 +90,9 @@ def uniformity(
     if len(embeddings) > rows:
         embeddings = embeddings[np.sort(np.random.default_rng(seed).permutation(len(embeddings))[:rows])]
     points = embeddings.astype(np.float64)
-    squared = 2 - 2 * (points @ points.T)[np.triu_indices(len(points), 1)]
-    return float(np.log(np.exp(-2 * squared).mean()))
+    cosines = (points @ points.T)[~np.tri(len(points), dtype=bool)]
+    squared = np.subtract(2, np.multiply(2, cosines, out=cosines), out=cosines)
+    return float(np.log(np.exp(np.multiply(-2, squared, out=squared), out=squared).mean()))
 
 
 def effective_rank(embeddings: Float[np.ndarray, "rows dim"]) -> float:
@@ -109,7 +111,9 @@ def effective_rank(embeddings: Float[np.ndarray, "rows dim"]) -> float:
 def spectrum(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, " dim"]:
     """Singular values of the centred rows over √rows, descending: the standard deviation along each direction."""
     _, covariance = _moments(embeddings)
-    return np.asarray(np.sqrt(np.linalg.eigvalsh(covariance).clip(0))[::-1])
+    with threadpool_limits(1, user_api="blas"):  # several threads mostly wait for each other, up to seconds
+        variances = np.linalg.eigvalsh(covariance)
+    return np.asarray(np.sqrt(variances.clip(0))[::-1])
 
 
 def modality_gap(image: Float[np.ndarray, "images dim"], text: Float[np.ndarray, "captions dim"]) -> float:
@@ -119,7 +123,11 @@ def modality_gap(image: Float[np.ndarray, "images dim"], text: Float[np.ndarray,
 
 def std_per_dim(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, " dim"]:
     """Standard deviation of each dimension; healthy unit-norm rows have about 1/√dim (Chen and He 2021)."""
-    return np.asarray(embeddings.std(axis=0, dtype=np.float64))
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    squares = np.zeros(embeddings.shape[1])
+    for part in chunks(len(embeddings), CACHED_BYTES // (8 * max(embeddings.shape[1], 1))):
+        squares = np.add.reduce(np.vstack([squares[None], (embeddings[part] - mean) ** 2]), axis=0)
+    return np.asarray(np.sqrt(squares / len(embeddings)))
 
 
 def _moments(

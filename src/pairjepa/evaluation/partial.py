@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from pairjepa.evaluation.bootstrap import DRAWS, difference, direction_samples, interval, resamples
+from pairjepa.evaluation.bootstrap import DRAWS, Direction, difference, interval, resamples
 from pairjepa.evaluation.relevance import Relevance
 from pairjepa.evaluation.retrieval import RECALLS, median_rank, mrr, ranks, recall_at
 from pairjepa.evaluation.tables import aligned
@@ -68,7 +68,8 @@ def _measured(
     rows = np.arange(len(owner))
     found = ranks(*queries, Relevance.from_pairs(rows, rows, len(rows), len(rows)))
     values = {f"R@{k}": recall_at(found, k) for k in RECALLS}
-    parts = [direction_samples(found, owner, counts) for counts in resamples(images, draws, seed)]
+    direction = Direction(found, owner, images)
+    parts = [direction.samples(counts) for counts in resamples(images, draws, seed)]
     samples = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return values | {"median_rank": median_rank(found), "mrr": mrr(found)}, samples
 

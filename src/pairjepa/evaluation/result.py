@@ -1,15 +1,25 @@
 """One dict that says how good a set of embeddings is, beside chance and CCA, with intervals and in words."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Float64
+from threadpoolctl import threadpool_limits
 
 from pairjepa.errors import UsageError, unknown
 from pairjepa.evaluation import geometry
 from pairjepa.evaluation.baselines import chance
-from pairjepa.evaluation.bootstrap import CONFIDENCE, DRAWS, bootstrap, bootstrap_mean, difference, interval
+from pairjepa.evaluation.bootstrap import (
+    CONFIDENCE,
+    DRAWS,
+    bootstrap,
+    bootstrap_mean,
+    check_drawable,
+    difference,
+    interval,
+)
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.notes import notes
 from pairjepa.evaluation.relevance import Relevance
@@ -36,7 +46,8 @@ def evaluate(
         seed: Of the resamples, the random pairs and the sample for uniformity.
 
     Raises:
-        UsageError: `relevance` is unknown, an image has no caption, or `cca` does not fit the embeddings.
+        UsageError: `relevance` is unknown, an image has no caption, `cca` does not fit the embeddings, or there is
+            nothing to draw.
     """
     if relevance not in ("owner", "text"):
         raise unknown("relevance", relevance, ("owner", "text"))
@@ -44,8 +55,21 @@ def evaluate(
     same_text = Relevance.by_text(owner, embeddings.captions, images)
     relevant = same_text if relevance == "text" else Relevance.by_owner(owner, images)
 
+    if cca is not None and (rows := (len(cca[0]), len(cca[1]))) != (images, len(owner)):
+        raise UsageError(
+            f"cca must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
+        )
     ranks = retrieve(embeddings.image, embeddings.text, owner, relevant)
-    samples = bootstrap(ranks, draws=draws, seed=seed)
+    cca_ranks = None if cca is None else retrieve(*cca, owner, relevant)
+    check_drawable(images, draws)
+    # Many small products, which BLAS would round otherwise on another number of threads, and no quicker: each
+    # stage has a thread of its own instead.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(3) as pool:
+        matched = geometry.pair_cosine(embeddings.image, embeddings.text, owner, np.arange(len(owner)))
+        cosine = pool.submit(_cosine, embeddings, matched, same_text, draws, seed)
+        space = pool.submit(_geometry, embeddings, matched, seed)
+        cca_drawn = None if cca_ranks is None else pool.submit(bootstrap, cca_ranks, draws=draws, seed=seed)
+        samples = bootstrap(ranks, draws=draws, seed=seed)
     measured = metrics(ranks)
     result: dict[str, Any] = {
         "split": embeddings.split,
@@ -56,14 +80,8 @@ def evaluate(
     result |= with_intervals(measured, samples)
     result["baselines"] = {"chance": chance(relevant), "cca": None}
     result["beats_cca"] = None
-    if cca is not None:
-        rows = len(cca[0]), len(cca[1])
-        if rows != (images, len(owner)):
-            raise UsageError(
-                f"cca must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
-            )
-        cca_ranks = retrieve(*cca, owner, relevant)
-        cca_samples, cca_measured = bootstrap(cca_ranks, draws=draws, seed=seed), metrics(cca_ranks)
+    if cca_ranks is not None and cca_drawn is not None:
+        cca_samples, cca_measured = cca_drawn.result(), metrics(cca_ranks)
         result["baselines"]["cca"] = with_intervals(cca_measured, cca_samples)
         gain = difference(measured, cca_measured, samples, cca_samples)["rsum"]
         result["beats_cca"] = {
@@ -71,9 +89,8 @@ def evaluate(
             "ci": gain["ci"],
             "verdict": _verdict(*gain["ci"]),
         }
-    matched = geometry.pair_cosine(embeddings.image, embeddings.text, owner, np.arange(len(owner)))
-    result["cosine"] = _cosine(embeddings, matched, same_text, draws, seed)
-    result["geometry"] = _geometry(embeddings, matched, seed)
+    result["cosine"] = cosine.result()
+    result["geometry"] = space.result()
     result["bootstrap"] = {"unit": "image", "draws": draws, "seed": seed, "confidence": CONFIDENCE}
     result["notes"] = notes(result, shared=len(same_text.indices) - len(owner))
     return result

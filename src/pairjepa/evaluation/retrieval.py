@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, Int64
+from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
 
 from pairjepa.errors import UsageError
 from pairjepa.evaluation.relevance import Relevance as Relevance
@@ -16,6 +16,11 @@ from pairjepa.evaluation.relevance import checked_owner
 
 CHUNK_BYTES = 64 * 2**20
 """Default size of the largest temporary array, in bytes."""
+
+CACHED_BYTES = 2**20
+"""Size of temporary arrays that are walked over more than once: they stay in a core's own cache."""
+
+MOST_BYTE = 255
 
 RECALLS = (1, 5, 10)
 """The K of Recall@K that this field reports; rsum is their sum in both directions."""
@@ -56,7 +61,8 @@ def ranks(
     floor = _floor(best, query_norm, gallery_norm)
     outranked = np.zeros(len(queries), np.int64)
     for row, _, scores in _blocks(queries, gallery, relevance, chunk_bytes):
-        outranked[row] += np.count_nonzero(scores >= floor[row, None], axis=1)
+        for part, hits in _reached(scores, floor[row, None]):
+            outranked[row][part] += _count_by_row(hits)
     return outranked + 1
 
 
@@ -92,8 +98,10 @@ def retrieve(
     text_floor = _floor(best_image, text_norm, image_norm)
     by_image, by_text = np.zeros(len(image), np.int64), np.zeros(len(text), np.int64)
     for row, column, scores in _blocks(image, text, relevance, chunk_bytes):
-        by_image[row] += np.count_nonzero(scores >= image_floor[row, None], axis=1)
-        by_text[column] += np.count_nonzero(scores >= text_floor[None, column], axis=0)
+        for part, hits in _reached(scores, image_floor[row, None]):
+            by_image[row][part] += _count_by_row(hits)
+        for _, hits in _reached(scores, text_floor[None, column]):
+            by_text[column] += _count_by_column(hits)
     return RetrievalRanks(by_image + 1, by_text + 1, owner)
 
 
@@ -235,7 +243,7 @@ def _best(
     best_query = np.full(len(queries), -np.inf, np.float32)
     best_item = np.full(len(gallery), -np.inf, np.float32)
     query = relevance.query
-    for part in chunks(len(query), chunk_bytes // (8 * max(queries.shape[1], 1))):
+    for part in chunks(len(query), min(chunk_bytes, CACHED_BYTES) // (8 * max(queries.shape[1], 1))):
         rows, items = query[part], relevance.indices[part]
         scores = np.einsum(
             "pd,pd->p",
@@ -263,17 +271,45 @@ def _floor(
 def _blocks(
     queries: np.ndarray, gallery: np.ndarray, relevance: Relevance, chunk_bytes: int
 ) -> Iterator[tuple[slice, slice, Float32[np.ndarray, "rows columns"]]]:
-    """Blocks of the score matrix, relevant pairs set to -inf, none above `chunk_bytes`."""
+    """Blocks of the score matrix, relevant pairs set to -inf, none above `chunk_bytes`; each is gone with the next."""
     dim = max(queries.shape[1], 1)
     columns = min(len(gallery), max(1, chunk_bytes // (4 * max(dim, 256))))
     rows = max(1, chunk_bytes // (4 * max(columns, dim)))
+    memory = np.empty(min(rows, len(queries)) * columns, np.float32)
     for column in chunks(len(gallery), columns):
         right = gallery[column].astype(np.float32, copy=False)
         for row in chunks(len(queries), rows):
-            scores = queries[row].astype(np.float32, copy=False) @ right.T
+            left = queries[row].astype(np.float32, copy=False)
+            scores = memory[: len(left) * len(right)].reshape(len(left), len(right))
+            np.matmul(left, right.T, out=scores)
             pairs = slice(relevance.indptr[row.start], relevance.indptr[row.stop])
             item = relevance.indices[pairs] - column.start
             query = np.repeat(np.arange(row.stop - row.start), relevance.sizes[row])
             here = (item >= 0) & (item < scores.shape[1])
             scores[query[here], item[here]] = -np.inf
             yield row, column, scores
+
+
+def _reached(
+    scores: Float32[np.ndarray, "rows columns"], floor: Float32[np.ndarray, "#rows #columns"]
+) -> Iterator[tuple[slice, Bool[np.ndarray, "part columns"]]]:
+    """Which scores are not below their floor, a few rows at a time; each part is gone with the next.
+
+    A few, because what is still in the processor's cache is counted several times as fast.
+    """
+    columns = scores.shape[1]
+    rows = max(1, min(MOST_BYTE, CACHED_BYTES // max(columns, 1)))
+    floor = np.broadcast_to(floor, scores.shape)
+    memory = np.empty((min(rows, len(scores)), columns), bool)
+    for part in chunks(len(scores), rows):
+        yield part, np.greater_equal(scores[part], floor[part], out=memory[: len(scores[part])])
+
+
+def _count_by_row(hits: Bool[np.ndarray, "rows columns"]) -> Int64[np.ndarray, " rows"]:
+    """Eight at once, as the bits of a byte: `count_nonzero` of an axis widens each to an integer first."""
+    return np.bitwise_count(np.packbits(hits, axis=1)).sum(axis=1, dtype=np.int64)
+
+
+def _count_by_column(hits: Bool[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, " columns"]:
+    """In bytes, which hold the count of `MOST_BYTE` rows and no more."""
+    return np.add.reduce(hits.view(np.uint8), axis=0, dtype=np.uint8)

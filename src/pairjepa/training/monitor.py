@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
 
 from pairjepa.evaluation import geometry
@@ -61,11 +60,6 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
     matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
     others = geometry.random_pairs(Relevance.by_owner(owner, len(image)), pairs=RANDOM_PAIRS)
     random = geometry.pair_cosine(image, text, *others)
-    with threadpool_limits(1, user_api="blas"):  # an eigenproblem this small is slower on several threads
-        ranks_of_space = {
-            "prediction": geometry.effective_rank(image),
-            "target": geometry.effective_rank(text),
-        }
     return {
         **metrics(ranks),
         "cosine": {"matched": float(matched.mean()), "random": float(random.mean()) if len(random) else None},
@@ -75,7 +69,10 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
             "target": geometry.uniformity(text, rows=UNIFORMITY_ROWS),
         },
         "modality_gap": geometry.modality_gap(image, text),
-        "effective_rank": ranks_of_space,
+        "effective_rank": {
+            "prediction": geometry.effective_rank(image),
+            "target": geometry.effective_rank(text),
+        },
         "deviation_per_dim": {
             "prediction": float(geometry.std_per_dim(image).mean()),
             "target": float(geometry.std_per_dim(text).mean()),

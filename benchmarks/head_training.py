@@ -1,0 +1,156 @@
+"""Train the heads with the trainer and with a bare PyTorch loop over the same tensors in memory.
+
+    python benchmarks/head_training.py DATA --image IMG --text TXT [--recipe contrastive] [--epochs 20]
+
+The features come from the cache, and are computed first where they are not there. The bare loop has the same modules,
+optimizer, schedule and batches; it neither measures dev, nor chooses an epoch, nor could it be interrupted.
+`bare-dev` also computes the recalls of dev after each epoch, with a plain matrix product and `topk`.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sides import Measured, main, ratio
+from torch.nn import functional as F
+
+from pairjepa.config import RunConfig
+from pairjepa.features.allocator import keep_freed_memory
+from pairjepa.material import Material, load_backbones, read_data
+from pairjepa.objectives.info_nce import info_nce
+from pairjepa.pairs import Pairs
+from pairjepa.recipes import recipe
+from pairjepa.stages import fit_material
+from pairjepa.training.module import build_module
+from pairjepa.training.plan import Plan
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What is trained on."""
+    parser.add_argument("data")
+    parser.add_argument("--image", required=True)
+    parser.add_argument("--text", required=True)
+    parser.add_argument("--recipe", default="contrastive")
+    parser.add_argument("--epochs", type=int, default=20)
+
+
+def trainer(given: argparse.Namespace) -> Measured:
+    """`train` from the moment that the features are there, dev measured after each epoch."""
+    material = _material(given)
+    with tempfile.TemporaryDirectory() as folder:
+        material.split("train"), material.split("dev")
+        start = time.perf_counter()
+        run = fit_material(material, Path(folder) / "run")
+        seconds = time.perf_counter() - start
+        summary: Any = run.summary
+    return {"seconds": seconds, "training_seconds": summary["cost"]["training_seconds"]}
+
+
+def bare(given: argparse.Namespace) -> Measured:
+    """The loop alone."""
+    return _bare(given, dev=False)
+
+
+def bare_dev(given: argparse.Namespace) -> Measured:
+    """The loop, and the recalls of dev after each epoch."""
+    return _bare(given, dev=True)
+
+
+def _bare(given: argparse.Namespace, dev: bool) -> Measured:
+    material, config = _material(given), _config(given)
+    split = material.split("train")
+    images, texts = _all(split.images), _all(split.texts)[:, 0]
+    module = build_module(config, material.image, material.text)
+    material.fit_standardizers(module["joint"], split)  # type: ignore[arg-type]
+    joint: Any = module["joint"]
+    objective: Any = module["objective"]
+    if dev:
+        dev_split = material.split("dev")
+        dev_images, dev_texts = _all(dev_split.images), _all(dev_split.texts)[:, 0]
+        owner = torch.from_numpy(dev_split.owner)
+    plan = Plan(split.owner, images.shape[1], config.training)
+    keep_freed_memory()
+    settings = config.training
+    decayed = [p for p in module.parameters() if p.ndim > 1 and p.requires_grad]
+    others = [p for p in module.parameters() if p.ndim <= 1 and p.requires_grad]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    start, step = time.perf_counter(), 0
+    for epoch in range(1, settings.epochs + 1):
+        module.train()
+        for samples in plan.epoch(epoch):
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * plan.rate(step)
+            rows = torch.from_numpy(samples.images)
+            prediction = joint.predict(images[rows, torch.from_numpy(samples.views)])
+            target = joint.target(texts[torch.from_numpy(samples.captions)])
+            loss = info_nce(
+                F.normalize(prediction, dim=1),
+                F.normalize(target, dim=1),
+                temperature=objective.temperature,
+                positives=rows[:, None] == rows[None, :],
+                label_smoothing=config.objective.label_smoothing,
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+        if dev:
+            module.eval()
+            with torch.no_grad():
+                views = [F.normalize(joint.predict(view), dim=1) for view in dev_images.unbind(1)]
+                _recalls(torch.stack(views).mean(0), F.normalize(joint.target(dev_texts), dim=1), owner)
+    return {"seconds": time.perf_counter() - start}
+
+
+def _recalls(image: torch.Tensor, text: torch.Tensor, owner: torch.Tensor) -> list[float]:
+    scores = image @ text.T
+    found = owner[scores.topk(10, dim=1).indices] == torch.arange(len(image))[:, None]
+    back = scores.T.topk(10, dim=1).indices == owner[:, None]
+    return [float(hit[:, :k].any(1).float().mean()) for hit in (found, back) for k in (1, 5, 10)]
+
+
+def _all(inputs: Any) -> torch.Tensor:
+    rows = np.arange(len(inputs))
+    views = [inputs.batch(rows, np.full(len(rows), view))[0] for view in range(inputs.views)]
+    return torch.stack(views, dim=1)
+
+
+def _config(given: argparse.Namespace) -> RunConfig:
+    settings = {"model.image": given.image, "model.text": given.text, "training.epochs": given.epochs}
+    return recipe(given.recipe, {"data.source": given.data, **settings})
+
+
+def _material(given: argparse.Namespace) -> Material:
+    pairs = Pairs.open(given.data)
+    config = _config(given)
+    data = read_data(pairs, 1.0)
+    material = Material(config, data, *load_backbones(config, pairs.split("train").captions.to_pylist()))
+    return material
+
+
+def summary(sides: dict[str, Measured], given: argparse.Namespace) -> dict[str, Any]:
+    """Ratios to the bare loops."""
+    ours = sides["pairjepa"]
+    return {
+        "recipe": given.recipe,
+        "epochs": given.epochs,
+        "ratios": {
+            "pairjepa / bare": ratio(ours, sides["bare"]),
+            "pairjepa / bare with dev recalls": ratio(ours, sides["bare-dev"]),
+        },
+    }
+
+
+SIDES = {"pairjepa": trainer, "bare": bare, "bare-dev": bare_dev}
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, SIDES, arguments, summary))

@@ -1,0 +1,199 @@
+"""Run the sides of a comparison in alternation, each time in a process of its own; medians, and peak memory.
+
+A process of its own, because a side's peak memory is then its own, and what one side does to the process (the
+allocator, PyTorch's threads) does not help or hurt another. A benchmark is a script with a function a side:
+
+    def ours(given: argparse.Namespace) -> Measured: ...
+    def theirs(given: argparse.Namespace) -> Measured: ...
+
+    if __name__ == "__main__":
+        sys.exit(main(__doc__, {"ours": ours, "theirs": theirs}, arguments, summary))
+
+A function sets up, measures, and returns numbers, `seconds` (of the measured part) among them; one that runs a
+command of PairJEPA returns what `command` says of it.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pairjepa.files import write_json
+
+Measured = dict[str, Any]
+Sides = Mapping[str, Callable[[argparse.Namespace], Measured]]
+Summary = Callable[[dict[str, Measured], argparse.Namespace], dict[str, Any]]
+
+PEERS = "pip install --no-deps -r benchmarks/requirements.txt"
+
+
+class Missing(Exception):
+    """A peer that is not installed."""
+
+
+def needs(*modules: str) -> None:
+    """Raise `Missing` if a side's packages are not there."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise Missing(f"{module} is not installed: {PEERS}")
+
+
+def main(
+    doc: str | None,
+    sides: Sides,
+    arguments: Callable[[argparse.ArgumentParser], None],
+    summary: Summary,
+) -> int:
+    """The command line of a benchmark: `--side` runs one side once, else all are run in alternation.
+
+    Args:
+        doc: of the script, for `--help`.
+        sides: name → function.
+        arguments: adds the script's own arguments.
+        summary: medians of all sides → what is written beside them (ratios, sentences).
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments(parser)
+    parser.add_argument("--repeats", type=int, default=5, help="how often each side is run")
+    parser.add_argument("--only", nargs="+", choices=sides, help="run these sides alone, and write nothing")
+    parser.add_argument("--out", type=Path, default=default_out())
+    parser.add_argument("--side", choices=sides, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.side is not None:
+        return _run_here(sides[given.side], given)
+    result = {
+        **machine(),
+        "repeats": given.repeats,
+        "sides": compare(given.only or list(sides), given.repeats),
+    }
+    if not given.only:
+        result |= summary(result["sides"], given)
+        write_json(given.out, result)
+        print(f"wrote {given.out}", file=sys.stderr)
+    print(json.dumps(result, indent=2))
+    return 0
+
+
+def default_out() -> Path:
+    """docs/performance/NAME.json of the script that runs."""
+    return Path("docs/performance") / f"{Path(sys.argv[0]).stem.replace('_', '-')}.json"
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers were measured on."""
+    return {"cpus": os.cpu_count(), "load_before": round(os.getloadavg()[0], 1)}
+
+
+def compare(sides: list[str], repeats: int) -> dict[str, Measured]:
+    """Medians of each side's numbers over `repeats` rounds, in each of which every side is run once."""
+    rounds: dict[str, list[Measured]] = {side: [] for side in sides}
+    for number in range(repeats):
+        for side in sides:
+            if side in rounds and (measured := _run_apart(side)) is not None:
+                rounds[side].append(measured)
+                print(f"{number + 1}/{repeats} {side}: {_short(measured)}", file=sys.stderr)
+            else:
+                rounds.pop(side, None)
+    return {side: _median(all_) for side, all_ in rounds.items()}
+
+
+def ratio(slower: Measured, faster: Measured, of: str = "seconds") -> float:
+    """How many times as long the first takes."""
+    return round(float(slower[of]) / float(faster[of]), 2)
+
+
+def _run_apart(side: str) -> Measured | None:
+    """One side in a process of its own, with this script's arguments; None where a peer is missing."""
+    done = subprocess.run(
+        [sys.executable, *sys.argv, "--side", side], stdout=subprocess.PIPE, text=True, check=False
+    )
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        sys.exit(f"{side} failed")
+    measured: Measured = json.loads(lines[-1])
+    if "missing" in measured:
+        print(f"{side} is left out: {measured['missing']}", file=sys.stderr)
+        return None
+    return measured
+
+
+def _run_here(side: Callable[[argparse.Namespace], Measured], given: argparse.Namespace) -> int:
+    try:
+        measured = side(given)
+    except Missing as error:
+        measured = {"missing": str(error)}
+    print(json.dumps({"peak_rss_mb": peak_rss_mb()} | measured))
+    return 0
+
+
+def command(*words: str, environment: Mapping[str, str] | None = None) -> Measured:
+    """Run `pairjepa WORDS` to its end: its seconds, and its own peak memory.
+
+    `peak_anonymous_mb` leaves out the pages of memory-mapped files, which the system takes back when it needs them;
+    it is looked at every 20 ms, where /proc tells it.
+    """
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pairjepa", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=None if environment is None else os.environ | dict(environment),
+    )
+    said: list[str] = []
+    readers = [
+        threading.Thread(target=lambda s=s: said.append(s.read())) for s in (process.stdout, process.stderr)
+    ]
+    for reader in readers:
+        reader.start()
+    anonymous, status = 0, Path(f"/proc/{process.pid}/status")
+    while True:
+        done, code, usage = os.wait4(process.pid, os.WNOHANG)
+        if done:
+            break
+        with contextlib.suppress(OSError):
+            found = re.search(r"RssAnon:\s+(\d+)", status.read_text())
+            anonymous = max(anonymous, int(found[1]) if found else 0)
+        time.sleep(0.02)
+    seconds = time.perf_counter() - start
+    for reader in readers:
+        reader.join()
+    if code:
+        sys.exit(f"pairjepa {' '.join(words)} failed:\n{''.join(said)}")
+    measured = {"seconds": seconds, "peak_rss_mb": _megabytes(usage.ru_maxrss)}
+    return measured | ({"peak_anonymous_mb": anonymous // 1024} if anonymous else {})
+
+
+def peak_rss_mb() -> int:
+    """Peak resident set size of this process so far, in MB."""
+    return _megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _megabytes(ru_maxrss: int) -> int:
+    return round(ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def _median(rounds: list[Measured]) -> Measured:
+    """Field by field; what is no number is that of the last round. All rounds' seconds stand beside."""
+    last = rounds[-1]
+    numbers = {
+        name: round(statistics.median(one[name] for one in rounds), 5)
+        for name, value in last.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return last | numbers | {"all_seconds": [round(one["seconds"], 5) for one in rounds if "seconds" in one]}
+
+
+def _short(measured: Measured) -> str:
+    return ", ".join(f"{k} {v:.4g}" for k, v in measured.items() if isinstance(v, int | float))
