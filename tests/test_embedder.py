@@ -12,6 +12,7 @@ import pairjepa
 from pairjepa.embedder import BATCH
 from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.pairs import Pairs
+from pairjepa.pairs.images import decode
 from pairjepa.recipes import recipe
 
 
@@ -153,3 +154,16 @@ def test_a_contrastive_run_takes_no_words(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match="Train the recipe masked"):
         pairjepa.Embedder.load(run).predict([], [])
+
+
+def test_a_large_jpeg_is_decoded_smaller(embedder: pairjepa.Embedder, tmp_path: Path) -> None:
+    """As the features that the run was trained on are."""
+    path = tmp_path / "large.jpg"
+    Pairs.open("shapes:10").image(0).resize((1600, 1200)).save(path, quality=90)
+    assert min(embedder.enough) < 600
+    smaller = decode(path.read_bytes(), draft=embedder.enough)
+    assert smaller.size in ((400, 300), (800, 600))
+    row = embedder.encode_image(path)
+    np.testing.assert_array_equal(row, embedder.encode_image(smaller))
+    with Image.open(path) as whole:
+        assert (row * embedder.encode_image(whole)).sum() > 0.999

@@ -17,6 +17,7 @@ Pooling = Literal["cls", "mean"]
 HeadKind = Literal["identity", "linear", "mlp", "residual", "transformer"]
 MaskKind = Literal["tokens", "spans", "words", "content"]
 TargetUpdate = Literal["full", "slow", "frozen", "average"]
+EngineName = Literal["auto", "torch", "openvino", "onnx", "ray"]
 View = Literal["whole", "whole-mirrored", "centre", "centre-mirrored"]
 
 
@@ -25,7 +26,7 @@ class DataConfig:
     """Which pairs."""
 
     source: str | None = None
-    """A folder, a table (CSV, TSV, JSONL, Parquet), a data set id of the Hugging Face hub, or `shapes`."""
+    """A folder, a table (CSV, TSV, JSONL, Parquet), shards (.tar, a pattern or URL), a hub data set id, or `shapes`."""
     image_column: str | None = None
     """Column that names or holds the image; found by usual names if not given."""
     caption_column: str | None = None
@@ -88,6 +89,8 @@ class ModelConfig:
     """`cls` takes the first position, `mean` the mean over the caption's tokens."""
     max_tokens: int = 32
     """Captions are cut after this many tokens, special tokens included."""
+    engine: EngineName = "auto"
+    """What computes features of frozen backbones; `auto`: the fastest that agrees with torch, `ray`: torch on Ray."""
     dim: int = 512
     """Width of the shared space."""
     image_projection: HeadConfig = field(default_factory=HeadConfig)

@@ -24,6 +24,10 @@ class Encoder(Protocol):
         """The run's τ: cosines over it are the logits that it was trained with."""
 
     @property
+    def enough(self) -> tuple[int, int]:
+        """(width, height) that a JPEG need not be decoded above."""
+
+    @property
     def sees_captions(self) -> bool:
         """Whether `predict` takes words beside the image (a masked run)."""
 

@@ -18,7 +18,10 @@ from cyclopts import Group, Parameter
 
 from pairjepa.config import RunConfig
 
-_FLAGS = {"data.source": ("--data", "--data.source")}
+_FLAGS = {
+    "data.source": ("--data", "--data.source"),
+    "model.engine": ("--engine", "--model.engine"),
+}
 _GROUPS = {
     name: Group(name.capitalize(), sort_key=place + 1) for place, name in enumerate(RunConfig().to_dict())
 }

@@ -81,14 +81,15 @@ class Material:
     @cached_property
     def image_features(self) -> FeatureTable:
         """`(image, view, width)` of the untrained image backbone."""
+        model = self.config.model
         return image_features(
-            self.image, self.data.pairs, self.data.facts, self.config.model.image_views, cache_folder()
+            self.image, self.data.pairs, self.data.facts, model.image_views, cache_folder(), model.engine
         )
 
     @cached_property
     def text_features(self) -> FeatureTable:
         """`(caption, width)` of the untrained text backbone."""
-        return text_features(self.text, self.data.pairs.captions, cache_folder())
+        return text_features(self.text, self.data.pairs.captions, cache_folder(), self.config.model.engine)
 
     def pooled_features(self, images: np.ndarray) -> np.ndarray:
         """`(image, pooled)`: views averaged, without the cells of a grid."""
@@ -108,7 +109,9 @@ class Material:
             return MaskedTokens(self.text, texts.to_pylist(), masking, masks, words)
         if tuned(self.config.model, "text"):
             return MaskedTokens(self.text, texts.to_pylist(), masking, masks)
-        table = masked_text_features(self.text, texts, masking, masks, cache_folder())
+        table = masked_text_features(
+            self.text, texts, masking, masks, cache_folder(), self.config.model.engine
+        )
         return CachedFeatures(table, np.arange(len(captions)))
 
     def rows(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

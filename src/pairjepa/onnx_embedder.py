@@ -83,6 +83,11 @@ class OnnxEmbedder:
         except (KeyError, TypeError, AttributeError):
             raise PairJEPAError(f"{path / file} is damaged. Export the run again.") from None
 
+    @property
+    def enough(self) -> tuple[int, int]:
+        """(width, height) that a JPEG need not be decoded above; see `Preprocessing.enough`."""
+        return self._preprocessing.enough
+
     def encode_image(self, images: Picture | Iterable[Picture]) -> Float32[np.ndarray, "images dim"]:
         """Predicted caption embeddings of images; see `Embedder.encode_image`."""
         return self._predicted(listed(images), None)
@@ -121,7 +126,7 @@ class OnnxEmbedder:
 
     def _pixels(self, pictures: list[Picture]) -> UInt8[np.ndarray, "batch size size 3"]:
         """All views of each picture, one picture after the other."""
-        images = map(opened, pictures)
+        images = [opened(picture, self.enough) for picture in pictures]
         return np.stack(
             [self._preprocessing.prepare(image, view) for image in images for view in self._views]
         )

@@ -17,6 +17,7 @@ from pairjepa.export.equal import check_equal
 from pairjepa.export.onnx import export_onnx
 from pairjepa.files import digest_file
 from pairjepa.onnx_embedder import SETTINGS, OnnxEmbedder
+from pairjepa.pairs.images import decode
 from pairjepa.pairs.pictures import Picture
 
 from .conftest import CAPTIONS, FROZEN, SMALL
@@ -55,6 +56,17 @@ def test_the_same_vectors_as_the_run(
     assert theirs.encode_image([]).shape == theirs.encode_text([]).shape == (0, 16)
     with pytest.raises(UsageError, match="one for each image, got 1 for 2"):
         theirs.predict(pictures[:2], "a circle")
+
+
+def test_a_large_jpeg_is_decoded_smaller_as_the_run_does(
+    masked_embedder: Embedder, folder: Path, tmp_path: Path, pictures: Sequence[Picture]
+) -> None:
+    path, theirs = tmp_path / "large.jpg", OnnxEmbedder.load(folder)
+    pictures[0].resize((1600, 1200)).save(path)
+    assert theirs.enough == masked_embedder.enough
+    smaller = decode(path.read_bytes(), draft=theirs.enough)
+    np.testing.assert_array_equal(theirs.encode_image(path), theirs.encode_image(smaller))
+    np.testing.assert_allclose(theirs.encode_image(path), masked_embedder.encode_image(path), atol=1e-5)
 
 
 def test_a_predictor_over_tokens(tmp_path: Path, pictures: Sequence[Picture]) -> None:

@@ -21,7 +21,11 @@ class MemoryPairs:
 
     def __init__(self, seeds: list[int]) -> None:
         self.seeds, self.decoded = seeds, []
-        self.facts = SimpleNamespace(digest=np.array([digest(seed) for seed in seeds], dtype=object))
+        self.facts = SimpleNamespace(
+            digest=np.array([digest(seed) for seed in seeds], dtype=object),
+            width=np.full(len(seeds), 90),
+            height=np.full(len(seeds), 64),
+        )
 
     @property
     def n_images(self) -> int:
@@ -31,6 +35,9 @@ class MemoryPairs:
     def names(self) -> list[str]:
         return [f"{seed}.png" for seed in self.seeds]
 
-    def image(self, row: int) -> Image.Image:
+    def image(self, row: int, draft: tuple[int, int] | None = None) -> Image.Image:
         self.decoded.append(self.seeds[row])
         return picture(self.seeds[row])
+
+    def take(self, rows: np.ndarray) -> "MemoryPairs":
+        return MemoryPairs([self.seeds[row] for row in rows])

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pairjepa.errors import PairJEPAError
+from pairjepa.features import cache as caching
 from pairjepa.features.cache import FeatureStore, FeatureTable
 
 MADE_OF = {"kind": "image", "backbone": "abc", "views": ["whole"]}
@@ -48,6 +49,23 @@ def test_rows_come_back_to_the_bit_in_any_order(filled):
     np.testing.assert_array_equal(got, numbers(wanted)[rows])
     assert got.dtype == np.float32
     assert got.flags.writeable
+
+
+def test_one_view_of_each_row(filled):
+    wanted = [ITEMS[i] for i in (6, 0, 3)]
+    rows, views = np.array([2, 0, 1, 0]), np.array([1, 1, 0, 0])
+    got = store(filled).table(wanted).gather(rows, views)
+    np.testing.assert_array_equal(got, numbers(wanted)[rows, views])
+
+
+def test_pages_of_a_large_table_are_given_back_and_read_again(filled, monkeypatch):
+    given_back, give_back = [], caching._give_back
+    monkeypatch.setattr(caching, "KEPT_BYTES", 0)
+    monkeypatch.setattr(caching, "_give_back", lambda mapped: given_back.append(give_back(mapped)))
+    table, rows = store(filled).table(ITEMS), np.arange(len(ITEMS))
+    for _ in range(2):
+        np.testing.assert_array_equal(table.gather(rows), numbers(ITEMS))
+    assert len(given_back) >= 2
 
 
 @settings(max_examples=20, deadline=None)

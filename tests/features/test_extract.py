@@ -13,10 +13,13 @@ import torch
 
 from pairjepa.config import ModelConfig
 from pairjepa.errors import PairJEPAError
-from pairjepa.features import extract
+from pairjepa.features import work
 from pairjepa.features.encoders import load_image_backbone, load_text_backbone
-from pairjepa.features.extract import image_features, text_features
+from pairjepa.features.extract import image_features, masked_text_features, text_features
+from pairjepa.features.masking import Masking
 from pairjepa.files import digest
+from pairjepa.pairs.scan import scan
+from pairjepa.pairs.table import Pairs
 
 from .conftest import CAPTIONS
 from .pictures import MemoryPairs, picture
@@ -38,10 +41,10 @@ def text_backbone():
 @pytest.fixture
 def small(monkeypatch):
     """Shards and batches so small that a handful of items fills several."""
-    monkeypatch.setattr(extract, "IMAGE_SHARD", 4)
-    monkeypatch.setattr(extract, "IMAGE_BATCH", 3)
-    monkeypatch.setattr(extract, "TEXT_SHARD", 3)
-    monkeypatch.setattr(extract, "TEXT_BATCH", 2)
+    monkeypatch.setattr(work, "IMAGE_SHARD", 4)
+    monkeypatch.setattr(work, "IMAGE_BATCH", 3)
+    monkeypatch.setattr(work, "TEXT_SHARD", 3)
+    monkeypatch.setattr(work, "TEXT_BATCH", 2)
 
 
 def all_rows(table):
@@ -115,7 +118,7 @@ def test_interrupted_and_called_again_gives_the_same_files(image_backbone, small
     """Ten images in shards of four; the image at `stop_at` ends the first run."""
 
     class Stopping(MemoryPairs):
-        def image(self, row):
+        def image(self, row, draft=None):
             if row == stop_at:
                 raise KeyboardInterrupt
             return super().image(row)
@@ -179,7 +182,7 @@ def test_two_processes_and_a_killed_one_leave_what_one_leaves(start, tmp_path):
 
 def test_an_image_that_became_unreadable_is_named(image_backbone, tmp_path):
     pairs = MemoryPairs([1, 2])
-    pairs.image = lambda row: (_ for _ in ()).throw(PairJEPAError("the file is empty"))
+    pairs.image = lambda row, draft: (_ for _ in ()).throw(PairJEPAError("the file is empty"))
     with pytest.raises(PairJEPAError, match=r"Image 1.png could be read .* cannot now: the file is empty\."):
         image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path)
 
@@ -208,17 +211,39 @@ def test_the_mode_of_the_backbone_is_put_back(image_backbone, tmp_path):
 
 def test_arrow_digests_are_understood(image_backbone, tmp_path):
     pairs = MemoryPairs([1, 2])
-    facts = SimpleNamespace(digest=pa.array([digest(1), digest(2)]))
+    facts = SimpleNamespace(
+        digest=pa.array([digest(1), digest(2)]), width=pa.array([90, 90]), height=pa.array([64, 64])
+    )
     image_features(image_backbone, pairs, facts, VIEWS, tmp_path)
     image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path)
     assert len(pairs.decoded) == 2
 
 
 def test_decoding_stays_ahead_but_bounded(monkeypatch):
-    monkeypatch.setattr(extract, "AHEAD", 3)
+    monkeypatch.setattr(work, "AHEAD", 3)
     started: list[int] = []
-    results = extract._ahead(lambda i: started.append(i) or i * i, range(50))
+    results = work.ahead(lambda i: started.append(i) or i * i, range(50))
     assert next(results) == 0
     time.sleep(0.05)
     assert len(started) <= 3
     assert [0, *results] == [i * i for i in range(50)]
+
+
+def test_features_of_the_shapes_are_those_of_earlier_versions(tmp_path):
+    """Read off the features that version 0.1 computed: a faster way must not change them."""
+    shapes = Pairs.open("shapes:40")
+    image = load_image_backbone(ModelConfig(image="tiny-resnet"), 0)
+    text = load_text_backbone(ModelConfig(text="tiny-bert"), 0, shapes.captions.to_pylist())
+    facts, captions = scan(shapes, tmp_path), shapes.captions
+    of_images = all_rows(image_features(image, shapes, facts, VIEWS, tmp_path, "auto"))
+    of_texts = all_rows(text_features(text, captions, tmp_path, "auto"))
+    of_masked = all_rows(
+        masked_text_features(text, captions, Masking("words", 0.1, 0.9), 2, tmp_path, "auto")
+    )
+    for features, first, deviation in (
+        (of_images, [0.01881997, 0.02354916, 0.03217585, 0.0424582, 0.06022717], 0.22430737),
+        (of_texts, [-0.85716808, -0.39167514, 0.28419125, -0.46470568, -0.56282341], 0.59678167),
+        (of_masked, [-0.7699452, 0.06673735, 0.69742143, -0.29858989, -0.33146715], 0.64075159),
+    ):
+        np.testing.assert_allclose(features[0].ravel()[:5], first, rtol=1e-3, atol=1e-5)
+        assert features.std(dtype=np.float64) == pytest.approx(deviation, rel=1e-4)

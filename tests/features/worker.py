@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pairjepa.features import extract
+from pairjepa.features import extract, work
 from pairjepa.files import digest
 
 IMAGES = 64
@@ -17,7 +17,7 @@ IMAGES = 64
 class Backbone(torch.nn.Module):
     """What is needed of an `ImageBackbone`, without Transformers, which takes seconds to import."""
 
-    digest, width = "stand-in", 32
+    digest, width, preprocessing = "stand-in", 32, SimpleNamespace(enough=(48, 48))
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,15 +38,16 @@ class Pairs:
 
     n_images, names = IMAGES, [str(row) for row in range(IMAGES)]
 
-    def image(self, row: int) -> Image.Image:
+    def image(self, row: int, draft: tuple[int, int]) -> Image.Image:
         time.sleep(0.004)
         return Image.fromarray(np.random.default_rng(row).integers(0, 256, (16, 16, 3), dtype=np.uint8))
 
 
 def fill(cache: Path) -> None:
     """64 images in shards of 8."""
-    extract.IMAGE_SHARD = 8
-    facts = SimpleNamespace(digest=[digest(row) for row in range(IMAGES)])
+    work.IMAGE_SHARD = 8
+    sides = [16] * IMAGES
+    facts = SimpleNamespace(digest=[digest(row) for row in range(IMAGES)], width=sides, height=sides)
     extract.image_features(Backbone(), Pairs(), facts, ("whole", "whole-mirrored"), cache)
 
 

@@ -8,10 +8,6 @@ Predictions and targets are float32 of unit norm; weights lie beside each graph 
 What stands around the graphs (views, preprocessing, tokens) is said in pairjepa_onnx.json and tokenizer.json.
 """
 
-import contextlib
-import copy
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +19,11 @@ from pairjepa.embedder import Embedder
 from pairjepa.errors import PairJEPAError
 from pairjepa.export.equal import check_equal
 from pairjepa.export.folder import check_installed, new_folder
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.loading import first_line, quiet
+from pairjepa.features.engines import Unconvertible
+from pairjepa.features.engines.graphs import example_pixels, example_tokens, portable
+from pairjepa.features.engines.onnx_graph import write_graph
 from pairjepa.files import digest_file, write_json
 from pairjepa.onnx_embedder import FORMAT, SETTINGS, OnnxEmbedder
-
-OPSET = 20
 
 
 def export_onnx(embedder: Embedder, folder: str | Path) -> None:
@@ -52,7 +47,7 @@ class _ImageGraph(nn.Module):
     def __init__(self, embedder: Embedder) -> None:
         super().__init__()
         self.image, self.joint, self._sees_captions = (
-            _portable(embedder.image),
+            portable(embedder.image),
             embedder.joint,
             embedder.sees_captions,
         )
@@ -90,20 +85,10 @@ class _JointGraph(nn.Module):
         return (F.normalize(self.joint.predict(image, caption), dim=1),)
 
 
-def _portable(image: ImageBackbone) -> ImageBackbone:
-    """The same without EfficientNet's averaging by a window far larger than its map, which OpenVINO refuses."""
-    if not isinstance(getattr(image.model, "pooler", None), nn.AvgPool2d):
-        return image
-    image = copy.deepcopy(image)
-    image.model.pooler = nn.AdaptiveAvgPool2d(1)
-    return image
-
-
 def _write_graphs(embedder: Embedder, folder: Path) -> None:
     image, text, device = embedder.image, embedder.text, next(embedder.image.parameters()).device
-    size = image.preprocessing.size
-    pixels = torch.zeros((2, size, size, 3), dtype=torch.uint8, device=device)
-    ids, mask = (tensor.to(device) for tensor in text.collate(text.tokenize(["a", "a dog"])))
+    pixels = example_pixels(image)
+    ids, mask = (tensor.to(device) for tensor in example_tokens(text))
     batch, token = torch.export.Dim("batch"), torch.export.Dim("token", max=text.max_tokens)
     rows, positions = {0: batch}, {0: batch, 1: token}
 
@@ -123,43 +108,12 @@ def _write_graphs(embedder: Embedder, folder: Path) -> None:
 def _write_graph(
     module: nn.Module, inputs: dict[str, tuple[Tensor, Any]], outputs: list[str], path: Path
 ) -> None:
-    """Export one graph; `inputs` are an example of each and its dynamic axes."""
-    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-
-    with _quiet_exporter(), torch.no_grad():
-        try:
-            program = torch.onnx.export(
-                module.eval(),
-                tuple(example for example, _ in inputs.values()),
-                input_names=list(inputs),
-                output_names=outputs,
-                dynamic_shapes=tuple(axes for _, axes in inputs.values()),
-                opset_version=OPSET,
-                dynamo=True,
-                verbose=False,
-            )
-        except torch.onnx.errors.OnnxExporterError as error:
-            reason = first_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
-            raise PairJEPAError(
-                f"{path.name} cannot be made: PyTorch cannot export this backbone ({reason}). Share the run "
-                "with --to hub."
-            ) from None
-        assert program is not None
-        ClearMetadataAndDocStringPass()(program.model)  # stack traces, with the paths of this machine
-        program.save(path, external_data=True)
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Without lines about torchvision and about what the exporter tried."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
-        with quiet():
-            yield
-    finally:
-        logger.setLevel(level)
+        write_graph(module, inputs, outputs, path)
+    except Unconvertible as error:
+        raise PairJEPAError(
+            f"{path.name} cannot be made: PyTorch cannot export this backbone ({error}). Share the run with --to hub."
+        ) from None
 
 
 def _write_tokenizer(embedder: Embedder, path: Path) -> None:

@@ -14,6 +14,7 @@ from pairjepa.embedder import Embedder
 from pairjepa.export.equal import check_equal
 from pairjepa.export.folder import check_installed, new_folder
 from pairjepa.export.onnx import export_onnx
+from pairjepa.features.engines.openvino import FLOAT32
 from pairjepa.onnx_embedder import SETTINGS as ONNX_SETTINGS
 from pairjepa.onnx_embedder import Graph, OnnxEmbedder
 
@@ -46,7 +47,7 @@ class _Compiled:
     def __init__(self, path: Path) -> None:
         import openvino
 
-        self._model = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        self._model = openvino.Core().compile_model(path, "CPU", FLOAT32)
 
     def run(self, outputs: list[str], inputs: dict[str, np.ndarray], /) -> list[np.ndarray]:
         result = self._model(inputs)

@@ -11,6 +11,7 @@ Axes: `item` = distinct images or captions, `row` = those asked for, in order an
 """
 
 import contextlib
+import mmap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from pairjepa.files import atomic_path, digest, digest_file, read_json, write_js
 from pairjepa.progress import say
 
 FORMAT = 1
+KEPT_BYTES = 128 * 2**20
+"""Features of a larger table stay in memory only while a batch is read from them."""
 
 
 class FeatureTable:
@@ -37,19 +40,36 @@ class FeatureTable:
         self._shards, self._shard, self._offset = shards, shard, offset
         item_shape = shards[0].shape[1:] if shards else ()
         self.shape: tuple[int, ...] = (len(shard), *item_shape)
+        self._large = sum(mapped.nbytes for mapped in shards) > KEPT_BYTES
 
     def __len__(self) -> int:
         """Number of rows."""
         return len(self._shard)
 
-    def gather(self, rows: Int[np.ndarray, " row"]) -> Float32[np.ndarray, "row ..."]:
-        """A float32 copy of the features of these rows, to the bit as they were computed."""
+    def gather(
+        self, rows: Int[np.ndarray, " row"], views: Int[np.ndarray, " row"] | None = None
+    ) -> Float32[np.ndarray, "row ..."]:
+        """A float32 copy of the features of these rows, to the bit as they were computed.
+
+        Args:
+            rows: which rows.
+            views: of each row the one view that is wanted; None takes all, if there are several.
+        """
         shard, offset = self._shard[rows], self._offset[rows]
-        result = np.empty((len(rows), *self.shape[1:]), np.float32)
+        result = np.empty((len(rows), *self.shape[1 if views is None else 2 :]), np.float32)
         for number in np.unique(shard):
             here = np.flatnonzero(shard == number)
-            result[here] = self._shards[number][offset[here]]
+            mapped = self._shards[number]
+            result[here] = mapped[offset[here]] if views is None else mapped[offset[here], views[here]]
+            if self._large:
+                _give_back(mapped)
         return result
+
+
+def _give_back(mapped: np.ndarray) -> None:
+    """Take a file's pages out of this process's memory; the system still has them, as long as there is room."""
+    if isinstance(mapped.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.base.madvise(mmap.MADV_DONTNEED)
 
 
 class FeatureStore:
@@ -66,7 +86,7 @@ class FeatureStore:
         Raises:
             PairJEPAError: the folder cannot be written.
         """
-        self.made_of = {"format": FORMAT, **made_of, "item_shape": list(item_shape)}
+        self.made_of = _manifest(made_of, item_shape)
         self.key = digest(self.made_of)
         self.folder = cache / "features" / self.key
         self._item_shape = item_shape
@@ -79,6 +99,14 @@ class FeatureStore:
         for path in sorted(self.folder.glob("*.json")):
             if path.name != "manifest.json":
                 self._add(path.stem)
+
+    @classmethod
+    def begun(
+        cls, cache: Path, made_of: dict[str, Any], item_shape: tuple[int, ...]
+    ) -> "FeatureStore | None":
+        """The store of `made_of` if something is in it, else None; nothing is made."""
+        folder = cache / "features" / digest(_manifest(made_of, item_shape))
+        return cls(cache, made_of, item_shape) if any(folder.glob("*.npy")) else None
 
     def __contains__(self, item: str) -> bool:
         """Whether the features of this item are there."""
@@ -159,6 +187,10 @@ class FeatureStore:
         if features.dtype != np.float32 or features.shape != (len(items), *self._item_shape):
             raise ValueError(f"it holds {features.dtype} {features.shape}")
         return items, features
+
+
+def _manifest(made_of: dict[str, Any], item_shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"format": FORMAT, **made_of, "item_shape": list(item_shape)}
 
 
 def _unwritable(folder: Path, error: OSError) -> PairJEPAError:

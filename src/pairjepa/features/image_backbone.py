@@ -219,7 +219,8 @@ class ImageBackbone(nn.Module):
         patch = patch[0] if isinstance(patch, list | tuple) else patch
         if not patch:
             return 0
-        return max(tokens.shape[1] - (self.preprocessing.size // patch) ** 2, 0)
+        # int: while a graph is traced, a length is a tensor
+        return max(int(tokens.shape[1]) - (self.preprocessing.size // patch) ** 2, 0)
 
 
 def stage_ends(output: Tensor, pooled: list[Tensor], states: list[Tensor], count: int = 3) -> tuple[int, ...]:

@@ -20,6 +20,9 @@ from pairjepa.errors import PairJEPAError
 from pairjepa.files import read_json
 from pairjepa.progress import say
 
+MARGIN = 3
+"""A JPEG is decoded at no less than this times the side that it is then resized to."""
+
 _NEAREST, _BILINEAR, _BICUBIC = 0, 2, 3  # Pillow's and Transformers' numbers
 _IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 _HALF = {"image_mean": 0.5, "image_std": 0.5}
@@ -74,6 +77,16 @@ class Preprocessing:
         base = view.removesuffix("-mirrored")
         pixels = np.asarray(self._whole(image) if base == "whole" else self._centre(image))
         return pixels if base == view else pixels[:, ::-1]
+
+    @property
+    def enough(self) -> tuple[int, int]:
+        """(width, height) that a JPEG need not be decoded above (`pairs.images.decode`).
+
+        Features of photographs then keep a cosine of 0.9995 with those of the whole picture; at twice the side
+        instead of `MARGIN` times it was down to 0.9988, at once the side to 0.98.
+        """
+        side = MARGIN * max(self.size, self.resize)
+        return side, side
 
     def resized(self, size: int) -> "Preprocessing":
         """The same for a square of another size; what the centre view leaves out stays in proportion."""

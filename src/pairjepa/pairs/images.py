@@ -46,7 +46,7 @@ def decode(data: bytes, *, draft: tuple[int, int] | None = None) -> Image.Image:
     Args:
         data: the file's bytes.
         draft: (width, height) in pixels of the upright picture that is enough; a JPEG is then decoded at 1/2,
-            1/4 or 1/8 of its size, never below `draft`. Truncation is still found.
+            1/4 or 1/8 of its size (`reduction`), never below `draft`. Truncation is still found.
 
     Raises:
         BadImage: empty, truncated, too large, or no image at all.
@@ -83,6 +83,12 @@ def decode_sized(data: bytes, *, draft: tuple[int, int] | None = None) -> tuple[
         raise BadImage("too large for the memory") from None
     except Exception as error:  # damaged files make Pillow's decoders fail in every way there is
         raise BadImage(f"damaged: {error or type(error).__name__}") from None
+
+
+def reduction(size: tuple[int, int], draft: tuple[int, int]) -> int:
+    """By how much a JPEG of this (width, height) is decoded smaller where `draft` is enough: 1, 2, 4 or 8."""
+    factor = min(size[0] // draft[0], size[1] // draft[1])
+    return next((scale for scale in (8, 4, 2) if factor >= scale), 1)
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

@@ -16,8 +16,12 @@ def listed(images: Picture | Iterable[Picture]) -> list[Picture]:
     return [images] if isinstance(images, str | Path | Image.Image) else list(images)
 
 
-def opened(picture: Picture) -> Image.Image:
+def opened(picture: Picture, draft: tuple[int, int] | None = None) -> Image.Image:
     """A picture as upright RGB.
+
+    Args:
+        picture: a path, or an image, which is taken as it is.
+        draft: see `pairjepa.pairs.images.decode`.
 
     Raises:
         BadImage: it is missing or unreadable; the message names its path.
@@ -26,7 +30,7 @@ def opened(picture: Picture) -> Image.Image:
         return upright_rgb(picture)
     path = Path(picture)
     try:
-        return decode(path.read_bytes())
+        return decode(path.read_bytes(), draft=draft)
     except OSError as error:
         raise BadImage(f"cannot be read: {error.strerror or error}", str(path)) from None
     except BadImage as error:

@@ -16,6 +16,7 @@ from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.images import BadImage, decode
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import Request, assemble
+from pairjepa.pairs.shards.reading import read as read_member
 from pairjepa.pairs.sources import read
 
 
@@ -26,7 +27,9 @@ class Pairs:
     Attributes:
         table: `name` (string, unique), `path` (string, null where the bytes are in the row), `bytes`
             (large_binary, null where there is a path), `split` (string: train, dev, test, or rest, which is not
-            used), `captions` (list<string>, at least one), and metadata columns as they came.
+            used), `captions` (list<string>, at least one), and metadata columns as they came. Pairs from shards have
+            neither path nor bytes but `member`, a struct: `shard` (its path or URL) and `stamp` (another if the shard
+            has changed), both dictionaries of strings, `offset` and `length` (int64, bytes).
         description: what it is, for people.
         generated: whether the program drew the images itself.
         problems: what was counted and skipped while opening.
@@ -53,7 +56,8 @@ class Pairs:
         """Open pairs from any source that `pairjepa.pairs.sources` knows.
 
         Args:
-            source: a folder, a table, a data set id of the Hugging Face hub, `shapes` or `shapes:3000`.
+            source: a folder, a table, shards (`.tar`, a pattern or a URL of them), a data set id of the Hugging Face
+                hub, `shapes` or `shapes:3000`.
             image_column: column of the images, where usual names do not find it.
             caption_column: column of the captions.
             split_column: column of the splits.
@@ -103,6 +107,15 @@ class Pairs:
         return names
 
     @cached_property
+    def shards(self) -> Int64[np.ndarray, " images"] | None:
+        """The number of the shard that each image is in; None where images are not in shards."""
+        if "member" not in self.table.column_names:
+            return None
+        inside = pc.struct_field(self.table["member"], "shard").combine_chunks()
+        numbers: np.ndarray = inside.indices.to_numpy(zero_copy_only=False)
+        return numbers.astype(np.int64)
+
+    @cached_property
     def splits(self) -> dict[str, tuple[int, int]]:
         """`{split: (images, captions)}` of the splits that are there."""
         column = self.table["split"].to_numpy()
@@ -148,7 +161,14 @@ class Pairs:
 
         Raises:
             BadImage: the file cannot be read.
+            PairJEPAError: the shard that it is in cannot be reached.
         """
+        if "member" in self.table.column_names:
+            member = self.table["member"][row].as_py()
+            try:
+                return read_member(member["shard"], member["stamp"], member["offset"], member["length"])
+            except BadImage as error:
+                raise BadImage(error.reason, self._name(row)) from None
         path = self.table["path"][row].as_py()
         if path is None:
             data: bytes = self.table["bytes"][row].as_py()
@@ -158,14 +178,18 @@ class Pairs:
         except OSError as error:
             raise BadImage(f"cannot be read: {error.strerror or error}", self._name(row)) from None
 
-    def image(self, row: int) -> Image.Image:
+    def image(self, row: int, draft: tuple[int, int] | None = None) -> Image.Image:
         """The picture of a row: RGB, upright.
+
+        Args:
+            row: which.
+            draft: see `pairjepa.pairs.images.decode`.
 
         Raises:
             BadImage: it cannot be read or decoded.
         """
         try:
-            return decode(self.read_bytes(row))
+            return decode(self.read_bytes(row), draft=draft)
         except BadImage as error:
             raise BadImage(error.reason, self._name(row)) from None
 

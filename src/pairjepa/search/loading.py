@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from pairjepa.pairs import BadImage
-from pairjepa.pairs.images import decode
+from pairjepa.pairs.images import decode_sized
 from pairjepa.pairs.scan import digest_of
 from pairjepa.search.sources import Entry
 
@@ -27,6 +27,8 @@ class Loaded:
     entry: Entry
     digest: str = ""
     image: Image.Image | None = None
+    size: tuple[int, int] = (0, 0)
+    """(width, height) of the whole picture; `image` may be smaller."""
     thumbnail: bytes = b""
     reason: str = ""
     """Why it cannot be used; empty if it can."""
@@ -37,29 +39,37 @@ class Loaded:
         return self.image is None and not self.reason
 
 
-def loaded(entries: list[Entry], holds: Callable[[str], bool]) -> Iterator[list[Loaded]]:
-    """Images, a batch decoded in threads while the one before is used."""
+def loaded(
+    entries: list[Entry], holds: Callable[[str], bool], draft: tuple[int, int] | None = None
+) -> Iterator[list[Loaded]]:
+    """Images, a batch decoded in threads while the one before is used; arguments as of `load`."""
     with ThreadPoolExecutor(_THREADS) as pool:
         ahead: deque[Iterator[Loaded]] = deque()
         for start in range(0, len(entries), BATCH):
-            ahead.append(pool.map(lambda entry: load(entry, holds), entries[start : start + BATCH]))
+            ahead.append(pool.map(lambda entry: load(entry, holds, draft), entries[start : start + BATCH]))
             if len(ahead) > 1:
                 yield list(ahead.popleft())
         for batch in ahead:
             yield list(batch)
 
 
-def load(entry: Entry, holds: Callable[[str], bool]) -> Loaded:
-    """Read one image, and decode it unless one of the same bytes is in the index."""
+def load(entry: Entry, holds: Callable[[str], bool], draft: tuple[int, int] | None = None) -> Loaded:
+    """Read one image, and decode it unless one of the same bytes is in the index.
+
+    Args:
+        entry: which.
+        holds: whether an image of this digest is in the index.
+        draft: (width, height) that the encoder needs at least; see `pairjepa.pairs.images.decode`.
+    """
     try:
         data = entry.read()
         digest = digest_of(data)
         if holds(digest):
             return Loaded(entry, digest)
-        image = decode(data)
+        image, size = decode_sized(data, draft=draft)
     except BadImage as error:
         return Loaded(entry, reason=error.reason)
-    return Loaded(entry, digest, image, thumbnail(image))
+    return Loaded(entry, digest, image, size, thumbnail(image))
 
 
 def never(digest: str) -> bool:

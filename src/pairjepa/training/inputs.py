@@ -57,10 +57,8 @@ class CachedFeatures:
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Features, `(row, width)`."""
-        features = self._table.gather(self._rows[rows])
-        if features.ndim == 3:
-            features = features[np.arange(len(rows)), views]
-        return (torch.from_numpy(features),)
+        several = len(self._table.shape) == 3
+        return (torch.from_numpy(self._table.gather(self._rows[rows], views if several else None)),)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each feature over rows and views, summed in float64 chunk by chunk."""
@@ -113,11 +111,18 @@ class Pixels:
     def __len__(self) -> int:
         return self._pairs.n_images
 
+    @property
+    def shards(self) -> np.ndarray | None:
+        """The shard that each image is read from at each step; None where there are none."""
+        return self._pairs.shards
+
     def _one(self, item: tuple[int, int]) -> np.ndarray:
         if self._kept is not None and item in self._kept:
             return self._kept[item]
         row, view = item
-        pixels = self.backbone.prepare(self._pairs.image(row), self._views[view])
+        pixels = self.backbone.prepare(
+            self._pairs.image(row, self.backbone.preprocessing.enough), self._views[view]
+        )
         if self._kept is not None:
             self._kept[item] = pixels
         return pixels

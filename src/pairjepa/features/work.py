@@ -1,0 +1,382 @@
+"""What is forwarded for a shard of features: which batches, and where their features go.
+
+A work holds no open file and no thread. It can be pickled, and sent to where a shard is computed; its backbone stays
+behind (models of Transformers cannot be pickled once they have run): `dataclasses.replace(work, backbone=...)` there.
+
+Axes: `batch`, `view`, `size` = side of the input in pixels, `width` = features, `row` = items times their parts.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from pairjepa.config import View
+from pairjepa.errors import PairJEPAError
+from pairjepa.features.engines import Engine, Inputs
+from pairjepa.features.image_backbone import ImageBackbone
+from pairjepa.features.masking import Masking
+from pairjepa.features.text_backbone import TextBackbone
+from pairjepa.files import digest
+from pairjepa.pairs.images import reduction
+
+IMAGE_SHARD, IMAGE_BATCH = 512, 16
+TEXT_SHARD, TEXT_BATCH = 4096, 64
+AHEAD = 4 * IMAGE_BATCH
+"""Images that are decoded before the backbone asks for them."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Batches = Generator[tuple[Any, Inputs]]
+"""The rows of a batch (a slice or their numbers), and the batch itself."""
+
+
+@runtime_checkable
+class Images(Protocol):
+    """What is needed of `Pairs`."""
+
+    @property
+    def n_images(self) -> int:
+        """Number of images."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Their names, for errors."""
+
+    def image(self, row: int, draft: tuple[int, int] | None = None) -> Image.Image:
+        """The picture of a row: RGB, upright, decoded no smaller than `draft`. Called from several threads."""
+
+    def take(self, rows: np.ndarray) -> "Images":
+        """These images alone, in this order."""
+
+
+@runtime_checkable
+class Facts(Protocol):
+    """What is needed of `ImageFacts`."""
+
+    @property
+    def digest(self) -> Any:
+        """For each image the digest of its bytes."""
+
+    @property
+    def width(self) -> Any:
+        """For each image its width in pixels."""
+
+    @property
+    def height(self) -> Any:
+        """For each image its height in pixels."""
+
+
+class Work(ABC):
+    """One kind of features of some items, each known by its key."""
+
+    kind: ClassVar[str]
+    """For people."""
+    side: ClassVar[Literal["image", "text"]]
+    """Whose backbone it is."""
+    backbone: Any
+    """What is forwarded."""
+    keys: list[str]
+    """The items that are asked for, in order, with repetitions."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "backbone": None}
+
+    @property
+    @abstractmethod
+    def shard(self) -> int:
+        """Items in a shard."""
+
+    @property
+    @abstractmethod
+    def batch(self) -> int:
+        """Rows in a batch."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> int:
+        """Rows of an item: its views or masks."""
+
+    @property
+    @abstractmethod
+    def item_shape(self) -> tuple[int, ...]:
+        """Shape of the features of an item: (part, width) or (width,)."""
+
+    @abstractmethod
+    def made_of(self) -> dict[str, Any]:
+        """What the features depend on, beside the engine; JSON-ready."""
+
+    @abstractmethod
+    def part(self, items: list[str]) -> "Work":
+        """What is needed for these items alone, to be sent elsewhere."""
+
+    @abstractmethod
+    def batches(self, items: Sequence[str]) -> Batches:
+        """Batches of these items; row `i * parts + p` is part `p` of item `i`."""
+
+
+@dataclass(frozen=True)
+class ImageWork(Work):
+    """All views of images; a view and its mirror are resized once, images of the same bytes forwarded once.
+
+    An image that is decoded smaller than it is has a key that says so, so that no feature of the whole picture is
+    taken for one of the smaller.
+    """
+
+    backbone: ImageBackbone
+    pairs: Images
+    views: tuple[View, ...]
+    keys: list[str]
+    rows: dict[str, int]
+    """Key → row in `pairs`."""
+    kind, side = "image", "image"
+
+    @classmethod
+    def of(cls, backbone: ImageBackbone, pairs: Images, facts: Facts, views: Sequence[View]) -> "ImageWork":
+        """All images of `pairs`."""
+        enough = backbone.preprocessing.enough
+        keys = []
+        for name, width, height in zip(facts.digest, facts.width, facts.height, strict=True):
+            scale = reduction((int(width), int(height)), enough)
+            keys.append(str(name) if scale == 1 else f"{name}/{scale}")
+        rows = {key: row for row, key in reversed(list(enumerate(keys)))}  # the first of equal images
+        return cls(backbone, pairs, tuple(views), keys, rows)
+
+    @property
+    def shard(self) -> int:
+        """Items in a shard."""
+        return IMAGE_SHARD
+
+    @property
+    def batch(self) -> int:
+        """Rows in a batch."""
+        return IMAGE_BATCH
+
+    @property
+    def parts(self) -> int:
+        """Views."""
+        return len(self.views)
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """(view, width)."""
+        return len(self.views), self.backbone.width
+
+    def made_of(self) -> dict[str, Any]:
+        """Backbone and views."""
+        return {"kind": "image", "backbone": self.backbone.digest, "views": list(self.views)}
+
+    def part(self, items: list[str]) -> "ImageWork":
+        """These images alone."""
+        pairs = self.pairs.take(np.array([self.rows[item] for item in items], np.int64))
+        return replace(self, pairs=pairs, keys=items, rows={item: row for row, item in enumerate(items)})
+
+    def batches(self, items: Sequence[str]) -> Batches:
+        """Each batch is of one view; images are decoded and resized in threads while others are forwarded."""
+        with closing(ahead(self._prepare, items)) as prepared:
+            for start in range(0, len(items), IMAGE_BATCH):
+                pixels = np.stack([next(prepared) for _ in items[start : start + IMAGE_BATCH]])
+                end = (start + len(pixels)) * self.parts
+                for view in range(self.parts):
+                    yield slice(start * self.parts + view, end, self.parts), (pixels[:, view],)
+
+    def _prepare(self, item: str) -> np.ndarray:
+        """All views of one image, (view, size, size, 3)."""
+        row = self.rows[item]
+        try:
+            image = self.pairs.image(row, self.backbone.preprocessing.enough)
+        except (PairJEPAError, OSError) as error:
+            raise PairJEPAError(
+                f"Image {self.pairs.names[row]} could be read when the images were counted and cannot now: {error}. "
+                "Put it back, or run the same command again to leave it out."
+            ) from None
+        plain: dict[str, np.ndarray] = {}
+        prepared = []
+        for view in self.views:
+            base: Any = view.removesuffix("-mirrored")
+            if base not in plain:
+                plain[base] = self.backbone.prepare(image, base)
+            prepared.append(plain[base] if base == view else plain[base][:, ::-1])
+        return np.stack(prepared)
+
+
+@dataclass(frozen=True)
+class TextWork(Work):
+    """Captions; identical ones are forwarded once."""
+
+    backbone: TextBackbone
+    keys: list[str]
+    texts: dict[str, str]
+    """Key → caption."""
+    kind, side = "text", "text"
+
+    @classmethod
+    def of(cls, backbone: TextBackbone, captions: Iterable[Any]) -> "TextWork":
+        """Captions: strings, or an Arrow array of them."""
+        return cls(backbone, *_keyed(captions))
+
+    @property
+    def shard(self) -> int:
+        """Items in a shard."""
+        return TEXT_SHARD
+
+    @property
+    def batch(self) -> int:
+        """Rows in a batch."""
+        return TEXT_BATCH
+
+    @property
+    def parts(self) -> int:
+        """One."""
+        return 1
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """(width,)."""
+        return (self.backbone.width,)
+
+    def made_of(self) -> dict[str, Any]:
+        """The backbone."""
+        return {"kind": "text", "backbone": self.backbone.digest}
+
+    def part(self, items: list[str]) -> "TextWork":
+        """These captions alone."""
+        return replace(self, keys=items, texts={item: self.texts[item] for item in items})
+
+    def batches(self, items: Sequence[str]) -> Batches:
+        """Captions of about the same length side by side, which saves padding."""
+        return _by_length(self.backbone, self.backbone.tokenize([self.texts[item] for item in items]))
+
+
+@dataclass(frozen=True)
+class MaskedTextWork(Work):
+    """Captions under a fixed pool of masks each."""
+
+    backbone: TextBackbone
+    keys: list[str]
+    texts: dict[str, str]
+    masking: Masking
+    masks: int
+    """Masks a caption."""
+    kind, side = "masked text", "text"
+
+    @classmethod
+    def of(
+        cls, backbone: TextBackbone, captions: Iterable[Any], masking: Masking, masks: int
+    ) -> "MaskedTextWork":
+        """Captions: strings, or an Arrow array of them."""
+        return cls(backbone, *_keyed(captions), masking, masks)
+
+    @property
+    def shard(self) -> int:
+        """Items in a shard."""
+        return TEXT_SHARD // self.parts
+
+    @property
+    def batch(self) -> int:
+        """Rows in a batch."""
+        return TEXT_BATCH
+
+    @property
+    def parts(self) -> int:
+        """Masks."""
+        return self.masks
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """(mask, width)."""
+        return self.parts, self.backbone.width
+
+    def made_of(self) -> dict[str, Any]:
+        """Backbone and masks."""
+        return {
+            "kind": "masked text",
+            "backbone": self.backbone.digest,
+            "masking": asdict(self.masking),
+            "masks": self.masks,
+        }
+
+    def part(self, items: list[str]) -> "MaskedTextWork":
+        """These captions alone."""
+        return replace(self, keys=items, texts={item: self.texts[item] for item in items})
+
+    def batches(self, items: Sequence[str]) -> Batches:
+        """As `TextWork`; the masks of a caption depend on its tokens alone."""
+        tokens = self.backbone.tokenize_words([self.texts[item] for item in items])
+        mask_id = self.backbone.tokenizer.mask_token_id
+        ids = [self.masking.masked(one, str(mask), mask_id) for one in tokens for mask in range(self.parts)]
+        return _by_length(self.backbone, ids)
+
+
+def compute_shard(
+    work: Work, engine: Engine, items: Sequence[str], advance: Callable[[int], None] = lambda items: None
+) -> Float32[np.ndarray, "item ..."]:
+    """Features of these items, as `FeatureStore.write` takes them.
+
+    Args:
+        work: which features.
+        engine: of `work.backbone`.
+        items: keys, at most a shard of them.
+        advance: told as items are done.
+
+    Raises:
+        PairJEPAError: an image cannot be read any more, or features are not finite.
+    """
+    rows: deque[Any] = deque()
+
+    def inputs(batches: Batches) -> Iterator[Inputs]:
+        for chosen, batch in batches:
+            rows.append(chosen)
+            yield batch
+
+    features = np.empty((len(items) * work.parts, work.item_shape[-1]), np.float32)
+    done = 0
+    with closing(work.batches(items)) as batches:
+        for result in engine.results(inputs(batches)):
+            features[rows.popleft()] = result
+            advance((done + len(result)) // work.parts - done // work.parts)
+            done += len(result)
+    if not np.isfinite(features).all():
+        raise PairJEPAError(
+            f"The {work.kind} backbone gives features that are not finite numbers. "
+            f"Its weights or its preprocessing are damaged: choose another model.{work.side}."
+        )
+    return features.reshape(len(items), *work.item_shape)
+
+
+def ahead(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
+    """`map(work, items)`, in a few threads, at most `AHEAD` results before they are asked for."""
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _keyed(captions: Iterable[Any]) -> tuple[list[str], dict[str, str]]:
+    texts = [str(caption) for caption in captions]
+    keys = [digest(text.encode()) for text in texts]
+    return keys, dict(zip(keys, texts, strict=True))
+
+
+def _by_length(backbone: TextBackbone, ids: list[list[int]]) -> Batches:
+    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+    for start in range(0, len(ids), TEXT_BATCH):
+        chosen = order[start : start + TEXT_BATCH]
+        input_ids, mask = backbone.collate([ids[i] for i in chosen])
+        yield chosen, (input_ids.numpy(), mask.numpy())

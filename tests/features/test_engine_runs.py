@@ -1,0 +1,64 @@
+"""Engines in a run: its recalls, the flag, and what is said where an engine is not installed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import pairjepa
+from pairjepa.cli import main
+from pairjepa.features import choice, engines, work
+
+SMALL = {
+    "data.source": "shapes:120",
+    "model.image": "tiny-resnet",
+    "model.text": "tiny-bert",
+    "model.dim": 16,
+    "training.epochs": 3,
+}
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PAIRJEPA_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def stores(cache: Path) -> set[str]:
+    found = [json.loads(path.read_text()) for path in cache.glob("features/*/manifest.json")]
+    return {one.get("engine", "torch") for one in found}
+
+
+def test_recalls_are_those_of_torch(tmp_path: Path, cache: Path) -> None:
+    results = {}
+    for engine in ("torch", "openvino"):
+        run = tmp_path / engine
+        pairjepa.train(pairjepa.recipe("contrastive", SMALL | {"model.engine": engine}), None, run)
+        results[engine] = pairjepa.evaluate(run)
+    assert stores(cache) == {"torch", "openvino"}
+    assert results["openvino"]["rsum"] == pytest.approx(results["torch"]["rsum"], rel=0.02)
+
+
+def test_evaluation_takes_the_features_of_training(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever engine `auto` chose then, nothing is computed again."""
+    monkeypatch.setattr(work, "IMAGE_SHARD", 20)
+    monkeypatch.setattr(choice, "CONVERSION", {"openvino": 0.0, "onnx": 1e9})
+    pairjepa.train(pairjepa.recipe("contrastive", SMALL), None, tmp_path / "run")
+    before = stores(cache)
+    monkeypatch.setattr("pairjepa.features.extract.compute_shard", None)
+    pairjepa.evaluate(tmp_path / "run")
+    assert stores(cache) == before
+
+
+def test_an_engine_that_is_not_installed_is_named(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    backbones = ["--model.image", "tiny-resnet", "--model.text", "tiny-bert", "--run", str(tmp_path / "run")]
+    command = ["train", "contrastive", "--data", "shapes:60", *backbones, "--engine"]
+    assert main([*command, "openvino"]) == 1
+    assert "pip install 'pairjepa[openvino]'" in capsys.readouterr().err
+    assert main([*command, "tensorflow"]) == 2
+    assert "tensorflow" in capsys.readouterr().err

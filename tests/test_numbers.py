@@ -1,0 +1,111 @@
+"""Speed changes no number: what the code gave before it was made quicker, it gives now.
+
+`numbers.json` was written by `python tests/test_numbers.py` on the version of 25 November 2026, before any engine and
+before any of the work on speed. Who changes a number on purpose writes it again, and says why in the changelog.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pairjepa
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.result import evaluate
+from pairjepa.features.extract import image_features, text_features
+from pairjepa.material import load_backbones, read_data
+
+KEPT = Path(__file__).with_name("numbers.json")
+SOURCE = "shapes:160"
+
+
+def run(recipe: str, folder: Path) -> dict[str, Any]:
+    """Losses and dev numbers of a short training, and what `evaluate` says of it."""
+    settings = {"data.source": SOURCE, "training.epochs": 3, "training.batch_size": 32}
+    config = pairjepa.recipe(recipe, settings)
+    done = pairjepa.train(config, pairjepa.Pairs.open(SOURCE), folder / recipe)
+    result = pairjepa.evaluate(folder / recipe, "test")
+    return {
+        "epochs": [
+            {name: line[name] for name in ("loss", "temperature", "learning_rate", "dev")}
+            for line in done.metrics()
+        ],
+        **{
+            name: result[name]
+            for name in ("image_to_text", "text_to_image", "rsum", "intervals")
+            if name in result
+        },
+    }
+
+
+def features() -> dict[str, Any]:
+    """Of the tiny backbones: the first rows, and the sum of all."""
+    pairs = pairjepa.Pairs.open(SOURCE)
+    config = pairjepa.recipe("tiny", {"data.source": SOURCE})
+    data = read_data(pairs, 1.0)
+    image, text = load_backbones(config, pairs.split("train").captions.to_pylist())
+    with tempfile.TemporaryDirectory() as cache:
+        tables = {
+            "image": image_features(image, data.pairs, data.facts, ("whole", "whole-mirrored"), Path(cache)),
+            "text": text_features(text, data.pairs.captions, Path(cache)),
+        }
+        all_ = {name: table.gather(np.arange(len(table))) for name, table in tables.items()}
+    return {
+        name: {"first": rows[0].reshape(-1)[:16].tolist(), "sum": float(rows.sum(dtype=np.float64))}
+        for name, rows in all_.items()
+    }
+
+
+def made() -> dict[str, Any]:
+    """`evaluate` on embeddings from a formula, with ties and images of one to five captions."""
+    rng = np.random.default_rng(0)
+    owner = np.repeat(np.arange(60), rng.integers(1, 6, 60))
+    image = rng.standard_normal((60, 32)).astype(np.float32)
+    text = (image[owner] + 1.5 * rng.standard_normal((len(owner), 32))).astype(np.float32)
+    text[3] = text[7]
+    image, text = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (image, text))
+    names, captions = [f"{row}" for row in range(60)], [f"caption {row}" for row in range(len(owner))]
+    given = EmbeddingSet(image, text, owner, names, captions, "test", "made")
+    result: dict[str, Any] = json.loads(json.dumps(evaluate(given, cca=None)))
+    return result
+
+
+def numbers(folder: Path) -> dict[str, Any]:
+    """All of them."""
+    runs = {recipe: run(recipe, folder) for recipe in ("tiny", "tiny-masked")}
+    return {"features": features(), "evaluation": made(), **runs}
+
+
+def leaves(value: Any, name: str = "") -> dict[str, Any]:
+    """Dotted name → number or word."""
+    if isinstance(value, dict):
+        return {k: v for key, inner in value.items() for k, v in leaves(inner, f"{name}.{key}").items()}
+    if isinstance(value, list):
+        return {k: v for n, inner in enumerate(value) for k, v in leaves(inner, f"{name}[{n}]").items()}
+    return {name: value}
+
+
+def same(old: Any, new: Any) -> bool:
+    """Other processors add in another order: the last digits may differ, a rank may not."""
+    if isinstance(old, float) and isinstance(new, float):
+        return bool(new == pytest.approx(old, rel=2e-4, abs=1e-5))
+    return bool(new == old)
+
+
+def test_no_number_has_changed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PAIRJEPA_CACHE", str(tmp_path / "cache"))
+    kept, now = (leaves(json.loads(json.dumps(n))) for n in (json.loads(KEPT.read_text()), numbers(tmp_path)))
+    assert len(kept) > 300
+    assert kept.keys() <= now.keys()
+    wrong = {name: (old, now[name]) for name, old in kept.items() if not same(old, now[name])}
+    assert not wrong
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as scratch:
+        KEPT.write_text(json.dumps(numbers(Path(scratch)), indent=1) + "\n")
+    sys.exit(0)
