@@ -16,6 +16,8 @@ from pairjepa.config import DataConfig
 from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.pairs import Pairs, open_pairs
 
+from .shard_files import write_tar
+
 Six = Any
 Write = Callable[[str], Path]
 
@@ -114,6 +116,18 @@ def _imagefolder(six: Six, images: Write, *, suffix: str, inside: bool) -> str:
     return str(root)
 
 
+def _shards(six: Six, images: Write, *, pattern: str, text: bool = False) -> str:
+    """Shards of each split (captions as text), or two of mixed splits (captions and split as JSON)."""
+    root = images("unused/{name}") / "shards"
+    for number, one in enumerate(six):
+        stem = one.name.removesuffix(".png")
+        record = json.dumps({"captions": one.captions, "split": one.split}).encode()
+        words = ("txt", "\n".join(one.captions).encode()) if text else ("json", record)
+        shard = f"{one.split}-{number:03}.tar" if text else f"{number:03}.tar"
+        write_tar(root / shard, [(f"{stem}.{words[0]}", words[1]), (one.name, one.data)])
+    return f"{root}{pattern}"
+
+
 def _saved(six: Six, images: Write, *, column: bool) -> str:
     datasets = pytest.importorskip("datasets")
     path = images("unused/{name}") / "saved"
@@ -162,6 +176,9 @@ FORMATS: dict[str, Callable[[Six, Write], str]] = {
     "imagefolder csv": lambda six, images: _imagefolder(six, images, suffix=".csv", inside=False),
     "imagefolder jsonl": lambda six, images: _imagefolder(six, images, suffix=".jsonl", inside=True),
     "imagefolder parquet": lambda six, images: _imagefolder(six, images, suffix=".parquet", inside=True),
+    "shards of each split": lambda six, images: _shards(six, images, pattern="/*.tar", text=True),
+    "shards in braces": lambda six, images: _shards(six, images, pattern="/{000..005}.tar"),
+    "shard folder": lambda six, images: _shards(six, images, pattern=""),
     "saved": lambda six, images: _saved(six, images, column=False),
     "saved, split column": lambda six, images: _saved(six, images, column=True),
 }
@@ -187,8 +204,11 @@ def test_contract(form: str, six: Six, write_images: Write) -> None:
     assert fields["name"] == fields["path"] == fields["split"] == pa.string()
     assert fields["bytes"] == pa.large_binary()
     assert fields["captions"] == pa.list_(pa.string())
-    inside, outside = pairs.table["bytes"].is_valid(), pairs.table["path"].is_valid()
-    assert all(a.as_py() != b.as_py() for a, b in zip(inside, outside, strict=True))
+    places = [
+        pairs.table[name].is_valid().to_pylist() for name in ("bytes", "path", "member") if name in fields
+    ]
+    assert all(sum(there) == 1 for there in zip(*places, strict=True))
+    assert (pairs.shards is None) == ("member" not in fields)
 
 
 def test_captions_and_owner_follow_the_rows(six: Six, write_images: Write) -> None:

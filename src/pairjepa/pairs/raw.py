@@ -16,7 +16,7 @@ from pairjepa.pairs import captions as text
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.problems import EXAMPLES, Problems
 
-RESERVED = ("name", "path", "bytes", "split", "captions", "image", "caption")
+RESERVED = ("name", "path", "bytes", "member", "split", "captions", "image", "caption")
 """Columns with a meaning; metadata of such a name gets a `_` behind it."""
 
 
@@ -37,8 +37,9 @@ class RawPairs:
 
     rows: pa.Table
     """One row a caption, or a list of captions. Columns: `image` (string, path or name of the image; null where
-    there are only bytes), `caption` (string or list<string>); if there are any, `bytes` (large_binary) and
-    `split` (string); all others are metadata of the image."""
+    there are only bytes), `caption` (string or list<string>); if there are any, `bytes` (large_binary), `member`
+    (place in a shard, as in `Pairs.table`; then names are unique) and `split` (string); all others are metadata of
+    the image."""
     title: str
     """What it is, for people."""
     split_words: str = "split as given"
@@ -66,7 +67,8 @@ def assemble(raw: RawPairs, problems: Problems) -> tuple[pa.Table, str]:
     owner, strings = _captions(rows["caption"].combine_chunks(), image, names.dictionary, problems)
     per_image = np.bincount(owner, minlength=count)
     data = rows["bytes"].take(first) if "bytes" in rows.column_names else pa.nulls(count, pa.large_binary())
-    inside = pc.is_valid(data).to_numpy(zero_copy_only=False)
+    members = {"member": rows["member"].take(first)} if "member" in rows.column_names else {}
+    inside = pc.is_valid(data).to_numpy(zero_copy_only=False) | bool(members)
     paths = _paths(names.dictionary, inside, raw.folders)
     found = inside | pc.is_valid(paths).to_numpy(zero_copy_only=False)
     if not found.all():
@@ -87,6 +89,7 @@ def assemble(raw: RawPairs, problems: Problems) -> tuple[pa.Table, str]:
             "name": names.dictionary,
             "path": paths,
             "bytes": data,
+            **members,
             "split": _first_splits(rows, image, first, names.dictionary, raw.title, problems),
             "captions": pa.ListArray.from_arrays(
                 pa.array(np.concatenate([[0], np.cumsum(per_image)]), pa.int32()), strings
@@ -188,6 +191,8 @@ def _captions(
 
 def _paths(names: pa.Array, inside: np.ndarray, folders: Sequence[Path]) -> pa.Array:
     """Where the file of each image is, absolute; null if it is nowhere, or inside the row."""
+    if inside.all():
+        return pa.nulls(len(names), pa.string())
     found = []
     folders = [folder.absolute() for folder in folders]
     for name, here in zip(names.to_pylist(), inside, strict=True):

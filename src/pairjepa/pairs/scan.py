@@ -79,15 +79,16 @@ class ImageFacts:
 def scan(pairs: Pairs, cache: Path | None = None) -> ImageFacts:
     """Look at every image once; what was seen before, by any scan with this cache, is not read again.
 
-    A file is known by its absolute path, size and time of change, bytes in a row by their digest. Shards of
-    2,000 images are written as the scan goes, so that a killed one goes on where it was.
+    A file is known by its absolute path, size and time of change, bytes in a row by their digest, an image in a shard
+    by its place there and by what tells that the shard has changed. Files of 2,000 images are written as the scan
+    goes, so that a killed one goes on where it was.
 
     Args:
         pairs: the pairs.
         cache: folder of the cache; `files.cache_folder()` if not given.
     """
     folder = (cache_folder() if cache is None else cache) / "images"
-    keys = pa.array(_keys(pairs), pa.string())
+    keys = pa.array(image_keys(pairs), pa.string())
     known = _known(folder, keys)
     found = pc.index_in(keys, known["key"])
     missing = np.flatnonzero(pc.is_null(found).to_numpy(zero_copy_only=False))
@@ -160,7 +161,11 @@ _DCT = np.cos(np.pi / 32 * (np.arange(32) + 0.5) * np.arange(8)[:, None])
 """DCT-II of 32 values, the eight lowest frequencies."""
 
 
-def _keys(pairs: Pairs) -> list[str]:
+def image_keys(pairs: Pairs) -> list[str]:
+    """What each image is known by without a look at it, where that is possible: another if the image is."""
+    if "member" in pairs.table.column_names:
+        places = pairs.table["member"].to_pylist()
+        return [f"{p['shard']}|{p['stamp']}|{p['offset']}+{p['length']}" for p in places]
     keys = []
     for row, path in enumerate(pairs.table["path"].to_pylist()):
         if path is None:

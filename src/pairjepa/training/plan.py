@@ -8,6 +8,9 @@ import numpy as np
 
 from pairjepa.config import TrainingConfig
 
+SHARDS_AT_ONCE = 4
+"""Shards whose images are mixed with each other: what is read at random must stay open, or be near."""
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -26,7 +29,13 @@ class Plan:
     """Batches of all epochs, and the learning rate of every step."""
 
     def __init__(
-        self, owner: np.ndarray, views: int, config: TrainingConfig, masks: int = 1, hidden: float = 1.0
+        self,
+        owner: np.ndarray,
+        views: int,
+        config: TrainingConfig,
+        masks: int = 1,
+        hidden: float = 1.0,
+        shards: np.ndarray | None = None,
     ) -> None:
         """Plan for one split.
 
@@ -36,10 +45,14 @@ class Plan:
             config: batch size, captions an image, seed, schedule.
             masks: masks a caption.
             hidden: share of samples whose caption is hidden whole.
+            shards: for each image the number of the shard that it has to be read from at each step; None where
+                reading in any order costs the same. Then an epoch goes through the shards in random order, a few at a
+                time, and mixes the images of those alone.
         """
         self._count = np.bincount(owner)
         self._first = np.concatenate([[0], np.cumsum(self._count)[:-1]])
         self._views, self._config, self._masks, self._hidden = views, config, masks, hidden
+        self._shards = shards
         self.images = len(self._count)
         # Batches of nearly equal size: a last one of two images would be a poor set of negatives.
         self.steps_per_epoch = math.ceil(self.images / config.batch_size)
@@ -48,13 +61,15 @@ class Plan:
     def epoch(self, epoch: int) -> Iterator[Samples]:
         """The batches of an epoch (counted from 1): every image once, with `captions_per_image` of its captions."""
         rng = np.random.default_rng([self._config.seed, epoch])
-        order = rng.permutation(self.images)
+        order = rng.permutation(self.images) if self._shards is None else _shard_by_shard(self._shards, rng)
         wanted = self._config.captions_per_image
         start = (rng.random(self.images) * self._count).astype(np.int64)
         view = rng.integers(0, self._views, (self.images, wanted))
         mask = rng.integers(0, self._masks, (self.images, wanted))
         hidden = rng.random((self.images, wanted)) < self._hidden
         for images in np.array_split(order, self.steps_per_epoch):
+            if self._shards is not None:
+                images = np.sort(images)  # a batch has no order: what lies together is read by one process
             # Neighbours in a circle from a random start: distinct as long as the image owns enough captions.
             offset = (start[images, None] + np.arange(wanted)) % self._count[images, None]
             yield Samples(
@@ -75,3 +90,12 @@ class Plan:
         if step < warm:
             return (step + 1) / (math.floor(warm) + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(self.steps - warm, 1)))
+
+
+def _shard_by_shard(shards: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """All images: the shards in random order, the images of each `SHARDS_AT_ONCE` of them shuffled together."""
+    numbers = rng.permutation(np.unique(shards))
+    place = np.empty(int(shards.max(initial=-1)) + 1, np.int64)
+    place[numbers] = np.arange(len(numbers)) // SHARDS_AT_ONCE
+    shuffled = rng.permutation(len(shards))
+    return shuffled[np.argsort(place[shards[shuffled]], kind="stable")]

@@ -10,7 +10,17 @@ from typing import Protocol
 from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request, listing
-from pairjepa.pairs.sources import flickr8k, hub, imagefolder, karpathy, shapes, sidecar, tables
+from pairjepa.pairs.sources import (
+    flickr8k,
+    hub,
+    imagefolder,
+    karpathy,
+    shapes,
+    shard_folder,
+    shards,
+    sidecar,
+    tables,
+)
 
 
 class Source(Protocol):
@@ -33,10 +43,12 @@ class Source(Protocol):
 
 SOURCES: dict[str, Source] = {
     "shapes": shapes,
+    "shards": shards,
     "hub": hub,
     "flickr8k": flickr8k,
     "karpathy": karpathy,
     "imagefolder": imagefolder,
+    "shard folder": shard_folder,
     "tables": tables,
     "sidecar": sidecar,
 }

@@ -46,7 +46,7 @@ def find(names: list[str], request: Request, where: str) -> Columns:
     """
     image = _named(names, request.image_column, "image", where) or _usual(names, "image")
     caption = _named(names, request.caption_column, "caption", where)
-    captions = (caption,) if caption else _usual_captions(names)
+    captions = (caption,) if caption else usual_captions(names)
     split = _named(names, request.split_column, "split", where) or _usual(names, "split")
     for kind, found in (("image", image), ("caption", captions)):
         if not found:
@@ -76,6 +76,13 @@ def long_form(table: pa.Table, columns: Columns, where: str) -> pa.Table:
     return pa.table(rows)
 
 
+def usual_captions(names: list[str]) -> tuple[str, ...]:
+    """The columns that hold captions by their names: one of a usual name, else all numbered ones."""
+    if usual := _usual(names, "caption"):
+        return (usual,)
+    return tuple(name for name in names if _NUMBERED.fullmatch(name))
+
+
 def _named(names: list[str], name: str | None, kind: str, where: str) -> str | None:
     if name is None or name in names:
         return name
@@ -89,12 +96,6 @@ def _named(names: list[str], name: str | None, kind: str, where: str) -> str | N
 def _usual(names: list[str], kind: str) -> str | None:
     lower = {name.strip().lower(): name for name in reversed(names)}
     return next((lower[usual] for usual in _USUAL[kind] if usual in lower), None)
-
-
-def _usual_captions(names: list[str]) -> tuple[str, ...]:
-    if usual := _usual(names, "caption"):
-        return (usual,)
-    return tuple(name for name in names if _NUMBERED.fullmatch(name))
 
 
 def _image_cells(

@@ -20,9 +20,12 @@ COLUMNS = True
 
 def matches(source: str) -> bool:
     """A folder that `datasets` saved, or `user/name` where no folder `user` stands here."""
+    return _saved(Path(source).expanduser()) or is_id(source)
+
+
+def is_id(source: str) -> bool:
+    """`user/name` where no folder `user` stands here."""
     path = Path(source)
-    if _saved(path.expanduser()):
-        return True
     return (
         bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source)) and not path.exists() and not path.parent.is_dir()
     )
@@ -39,12 +42,26 @@ def read(request: Request, problems: Problems) -> RawPairs:
     except ImportError:
         raise missing_extra("datasets", "hub") from None
     local = _saved(path := Path(request.source).expanduser())
-    loaded = _load(datasets, path) if local else _download(datasets, request.source)
+    loaded = _load(datasets, path) if local else download(datasets, request.source)
     parts = loaded if isinstance(loaded, dict) else {None: loaded}
     tables = [_rows(datasets, part, name, request) for name, part in parts.items()]
     rows = pa.concat_tables(tables, promote_options="permissive")
     rows, folder = _relative(rows, path if local else Path())
     return RawPairs(rows, request.source, folders=(folder,), root=path if local else None)
+
+
+def download(datasets: Any, name: str, **options: Any) -> Any:
+    """`datasets.load_dataset`, and whatever can go wrong with it in a sentence."""
+    try:
+        return datasets.load_dataset(name, **options)
+    except (
+        Exception
+    ) as error:  # no network, no such data set, no right to it: the library has many words for it
+        raise PairJEPAError(
+            f"{name!r} must be a data set that can be had: there is no such folder or file here "
+            f"({Path.cwd()}), and the Hugging Face hub gave: {_line(error)}. Give a local folder or table, or check "
+            "the name and the connection."
+        ) from None
 
 
 def _rows(datasets: Any, part: Any, split: str | None, request: Request) -> pa.Table:
@@ -84,19 +101,6 @@ def _load(datasets: Any, path: Path) -> Any:
     except Exception as error:  # whatever a damaged folder makes the library raise
         raise PairJEPAError(
             f"{path} must be a whole folder of datasets.save_to_disk, got: {_line(error)}."
-        ) from None
-
-
-def _download(datasets: Any, name: str) -> Any:
-    try:
-        return datasets.load_dataset(name)
-    except (
-        Exception
-    ) as error:  # no network, no such data set, no right to it: the library has many words for it
-        raise PairJEPAError(
-            f"{name!r} must be a data set that can be had: there is no such folder or file here "
-            f"({Path.cwd()}), and the Hugging Face hub gave: {_line(error)}. Give a local folder or table, or check "
-            "the name and the connection."
         ) from None
 
 

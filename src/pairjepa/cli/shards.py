@@ -1,0 +1,61 @@
+"""Pairs as WebDataset shards: shards."""
+
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.config import RunConfig
+from pairjepa.flags import given_settings, settings, with_flags
+from pairjepa.progress import say
+from pairjepa.recipes import override
+
+
+def add(app: App) -> None:
+    """Give this verb to the command line."""
+    pairs = [
+        s
+        for s in settings(RunConfig())
+        if s.section == "data" and s.name not in ("data.source", "data.max_bad")
+    ]
+    app.command(with_flags(shards, pairs))
+
+
+def shards(
+    data: Annotated[
+        str, Parameter(help="The pairs, as for `pairjepa inspect`; a data set id of the hub is streamed.")
+    ],
+    /,
+    *,
+    out: Annotated[str, Parameter(help="Folder for the shards, or a URL of one (s3://, gs://, …).")],
+    images_per_shard: Annotated[int, Parameter(help="Images in a shard.")] = 1000,
+    as_json: Json = False,
+    **given: Any,
+) -> None:
+    """Write pairs as WebDataset shards (.tar), or go on with that; images are not encoded again."""
+    config = override(RunConfig(), {"data.source": data, **given_settings(given)})
+    config.validate()
+    with stdout_for_results():
+        from pairjepa.pairs.shards.convert import convert
+
+        written = convert(config.data, out, images_per_shard)
+    result = {
+        "out": out,
+        "shards": len(written.shards),
+        "kept": written.kept,
+        "images": written.images,
+        "captions": written.captions,
+        "bytes": written.bytes,
+        "problems": written.problems.to_dict(),
+    }
+    if as_json:
+        print_json(result)
+    else:
+        print(
+            f"{result['shards']:,} shards written: {written.images:,} images, {written.captions:,} captions, "
+            f"{written.bytes / 1e6:,.0f} MB." + (f" {written.kept:,} were there." if written.kept else "")
+        )
+        for kind, problem in written.problems.to_dict().items():
+            print(f"Warning: {problem['count']:,} {kind}, such as {problem['examples'][0]}")
+    say(f"wrote {out}")
+    next_command("inspect", out)

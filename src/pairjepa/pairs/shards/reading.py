@@ -1,0 +1,146 @@
+"""Bytes of images by their place in a shard. Safe to call from several threads.
+
+A local shard is read where it lies. Of a remote one, blocks are fetched as they are needed, a few ahead where reading
+goes on, and kept in a file without a name in the cache folder while the shard is in use: rows of a few shards in any
+order cost each byte once, and no memory.
+"""
+
+import contextlib
+import os
+import tempfile
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import Protocol, runtime_checkable
+
+from pairjepa.files import cache_folder, writing
+from pairjepa.pairs.images import BadImage
+from pairjepa.pairs.shards.places import connect, is_url, reason, tried
+
+BLOCK = 2 << 20
+"""Bytes that are asked for at once: less and the answer's delay counts, more and a single image costs too much."""
+
+AHEAD = 4
+"""Blocks that are fetched before they are needed."""
+
+IN_USE = 16
+"""Shards that are kept open: those of two buffers of a training, and what is asked for beside it."""
+
+
+@runtime_checkable
+class _Open(Protocol):
+    def read(self, offset: int, length: int) -> bytes: ...
+
+
+def read(url: str, stamp: str, offset: int, length: int) -> bytes:
+    """`length` bytes of a shard from `offset` on; `stamp` is that of `places.Shard`: another one is another file.
+
+    Raises:
+        BadImage: the shard is shorter than it was, or gone from the disk.
+        PairJEPAError: a remote shard cannot be reached.
+    """
+    try:
+        data = _opened(url, stamp).read(offset, length)
+    except OSError as error:
+        raise BadImage(f"cannot be read: {reason(error)}") from None
+    if len(data) < length:
+        raise BadImage("cannot be read: its shard has become shorter")
+    return data
+
+
+_in_use: OrderedDict[tuple[str, str], _Open] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _opened(url: str, stamp: str) -> _Open:
+    key = (url, stamp)
+    with _lock:
+        if key in _in_use:
+            _in_use.move_to_end(key)
+            return _in_use[key]
+    made: _Open = _Remote(url) if is_url(url) else _Local(url)
+    with _lock:
+        kept = _in_use.setdefault(key, made)  # another thread may have been quicker
+        while len(_in_use) > IN_USE:
+            _in_use.popitem(last=False)
+        return kept
+
+
+class _Descriptor:
+    """An open file that is closed when the last thread that reads it lets go of it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self.number)
+
+
+class _Local:
+    def __init__(self, path: str) -> None:
+        self._file = _Descriptor(os.open(path, os.O_RDONLY))
+
+    def read(self, offset: int, length: int) -> bytes:
+        return _pread(self._file, offset, length)
+
+
+class _Remote:
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._fs, self._path = connect(url)
+        self._size: int = tried(url, lambda: self._fs.info(self._path))["size"]
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_folder()) as file:
+            self._file = _Descriptor(os.dup(file.fileno()))
+        self._blocks: dict[int, Future[None]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, offset: int, length: int) -> bytes:
+        first, last = offset // BLOCK, (offset + max(length, 1) - 1) // BLOCK
+        with self._lock:
+            goes_on = first - 1 in self._blocks or (first == 0 and 0 in self._blocks)
+            needed = [(block, self._block(block)) for block in range(first, last + 1)]
+            for block in range(last + 1, last + 1 + (AHEAD if goes_on else 0)):
+                self._block(block)
+        for block, fetched in needed:
+            try:
+                fetched.result()
+            except BaseException:
+                with self._lock:
+                    self._blocks.pop(block, None)  # so that it is tried again when it is asked for again
+                raise
+        return _pread(self._file, offset, min(length, max(self._size - offset, 0)))
+
+    def _block(self, block: int) -> Future[None]:
+        if block not in self._blocks:
+            self._blocks[block] = _fetchers().submit(self._fetch, block * BLOCK)
+        return self._blocks[block]
+
+    def _fetch(self, start: int) -> None:
+        end = min(start + BLOCK, self._size)
+        if start >= end:
+            return
+        data = tried(self._url, lambda: self._whole(start, end))
+        with writing(cache_folder()):
+            while data:
+                data = data[os.pwrite(self._file.number, data, end - len(data)) :]
+
+    def _whole(self, start: int, end: int) -> bytes:
+        data: bytes = self._fs.cat_file(self._path, start=start, end=end)
+        if len(data) != end - start:
+            raise OSError(f"{len(data):,} bytes came of {end - start:,}")
+        return data
+
+
+@cache
+def _fetchers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2 * AHEAD, thread_name_prefix="pairjepa-shards")
+
+
+def _pread(file: _Descriptor, offset: int, length: int) -> bytes:
+    data = os.pread(file.number, length, offset)
+    while len(data) < length and (more := os.pread(file.number, length - len(data), offset + len(data))):
+        data += more
+    return data

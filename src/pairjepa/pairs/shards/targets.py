@@ -1,0 +1,146 @@
+"""Where shards are written to: a folder here, or one behind a URL. A shard is there whole, or not at all."""
+
+import contextlib
+import json
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from pairjepa.errors import PairJEPAError
+from pairjepa.files import atomic_path, cache_folder, read_json, write_json, writing
+from pairjepa.pairs.shards.places import connect, is_url, tried
+
+MANIFEST = "shards.json"
+"""Says beside the shards which pairs they are, so that others are not mixed with them."""
+
+ABANDONED = 3600.0
+"""Seconds after which nobody writes any more to a file that does not grow."""
+
+END = bytes(2 * tarfile.BLOCKSIZE)
+"""What a whole tar ends with."""
+
+
+@runtime_checkable
+class Target(Protocol):
+    """Where shards go."""
+
+    def manifest(self) -> Any:
+        """The manifest that is there, or None."""
+
+    def claim(self, manifest: Any) -> None:
+        """Write the manifest."""
+
+    def tidy(self) -> None:
+        """Take away what an earlier process left half written."""
+
+    def shards(self) -> list[str]:
+        """Names of the shards that are there."""
+
+    def whole(self, name: str) -> bool:
+        """Whether a shard is there, to its end."""
+
+    def write(self, name: str, into: Callable[[Path], None]) -> str:
+        """Have `into` write a shard into the file that it is given, put it in its place and say where that is."""
+
+
+def target_of(out: str) -> Target:
+    """The target that a folder or a URL names.
+
+    Raises:
+        PairJEPAError: it is a file, or a file system that cannot be reached.
+        UsageError: the scheme of the URL is unknown.
+    """
+    return _Remote(out) if is_url(out) else _Local(Path(out.removeprefix("file://")).expanduser())
+
+
+class _Local:
+    """A folder. Its shards are written beside their place and renamed, so those that are there are whole."""
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise PairJEPAError(f"--out must be a folder, got the file {folder}. Name another.")
+        self._folder = folder
+
+    def manifest(self) -> Any:
+        path = self._folder / MANIFEST
+        return read_json(path, "The manifest") if path.exists() else None
+
+    def claim(self, manifest: Any) -> None:
+        with writing(self._folder):
+            write_json(self._folder / MANIFEST, manifest)
+
+    def tidy(self) -> None:
+        for left in self._folder.glob(".*.tar.*.tmp"):  # of a process that was killed
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > ABANDONED:
+                    left.unlink()
+
+    def shards(self) -> list[str]:
+        return [path.name for path in self._folder.glob("*.tar")]
+
+    def whole(self, name: str) -> bool:
+        return (self._folder / name).is_file()
+
+    def write(self, name: str, into: Callable[[Path], None]) -> str:
+        target = self._folder / name
+        with writing(target), atomic_path(target) as temporary:
+            into(temporary)
+        return str(target)
+
+
+class _Remote:
+    """A folder of a file system that fsspec reaches. A shard is made here and then sent in one go."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._fs, self._path = connect(self._url)
+
+    def tidy(self) -> None:
+        """Nothing is left there."""
+
+    def manifest(self) -> Any:
+        if not tried(self._url, lambda: self._fs.exists(f"{self._path}/{MANIFEST}")):
+            return None
+        try:
+            return json.loads(tried(self._url, lambda: self._fs.cat_file(f"{self._path}/{MANIFEST}")))
+        except ValueError:
+            return "damaged"
+
+    def claim(self, manifest: Any) -> None:
+        tried(self._url, lambda: self._fs.makedirs(self._path, exist_ok=True))
+        data = json.dumps(manifest, indent=2).encode()
+        tried(self._url, lambda: self._fs.pipe_file(f"{self._path}/{MANIFEST}", data))
+
+    def shards(self) -> list[str]:
+        found: list[str] = tried(self._url, lambda: self._fs.glob(f"{self._path}/*.tar"))
+        return found
+
+    def whole(self, name: str) -> bool:
+        """Whether it is there and ends as a tar does: not every file system renames what has come whole."""
+        path = f"{self._path}/{name}"
+        if not tried(self._url, lambda: self._fs.exists(path)):
+            return False
+        size = tried(self._url, lambda: self._fs.info(path))["size"]
+        start = max(size - len(END), 0)
+        return bool(size and tried(self._url, lambda: self._fs.cat_file(path, start=start, end=size)) == END)
+
+    def write(self, name: str, into: Callable[[Path], None]) -> str:
+        with writing(cache_folder()):
+            cache_folder().mkdir(parents=True, exist_ok=True)
+            made = tempfile.TemporaryDirectory(prefix=".shard-", dir=cache_folder())
+        with made as folder:
+            path = Path(folder) / name
+            with writing(path):
+                into(path)
+            tried(f"{self._url}/{name}", lambda: self._send(path, f"{self._path}/{name}"))
+        return f"{self._url}/{name}"
+
+    def _send(self, path: Path, target: str) -> None:
+        self._fs.put_file(str(path), target)
+        self._fs.invalidate_cache(self._path)
+        size = self._fs.info(target)["size"]
+        if size != path.stat().st_size:
+            raise OSError(f"{size:,} bytes arrived of {path.stat().st_size:,}")

@@ -1,0 +1,124 @@
+"""What is in a tar file, header by header: nothing is unpacked, and the bytes of images are stepped over.
+
+A WebDataset sample is the files that follow each other and share their path up to the first dot of the name:
+`a/000.jpg`, `a/000.txt`, `a/000.json` (https://github.com/webdataset/webdataset).
+"""
+
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from pairjepa.pairs.sources.folders import is_image
+
+MAX_TEXT = 1 << 20
+"""Bytes of the longest text or JSON that is read."""
+
+_ESCAPED = re.compile("%(2E|25)", re.IGNORECASE)
+
+
+@runtime_checkable
+class Seekable(Protocol):
+    """What is needed of a file, wherever it lies."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As a binary file."""
+
+    def seek(self, offset: int, /) -> Any:
+        """As a file."""
+
+    def tell(self) -> int:
+        """As a file."""
+
+
+class CutShort(Exception):
+    """The tar ends, or is damaged, before its end mark; what was before is good."""
+
+
+@dataclass
+class Sample:
+    """The files of one key."""
+
+    key: str
+    images: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    """For each suffix: name in the tar, first byte, length."""
+    texts: dict[str, bytes] = field(default_factory=dict)
+    """Content by suffix of the files that were asked for."""
+
+
+def samples(file: Seekable, size: int, texts: frozenset[str]) -> Iterator[Sample]:
+    """The samples of a tar, in order.
+
+    Args:
+        file: the tar, seekable.
+        size: its bytes.
+        texts: suffixes (`txt`, `json`) of files whose content is wanted.
+
+    Raises:
+        CutShort: after the last whole sample.
+        tarfile.ReadError: it is no tar at all.
+    """
+    sample = Sample("")
+    cut = False
+    try:
+        for member in _members(file, size):
+            folder, slash, base = member.name.removeprefix("./").rpartition("/")
+            stem, _, suffix = base.partition(".")
+            suffix = suffix.lower()
+            if not stem or not suffix:
+                continue  # hidden, or of no sample
+            key = folder + slash + stem
+            if key != sample.key or suffix in sample.images or suffix in sample.texts:
+                if sample.images or sample.texts:
+                    yield sample
+                sample = Sample(key)
+            if suffix in texts:
+                if member.size <= MAX_TEXT:
+                    file.seek(member.offset_data)
+                    sample.texts[suffix] = file.read(member.size)
+            elif is_image(base):
+                sample.images[suffix] = (member.name.removeprefix("./"), member.offset_data, member.size)
+    except CutShort:
+        cut = True
+    if sample.images or sample.texts:
+        yield sample
+    if cut:
+        raise CutShort
+
+
+def escaped(name: str) -> str:
+    """A name whose file part has one dot, that of its suffix, so that a key is not cut in it."""
+    folder, slash, base = name.rpartition("/")
+    stem, dot, suffix = base.rpartition(".")
+    return folder + slash + (stem.replace("%", "%25").replace(".", "%2E") + dot + suffix)
+
+
+def unescaped(name: str) -> str:
+    """The name that `escaped` was given."""
+    return _ESCAPED.sub(lambda code: chr(int(code[1], 16)), name)
+
+
+def _members(file: Seekable, size: int) -> Iterator[tarfile.TarInfo]:
+    """Regular files that are there to their last byte."""
+    readable: Any = file
+    with tarfile.open(fileobj=readable, mode="r:") as tar:
+        end = 0
+        while True:
+            try:
+                member = tar.next()
+            except tarfile.ReadError:
+                raise CutShort from None
+            tar.members.clear()  # type: ignore[attr-defined]  # else all headers of the shard stay in memory
+            if member is None:
+                break
+            # a damaged length must not lead backwards, nor past the end
+            if member.size < 0 or member.offset < end or member.offset_data + member.size > size:
+                raise CutShort
+            end = member.offset_data + member.size
+            if member.isreg() and not member.issparse():
+                yield member
+        # A header that is cut or damaged looks like the end to tarfile, but the end mark is two blocks of zeros.
+        file.seek(tar.offset)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise CutShort

@@ -1,0 +1,232 @@
+"""Pairs as WebDataset shards: images as they are, captions as `.txt` and, with all else, as `.json`.
+
+Every shard is whole or not there, and the same pairs make the same bytes: a conversion that was stopped goes on.
+"""
+
+import io
+import json
+import math
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pairjepa.errors import PairJEPAError
+from pairjepa.files import digest
+from pairjepa.pairs.images import BadImage
+from pairjepa.pairs.problems import Problems
+from pairjepa.pairs.raw import RESERVED
+from pairjepa.pairs.shards.targets import Target, target_of
+from pairjepa.pairs.shards.tars import escaped
+from pairjepa.pairs.sources.folders import is_image
+from pairjepa.pairs.table import Pairs
+from pairjepa.progress import progress
+
+FORMAT = 1
+
+_BAD = "images that cannot be read (left out)"
+_KINDS = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"GIF8": ".gif", b"BM": ".bmp"}
+"""First bytes of image files → suffix."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image that is to be written."""
+
+    name: str
+    read: Callable[[], bytes]
+    """The image file's bytes, or a `BadImage`."""
+    captions: list[str]
+    split: str | None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What goes into the shards of one name, `NAME-00000.tar` and on."""
+
+    name: str
+    rows: int | None
+    """How many there are; None where that is not known before."""
+    start: Callable[[int], Iterable[Row]]
+    """The rows from a number on."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a conversion did."""
+
+    shards: list[str]
+    """Paths or URLs of those that were written now."""
+    kept: int
+    """Shards that were there already."""
+    images: int
+    """Written now, as `captions` and `bytes`."""
+    captions: int
+    bytes: int
+    problems: Problems
+
+
+def parts_of(pairs: Pairs) -> list[Part]:
+    """The pairs split by split, in the order of their rows."""
+    return [_part(split, pairs.split(split)) for split in pairs.splits]
+
+
+def identity_of(pairs: Pairs) -> str:
+    """32 hex digits of names, captions, splits and their order: what tells two conversions apart."""
+    return digest(
+        pairs.names,
+        pairs.captions.to_pylist(),
+        pairs.captions_per_image.tolist(),
+        pairs.table["split"].to_pylist(),
+    )
+
+
+def write(parts: Iterable[Part], out: str, per_shard: int, identity: Any) -> Written:
+    """Write what is not there yet.
+
+    Args:
+        parts: the pairs.
+        out: a folder or a URL of one; made where it is not there.
+        per_shard: images in a shard; the last of a part has fewer.
+        identity: what the pairs are, JSON-ready; kept beside the shards, so that others are not mixed with them.
+
+    Raises:
+        PairJEPAError: other shards are in `out`, the disk is full, or the target cannot be reached.
+    """
+    target = target_of(out)
+    _claim(target, out, {"format": FORMAT, "images_per_shard": per_shard, "pairs": identity})
+    target.tidy()
+    problems = Problems()
+    written: list[str] = []
+    kept = images = captions = size = 0
+    for part in parts:
+        number = 0
+        while target.whole(_name(part, number)):
+            number += 1
+        kept += number
+        left = None if part.rows is None else max(part.rows - number * per_shard, 0)
+        if left == 0:
+            continue
+        rows = iter(part.start(number * per_shard))
+        with progress(f"shards of {part.name}", left or 0, "images") as bar:
+            # one row is taken before a shard is begun, so that none is empty at the end
+            while first := next(rows, None):
+                shard = _Shard(_chain(first, islice(rows, per_shard - 1)), bar.advance, problems)
+                written.append(target.write(_name(part, number), shard.into))
+                images, captions, size = images + shard.images, captions + shard.captions, size + shard.size
+                number += 1
+    return Written(written, kept, images, captions, size, problems)
+
+
+def suffix_of(data: bytes) -> str:
+    """The suffix of an image file by its first bytes; `.img`, which no program knows, where they say nothing."""
+    return next((suffix for first, suffix in _KINDS.items() if data.startswith(first)), ".img")
+
+
+def _name(part: Part, number: int) -> str:
+    return f"{part.name}-{number:05d}.tar"
+
+
+def _chain(first: Row, others: Iterator[Row]) -> Iterator[Row]:
+    yield first
+    yield from others
+
+
+def _part(split: str, pairs: Pairs) -> Part:
+    table = pairs.table.drop_columns([name for name in RESERVED if name in pairs.table.column_names])
+    kept = [field.name for field in table.schema if not _unfit(field.type)]
+    metadata = table.select(kept)
+
+    def start(first: int) -> Iterator[Row]:
+        for row in range(first, pairs.n_images):
+            others = {name: metadata[name][row].as_py() for name in kept}
+            yield Row(
+                pairs.names[row],
+                lambda row=row: pairs.read_bytes(row),  # type: ignore[misc]
+                pairs.table["captions"][row].as_py(),
+                split,
+                others,
+            )
+
+    return Part(split, pairs.n_images, start)
+
+
+def _unfit(kind: pa.DataType) -> bool:
+    """Whether JSON has no word for it."""
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_nested(kind))
+
+
+class _Shard:
+    """The samples of one tar, counted as they are written."""
+
+    def __init__(self, rows: Iterable[Row], advance: Callable[[], None], problems: Problems) -> None:
+        self._rows, self._advance, self._problems = rows, advance, problems
+        self._keys: set[str] = set()
+        self.images = self.captions = self.size = 0
+
+    def into(self, path: Path) -> None:
+        with tarfile.open(path, "w") as tar:
+            for row in self._rows:
+                self._advance()
+                try:
+                    data = row.read()
+                except BadImage as error:
+                    self._problems.add(_BAD, [f"{row.name}: {error.reason}"])
+                    continue
+                self._add(tar, row, data)
+        self.size = path.stat().st_size
+
+    def _add(self, tar: tarfile.TarFile, row: Row, data: bytes) -> None:
+        key, suffix = self._key(row.name, data)
+        record = {"captions": row.captions, **({"split": row.split} if row.split else {}), **row.metadata}
+        text = json.dumps(_finite(record), ensure_ascii=False, default=str).encode("utf-8", errors="replace")
+        lines = "".join(f"{' '.join(caption.splitlines())}\n" for caption in row.captions)
+        for ending, content in (
+            (suffix, data),
+            (".txt", lines.encode("utf-8", errors="replace")),
+            (".json", text),
+        ):
+            member = tarfile.TarInfo(key + ending)  # its time and owner are nobody's: same pairs, same bytes
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+        self.images, self.captions = self.images + 1, self.captions + len(row.captions)
+
+    def _key(self, name: str, data: bytes) -> tuple[str, str]:
+        """The key of a sample, from the image's name, and the suffix of its image."""
+        steps = [step for step in name.split("/") if step not in ("", ".", "..")]
+        name = "/".join(steps) or digest(data)
+        if not is_image(name):
+            name += suffix_of(data)
+        name = escaped(name)
+        key, suffix = os.path.splitext(name)
+        while key in self._keys:  # a.jpg and a.png
+            key += "_"
+        self._keys.add(key)
+        return key, suffix
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    """NaN is no JSON."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in record.items()
+    }
+
+
+def _claim(target: Target, out: str, manifest: dict[str, Any]) -> None:
+    """Write what these shards are beside them, or find that others are there."""
+    found = target.manifest()
+    if found == manifest:
+        return
+    if found is not None or target.shards():
+        raise PairJEPAError(
+            f"--out must be a new folder, or one with shards of the same pairs and settings, got {out}, which holds "
+            "others. Name another folder."
+        )
+    target.claim(manifest)

@@ -1,0 +1,20 @@
+"""A folder of WebDataset shards."""
+
+from pathlib import Path
+
+from pairjepa.pairs.sources import shards
+from pairjepa.pairs.sources.folders import is_image, walk
+
+WHAT = "a folder of WebDataset shards (.tar), in it or in a folder for each split"
+COLUMNS = True
+
+
+def matches(source: str) -> bool:
+    """A folder with `.tar` files in it or one below, and no image: beside images, a tar is somebody's copy of them."""
+    root = Path(source).expanduser()
+    if not root.is_dir() or not any(True for pattern in ("*.tar", "*/*.tar") for _ in root.glob(pattern)):
+        return False
+    return not any(is_image(name) for name in walk(root))
+
+
+read = shards.read
