@@ -1,0 +1,144 @@
+"""Time and memory of `pairjepa train` as the pairs grow, on generated features.
+
+    python benchmarks/growth.py --scratch FOLDER [--only 1,000 4,000] [--epochs 5]
+
+Each image is a PNG of 8 x 8 random pixels in a Parquet table, with five captions of its own; its features are random
+numbers, as wide as those of EfficientNet-Lite2 and MiniLM (1,960 in two views, 768), put into the feature cache before.
+So `train` does all that it does after features: it opens the table, looks at each image, finds images that stand
+in two splits, trains, and measures dev after each epoch. SCRATCH keeps what was generated (about 32 GB a million
+images) for the next time.
+"""
+
+import argparse
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from PIL import Image
+from pyarrow import parquet
+from sides import Measured, command, main
+
+from pairjepa.config import ModelConfig
+from pairjepa.features.extract import image_features, text_features
+from pairjepa.features.image_backbone import ImageBackbone
+from pairjepa.features.text_backbone import TextBackbone
+from pairjepa.features.tiny import train_tokenizer
+from pairjepa.files import atomic_folder, cache_folder, write_json
+from pairjepa.material import load_backbones
+from pairjepa.pairs import Pairs
+from pairjepa.pairs.scan import scan
+from pairjepa.recipes import recipe
+from pairjepa.run_folder import RunFolder
+
+THOUSANDS = (1, 4, 16, 64)
+CAPTIONS = 5
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Sizes."""
+    parser.add_argument("--scratch", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=5)
+
+
+def side(thousand: int) -> Any:
+    """`train` on that many thousand images."""
+
+    def measured(given: argparse.Namespace) -> Measured:
+        scratch = given.scratch.absolute()
+        generate(scratch, thousand)
+        data = scratch / f"{thousand}.parquet"
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
+            words = ["train", "contrastive", "--data", str(data), "--training.epochs", str(given.epochs)]
+            run = ["--engine", "torch", "--run", f"{folder}/run", *models(scratch)]
+            found = command(*words, *run, environment={"PAIRJEPA_CACHE": str(scratch / "cache")})
+            summary: Any = RunFolder(Path(folder) / "run").summary
+        return found | {
+            "items": thousand * 1000,
+            "training_seconds": summary["cost"]["training_seconds"],
+            "training_milliseconds_an_image_and_epoch": summary["cost"]["training_seconds"]
+            / (0.8 * thousand * given.epochs),
+        }
+
+    return measured
+
+
+def generate(scratch: Path, thousand: int) -> None:
+    """The table of so many thousand images, and their features in the cache."""
+    data = scratch / f"{thousand}.parquet"
+    if data.is_file():
+        return
+    print(f"generating {thousand},000 images with features", file=sys.stderr)
+    scratch.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(thousand)
+    images, captions = [], []
+    for number in range(thousand * 1000):
+        file = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(file, "PNG", compress_level=0)
+        images.append({"bytes": file.getvalue(), "path": f"{number}.png"})
+        captions.append([f"picture {number} caption {way}" for way in range(CAPTIONS)])
+    temporary = data.with_suffix(".part")
+    parquet.write_table(pa.table({"image": images, "captions": captions}), temporary)
+
+    os.environ["PAIRJEPA_CACHE"] = str(scratch / "cache")
+    pairs = Pairs.open(temporary.rename(data))
+    image, text = _backbones(scratch)
+    facts = scan(pairs, cache_folder())
+    random = torch.Generator().manual_seed(thousand)
+    side = image.preprocessing.size
+    blank = np.zeros((side, side, 3), np.uint8)
+    image.prepare = lambda picture, view: blank  # type: ignore[method-assign]
+    image.forward = lambda pixels: torch.randn((len(pixels), image.width), generator=random)  # type: ignore[method-assign]
+    text.forward = lambda ids, mask: torch.randn((len(ids), text.width), generator=random)  # type: ignore[method-assign]
+    image_features(image, pairs, facts, ModelConfig().image_views, cache_folder())
+    text_features(text, pairs.captions, cache_folder())
+
+
+def _backbones(scratch: Path) -> tuple[ImageBackbone, TextBackbone]:
+    """As wide as EfficientNet-Lite2 with its lower stages and as MiniLM; saved where `train` finds them."""
+    from transformers import BertConfig, BertModel, ResNetConfig, ResNetModel
+
+    folder = scratch / "models"
+    if not folder.is_dir():
+        with atomic_folder(folder) as made:
+            resnet = ResNetConfig(hidden_sizes=[120, 208, 352, 1280], depths=[1] * 4, layer_type="basic")
+            ResNetModel(resnet).save_pretrained(made / "image")
+            tokenizer = train_tokenizer([f"picture {n} caption" for n in range(1000)])
+            bert = BertConfig(vocab_size=len(tokenizer), hidden_size=384, num_hidden_layers=6)
+            BertModel(bert).save_pretrained(made / "text")
+            tokenizer.save_pretrained(made / "text")
+            write_json(
+                made / "image" / "preprocessor_config.json",
+                {"size": 32, "do_center_crop": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3},
+            )
+    config = recipe("contrastive", {"model.image": str(folder / "image"), "model.text": str(folder / "text")})
+    return load_backbones(config, ())
+
+
+def models(scratch: Path) -> list[str]:
+    """The flags that name them."""
+    return ["--model.image", str(scratch / "models/image"), "--model.text", str(scratch / "models/text")]
+
+
+def summary(sides: dict[str, Measured], given: argparse.Namespace) -> dict[str, Any]:
+    """How time grows: the slope of log seconds over log images, of the training and per step up in size."""
+    measured = list(sides.values())
+    images = np.array([one["items"] for one in measured])
+    seconds = np.array([one["training_seconds"] for one in measured])
+    return {
+        "epochs": given.epochs,
+        "captions_per_image": CAPTIONS,
+        "exponent": round(float(np.polyfit(np.log(images[-3:]), np.log(seconds[-3:]), 1)[0]), 2),
+        "what": "pairjepa train on generated features, everything but the features themselves; the exponent is that "
+        "of training time over images, fitted to the three largest",
+    }
+
+
+if __name__ == "__main__":
+    sides = {f"{thousand},000": side(thousand) for thousand in THOUSANDS}
+    sys.exit(main(__doc__, sides, arguments, summary))
