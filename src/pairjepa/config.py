@@ -148,7 +148,7 @@ class TrainingConfig:
     epochs: int = 60
     """Passes over the training images."""
     batch_size: int = 1000
-    """Images in a batch."""
+    """Images in a batch, of all processes together."""
     captions_per_image: int = 1
     """Captions drawn for each image of a batch."""
     learning_rate: float = 1e-3
@@ -158,7 +158,7 @@ class TrainingConfig:
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises."""
     micro_batch: int | None = None
-    """Tuned backbones are forwarded in chunks of this many samples, with cached gradients: less memory."""
+    """Tuned backbones are forwarded in chunks of so many samples (of all processes), with cached gradients."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints."""
     seed: int = 0

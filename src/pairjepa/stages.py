@@ -29,6 +29,7 @@ from pairjepa.pairs.table import Pairs
 from pairjepa.progress import say
 from pairjepa.run_folder import RunFolder
 from pairjepa.training.checkpoint import load_weights
+from pairjepa.training.distributed import current
 from pairjepa.training.loop import Trainer
 from pairjepa.training.module import best_device, build_module
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
@@ -37,6 +38,7 @@ TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
 PARTIAL_RATIOS = (0.0, 0.3, 0.6, 0.9)
 PARTIAL_EXAMPLES = 24  # captions that are kept to look at
 ILLUSTRATIONS = "illustrations"
+DEV_IMAGES = 5000  # that an epoch is measured on: its images are compared with all of its captions
 
 
 def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -> RunFolder:
@@ -48,7 +50,8 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
     """
     check_terms(config.objective)
     image, text = load_backbones(config, pairs.split("train").captions.to_pylist(), path)
-    data = read_data(pairs, config.data.max_bad)
+    with current().turns():  # the first process fills the cache for the others
+        data = read_data(pairs, config.data.max_bad)
     data.pairs.check_trainable()  # without its unreadable images
     _warn_of_leaks(data.record)
     material, control = Material(config, data, image, text), None
@@ -65,21 +68,24 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
 def fit_material(material: Material, path: Path, track: str | None = None) -> RunFolder:
     """Train one run on what was opened for it, or go on with it; a complete one is left as it is."""
     config, data, image, text = material.config, material.data, material.image, material.text
-    folder = RunFolder.start(path, config, data.record)
-    folder.note_backbones(describe(config, image, text))
+    group = current()
+    with group.turns():
+        folder = _begun(path, config, data.record, first=group.first)
+        folder.note_backbones(describe(config, image, text))
     if folder.summary is not None:
         say(f"{path} is complete: best epoch {folder.summary['best_epoch']}. Nothing to do.")
         return folder
     for side, backbone in (("image", image), ("text", text)):
-        if _kept_in_run(config, side) and not (path / side).is_dir():
+        if group.first and _kept_in_run(config, side) and not (path / side).is_dir():
             with writing(path / side), atomic_folder(path / side) as temporary:
                 backbone.save(temporary)
 
     device = best_device()
     module = build_module(config, image, text)
-    train_split = material.split("train", masks=True)
+    with group.turns():
+        train_split = material.split("train", masks=True)
+        dev = material.split("dev", most=DEV_IMAGES, masks=not config.context.image)
     material.fit_standardizers(module["joint"], train_split)  # type: ignore[arg-type]
-    dev = material.split("dev", masks=not config.context.image)
     trainer = Trainer(
         config,
         module.to(device),
@@ -91,7 +97,29 @@ def fit_material(material: Material, path: Path, track: str | None = None) -> Ru
         device=device,
         track=track,
     )
-    folder.finish(trainer.fit())
+    summary = trainer.fit()
+    if summary is not None:
+        folder.finish(summary)
+    group.meet()
+    return folder
+
+
+def _begun(path: Path, config: RunConfig, data: dict[str, Any], *, first: bool) -> RunFolder:
+    """The run folder: the first process makes it, the others find it.
+
+    Raises:
+        PairJEPAError: as `RunFolder.start`; or it is not where the first process has made it.
+    """
+    if first:
+        return RunFolder.start(path, config, data)
+    if not (path / "run.json").is_file():
+        raise PairJEPAError(
+            f"--run must be a folder that all processes share, got {path}, which is not the first process's. "
+            "Give one on a file system that all machines see."
+        )
+    RunFolder.fits(path, config)
+    folder = RunFolder(path)
+    folder.check_data(data)
     return folder
 
 

@@ -3,6 +3,9 @@
 What can be found wrong without Torch is found before `stages`, and Torch with it, is imported: a mistake costs no wait.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +15,7 @@ from pairjepa.config import DataConfig, ModelConfig, RunConfig
 from pairjepa.errors import unknown
 from pairjepa.evaluation.embedding_set import check_target
 from pairjepa.evaluation.seeds import over_seeds
+from pairjepa.features.engines import check_engine
 from pairjepa.features.location import SIDES, local_folder
 from pairjepa.files import cache_folder
 from pairjepa.pairs import inspect as inspection
@@ -45,6 +49,8 @@ def inspect(config: DataConfig, text_model: str | None = None, max_tokens: int =
 
 def train(config: RunConfig, pairs: Pairs | None, run: str | Path, *, track: str | None = None) -> RunFolder:
     """Train a run, or go on with it; a complete one is left as it is.
+
+    Started by `torchrun`, all processes call it alike and train together; the first one writes.
 
     Args:
         config: see `pairjepa.recipe`.
@@ -81,10 +87,16 @@ def train_seeds(
 
 
 def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
+    with _processes():
+        return _train_here(planned, pairs, track)
+
+
+def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
     if track is not None:
         check_tracker(track)
     for path, config in planned.items():
         RunFolder.fits(path, config)
+        check_engine(config.model.engine)
         _find_backbones(config, path)
     pairs = _opened(pairs, next(iter(planned.values())))
     pairs.check_trainable()
@@ -96,6 +108,18 @@ def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | Non
             say(f"seed {config.training.seed}: {path}")
         folders.append(stages.fit(config, pairs, path, track))
     return folders
+
+
+@contextmanager
+def _processes() -> Iterator[None]:
+    """Where a launcher such as torchrun has started several processes: together, with their answers to each other."""
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        from pairjepa.training.distributed import joined
+
+        with joined():
+            yield
+    else:
+        yield
 
 
 def evaluate(
@@ -126,6 +150,7 @@ def evaluate(
         runs = {one: target and target / one.path.name for one, target in runs.items()}
     for one, target in runs.items():
         one.check_trained()
+        check_engine(one.config.model.engine)
         _find_backbones(one.config, one.path)
         if target is not None:
             check_target(target)

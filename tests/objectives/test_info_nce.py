@@ -1,15 +1,17 @@
 """InfoNCE against a loop over samples, values and gradients."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from pairjepa.config import ObjectiveConfig
 from pairjepa.errors import UsageError
-from pairjepa.objectives import Objective
-from pairjepa.objectives.info_nce import info_nce, positives_of
+from pairjepa.objectives import Everyone, Labels, Objective, objective
+from pairjepa.objectives.info_nce import ENTRIES, info_nce, info_nce_share, positives_of
 
 
 def naive(prediction, target, temperature, positives, smoothing):
@@ -33,7 +35,7 @@ def test_value_and_gradient_equal_the_loop(smoothing, groups):
     torch.manual_seed(0)
     leaves = [torch.randn(6, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     image = torch.tensor(groups)
-    positives = positives_of(image, torch.arange(6))
+    positives = positives_of(Labels(image, torch.arange(6)))
     results = []
     for function in (
         lambda p, t: info_nce(p, t, temperature=0.2, positives=positives, label_smoothing=smoothing),
@@ -43,6 +45,83 @@ def test_value_and_gradient_equal_the_loop(smoothing, groups):
         results.append((value, *torch.autograd.grad(value, leaves)))
     for fast, slow in zip(*results, strict=True):
         torch.testing.assert_close(fast, slow, rtol=1e-10, atol=1e-12)
+
+
+LABELS = Labels(torch.tensor([0, 0, 1, 2, 2, 3, 4, 5, 6, 0]), torch.tensor([0, 1, 2, 3, 4, 5, 6, 7, 2, 8]))
+
+
+def unit_vectors():
+    generator = torch.Generator().manual_seed(0)
+    sides = torch.randn(2, 10, 4, generator=generator, dtype=torch.float64)
+    return [F.normalize(side, dim=1).requires_grad_() for side in sides]
+
+
+@pytest.mark.parametrize("entries", [1, 30, 35, 99, 100, ENTRIES])
+def test_blocks_add_up_to_the_whole(entries):
+    """Also where a block is one row, and where the last one is shorter."""
+    leaves = [*unit_vectors(), torch.tensor(0.2, dtype=torch.float64, requires_grad=True)]
+    settings = {"temperature": leaves[2], "label_smoothing": 0.1}
+    whole = info_nce(*leaves[:2], positives=positives_of(LABELS), **settings)
+    sides = (leaves[0], leaves[1])
+    labels = {"own_labels": LABELS, "every_labels": LABELS}
+    blocks = info_nce_share(sides, sides, **labels, **settings, entries=entries)
+    torch.testing.assert_close(blocks, whole, rtol=1e-12, atol=0)
+    for one, other in zip(
+        torch.autograd.grad(blocks, leaves), torch.autograd.grad(whole, leaves), strict=True
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+class Largest(TorchDispatchMode):
+    """The size of the largest tensor that anything gives."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(tensor, torch.Tensor):
+                self.numbers = max(self.numbers, tensor.numel())
+        return out
+
+
+def test_memory_does_not_grow_with_the_square_of_the_batch(monkeypatch):
+    """Nothing is larger than a block, forward and backward; nor does the objective make a table of positives."""
+    monkeypatch.setattr(objective, "ENTRIES", 5_000)
+    monkeypatch.setattr(objective, "info_nce_share", partial(info_nce_share, entries=5_000))
+    samples = 1_000
+    sides = [torch.randn(samples, 4, requires_grad=True) for _ in range(2)]
+    with Largest() as largest:
+        labels = Labels(torch.arange(samples), torch.arange(samples))
+        Objective(ObjectiveConfig())(*sides, labels).total.backward()
+    assert largest.numbers == 5_000
+    assert all(side.grad is not None for side in sides)
+
+
+def test_a_batch_that_fits_is_one_table_to_the_bit():
+    sides = [side.detach().float() for side in unit_vectors()]
+    value = Objective(ObjectiveConfig(label_smoothing=0.1))(*sides, LABELS).total
+    unit = [F.normalize(side, dim=1) for side in sides]
+    temperature = Objective(ObjectiveConfig()).temperature
+    expected = info_nce(*unit, temperature=temperature, positives=positives_of(LABELS), label_smoothing=0.1)
+    assert value == expected
+
+
+def test_shares_of_processes_add_up_to_the_whole():
+    """Each has its rows, and sees all; the gradient of a row is what all shares give for it."""
+    leaves = unit_vectors()
+    config = ObjectiveConfig(label_smoothing=0.1)
+    whole = Objective(config)(*leaves, LABELS).total
+    everyone = Everyone(*leaves, LABELS, 2)
+    shares = [
+        Objective(config)(*(leaf[start:end] for leaf in leaves), LABELS.rows(start, end), everyone).total
+        for start, end in ((0, 4), (4, 10))
+    ]
+    torch.testing.assert_close(sum(shares), whole)
+    for one, other in zip(
+        torch.autograd.grad(sum(shares), leaves), torch.autograd.grad(whole, leaves), strict=True
+    ):
+        torch.testing.assert_close(one, other)
 
 
 def test_one_positive_is_cross_entropy():
@@ -55,7 +134,7 @@ def test_one_positive_is_cross_entropy():
 
 
 def test_captions_of_one_image_and_equal_strings_are_positives():
-    table = positives_of(torch.tensor([7, 7, 8, 9]), torch.tensor([0, 1, 1, 2]))
+    table = positives_of(Labels(torch.tensor([7, 7, 8, 9]), torch.tensor([0, 1, 1, 2])))
     expected = [[1, 1, 0, 0], [1, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 1]]
     assert table.tolist() == [[bool(x) for x in row] for row in expected]
 
@@ -63,7 +142,7 @@ def test_captions_of_one_image_and_equal_strings_are_positives():
 def test_a_second_caption_of_the_image_is_not_pushed_away():
     """Two samples of one image whose embeddings agree perfectly: no gradient drives them apart."""
     same = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), dim=1).requires_grad_()
-    positives = positives_of(torch.tensor([0, 0]), torch.tensor([0, 1]))
+    positives = positives_of(Labels(torch.tensor([0, 0]), torch.tensor([0, 1])))
     value = info_nce(same, same.detach(), temperature=0.1, positives=positives)
     assert value.item() == pytest.approx(math.log(2))
     torch.testing.assert_close(torch.autograd.grad(value, same)[0], torch.zeros(2, 2))
@@ -78,7 +157,7 @@ def test_a_weight_of_zero_is_never_computed(monkeypatch):
     monkeypatch.setitem(module.TERMS, "never", never)
     config = ObjectiveConfig(weights={"info_nce": 2.0, "never": 0.0})
     p, t = torch.randn(4, 3), torch.randn(4, 3)
-    value = Objective(config)(p, t, torch.eye(4, dtype=torch.bool))
+    value = Objective(config)(p, t, Labels(torch.arange(4), torch.arange(4)))
     torch.testing.assert_close(value.total, 2 * value.terms["info_nce"])
     assert set(value.terms) == {"info_nce"}
 

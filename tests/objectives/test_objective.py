@@ -9,18 +9,18 @@ from torch.nn import functional as F
 
 from pairjepa.config import ObjectiveConfig
 from pairjepa.errors import UsageError
-from pairjepa.objectives import TERMS, Objective, check_terms
+from pairjepa.objectives import TERMS, Labels, Objective, check_terms
 from pairjepa.objectives.info_nce import info_nce, positives_of
 from pairjepa.objectives.regression import cosine, l1, l2, smooth_l1
 from pairjepa.objectives.regularizers import sigreg, vicreg_covariance, vicreg_variance
 
-POSITIVES = positives_of(torch.tensor([0, 0, 1, 2, 3, 4]), torch.arange(6))
+LABELS = Labels(torch.tensor([0, 0, 1, 2, 3, 4]), torch.arange(6))
 DIRECTIONS = 5
 
 
 def contrast(prediction, target):
     prediction, target = F.normalize(prediction, dim=1), F.normalize(target, dim=1)
-    return info_nce(prediction, target, temperature=0.07, positives=POSITIVES, label_smoothing=0.1)
+    return info_nce(prediction, target, temperature=0.07, positives=positives_of(LABELS), label_smoothing=0.1)
 
 
 def both(regularizer, **settings):
@@ -44,7 +44,7 @@ def vectors():
 def value_of(weights, prediction, target, **settings):
     config = ObjectiveConfig(weights=weights, label_smoothing=0.1, sigreg_directions=DIRECTIONS, **settings)
     torch.manual_seed(1)
-    return Objective(config)(prediction, target, POSITIVES)
+    return Objective(config)(prediction, target, LABELS)
 
 
 def gradients(total, leaves):
@@ -130,7 +130,7 @@ def test_regression_between_two_learning_sides_shrinks_unless_a_regularizer_hold
     for _ in range(80):
         prediction, target = heads[0](image), heads[1](text)
         optimizer.zero_grad()
-        objective(prediction, target, torch.eye(256, dtype=torch.bool)).total.backward()
+        objective(prediction, target, Labels(torch.arange(256), torch.arange(256))).total.backward()
         optimizer.step()
     deviation = min(side.std(dim=0).mean().item() for side in (prediction, target))
     assert deviation > 0.7 if holds else deviation < 0.3

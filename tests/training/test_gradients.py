@@ -64,3 +64,10 @@ def test_features_that_are_there_pass_through():
     features, backward = features_with_gradient(None, (x,), 1, seed=0)
     assert features is x
     backward()
+
+
+def test_a_backbone_that_does_not_learn_is_forwarded_once():
+    backbone = nn.Linear(2, 2).requires_grad_(False)
+    features, backward = features_with_gradient(backbone, (torch.randn(5, 2),), 2, seed=0)
+    assert not features.requires_grad
+    backward()

@@ -14,6 +14,7 @@ import pairjepa
 from pairjepa.config import RunConfig
 from pairjepa.features.image_backbone import ImageBackbone
 from pairjepa.features.tiny import tiny_preprocessing, tiny_resnet
+from pairjepa.objectives import Labels, objective
 from pairjepa.pairs import Pairs
 from pairjepa.recipes import recipe
 from pairjepa.training import loop
@@ -78,13 +79,13 @@ def test_identical_captions_of_other_images_are_positives(
     at = pairs.table.column_names.index("captions")
     classes = Pairs(pairs.table.set_column(at, "captions", captions), "classes")
     seen = []
-    positives_of = loop.positives_of
+    positives_of = objective.positives_of
 
-    def watched(owner: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
-        seen.append((owner, positives_of(owner, group)))
+    def watched(labels: Labels) -> torch.Tensor:
+        seen.append((labels.image, positives_of(labels)))
         return seen[-1][1]
 
-    monkeypatch.setattr(loop, "positives_of", watched)
+    monkeypatch.setattr(objective, "positives_of", watched)
     pairjepa.train(config(training__epochs=1), classes, tmp_path / "run")
     kind = np.flatnonzero(pairs.table["split"].to_numpy() == "train") % 2
     for owner, positives in seen:

@@ -1,5 +1,6 @@
 """From pairs to a table: inspect, train, evaluate, compare, demo."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -98,8 +99,9 @@ def train_command(name: str) -> Callable[..., None]:
                 workflow.train(config, None, run, track=track)
             else:
                 workflow.train_seeds(config, None, run, seeds, track=track)
-        say(f"wrote {run}")
-        next_command("evaluate", str(run), "--split", "test")
+        if os.environ.get("RANK", "0") == "0":  # of several processes, that one speaks
+            say(f"wrote {run}")
+            next_command("evaluate", str(run), "--split", "test")
 
     train.__doc__ = RECIPES[name].__doc__
     return with_flags(train, settings(recipe(name)), needed=NEEDED)

@@ -1,21 +1,45 @@
-"""InfoNCE with several positives. Axes: `query` = prediction, `key` = target; both are samples of one batch."""
+"""InfoNCE with several positives. Axes: `query` = prediction, `key` = target; both are samples of one batch.
+
+Where the table of all queries and keys is larger than `ENTRIES`, or its samples stand in several processes, it is made
+in blocks of rows, and once more in the backward pass: memory grows with the batch, not with its square.
+"""
+
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+ENTRIES = 1 << 24
+"""Scores that are in memory at once: 64 MiB, the whole table of 4,096 samples."""
 
 
-def positives_of(
-    image: Int[Tensor, " sample"], text: Int[Tensor, " sample"]
-) -> Bool[Tensor, "sample sample"]:
+@dataclass(frozen=True)
+class Labels:
+    """What the samples are of. Equal numbers are the same image, or the same words."""
+
+    image: Int[Tensor, " sample"]
+    text: Int[Tensor, " sample"]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def rows(self, start: int, end: int) -> "Labels":
+        """The labels of some samples."""
+        return Labels(self.image[start:end], self.text[start:end])
+
+
+def positives_of(own: Labels, every: Labels | None = None) -> Bool[Tensor, "own every"]:
     """Which targets are no negatives of which predictions: captions of one image, and captions with the same words.
 
     Args:
-        image: the sample's image.
-        text: the sample's caption; identical strings share a number.
+        own: of the rows.
+        every: of the columns; the rows' own if not given.
     """
-    return (image[:, None] == image[None, :]) | (text[:, None] == text[None, :])
+    every = own if every is None else every
+    return (own.image[:, None] == every.image[None, :]) | (own.text[:, None] == every.text[None, :])
 
 
 def info_nce(
@@ -46,6 +70,56 @@ def info_nce(
         _cross_entropy(logits, positives, label_smoothing)
         + _cross_entropy(logits.T, positives.T, label_smoothing)
     ) / 2
+
+
+def info_nce_share(
+    own: tuple[Float[Tensor, "own dim"], Float[Tensor, "own dim"]],
+    every: tuple[Float[Tensor, "every dim"], Float[Tensor, "every dim"]],
+    *,
+    temperature: float | Float[Tensor, ""],
+    own_labels: Labels,
+    every_labels: Labels,
+    label_smoothing: float = 0.0,
+    entries: int = ENTRIES,
+) -> Float[Tensor, ""]:
+    """What some of the samples add to `info_nce` of all: the shares of samples that are all add up to it.
+
+    Args:
+        own: predictions and targets of these samples, unit-norm rows.
+        every: those of all samples, these among them, in any order.
+        temperature: τ.
+        own_labels: of these samples; which pairs are positives is found block by block.
+        every_labels: of all samples.
+        label_smoothing: as in `info_nce`.
+        entries: scores that are in memory at once, for each direction.
+    """
+    samples = len(every_labels)
+    rows = max(entries // samples, 1)
+    share = own[0].new_zeros(())
+    for start in range(0, len(own_labels), rows):
+        labels = own_labels.rows(start, start + rows)
+        for queries, keys in zip(
+            own, reversed(every), strict=True
+        ):  # predictions ask targets, and targets them
+            block = (queries[start : start + rows], keys, temperature, labels, every_labels, label_smoothing)
+            if len(own_labels) <= rows:  # all of it fits: nothing is computed twice
+                share = share + _block(*block)
+            else:
+                share = share + checkpoint(_block, *block, use_reentrant=False, preserve_rng_state=False)
+    return share / (2 * samples)
+
+
+def _block(
+    queries: Float[Tensor, "row dim"],
+    keys: Float[Tensor, "every dim"],
+    temperature: float | Float[Tensor, ""],
+    rows: Labels,
+    columns: Labels,
+    label_smoothing: float,
+) -> Float[Tensor, ""]:
+    """The sum of the rows' cross-entropies."""
+    logits = queries @ keys.T / temperature
+    return _cross_entropy(logits, positives_of(rows, columns), label_smoothing) * len(rows)
 
 
 def _cross_entropy(

@@ -1,20 +1,41 @@
-"""The sum of named terms. A new term is one function in the file of its family and one line in `TERMS`."""
+"""The sum of named terms. A new term is one function in the file of its family and one line in `TERMS`.
+
+Where several processes train one model, each has its own samples, and the value of a term is the sum of what each
+process gives: its share. `_own` makes that of a mean over samples, `_whole` of a function that must see all of them.
+"""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairjepa.config import ObjectiveConfig
 from pairjepa.errors import unknown
-from pairjepa.objectives.info_nce import info_nce, log_temperature
+from pairjepa.objectives.info_nce import (
+    ENTRIES,
+    Labels,
+    info_nce,
+    info_nce_share,
+    log_temperature,
+    positives_of,
+)
 from pairjepa.objectives.regression import cosine, l1, l2, smooth_l1
 from pairjepa.objectives.regularizers import sigreg, vicreg_covariance, vicreg_variance
+
+
+@dataclass(frozen=True)
+class Everyone:
+    """The samples of all processes, in any order; gradients go through to the process that each is of."""
+
+    prediction: Float[Tensor, "every dim"]
+    target: Float[Tensor, "every dim"]
+    labels: Labels
+    processes: int
 
 
 @dataclass(frozen=True)
@@ -24,46 +45,76 @@ class Batch:
     prediction: Float[Tensor, "sample dim"]
     target: Float[Tensor, "sample dim"]
     """What the prediction is compared with; cut off from its gradient where `stop_gradient` says so."""
-    sides: tuple[Float[Tensor, "sample dim"], Float[Tensor, "sample dim"]]
-    """Prediction and target for the regularizers, each with its gradient."""
-    positives: Bool[Tensor, "sample sample"]
+    labels: Labels
+    everyone: Everyone | None
+    """Where there are other processes."""
     temperature: float | Float[Tensor, ""]
     config: ObjectiveConfig
+    sides: tuple[Float[Tensor, "every dim"], Float[Tensor, "every dim"]]
+    """Prediction and target of all processes for the regularizers, each with its gradient."""
 
 
 @dataclass(frozen=True)
 class ObjectiveValue:
-    """The sum to differentiate and its terms, unweighted, for the record."""
+    """The sum to differentiate and its terms, unweighted, for the record; of several processes, this one's shares."""
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
 
 
 def _info_nce(batch: Batch) -> Tensor:
-    return info_nce(
-        F.normalize(batch.prediction, dim=1),
-        F.normalize(batch.target, dim=1),
-        temperature=batch.temperature,
-        positives=batch.positives,
-        label_smoothing=batch.config.label_smoothing,
-    )
+    own = F.normalize(batch.prediction, dim=1), F.normalize(batch.target, dim=1)
+    settings: dict[str, Any] = {
+        "temperature": batch.temperature,
+        "label_smoothing": batch.config.label_smoothing,
+    }
+    if batch.everyone is None:
+        if len(batch.labels) ** 2 <= ENTRIES:
+            return info_nce(*own, positives=positives_of(batch.labels), **settings)
+        every, labels = own, batch.labels
+    else:
+        target = batch.everyone.target.detach() if batch.config.stop_gradient else batch.everyone.target
+        every = F.normalize(batch.everyone.prediction, dim=1), F.normalize(target, dim=1)
+        labels = batch.everyone.labels
+    return info_nce_share(own, every, own_labels=batch.labels, every_labels=labels, **settings)
 
 
-def _both(regularizer: Callable[[Tensor], Tensor], batch: Batch) -> Tensor:
-    """The mean of a regularizer over both sides."""
-    prediction, target = batch.sides
-    return (regularizer(prediction) + regularizer(target)) / 2
+def _own(distance: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Batch], Tensor]:
+    """A mean over samples: each process has that of its own, weighted by their number."""
+
+    def share(batch: Batch) -> Tensor:
+        value = distance(batch.prediction, batch.target)
+        return value if batch.everyone is None else value * (len(batch.labels) / len(batch.everyone.labels))
+
+    return share
+
+
+def _whole(regularizer: Callable[..., Tensor], **settings: str) -> Callable[[Batch], Tensor]:
+    """The mean of a regularizer over both sides; each process computes it of all samples and gives a part of it.
+
+    Args:
+        regularizer: of one side.
+        settings: its arguments → the fields of `ObjectiveConfig` that they are.
+    """
+
+    def share(batch: Batch) -> Tensor:
+        given = {name: getattr(batch.config, field) for name, field in settings.items()}
+        prediction, target = batch.sides
+        value = (regularizer(prediction, **given) + regularizer(target, **given)) / 2
+        return value if batch.everyone is None else value / batch.everyone.processes
+
+    return share
 
 
 TERMS: dict[str, Callable[[Batch], Tensor]] = {
     "info_nce": _info_nce,
-    "cosine": lambda batch: cosine(batch.prediction, batch.target),
-    "l1": lambda batch: l1(batch.prediction, batch.target),
-    "l2": lambda batch: l2(batch.prediction, batch.target),
-    "smooth_l1": lambda batch: smooth_l1(batch.prediction, batch.target),
-    "vicreg_variance": lambda batch: _both(vicreg_variance, batch),
-    "vicreg_covariance": lambda batch: _both(vicreg_covariance, batch),
-    "sigreg": lambda batch: _both(partial(sigreg, directions=batch.config.sigreg_directions), batch),
+    "cosine": _own(cosine),
+    "l1": _own(l1),
+    "l2": _own(l2),
+    "smooth_l1": _own(smooth_l1),
+    "vicreg_variance": _whole(vicreg_variance),
+    "vicreg_covariance": _whole(vicreg_covariance),
+    "sigreg": _whole(sigreg, directions="sigreg_directions"),
 }
 
 
@@ -100,22 +151,25 @@ class Objective(nn.Module):
         self,
         prediction: Float[Tensor, "sample dim"],
         target: Float[Tensor, "sample dim"],
-        positives: Bool[Tensor, "sample sample"],
+        labels: Labels,
+        everyone: Everyone | None = None,
     ) -> ObjectiveValue:
         """Compute every term with a positive weight; a weight of 0 costs nothing and changes nothing.
 
         Args:
             prediction: before L2 normalisation.
             target: before L2 normalisation.
-            positives: see `positives_of`.
+            labels: of the samples.
+            everyone: the samples of all processes, where there are others; the value is then this one's share.
         """
         batch = Batch(
             prediction,
             target.detach() if self.config.stop_gradient else target,
-            (prediction, target),
-            positives,
+            labels,
+            everyone,
             self.temperature,
             self.config,
+            (prediction, target) if everyone is None else (everyone.prediction, everyone.target),
         )
         terms = {name: TERMS[name](batch) for name, weight in self.config.weights.items() if weight > 0}
         total = torch.stack([self.config.weights[name] * value for name, value in terms.items()]).sum()

@@ -1,4 +1,7 @@
-"""Where an interrupted run goes on: one safetensors file with weights, optimizer moments and the position."""
+"""Where an interrupted run goes on: one safetensors file with weights, optimizer moments and the position.
+
+The file is that of one process, whatever the number of those that train: another number can go on with it.
+"""
 
 import json
 from pathlib import Path
@@ -11,11 +14,17 @@ from torch import Tensor, nn
 
 from pairjepa.errors import PairJEPAError
 from pairjepa.files import atomic_path, writing
+from pairjepa.training.distributed.sharding import like, whole
 
 
-def save_weights(module: nn.Module, path: Path) -> None:
-    """Weights alone, on the CPU."""
-    _write(_weights(module), path)
+def save_weights(module: nn.Module, path: Path | None) -> None:
+    """Weights alone, on the CPU.
+
+    Args:
+        module: the module.
+        path: the file; None only helps other processes to bring sharded weights together.
+    """
+    _write(_weights(module, keep=path is not None), path)
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -29,13 +38,16 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def save_checkpoint(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, position: dict[str, Any]
+    path: Path | None, module: nn.Module, optimizer: torch.optim.Optimizer, position: dict[str, Any]
 ) -> None:
-    """Everything that the next step depends on."""
-    tensors = {f"module/{name}": tensor for name, tensor in _weights(module).items()}
+    """Everything that the next step depends on; for `path` see `save_weights`."""
+    keep = path is not None
+    tensors = {f"module/{name}": tensor for name, tensor in _weights(module, keep=keep).items()}
     for number, moments in optimizer.state_dict()["state"].items():
         for name, value in moments.items():
-            tensors[f"optimizer/{number}/{name}"] = torch.as_tensor(value).cpu().contiguous()
+            moment = whole(torch.as_tensor(value))
+            if keep:
+                tensors[f"optimizer/{number}/{name}"] = moment.cpu().contiguous()
     _write(tensors, path, {"position": json.dumps(position)})
 
 
@@ -51,14 +63,17 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
             parameter = parameters[int(number)]
             if tensor.shape == parameter.shape:
                 # Fused AdamW goes through memory: moments must lie in it as their weights do (channels last).
-                tensor = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+                laid = torch.empty_like(parameter, requires_grad=False)
+                tensor = laid.copy_(like(tensor, parameter))
             state.setdefault(int(number), {})[moment] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     position: dict[str, Any] = json.loads(about["position"])
     return position
 
 
-def _write(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
+def _write(tensors: dict[str, Tensor], path: Path | None, about: dict[str, str] | None = None) -> None:
+    if path is None:
+        return
     with writing(path), atomic_path(path) as temporary:
         try:
             save_file(tensors, temporary, about)
@@ -66,9 +81,13 @@ def _write(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None 
             raise OSError(str(error)) from None
 
 
-def _weights(module: nn.Module) -> dict[str, Tensor]:
-    # clone: safetensors refuses tensors that share memory, and tied weights do
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+def _weights(module: nn.Module, *, keep: bool) -> dict[str, Tensor]:
+    weights = {}
+    for name, tensor in module.state_dict().items():
+        there = whole(tensor.detach())
+        if keep:  # clone: safetensors refuses tensors that share memory, and tied weights do
+            weights[name] = there.cpu().contiguous().clone()
+    return weights
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -84,8 +103,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    own = module.state_dict()
     try:
-        module.load_state_dict(tensors)
+        module.load_state_dict({n: like(t, own[n]) if n in own else t for n, t in tensors.items()})
     except RuntimeError as error:
         raise PairJEPAError(
             f"{path} must hold the weights of this run's model: {error} Train a new run."

@@ -2,12 +2,10 @@
 
 import math
 import resource
-import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,23 +19,28 @@ from pairjepa.evaluation.retrieval import Relevance
 from pairjepa.features.allocator import keep_freed_memory
 from pairjepa.model.joint import JointModel
 from pairjepa.objectives import Objective
-from pairjepa.objectives.info_nce import positives_of
 from pairjepa.progress import say
 from pairjepa.run_folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from pairjepa.training.distributed import current, shard, sharding_wanted, synchronise
 from pairjepa.training.gradients import features_with_gradient
-from pairjepa.training.inputs import to_device
+from pairjepa.training.inputs import Pixels, to_device
+from pairjepa.training.module import parameter_groups
 from pairjepa.training.monitor import Split, embed_images, embed_partial, embed_texts, line, measure
 from pairjepa.training.plan import Plan, Samples
+from pairjepa.training.shares import Shares
+from pairjepa.training.stopping import stop_between_steps
 from pairjepa.training.tracking import tracked
 from pairjepa.training.watch import warnings
 
 SEEN_EVERY = 5  # epochs between two looks at training images, which cost as much as dev
-SLOW = 0.1  # of the learning rate, for a slow target; 0.05 to 0.1 in VL-JEPA (Chen et al. 2025)
 
 
 class Trainer:
-    """Fits the heads, and the backbones that are tuned, on one split and chooses the epoch on another."""
+    """Fits the heads, and the backbones that are tuned, on one split and chooses the epoch on another.
+
+    Where several processes train together, each has its part of every batch; the first one measures and writes.
+    """
 
     def __init__(
         self,
@@ -63,11 +66,13 @@ class Trainer:
             run: where metrics, weights and checkpoints go.
             device: where the module is.
             track: the tracker that gets the metrics, too.
+
+        Raises:
+            UsageError: there are more processes than samples to share.
         """
         self.config, self.module, self.run, self.device = config, module, run, device
         self._track = track
         self.train_split, self.seen, self.dev = train, seen, dev
-        self._group = torch.from_numpy(text_group).to(device)
         masked, hidden = train.masked, config.context.hidden if config.context.image else 0.0
         self.plan = Plan(
             train.owner,
@@ -75,9 +80,20 @@ class Trainer:
             config.training,
             masked.views if masked is not None else 1,
             hidden if masked is not None else 1.0,
+            shards=train.images.shards if isinstance(train.images, Pixels) else None,
         )
+        self.group = current()
+        self._shares = Shares(self.group, self.plan, config.training, text_group, device)
+        if self.group.size > 1:
+            self.group.share_weights(module)
+            synchronise(module)
+        sharded = [module[side] for side in ("image", "text") if side in module]
+        self._sharded = self.group.size > 1 and bool(sharded) and sharding_wanted()
+        if self._sharded:
+            for backbone in sharded:
+                shard(backbone)
         self.optimizer = torch.optim.AdamW(
-            _groups(config, module), lr=config.training.learning_rate, fused=True
+            parameter_groups(config, module), lr=config.training.learning_rate, fused=True
         )
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._checkpoint = run.checkpoint_file
@@ -97,8 +113,11 @@ class Trainer:
         assert isinstance(objective, Objective)
         return objective
 
-    def fit(self) -> dict[str, Any]:
-        """Train to the end, from the last checkpoint if there is one, and return the run's summary.
+    def fit(self) -> dict[str, Any] | None:
+        """Train to the end, from the last checkpoint if there is one.
+
+        Returns:
+            The run's summary, in the first process; the others have none.
 
         Raises:
             KeyboardInterrupt: after a checkpoint was written.
@@ -107,32 +126,41 @@ class Trainer:
         if self._checkpoint.is_file():
             position = load_checkpoint(self._checkpoint, self.module, self.optimizer)
             say(f"Going on at epoch {position['epoch']}, step {position['batch'] + 1}.")
-        history = self.run.keep_metrics(position["epoch"] - 1)
+        first = self.group.first
+        history = self.run.keep_metrics(position["epoch"] - 1) if first else []
         told: set[str] = set()
         keep_freed_memory()
         with (
             torch.random.fork_rng(),
-            _stop_between_steps() as stop,
-            tracked(self._track, self.run, history) as send,
+            stop_between_steps(together=self.group.size > 1) as stop,
+            tracked(self._track if first else None, self.run, history) as send,
         ):
             self._saved = time.monotonic()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
                 position["epoch"] = epoch
-                history.append(self._epoch(epoch, position, stop))
-                dev = history[-1]["dev"]["rsum"]
-                better = position["best"] is None or dev > position["best"]["rsum"]
+                rate = self._steps(epoch, position, stop)
+                better = False
+                if first or self._sharded:  # a sharded backbone is forwarded by all together
+                    history.append(self._measured_epoch(epoch, position, rate))
+                    dev = history[-1]["dev"]["rsum"]
+                    better = first and (position["best"] is None or dev > position["best"]["rsum"])
+                if self._sharded:
+                    (better,) = self.group.any(better)
                 if better:
                     position["best"] = {"epoch": epoch, "rsum": dev}
-                    save_weights(self.module, self.run.model_file)
-                self.run.append_metrics(history[-1])
-                send(history[-1])
-                say(line(history[-1], self.config.training.epochs, better))
-                for kind, sentence in warnings(history, self._chance).items():
-                    if kind not in told:
-                        told.add(kind)
-                        say(f"warning: {sentence}")
+                    save_weights(self.module, self.run.model_file if first else None)
+                if first:
+                    self.run.append_metrics(history[-1])
+                    send(history[-1])
+                    say(line(history[-1], self.config.training.epochs, better))
+                    for kind, sentence in warnings(history, self._chance).items():
+                        if kind not in told:
+                            told.add(kind)
+                            say(f"warning: {sentence}")
                 position |= {"epoch": epoch + 1, "batch": 0, "sums": {}}
                 self._save(position, stop)
+        if not first:
+            return None
         return {
             "best_epoch": position["best"]["epoch"],
             "dev_rsum": position["best"]["rsum"],
@@ -144,7 +172,8 @@ class Trainer:
             },
         }
 
-    def _epoch(self, epoch: int, position: dict[str, Any], stop: threading.Event) -> dict[str, Any]:
+    def _steps(self, epoch: int, position: dict[str, Any], stop: threading.Event) -> float:
+        """The steps of an epoch that are still to do; images a second."""
         begun, before, images = time.monotonic(), position["seconds"], 0
         for batch, samples in enumerate(self.plan.epoch(epoch)):
             if batch < position["batch"]:
@@ -157,12 +186,16 @@ class Trainer:
             position["seconds"] = before + time.monotonic() - begun
             if batch + 1 < self.plan.steps_per_epoch:
                 self._save(position, stop)
+        return images / max(time.monotonic() - begun, 1e-9)
+
+    def _measured_epoch(self, epoch: int, position: dict[str, Any], rate: float) -> dict[str, Any]:
+        """A line of `metrics.jsonl`."""
+        begun = time.monotonic()
         means = {name: value / self.plan.steps_per_epoch for name, value in position["sums"].items()}
-        rate = images / max(time.monotonic() - begun, 1e-9)
         dev = self._measured(self.dev)
         due = epoch % SEEN_EVERY == 0 or epoch == self.config.training.epochs
         seen = self._measured(self.seen) if due else None
-        position["seconds"] = before + time.monotonic() - begun
+        position["seconds"] += time.monotonic() - begun
         directions = (
             min(self.joint.dim, len(self.dev.images) - 1),
             min(self.joint.dim, len(self.dev.owner) - 1),
@@ -186,34 +219,33 @@ class Trainer:
         seed = self.plan.step_seed(step)
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * self.plan.rate(step)
+        share = self._shares.of(samples)
+        samples, part = share.samples, share.part
         images, texts = self.train_split.images, self.train_split.texts
         pixels = to_device(images.batch(samples.images, samples.views), self.device)
-        tokens = to_device(texts.batch(samples.captions, np.zeros_like(samples.captions)), self.device)
+        tokens = self._shares.captions(texts, samples.captions, np.zeros_like(samples.captions))
         masked = self.train_split.masked
-        shown = (
-            to_device(masked.batch(samples.captions, samples.masks), self.device)
-            if masked is not None
-            else ()
-        )
-        owner = torch.from_numpy(samples.images).to(self.device)
+        shown = self._shares.captions(masked, samples.captions, samples.masks) if masked is not None else ()
+        micro = settings.micro_batch
         self.module.train()
         torch.manual_seed(seed)
         with self._autocast():
-            image, image_back = features_with_gradient(
-                images.backbone, pixels, settings.micro_batch, seed + 1
-            )
-            text, text_back = features_with_gradient(texts.backbone, tokens, settings.micro_batch, seed + 2)
+            image, image_back = features_with_gradient(images.backbone, pixels, micro, seed + 1, part)
+            text, text_back = features_with_gradient(texts.backbone, tokens, micro, seed + 2, part)
             caption, caption_back = None, _nothing
             if masked is not None:
-                caption, caption_back = features_with_gradient(
-                    masked.backbone, shown, settings.micro_batch, seed + 3
-                )
+                caption, caption_back = features_with_gradient(masked.backbone, shown, micro, seed + 3, part)
             torch.manual_seed(seed)
             hidden = torch.from_numpy(samples.hidden).to(self.device)
-            prediction, target = self.joint.predict(image, caption, hidden), self.joint.target(text)
-        group_of = self._group[torch.from_numpy(samples.captions).to(self.device)]
-        value = self.objective(prediction.float(), target.float(), positives_of(owner, group_of))
-        if not math.isfinite(loss := value.total.item()):
+            with part.drawing() if part is not None else nullcontext():
+                prediction, target = self.joint.predict(image, caption, hidden), self.joint.target(text)
+        prediction, target = prediction.float(), target.float()
+        everyone = self._shares.everyone(share, prediction, target)
+        value = self.objective(prediction, target, share.labels, everyone)
+        names = ["loss", *value.terms]
+        shares = [value.total.item(), *(term.item() for term in value.terms.values())]
+        numbers = dict(zip(names, self.group.add(shares), strict=True))
+        if not math.isfinite(loss := numbers["loss"]):
             raise PairJEPAError(
                 f"The loss must stay finite, got {loss} at step {step + 1} (learning rate "
                 f"{self.optimizer.param_groups[0]['lr']:.2g}). Lower training.learning_rate, and give the new settings "
@@ -225,10 +257,11 @@ class Trainer:
             image_back()
             text_back()
             caption_back()
+        self.group.add_gradients(p for group in self.optimizer.param_groups for p in group["params"])
         self.optimizer.step()
         self.objective.clamp_()
         self.joint.follow()
-        return {"loss": loss, **{name: term.item() for name, term in value.terms.items()}}
+        return numbers
 
     def _measured(self, split: Split) -> dict[str, Any]:
         self.module.eval()
@@ -247,63 +280,20 @@ class Trainer:
         return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
 
     def _save(self, position: dict[str, Any], stop: threading.Event) -> None:
-        due = time.monotonic() - self._saved > self.config.training.checkpoint_seconds
-        if due or stop.is_set() or position["epoch"] > self.config.training.epochs:
-            save_checkpoint(self._checkpoint, self.module, self.optimizer, position)
+        late = time.monotonic() - self._saved > self.config.training.checkpoint_seconds
+        due, stopped = self.group.any(late or position["epoch"] > self.config.training.epochs, stop.is_set())
+        if due or stopped:
+            if self.group.first or self._sharded:
+                path = self._checkpoint if self.group.first else None
+                save_checkpoint(path, self.module, self.optimizer, position)
             self._saved = time.monotonic()
-        if stop.is_set():
+        if stopped:
+            self.group.meet()  # a launcher ends the others as soon as one has ended
             raise KeyboardInterrupt
 
 
 def _nothing() -> None:
     """What is left to do for features that need no gradient."""
-
-
-def _groups(config: RunConfig, module: nn.ModuleDict) -> list[dict[str, Any]]:
-    """Parameter groups: weight matrices decay, vectors and scalars do not; backbones have their own rate."""
-    peak = config.training.learning_rate
-    slow = SLOW if config.context.target == "slow" else 1.0
-    joint = module["joint"]
-    target = {id(p) for p in joint.text_projection.parameters()}  # type: ignore[union-attr]
-    parts = [
-        (peak, [p for p in joint.parameters() if id(p) not in target]),
-        (peak * slow, [p for p in joint.parameters() if id(p) in target]),
-        (peak, list(module["objective"].parameters())),
-    ]
-    for side, factor in (("image", config.model.image_tune), ("text", config.model.text_tune)):
-        if factor is not None:
-            parts.append((peak * factor, list(module[side].parameters())))
-    groups = []
-    for rate, parameters in parts:
-        learning = [p for p in parameters if p.requires_grad]
-        for decay, chosen in (
-            (config.training.weight_decay, [p for p in learning if p.ndim > 1]),
-            (0.0, [p for p in learning if p.ndim <= 1]),
-        ):
-            if chosen:
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
-    return groups
-
-
-@contextmanager
-def _stop_between_steps() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event, so that a step is never cut in two; a second one stops at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(signum: int, frame: Any) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        say("Stopping after this step …")
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _peak_rss() -> int:
