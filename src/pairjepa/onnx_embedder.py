@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from pairjepa.errors import PairJEPAError, missing_extra
+from pairjepa.features.engines import no_telemetry
 from pairjepa.features.preprocessing import Preprocessing
 from pairjepa.files import read_json
 from pairjepa.pairs.pictures import Picture, asked, listed, opened, strings
@@ -169,6 +170,7 @@ class OnnxEmbedder:
         Raises:
             PairJEPAError: it is damaged or missing, or ONNX Runtime is.
         """
+        no_telemetry()
         try:
             from onnxruntime import InferenceSession, SessionOptions
         except ImportError:

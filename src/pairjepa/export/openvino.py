@@ -14,6 +14,7 @@ from pairjepa.embedder import Embedder
 from pairjepa.export.equal import check_equal
 from pairjepa.export.folder import check_installed, new_folder
 from pairjepa.export.onnx import export_onnx
+from pairjepa.features.engines import no_telemetry
 from pairjepa.features.engines.openvino import FLOAT32
 from pairjepa.onnx_embedder import SETTINGS as ONNX_SETTINGS
 from pairjepa.onnx_embedder import Graph, OnnxEmbedder
@@ -28,6 +29,7 @@ def export_openvino(embedder: Embedder, folder: str | Path) -> None:
         PairJEPAError: as `export_onnx`; or OpenVINO is missing.
     """
     check_installed("openvino")
+    no_telemetry()
     import openvino
 
     with new_folder(Path(folder)) as temporary, tempfile.TemporaryDirectory() as scratch:
@@ -45,6 +47,7 @@ class _Compiled:
     """A graph in float32."""
 
     def __init__(self, path: Path) -> None:
+        no_telemetry()
         import openvino
 
         self._model = openvino.Core().compile_model(path, "CPU", FLOAT32)

@@ -205,10 +205,11 @@ class Loaded:
 
     def __init__(self, model: "SentenceTransformer", embedder: Embedder) -> None:
         self._model, self.dim, self.temperature = model, embedder.dim, embedder.temperature
+        self.enough = embedder.enough
 
     def encode_image(self, images: Picture | Iterable[Picture]) -> np.ndarray:
         """Vectors of pictures."""
-        return self._model.encode([opened(picture) for picture in listed(images)])
+        return self._model.encode([opened(picture, self.enough) for picture in listed(images)])
 
     def encode_text(self, captions: str | Sequence[str]) -> np.ndarray:
         """Vectors of captions."""

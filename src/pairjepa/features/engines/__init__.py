@@ -4,6 +4,8 @@ A new engine is a module here with a function `make(backbone) -> Engine`, and a 
 """
 
 import importlib
+import os
+import sys
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -38,6 +40,12 @@ class Engine(Protocol):
 
 class Unconvertible(Exception):
     """An engine cannot take this backbone; the message says why in a few words."""
+
+
+def no_telemetry() -> None:
+    """Keep ONNX Runtime and OpenVINO from sending events home, which both do unasked; called before their import."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it takes its own stub instead
 
 
 def installed(name: str) -> bool:

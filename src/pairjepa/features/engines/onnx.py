@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from pairjepa.features.engines import Inputs, Unconvertible
+from pairjepa.features.engines import Inputs, Unconvertible, no_telemetry
 from pairjepa.features.engines.graphs import graph_of
 from pairjepa.features.engines.onnx_graph import write_graph
 from pairjepa.features.image_backbone import ImageBackbone
@@ -37,6 +37,7 @@ def make(backbone: ImageBackbone | TextBackbone) -> OnnxEngine:
     Raises:
         Unconvertible: PyTorch cannot export the model, or ONNX Runtime does not take it.
     """
+    no_telemetry()
     from onnxruntime import InferenceSession, SessionOptions
 
     graph = graph_of(backbone)

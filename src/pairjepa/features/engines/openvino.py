@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from pairjepa.features.engines import Inputs, Unconvertible
+from pairjepa.features.engines import Inputs, Unconvertible, no_telemetry
 from pairjepa.features.engines.graphs import converting, graph_of
 from pairjepa.features.image_backbone import ImageBackbone
 from pairjepa.features.loading import first_line
@@ -56,6 +56,7 @@ def make(backbone: ImageBackbone | TextBackbone) -> OpenVinoEngine:
     Raises:
         Unconvertible: OpenVINO does not take the model.
     """
+    no_telemetry()
     import openvino
 
     graph = graph_of(backbone)
