@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,7 +101,11 @@ def test_killed_at_random_moments(name: str, settings: dict[str, Any], tmp_path:
         process.join(moments.uniform(0.1, 0.9) * took)
         process.kill()
         process.join(60)
-        killed += process.exitcode == -signal.SIGKILL
+        if process.exitcode == -signal.SIGKILL:
+            killed += 1
+        else:  # the machine has become faster: again, and earlier
+            shutil.rmtree(tmp_path / "killed")
+            took /= 2
     assert killed, "every process was done before it was killed"
     last = child(tmp_path / "killed", tmp_path / "cache-killed", name, settings)
     last.join(120)

@@ -119,6 +119,15 @@ def test_dev_figures_of_the_best_epoch_are_those_of_evaluate(run: Path) -> None:
     assert pairjepa.evaluate(run, "dev")["rsum"] == pytest.approx(folder.summary["dev_rsum"])
 
 
+def test_of_a_large_dev_split_some_images_are_measured_after_each_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pairjepa.stages.DEV_IMAGES", 4)
+    done = pairjepa.train(config(training__epochs=1), None, tmp_path / "run")
+    assert done.metrics()[0]["possible_rank"]["prediction"] == 3
+    assert pairjepa.evaluate(tmp_path / "run", "dev")["images"] > 4
+
+
 def test_export_and_relevance_by_text(run: Path, tmp_path: Path) -> None:
     result = pairjepa.evaluate(run, "test", export=tmp_path / "out", relevance="text")
     assert result["relevance"] == "text"

@@ -8,6 +8,7 @@ import pytest
 
 from pairjepa.search import Index, approximate
 from pairjepa.search.meta import CAPTIONS, IMAGES, Approximation, Meta
+from pairjepa.search.place import Place
 from pairjepa.search.sources import Entry
 from pairjepa.search.tables import Embedded, Row, Tables
 
@@ -23,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     centres = generator.standard_normal((60, DIM))
     vectors = centres[generator.integers(0, 60, ROWS)] + 0.5 * generator.standard_normal((ROWS, DIM))
     unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    tables = Tables(path, DIM, pa.schema([]))
+    tables = Tables(Place(path), DIM, pa.schema([]))
     rows = []
     for number, vector in enumerate(unit):
         split = "test" if number % 2 else "train"
@@ -33,19 +34,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(Row(entry, Embedded(str(number), vector, b"", 1, 1), caption))
     tables.put(rows)
     tables.finish()
-    Meta("run", "digest", DIM, "run", "0", complete=True).write(path)
+    Meta("run", "digest", DIM, "run", "0", complete=True).write(Place(path))
     return path
 
 
 def test_recall_is_what_a_comparison_of_all_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exact = Index.open(folder)
     ways = {
-        name: approximate.approximate(folder / name, folder / other, DIM)
+        name: approximate.approximate(str(folder / name), str(folder / other), DIM)
         for name, other in ((IMAGES, CAPTIONS), (CAPTIONS, IMAGES))
     }
-    assert "images.lance: 3,000 vectors, searched with IVF_HNSW_SQ, which finds " in capsys.readouterr().err
+    assert "images.lance: 3,000 vectors, searched with IVF_RQ, which finds " in capsys.readouterr().err
     assert ways[IMAGES].rows == ROWS
-    Meta("run", "digest", DIM, "run", "0", complete=True, approximate=ways).write(folder)
+    Meta("run", "digest", DIM, "run", "0", complete=True, approximate=ways).write(Place(folder))
     quick = Index.open(folder)
     assert quick.meta.approximate[IMAGES] == ways[IMAGES]
 
@@ -96,3 +97,69 @@ def test_an_index_of_few_images_may_be_approximate(run: Path, tmp_path: Path, wi
     assert isinstance(index.meta.approximate[IMAGES], Approximation)
     assert len(index.search(np.eye(16, dtype=np.float32)[0], 5)) == 5
     assert build(run, ["shapes:80"], tmp_path / "out", approximate="off").meta.approximate == {}
+
+
+def _rows(vectors: np.ndarray, first: int) -> list[Row]:
+    return [
+        Row(Entry("made", str(number), None, lambda: b"", (f"caption {number}",)), image, vector[None])
+        for number, vector in enumerate(vectors, first)
+        for image in [Embedded(str(number), vector, b"", 1, 1)]
+    ]
+
+
+def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few new rows wait outside of it and are found; many are added to it; only very many make it anew."""
+    import lance
+
+    monkeypatch.setattr(approximate, "LEFT", 20)
+    generator = np.random.default_rng(0)
+    vectors = generator.standard_normal((3000, DIM)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    place, table = Place(tmp_path), str(tmp_path / IMAGES)
+    done = 0
+
+    def grown(to: int, way: Approximation | None) -> Approximation:
+        nonlocal done
+        tables = Tables(place, DIM, pa.schema([]))
+        tables.put(_rows(vectors[done:to], done))
+        done = to
+        tables.finish()
+        way = approximate.approximate(table, table, DIM, way)
+        Meta("run", "digest", DIM, "run", "0", complete=True, approximate={IMAGES: way}).write(place)
+        index = Index.open(tmp_path)
+        for row in (0, to // 2, to - 1):
+            best = index.search(vectors[row], 1)[0]
+            assert best.name == str(row)
+            assert best.score == pytest.approx(1, abs=1e-5)
+        return way
+
+    def indexed() -> int:
+        (index,) = [i for i in lance.dataset(table).describe_indices() if i.name == approximate.NAME]
+        return int(index.num_rows_indexed)
+
+    way = grown(300, None)
+    assert (indexed(), way.rows, way.partitions) == (300, 300, approximate.partitions(300))
+    assert way.recall_at_10 >= approximate.WANTED
+    assert grown(310, way) == way
+    assert indexed() == 300
+    more = grown(400, way)
+    assert (indexed(), more.rows, more.partitions) == (400, 400, way.partitions)
+    most = grown(3000, more)
+    assert (indexed(), most.partitions) == (3000, approximate.partitions(3000))
+
+    tables = Tables(place, DIM, pa.schema([]))
+    gone = [id for id, known in tables.known.items() if known.digest in ("5", "2999")]
+    tables.remove(gone)
+    tables.finish()
+    index = Index.open(tmp_path)
+    assert {index.search(vectors[row], 1)[0].name for row in (5, 2999)}.isdisjoint({"5", "2999"})
+    assert index.search(vectors[6], 1)[0].name == "6"
+
+
+def test_a_width_that_its_codes_do_not_take(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).standard_normal((300, 20)).astype(np.float32)
+    tables = Tables(Place(tmp_path), 20, pa.schema([]))
+    tables.put(_rows(vectors, 0))
+    way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / IMAGES), 20)
+    assert way.kind == approximate.OTHER_KIND
+    assert way.recall_at_10 > 0.9

@@ -14,7 +14,7 @@ from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.evaluation.retrieval import recall_at
 from pairjepa.pairs import Pairs
 from pairjepa.search import Hit, Index
-from pairjepa.search.vectors import top
+from pairjepa.search.rows import top
 
 from .conftest import SHAPES
 

@@ -82,7 +82,7 @@ def test_a_run_that_has_moved_is_known_before_it_serves(
     )
     assert main(["serve", str(moved), "--port", "0"]) == 1
     err = capsys.readouterr().err
-    assert f"{moved} is not complete: run its `pairjepa index` command again" in err
+    assert f"{moved} is not complete. What its `pairjepa index` command adds is found" in err
     assert "is not there any more" in err
 
 

@@ -99,8 +99,9 @@ class Table:
     def __init__(self, values: np.ndarray) -> None:
         self.values, self.shape = values, values.shape
 
-    def gather(self, rows: np.ndarray) -> np.ndarray:
-        return self.values[rows].astype(np.float32)
+    def gather(self, rows: np.ndarray, views: np.ndarray | None = None) -> np.ndarray:
+        values = self.values[rows] if views is None else self.values[rows, views]
+        return values.astype(np.float32)
 
 
 def test_moments_of_large_features_are_exact() -> None:

@@ -1,0 +1,111 @@
+"""An index by its URL: the same as in a folder, with what object storage has in place of files and locks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pairjepa.cli import main
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.pairs.shards import places
+from pairjepa.search import Index
+from pairjepa.search.build import build
+from pairjepa.search.place import Place
+
+from . import photos
+
+ANY = np.eye(16, dtype=np.float32)[0]
+
+
+def test_an_index_by_its_url(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, url = tmp_path / "photos", f"file://{tmp_path}/out"
+    photos.write(folder, range(4))
+    (folder / "00.txt").write_text("a red circle\n")
+    assert main(["index", str(run), str(folder), "--out", url]) == 0
+    said = capsys.readouterr().err
+    assert f"wrote {url}" in said
+    assert f"search {url}" in said
+    assert not (tmp_path / "out" / ".lock").exists()
+
+    local, far = Index.open(tmp_path / "out"), Index.open(url)
+    assert far.search(ANY, 9) == local.search(ANY, 9)
+    assert (far.path, local.path) == (url, tmp_path / "out")
+    words = ["a red circle"]
+    np.testing.assert_array_equal(far.encoder().encode_text(words), local.encoder().encode_text(words))
+    assert main(["search", url, "a red circle", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["results"]) == 4
+
+    photos.write(folder, [4])
+    build(run, [folder], url)
+    assert "1 new or changed, 4 as they were" in capsys.readouterr().err
+    later = far.refreshed()
+    assert (len(far), len(later)) == (4, 5)
+    assert later.refreshed() is later
+    assert len(later.search(ANY, 9, of="captions")) == 1
+
+
+def test_captions_that_came_before_their_image_are_written_once(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_onnx: None
+) -> None:
+    from pairjepa.search.tables import Tables
+
+    folder, url = tmp_path / "photos", f"file://{tmp_path}/out"
+    photos.write(folder, [0])
+    (folder / "00.txt").write_text("a red circle\n")
+
+    def killed(self: Tables, name: str, *rest: object) -> None:
+        if name == "images.lance":
+            raise KeyboardInterrupt
+        append(self, name, *rest)
+
+    append = Tables._append
+    with monkeypatch.context() as patch:
+        patch.setattr(Tables, "_append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            build(run, [folder], url)
+    assert len(Index.open(url).search(ANY, 9, of="captions")) == 1
+    index = build(run, [folder], url)
+    assert len(index.search(ANY, 9, of="captions")) == len(index) == 1
+
+
+def test_what_is_no_index_at_a_url(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "file").write_text("x")
+    with pytest.raises(PairJEPAError, match=r"some is no index \(no meta.json; it holds file\)"):
+        Index.open(f"file://{tmp_path}/some")
+    with pytest.raises(PairJEPAError, match=r"nix is no index \(no meta.json; it is not there\)"):
+        Index.open(f"file://{tmp_path}/nix")
+    with pytest.raises(PairJEPAError, match="must be a new or empty folder or an index"):
+        build(run, ["shapes:5"], f"file://{tmp_path}/some")
+    with pytest.raises(UsageError, match=r"A URL must be of a scheme .*Did you mean 's3'"):
+        Index.open("s3x://bucket/my.index")
+
+
+def test_storage_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    monkeypatch.setattr(places, "WAITS", ())
+    broken = fsspec.filesystem("memory")
+    monkeypatch.setattr(
+        type(broken), "exists", lambda *_: (_ for _ in ()).throw(ConnectionError("no route to host"))
+    )
+    with pytest.raises(PairJEPAError, match=r"memory://bucket/my\.index must be within reach.*no route"):
+        Index.open("memory://bucket/my.index")
+
+
+def test_files_of_object_storage() -> None:
+    place = Place("memory://bucket/place-of-files/")
+    assert str(place) == "memory://bucket/place-of-files"
+    assert place.names() is None
+    assert not place.exists()
+    assert place.read("meta.json") is None
+    place.write("meta.json", b"{}")
+    place.keep("model", lambda path: (path.mkdir(), (path / "a").write_text("1")))
+    assert place.names() == ["meta.json", "model"]
+    assert place.read("meta.json") == b"{}"
+    here = place.here("model", "digest-of-test-files")
+    assert (here / "a").read_text() == "1"
+    place.write("model/a", b"2")
+    assert place.here("model", "digest-of-test-files") == here, "it is fetched once"
+    assert (here / "a").read_text() == "1"
