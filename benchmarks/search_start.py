@@ -3,7 +3,7 @@
     python benchmarks/search_start.py INDEX [--generated 100000] [--out FILE]
 
 Each query is a process of its own, and the files lie in the system's cache from the one before (a warm disk). With
---generated, as many made-up vectors of the same width, with thumbnails of a usual size, are searched with INDEX's model
+--generated, as many made-up images (made_index.py), with thumbnails of a usual size, are searched with INDEX's model
 too. Prints JSON: seconds on the clock, and of processor time, which other work on the machine changes less.
 """
 
@@ -19,18 +19,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
+from made_index import made_index
 
 from pairjepa.search import Index
-from pairjepa.search.meta import MODEL
-from pairjepa.search.sources import Entry
-from pairjepa.search.tables import Embedded, Row, Tables
 
 WORDS = "a dog in the snow"
 TIMES = 7
 THUMBNAIL = 10_000  # bytes
-BATCH = 2_000
 
 
 def main() -> None:
@@ -45,7 +40,8 @@ def main() -> None:
     indexes = [measured(given.index)]
     if given.generated:
         with tempfile.TemporaryDirectory() as folder:
-            path = generated(given.index, Path(folder), given.generated)
+            path = Path(folder) / "made"
+            made_index(path, given.generated, given.index, "off", captions=False, thumbnail=THUMBNAIL)
             indexes.append(measured(path))
     result = {"words": WORDS, "times": TIMES, "cpus": os.cpu_count(), "load": os.getloadavg()[0]}
     text = json.dumps(result | {"indexes": indexes}, indent=2)
@@ -72,27 +68,6 @@ def measured(path: Path) -> dict[str, Any]:
         "seconds_fastest": round(min(clock[1:]), 3),
         "processor_seconds": round(statistics.median(processor[1:]), 3),
     }
-
-
-def generated(like: Path, folder: Path, images: int) -> Path:
-    """An index of random vectors with the model of another."""
-    meta = Index.open(like).meta
-    generator = np.random.default_rng(0)
-    tables = Tables(folder, meta.dim, pa.schema([]))
-    for start in range(0, images, BATCH):
-        rows = []
-        for number in range(start, min(start + BATCH, images)):
-            vector = generator.standard_normal(meta.dim).astype(np.float32)
-            vector /= np.linalg.norm(vector)
-            entry = Entry("generated", f"{number}.jpg", None, lambda: b"")
-            image = Embedded(str(number), vector, generator.bytes(THUMBNAIL), 500, 375)
-            rows.append(Row(entry, image, np.empty((0, meta.dim), np.float32)))
-        tables.put(rows)
-    tables.finish()
-    (folder / MODEL).symlink_to((like / MODEL).absolute())
-    meta.write(folder)
-    os.sync()  # or the disk is still busy with the writing
-    return folder
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 
 from pairjepa.config import ModelConfig
 from pairjepa.errors import PairJEPAError
-from pairjepa.features import engines, on_ray, work
+from pairjepa.features import engines, on_ray, ray_cluster, work
 from pairjepa.features.encoders import load_image_backbone, load_text_backbone
 from pairjepa.features.extract import image_features, masked_text_features, text_features
 from pairjepa.features.masking import Masking
@@ -37,7 +37,6 @@ def address():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         cluster = Cluster(
             initialize_head=True,
             head_node_args={"num_cpus": 2, "include_dashboard": False, "object_store_memory": 80 * 2**20},
@@ -201,7 +200,7 @@ def test_what_does_not_fit_goes_out_in_rounds(backbone, photos):
 
 
 def test_what_ray_prints_is_no_result(capsys):
-    with contextlib.redirect_stdout(on_ray._Stdout(sys.stdout)):
+    with contextlib.redirect_stdout(ray_cluster._Stdout(sys.stdout)):
         print("\x1b[33m(raylet, ip=10.0.0.1)\x1b[0m A worker died. For details, see:\n[02:13 I] worker.cc")
         print("a result")
         print()
@@ -210,7 +209,7 @@ def test_what_ray_prints_is_no_result(capsys):
 
 def test_other_versions_are_refused_before_any_work(joined, images, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        on_ray.metadata, "distributions", lambda name: iter([SimpleNamespace(version="0.0.1")])
+        ray_cluster.metadata, "distributions", lambda name: iter([SimpleNamespace(version="0.0.1")])
     )
     with pytest.raises(
         PairJEPAError, match=r"must have pairjepa 0\.0\.1, as this one has, got .* on .*\. Install"
@@ -258,7 +257,7 @@ def test_a_cluster_that_cannot_be_reached(images, tmp_path, monkeypatch, address
 
 def test_another_server_is_not_taken_for_a_cluster(images, tmp_path, monkeypatch):
     ray.shutdown()
-    monkeypatch.setattr(on_ray, "ANSWERED_WITHIN", 0.5)
+    monkeypatch.setattr(ray_cluster, "ANSWERED_WITHIN", 0.5)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

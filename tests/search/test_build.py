@@ -315,6 +315,22 @@ def test_two_writers_lose_nothing(run: Path, tmp_path: Path, scheme: str) -> Non
     assert captions == sorted(caption for hit in hits for caption in hit.captions)
 
 
+def test_what_two_writers_put_in_at_the_same_moment_is_kept_once(run: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "photos", f"file://{tmp_path / 'out'}"
+    photos.write(folder, range(30))
+    for path in list(folder.iterdir()):
+        path.with_suffix(".txt").write_text(f"{path.stem}\nthe same words twice\nthe same words twice\n")
+    command = [sys.executable, "-c", BUILD, str(run), str(folder), out]
+    writers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [writer.wait(timeout=100) for writer in writers] == [0, 0]
+    index = build(run, [folder], out)
+    fresh = build(run, [folder], tmp_path / "fresh")
+    assert everything(index).keys() == everything(fresh).keys()
+    assert len(index.search(ANY, 999)) == 30
+    captions = [sorted(h.captions[0] for h in i.search(ANY, 999, of="captions")) for i in (index, fresh)]
+    assert captions[0] == captions[1]
+
+
 def test_a_writer_waits_for_another(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     photos.write(tmp_path / "photos", [0])

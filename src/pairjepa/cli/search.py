@@ -33,7 +33,12 @@ def index(
     *images: Annotated[
         str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")
     ],
-    out: Annotated[Path, Parameter(help="Folder of the index: new, or one to bring up to date.")],
+    out: Annotated[
+        str,
+        Parameter(
+            help="Folder of the index: new, or one to bring up to date; or a URL, such as s3://bucket/my.index."
+        ),
+    ],
     approximate: Annotated[
         Literal["auto", "on", "off"],
         Parameter(help="Search without comparing all vectors: auto does beyond 300,000."),
@@ -47,11 +52,11 @@ def index(
 
         build(run, images, out, data=config.data, approximate=approximate)
     say(f"wrote {out}")
-    next_command("search", str(out), then='"what is to be seen"')
+    next_command("search", out, then='"what is to be seen"')
 
 
 def search(
-    index: Annotated[Path, Parameter(help="Folder that `pairjepa index` wrote.")],
+    index: Annotated[str, Parameter(help="Folder or URL that `pairjepa index` wrote.")],
     words: Annotated[str | None, Parameter(help="What is to be seen; or words that go with --image.")] = None,
     /,
     *,
@@ -96,7 +101,7 @@ def search(
         print_json({"results": results})
         return
     _print_hits(opened, hits, of)
-    next_command("serve", str(index))
+    next_command("serve", index)
 
 
 def _print_hits(index: "Index", hits: "list[Hit]", of: str) -> None:

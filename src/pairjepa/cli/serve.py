@@ -1,6 +1,5 @@
 """A page and an API over an index: serve."""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -17,7 +16,7 @@ def add(app: App) -> None:
 
 
 def serve(
-    index: Annotated[Path, Parameter(help="Folder that `pairjepa index` wrote.")],
+    index: Annotated[str, Parameter(help="Folder or URL that `pairjepa index` wrote.")],
     /,
     *,
     port: Annotated[int, Parameter(help="Where to listen; 0 takes any free port.")] = 8000,

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pairjepa.config import DataConfig
 from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.files import digest_file, writing
+from pairjepa.files import digest_file
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.progress import progress, say
 from pairjepa.run_folder import RunFolder
@@ -20,8 +20,10 @@ from pairjepa.search import approximate as approximation
 from pairjepa.search.index import Index
 from pairjepa.search.loading import Loaded, load, loaded, never
 from pairjepa.search.meta import CAPTIONS, IMAGES, META, MODEL, Approximation, Meta
+from pairjepa.search.place import Place
 from pairjepa.search.sources import Entry, Source, open_source
 from pairjepa.search.tables import Embedded, Row, Tables
+from pairjepa.search.vectors import first_line
 
 if TYPE_CHECKING:
     from pairjepa.embedder import Embedder
@@ -48,7 +50,8 @@ def build(
     Args:
         run: folder of a run.
         sources: folders of images, single images, or pairs as `Pairs.open` takes them.
-        out: folder of the index.
+        out: folder of the index, or its URL on object storage. Of several processes that write one index, those on
+            one disk go one after the other, those on object storage at the same time; nothing is lost either way.
         data: names of columns, where usual ones do not find them.
         approximate: whether a search compares all vectors: auto does up to 300,000.
 
@@ -58,54 +61,80 @@ def build(
     """
     if not sources:
         raise UsageError("IMAGES must name at least one folder, image or set of pairs, got none.")
-    folder, out = RunFolder(Path(run)), Path(out)
+    folder, place = RunFolder(Path(run)), Place(out)
     folder.check_trained()
-    meta = _checked(out, folder)
+    _checked(place, folder)
     opened = {source.key: source for source in (open_source(str(s), data or DataConfig()) for s in sources)}
-    with writing(out), _alone(out):
-        return _Build(folder, out, meta, list(opened.values())).finished(approximate)
+    with _written(place), _alone(place):
+        meta = _checked(place, folder)  # as whoever wrote it before has left it
+        return _Build(folder, place, meta, list(opened.values())).finished(approximate)
 
 
-def _checked(out: Path, run: RunFolder) -> Meta | None:
-    """What the index at `out` says of itself; None if there is none yet.
+def _checked(place: Place, run: RunFolder) -> Meta | None:
+    """What the index at `place` says of itself; None if there is none yet.
 
     Raises:
-        PairJEPAError: it was made with another run, or the folder holds something else.
+        PairJEPAError: it was made with another run, or something else is there.
     """
-    if not (out / META).is_file():
-        if out.exists() and (not out.is_dir() or any(p.name != LOCK for p in out.iterdir())):
-            raise PairJEPAError(
-                f"--out must be a new or empty folder or an index, got {out}, which holds other files. "
-                "Give another folder."
-            )
+    there = place.names()
+    if (there is None and place.exists()) or (META not in (there or []) and set(there or []) - {LOCK}):
+        raise PairJEPAError(
+            f"--out must be a new or empty folder or an index, got {place}, which holds other files. "
+            "Give another folder."
+        )
+    if META not in (there or []):
         return None
-    meta, digest = Meta.read(out), digest_file(run.model_file)
+    meta, digest = Meta.read(place), digest_file(run.model_file)
     if meta.digest != digest:
         raise PairJEPAError(
-            f"{out} was made with the run {meta.run} (weights {meta.digest[:8]}), and {run.path} is another "
+            f"{place} was made with the run {meta.run} (weights {meta.digest[:8]}), and {run.path} is another "
             f"({digest[:8]}): their vectors do not compare. Give another --out, or index with the same run."
         )
     return meta
 
 
 @contextlib.contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keep other processes from writing the same index; whatever ends this process gives it free."""
-    from filelock import FileLock, Timeout
+def _alone(place: Place) -> Iterator[None]:
+    """Wait until no other process writes the same index; whatever ends this one lets the next go on.
 
-    out.mkdir(parents=True, exist_ok=True)
+    There is no such lock on object storage, and none is needed: Lance puts one writer's commits on top of another's.
+    """
+    if place.folder is None:
+        yield
+        return
+    from filelock import FileLock
+
+    place.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.folder / LOCK)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock.acquire(timeout=0))
+        except TimeoutError:
+            say(f"{place} is being written by another process; this one goes on when that is done")
+            stack.enter_context(lock.acquire())
+        yield
+
+
+@contextlib.contextmanager
+def _written(place: Place) -> Iterator[None]:
+    """Say in a sentence why it cannot be written."""
     try:
-        with FileLock(out / LOCK, timeout=0):
-            yield
-    except Timeout:
-        raise PairJEPAError(f"{out} is being written by another process. Wait until it is done.") from None
+        yield
+    except OSError as error:
+        mend = "Make room there or mend its permissions"
+        if place.folder is None:
+            mend = "Check the name, the connection and what you may write there"
+        raise PairJEPAError(
+            f"{place} cannot be written: {error.strerror or first_line(error)[:300]}. "
+            f"{mend}, and run the same command again to go on."
+        ) from None
 
 
 class _Build:
     """One run over the sources."""
 
-    def __init__(self, run: RunFolder, out: Path, meta: Meta | None, sources: list[Source]) -> None:
-        self._run, self._out, self._sources = run, out, sources
+    def __init__(self, run: RunFolder, place: Place, meta: Meta | None, sources: list[Source]) -> None:
+        self._run, self._place, self._sources = run, place, sources
         self._encoder: Embedder | None = None
         self._unreadable: list[Loaded] = []
         if meta is None:
@@ -119,7 +148,7 @@ class _Build:
         self._meta = meta
         if meta.run != (here := str(run.path.absolute())):  # a new index, or a run that has moved
             self._note(run=here)
-        self._tables = Tables(out, meta.dim, _unified(sources))
+        self._tables = Tables(place, meta.dim, _unified(sources))
 
     def finished(self, choice: approximation.Choice) -> Index:
         """Do what there is to do."""
@@ -139,18 +168,22 @@ class _Build:
         self._keep_model()
         new = len(todo) - len(self._unreadable)
         changed = bool(new or gone or unfinished)
+        if changed and self._place.folder is None:
+            self._tables.once()
         if changed:
             self._tables.finish()
         self._note(complete=True, approximate=self._approximated(choice, changed))
+        self._tables.forget()
         say(
             f"{len(known):,} images: {new:,} new or changed, {len(known) - new:,} as they were, {len(gone):,} gone"
         )
-        return Index(self._out, self._meta)
+        return Index(self._place, self._meta)
 
     def _embed(self, todo: list[Entry]) -> None:
         waiting: list[tuple[Entry, Embedded]] = []
+        enough = self._encoding().enough if todo else None
         with progress("index", len(todo), "images") as bar:
-            for batch in loaded(todo, self._tables.holds):
+            for batch in loaded(todo, self._tables.holds, enough):
                 waiting += self._embedded(batch, {image.digest: image for _, image in waiting})
                 if len(waiting) >= COMMIT:
                     self._commit(waiting)
@@ -162,7 +195,10 @@ class _Build:
         """Images with their vectors; those of the same bytes as one that is there take its."""
         kept |= self._tables.embedded([one.digest for one in loaded if one.held])
         # What was there when it was read may have been overwritten since.
-        loaded = [load(one.entry, never) if one.held and one.digest not in kept else one for one in loaded]
+        enough = self._encoding().enough
+        loaded = [
+            load(one.entry, never, enough) if one.held and one.digest not in kept else one for one in loaded
+        ]
         self._unreadable += [one for one in loaded if one.reason]
         good = [one for one in loaded if not one.reason]
         new = {one.digest: one for one in good if one.digest not in kept}
@@ -171,8 +207,7 @@ class _Build:
                 [one.image for one in new.values() if one.image is not None]
             )
             for vector, one in zip(vectors, new.values(), strict=True):
-                assert one.image is not None
-                kept[one.digest] = Embedded(one.digest, vector, one.thumbnail, *one.image.size)
+                kept[one.digest] = Embedded(one.digest, vector, one.thumbnail, *one.size)
         return [(one.entry, kept[one.digest]) for one in good]
 
     def _commit(self, images: list[tuple[Entry, Embedded]]) -> None:
@@ -200,24 +235,28 @@ class _Build:
 
     def _keep_model(self) -> None:
         """Put the run into the index as a model that needs no PyTorch, if it is not there."""
-        if not (self._out / MODEL).is_dir():
+        if MODEL not in (self._place.names() or []):
             from pairjepa.export.onnx import export_onnx
 
             try:
-                export_onnx(self._encoding(), self._out / MODEL)
+                self._place.keep(MODEL, lambda path: export_onnx(self._encoding(), path))
             except PairJEPAError as error:
                 say(f"Queries will need the run itself and PyTorch, which is slower: {error}")
                 return
         self._note(model="onnx")
 
     def _approximated(self, choice: approximation.Choice, changed: bool) -> dict[str, Approximation]:
-        ways = {}
+        before, ways = Meta.read(self._place).approximate, {}
         for name, other in ((IMAGES, CAPTIONS), (CAPTIONS, IMAGES)):
             rows, asked = self._tables.rows(name), other if self._tables.rows(other) else name
             if approximation.wanted(rows, choice):
-                way = None if changed else self._meta.approximate.get(name)
-                ways[name] = way or approximation.approximate(
-                    self._out / name, self._out / asked, self._meta.dim
+                way = before.get(name)
+                ways[name] = (
+                    way
+                    if way is not None and not changed
+                    else approximation.approximate(
+                        self._place / name, self._place / asked, self._meta.dim, way
+                    )
                 )
         return ways
 
@@ -234,7 +273,7 @@ class _Build:
 
     def _note(self, **changes: Any) -> None:
         self._meta = replace(self._meta, **changes)
-        self._meta.write(self._out)
+        self._meta.write(self._place)
 
 
 def _unified(sources: list[Source]) -> pa.Schema:

@@ -17,6 +17,7 @@ from jaxtyping import Float32
 
 from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.search.meta import CAPTIONS, IMAGES, MODEL, Meta
+from pairjepa.search.place import Place
 from pairjepa.search.vectors import HIDDEN, Vectors
 
 if TYPE_CHECKING:
@@ -60,26 +61,60 @@ class Item:
 class Index:
     """Embedded images, and their captions if there are any. Safe to be asked by several threads."""
 
-    def __init__(self, path: Path, meta: Meta) -> None:
-        """See `open`."""
-        self.path, self.meta = path, meta
-        ways = meta.approximate
-        self._images = Vectors(path / IMAGES, meta.dim, approximate=IMAGES in ways)
-        self._captions = Vectors(path / CAPTIONS, meta.dim, approximate=CAPTIONS in ways)
+    def __init__(self, place: Place, meta: Meta, before: "Index | None" = None) -> None:
+        """See `open`, and `refreshed`."""
+        self.place, self.meta = place, meta
+        self._images: Vectors = self._table(IMAGES, None if before is None else before._images)
+        self._captions: Vectors = self._table(CAPTIONS, None if before is None else before._captions)
+
+    @property
+    def path(self) -> Path | str:
+        """Its folder, or its URL."""
+        return self.place.folder or str(self.place)
 
     @classmethod
     def open(cls, path: str | Path) -> "Index":
-        """Open an index that `pairjepa index` made; open it again to see what was indexed later.
+        """Open an index that `pairjepa index` made, as it is now; see `refreshed` for what is indexed later.
+
+        Args:
+            path: its folder, or a URL of it on object storage, such as `s3://bucket/my.index`.
 
         Raises:
             PairJEPAError: there is none, it is another version's, or a table is damaged.
         """
-        path = Path(path)
-        return cls(path, Meta.read(path))
+        place = Place(path)
+        return cls(place, Meta.read(place))
+
+    def refreshed(self) -> "Index":
+        """This index, or, where something was indexed since, a new one that shares with it what has not changed.
+
+        What this one answers stays as it is; its files are kept for `tables.KEPT` after they have been replaced.
+
+        Raises:
+            PairJEPAError: the index is gone or damaged.
+        """
+        meta = Meta.read(self.place)
+        tables = ((self._images, IMAGES), (self._captions, CAPTIONS))
+        if meta == self.meta and not any(table.changed() for table, _ in tables):
+            return self
+        return Index(self.place, meta, self)
+
+    def warm(self) -> None:
+        """Read now what makes many searches quick: of exact ones all vectors, names and captions.
+
+        A single search reads less than that. Twice the memory of the vectors is enough for it.
+        """
+        self._images.warm(_shown("images"))
+        self._captions.warm(_shown("captions"))
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self._images)
+
+    @property
+    def has_captions(self) -> bool:
+        """Whether images came with captions, which can be searched too."""
+        return bool(len(self._captions))
 
     @property
     def dim(self) -> int:
@@ -120,13 +155,12 @@ class Index:
             raise UsageError(f"vector must be {self.dim} finite numbers, got the shape {vector.shape}.")
         if k < 1:
             raise UsageError(f"k must be at least 1, got {k}.")
-        if of == "captions" and not len(self._captions):
+        if of == "captions" and not self.has_captions:
             raise UsageError(
-                f"{self.path} holds no captions: its images came without any. Search its images."
+                f"{self.place} holds no captions: its images came without any. Search its images."
             )
         searched = self._captions if of == "captions" else self._images
-        wanted = ["id", "name", "path", "caption" if of == "captions" else "captions"]
-        rows, scores = searched.nearest(vector, k, where, exclude, wanted)
+        rows, scores = searched.nearest(vector, k, where, exclude, _shown(of))
         return [
             Hit(
                 id=row["id"],
@@ -175,10 +209,10 @@ class Index:
         if self.meta.model == "onnx":
             from pairjepa.onnx_embedder import OnnxEmbedder
 
-            encoder = OnnxEmbedder.load(self.path / MODEL)
+            encoder = OnnxEmbedder.load(self.place.here(MODEL, self.meta.digest))
             if encoder.run != self.meta.digest:
                 raise PairJEPAError(
-                    f"{self.path / MODEL} must be the model that {self.path} was made with "
+                    f"{self.place / MODEL} must be the model that {self.place} was made with "
                     f"({self.meta.digest[:8]}), got another run's ({encoder.run[:8]}). Put the old one back."
                 )
             return encoder
@@ -187,21 +221,29 @@ class Index:
         from pairjepa.run_folder import RunFolder
 
         run = Path(self.meta.run)
-        again = f"pairjepa index RUN IMAGES --out {self.path}"
+        again = f"pairjepa index RUN IMAGES --out {self.place}"
         if not run.is_dir():
             raise PairJEPAError(
-                f"The run {run} that {self.path} was made with is not there any more. Put it back, or say where it "
+                f"The run {run} that {self.place} was made with is not there any more. Put it back, or say where it "
                 f"is now: {again} (nothing is embedded again)."
             )
         folder = RunFolder(run)
         folder.check_trained()
         if digest_file(folder.model_file) != self.meta.digest:
             raise PairJEPAError(
-                f"The run {run} has been trained again since {self.path} was made with it. "
-                f"Make a new index: {again.replace(str(self.path), 'FOLDER')}."
+                f"The run {run} has been trained again since {self.place} was made with it. "
+                f"Make a new index: {again.replace(str(self.place), 'FOLDER')}."
             )
         return Embedder.load(folder)
+
+    def _table(self, name: str, before: Vectors | None) -> Vectors:
+        return Vectors(self.place / name, self.meta.dim, self.meta.approximate.get(name), before)
 
 
 def _path(value: str | None) -> Path | None:
     return None if value is None else Path(value)
+
+
+def _shown(of: str) -> list[str]:
+    """Columns of a hit."""
+    return ["id", "name", "path", "caption" if of == "captions" else "captions"]

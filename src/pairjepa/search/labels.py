@@ -247,7 +247,7 @@ def _embedded(
     read: list[int] = []
     unreadable: list[tuple[str, str]] = []
     with progress("labels", len(entries), "images") as bar:
-        for batch in loaded(entries, never):
+        for batch in loaded(entries, never, encoder.enough):
             pictures = []
             for row, one in enumerate(batch, bar.done):
                 if one.image is None:

@@ -1,11 +1,11 @@
 """What an index says of itself, in `meta.json`."""
 
+import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from pairjepa.errors import PairJEPAError
-from pairjepa.files import read_json, write_json, writing
+from pairjepa.search.place import Place
 
 FORMAT = 1
 IMAGES, CAPTIONS, MODEL, META = "images.lance", "captions.lance", "model", "meta.json"
@@ -21,6 +21,10 @@ class Approximation:
     """Share of the ten nearest by exact search that it finds, over sampled queries."""
     rows: int
     """How many vectors there were when that was measured."""
+    partitions: int = 0
+    """Into which the vectors are divided."""
+    probes: int = 32
+    """How many of them are looked at."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +46,30 @@ class Meta:
     """By table, where it has so many rows that exact search would be slow."""
 
     @classmethod
-    def read(cls, path: Path) -> "Meta":
-        """Of the index at `path`.
+    def read(cls, place: Place) -> "Meta":
+        """Of the index at a place.
 
         Raises:
-            PairJEPAError: there is no index, or it is another version's.
+            PairJEPAError: there is no index, or it is another version's; object storage cannot be reached.
         """
-        if not (path / META).is_file():
-            there = sorted(p.name for p in path.iterdir())[:8] if path.is_dir() else None
-            found = f"it holds {', '.join(there) or 'nothing'}" if there is not None else "it is no folder"
-            if not path.exists():
+        data = place.read(META)
+        if data is None:
+            there = place.names()
+            found = (
+                f"it holds {', '.join(there[:8]) or 'nothing'}" if there is not None else "it is no folder"
+            )
+            if there is None and not place.exists():
                 found = "it is not there"
             raise PairJEPAError(
-                f"{path} is no index (no {META}; {found}). Make one with: pairjepa index RUN IMAGES --out FOLDER."
+                f"{place} is no index (no {META}; {found}). Make one with: pairjepa index RUN IMAGES --out FOLDER."
             )
-        record = read_json(path / META, "Index record")
+        try:
+            record = json.loads(data)
+        except ValueError as error:
+            raise PairJEPAError(f"Index record {place / META} is not valid JSON: {error}.") from None
         if not isinstance(record, dict) or record.pop("format", None) != FORMAT:
             raise PairJEPAError(
-                f"{path / META} must have format {FORMAT}, got another. The index was made by another version of "
+                f"{place / META} must have format {FORMAT}, got another. The index was made by another version of "
                 "PairJEPA: make it again in another folder, or use that version."
             )
         try:
@@ -67,11 +77,11 @@ class Meta:
             return cls(**record, approximate=ways)
         except (TypeError, KeyError, AttributeError):
             raise PairJEPAError(
-                f"{path / META} is damaged: it does not hold what an index says of itself. "
+                f"{place / META} is damaged: it does not hold what an index says of itself. "
                 "Make the index again in another folder."
             ) from None
 
-    def write(self, path: Path) -> None:
-        """Into the index at `path`."""
-        with writing(path):
-            write_json(path / META, {"format": FORMAT} | asdict(self))
+    def write(self, place: Place) -> None:
+        """Into the index at a place."""
+        text = json.dumps({"format": FORMAT} | asdict(self), indent=2, ensure_ascii=False)
+        place.write(META, f"{text}\n".encode())

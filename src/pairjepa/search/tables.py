@@ -1,13 +1,17 @@
 """The two tables of an index while they are written.
 
 An image is in the index when its row is: captions are appended before their images, and those whose image never came
-are taken out when the next run begins. So a process may be killed between any two commits.
+are taken out when the next run begins, or, where another writer may be about to append their image, when it comes. So a
+process may be killed between any two commits.
+
+Each commit is a new version of a table. Lance writes it down by a file that may be made once only, and a writer that
+comes second puts its change on top of the other's.
 """
 
+import contextlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +21,15 @@ from jaxtyping import Float32
 
 from pairjepa.errors import PairJEPAError
 from pairjepa.search.meta import CAPTIONS, IMAGES
+from pairjepa.search.place import Place
 from pairjepa.search.sources import Entry
 from pairjepa.search.vectors import lance_module, reading, vectors_of
 
 _FRAGMENT = 100_000  # rows a file; a full one is not written again when the index grows
+_DELETED = 0.1  # share of a file's rows: more, and it is written again without them
+KEPT = timedelta(minutes=10)
+"""How long files stay after they have been replaced: whoever has the index open still reads them."""
+_ID_INDEX = "id_idx"
 
 
 @dataclass(frozen=True)
@@ -57,13 +66,12 @@ class Row:
 class Tables:
     """Both tables, open for writing."""
 
-    def __init__(self, path: Path, dim: int, columns: pa.Schema) -> None:
+    def __init__(self, place: Place, dim: int, columns: pa.Schema) -> None:
         """Open or make them, with these columns beside those of every index.
 
         Raises:
             PairJEPAError: a table is damaged, or a column is there already and of another type.
         """
-        lance = lance_module()
         vector = pa.field("vector", pa.list_(pa.float32(), dim))
         base = [
             *(pa.field(name, pa.string()) for name in ("id", "name", "path", "source", "split")),
@@ -77,23 +85,29 @@ class Tables:
             ],
             CAPTIONS: [pa.field("caption", pa.string())],
         }
-        self._tables: dict[str, Any] = {}
-        for name, fields in own.items():
-            if (path / name).is_dir():
-                with reading(path / name):
-                    self._tables[name] = lance.dataset(str(path / name))
-                self._add_columns(name, columns)
-            else:
-                schema = pa.schema([*base, *columns, *fields, vector])
-                self._tables[name] = lance.write_dataset(schema.empty_table(), str(path / name))
+        there = place.names() or []
+        self._tables: dict[str, Any] = {
+            name: _opened(place / name)
+            if name in there
+            else _made(place / name, pa.schema([*base, *columns, *fields, vector]))
+            for name, fields in own.items()
+        }
+        for name in own:
+            self._add_columns(name, columns)
         self._dim = dim
-        with reading(path / IMAGES):
-            images = self._images.to_table(columns=["id", "source", "stamp", "digest"]).to_pylist()
-        self.known = {row["id"]: Known(row["source"], row["stamp"], row["digest"]) for row in images}
+        with reading(place / IMAGES):
+            images = self._images.to_table(columns=["id", "source", "stamp", "digest"])
+        self.known = {
+            row["id"]: Known(row["source"], row["stamp"], row["digest"]) for row in images.to_pylist()
+        }
         self._held = {known.digest: id for id, known in self.known.items()}
-        with reading(path / CAPTIONS):
+        with reading(place / CAPTIONS):
             ids = self._tables[CAPTIONS].to_table(columns=["id"])["id"]
-        self._delete(CAPTIONS, set(pc.unique(ids).to_pylist()) - self.known.keys())
+        left_over = pc.unique(ids.filter(pc.invert(pc.is_in(ids, images["id"])))).to_pylist()
+        self._left_over = set(left_over)
+        if place.folder is not None:  # nobody else writes
+            self._delete(CAPTIONS, left_over)
+            self._left_over.clear()
 
     def rows(self, name: str) -> int:
         """Rows of one table."""
@@ -125,7 +139,9 @@ class Tables:
 
     def put(self, rows: Sequence[Row]) -> None:
         """Add images, or put them in the place of those of the same id."""
-        self.remove([row.entry.id for row in rows if row.entry.id in self.known])
+        ids = [row.entry.id for row in rows]
+        self.remove([id for id in ids if id in self.known])
+        self._delete(CAPTIONS, self._left_over.intersection(ids))
         images = [self._base(row) for row in rows]
         captions = [
             base | {"caption": c} for base, row in zip(images, rows, strict=True) for c in row.entry.captions
@@ -153,14 +169,43 @@ class Tables:
             if self._held.get(known.digest) == id:
                 del self._held[known.digest]
 
+    def once(self) -> None:
+        """Keep one row of an image that two writers have put in at the same moment, and its captions once."""
+        self._images.checkout_latest()
+        images = self._images.to_table(columns=["id"], with_row_id=True)
+        counts = {
+            c["values"]: c["counts"] for c in pc.value_counts(images["id"]).to_pylist() if c["counts"] > 1
+        }
+        for name in (IMAGES, CAPTIONS) if counts else ():
+            table = self._tables[name]
+            table.checkout_latest()
+            rows_of: dict[str, list[int]] = {}
+            for part in _quoted(sorted(counts)):
+                found = table.to_table(columns=["id"], filter=f"id IN ({part})", with_row_id=True)
+                for id, row in zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True):
+                    rows_of.setdefault(id, []).append(row)
+            # a writer appends all captions of an image at once, so that each one's stand together
+            more = [row for id, rows in rows_of.items() for row in rows[len(rows) // counts[id] :]]
+            table.delete(f"_rowid IN ({', '.join(map(str, more))})")
+
     def finish(self) -> None:
-        """Make many small files one, so that an index opens quickly, and forget older versions."""
+        """Make many small files one, so that an index opens quickly, and forget versions that nobody reads any more."""
         for table in self._tables.values():
-            table.optimize.compact_files(
-                target_rows_per_fragment=_FRAGMENT, materialize_deletions_threshold=0.0
-            )
-            table.create_scalar_index("id", "BTREE", replace=True)
-            table.cleanup_old_versions(timedelta(0))
+            with _unless_another_writes():
+                table.checkout_latest()
+                table.optimize.compact_files(
+                    target_rows_per_fragment=_FRAGMENT, materialize_deletions_threshold=_DELETED
+                )
+                if any(index.name == _ID_INDEX for index in table.describe_indices()):
+                    table.optimize.optimize_indices(index_names=[_ID_INDEX])
+                else:
+                    table.create_scalar_index("id", "BTREE", name=_ID_INDEX)
+
+    def forget(self) -> None:
+        """Remove the files of versions that are older than `KEPT`."""
+        for table in self._tables.values():
+            with _unless_another_writes():
+                table.cleanup_old_versions(KEPT)
 
     @property
     def _images(self) -> Any:
@@ -188,6 +233,7 @@ class Tables:
 
     def _delete(self, name: str, ids: Collection[str]) -> None:
         for part in _quoted(sorted(ids)):
+            self._tables[name].checkout_latest()
             self._tables[name].delete(f"id IN ({part})")
 
     def _add_columns(self, name: str, columns: pa.Schema) -> None:
@@ -201,6 +247,30 @@ class Tables:
                 )
         if new := [field for field in columns if field.name not in there]:
             table.add_columns(pa.schema(new))
+
+
+def _opened(uri: str) -> Any:
+    with reading(uri):
+        return lance_module().dataset(uri)
+
+
+def _made(uri: str, schema: pa.Schema) -> Any:
+    try:
+        return lance_module().write_dataset(schema.empty_table(), uri)
+    except OSError as error:
+        if "already exists" not in str(error):
+            raise
+        return _opened(uri)  # another writer was first
+
+
+@contextlib.contextmanager
+def _unless_another_writes() -> Iterator[None]:
+    """Leave it to a writer that has changed the same files in between: it does the same when it is done."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if "conflict" not in str(error).lower():
+            raise
 
 
 def _quoted(ids: Sequence[str], most: int = 1000) -> Iterator[str]:

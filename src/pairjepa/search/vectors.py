@@ -2,15 +2,16 @@
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from pairjepa.errors import PairJEPAError, UsageError, missing_extra, unknown
+from pairjepa.search.meta import Approximation
+from pairjepa.search.rows import Rows, array_of, top
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,32 +20,65 @@ HIDDEN = frozenset(("digest", "stamp", "thumbnail", "vector", "captions", "capti
 """Columns that are no property of an image to filter by."""
 
 _ID = re.compile("[0-9a-f]{32}")
-_MORE = 10  # candidates of an approximate search that are compared exactly, for each hit that is wanted
+_MORE = 5  # candidates of an approximate search that are compared exactly, for each hit that is wanted
 
 
 class Vectors:
-    """A table of vectors."""
+    """One version of a table of vectors."""
 
-    def __init__(self, path: Path, dim: int, approximate: bool) -> None:
+    def __init__(
+        self, uri: str, dim: int, approximate: Approximation | None, before: "Vectors | None" = None
+    ) -> None:
         """Open it.
+
+        Args:
+            uri: a path, or what Lance takes for object storage.
+            dim: width of the vectors.
+            approximate: how it is searched without comparing all.
+            before: an earlier version, of which what is in memory is taken over.
 
         Raises:
             PairJEPAError: it is missing or damaged.
         """
-        self._path, self._dim, self._approximate = path, dim, approximate
-        with reading(self._path):
-            self._table = lance_module().dataset(str(path))
+        self._uri, self._dim, self._approximate = uri, dim, approximate
+        with reading(uri):
+            # A session is the caches of Lance: what it has read of an index stays there.
+            session = None if before is None else before._table.session()
+            self._table: Any = lance_module().dataset(uri, session=session)
             self._rows = self._table.count_rows()
         self.names: list[str] = self._table.schema.names
+        self._shown: tuple[str, ...] = ()
+        if before is not None and before._shown:
+            self.warm(before._shown, before.__dict__.get("_memory"))
 
     def __len__(self) -> int:
         return int(self._rows)
+
+    def changed(self) -> bool:
+        """Whether there is a newer version than this one."""
+        with reading(self._uri):
+            return bool(self._table.latest_version != self._table.version)
+
+    def warm(self, shown: Sequence[str], before: Rows | None = None) -> None:
+        """Read now what makes many queries quick.
+
+        Args:
+            shown: the columns that they will ask for.
+            before: rows of an earlier version.
+        """
+        self._shown = tuple(shown)
+        with reading(self._uri):
+            if self._approximate is None:
+                self._memory = Rows(self._table, self._dim, shown, before)
+                return
+            for index in self._table.describe_indices():
+                self._table.prewarm_index(index.name)
 
     def row(self, id: str, columns: list[str]) -> dict[str, Any] | None:
         """The first row of that id."""
         if not _ID.fullmatch(id):
             return None
-        with reading(self._path):
+        with reading(self._uri):
             found = self._table.to_table(columns=columns, filter=f"id = '{id}'", limit=1).to_pylist()
         return found[0] if found else None
 
@@ -52,62 +86,56 @@ class Vectors:
         self, vector: np.ndarray, k: int, where: str | None, exclude: str | None, columns: list[str]
     ) -> tuple[list[dict[str, Any]], list[float]]:
         """The best rows and their scores."""
-        if self._approximate:
-            return self._approximately(vector, k, where, exclude, columns)
-        scores = (
-            np.concatenate([part @ vector for part in self._parts]) if len(self) else np.empty(0, np.float32)
-        )
-        if where is not None:
-            scores[~np.isin(self._row_ids, self._matching(where))] = -np.inf
+        if self._approximate is not None:
+            return self._approximately(self._approximate, vector, k, where, exclude, columns)
+        rows = self._memory
+        mask = None if where is None else rows.of_row_ids(self._matching(where))
         if exclude is not None:
-            scores[self._ids == exclude] = -np.inf
-        best = top(scores, k)
-        with reading(self._path):
-            rows = self._table.take(best.tolist(), columns=columns).to_pylist() if len(best) else []
-        return rows, scores[best].tolist()
+            other = rows.not_of(exclude)
+            mask = other if mask is None else mask & other
+        best, scores = rows.nearest(vector, k, mask)
+        if self._shown:
+            return rows.take(best), scores.tolist()
+        with reading(self._uri):
+            found = self._table.take(best.tolist(), columns=columns).to_pylist() if len(best) else []
+        return found, scores.tolist()
 
     def _approximately(
-        self, vector: np.ndarray, k: int, where: str | None, exclude: str | None, columns: list[str]
+        self,
+        way: Approximation,
+        vector: np.ndarray,
+        k: int,
+        where: str | None,
+        exclude: str | None,
+        columns: list[str],
     ) -> tuple[list[dict[str, Any]], list[float]]:
         parts = [f"({where})"] if where is not None else []
         parts += [f"id != '{exclude}'"] if exclude is not None and _ID.fullmatch(exclude) else []
         with self._asking(where):
             found = self._table.to_table(
                 columns=[*columns, "vector", "_distance"],
-                nearest=nearest_options(vector, k),
+                nearest=nearest_options(vector, k, way.probes),
                 filter=" AND ".join(parts) or None,
                 prefilter=True,
             )
-        scores = vectors_of(found["vector"], self._dim) @ vector
+        scores = np.vecdot(vectors_of(found["vector"], self._dim), vector)
         best = top(scores, k)
         return found.select(columns).take(best).to_pylist(), scores[best].tolist()
 
     @cached_property
-    def _loaded(self) -> "pa.Table":
-        with reading(self._path):
-            return self._table.to_table(columns=["id", "vector"], with_row_id=True)
-
-    @cached_property
-    def _parts(self) -> list[Float32[np.ndarray, "rows dim"]]:
-        """The vectors as Lance read them: to put them together takes as long as to read them."""
-        return [array_of(chunk, self._dim) for chunk in self._loaded["vector"].chunks]
-
-    @cached_property
-    def _row_ids(self) -> np.ndarray:
-        return self._loaded["_rowid"].to_numpy()
-
-    @cached_property
-    def _ids(self) -> np.ndarray:
-        return self._loaded["id"].to_numpy()
+    def _memory(self) -> Rows:
+        with reading(self._uri):
+            return Rows(self._table, self._dim)
 
     def _matching(self, where: str) -> np.ndarray:
         with self._asking(where):
-            return self._table.to_table(columns=[], filter=where, with_row_id=True)["_rowid"].to_numpy()
+            found = self._table.to_table(columns=[], filter=where, with_row_id=True)
+        return found["_rowid"].to_numpy().astype(np.int64)
 
     @contextlib.contextmanager
     def _asking(self, where: str | None) -> Iterator[None]:
         """`reading`, and what is wrong with a condition is said of it."""
-        with reading(self._path):
+        with reading(self._uri):
             try:
                 yield
             except (
@@ -116,7 +144,7 @@ class Vectors:
             ) as error:  # the second: Lance gives up on a placeholder, such as ?
                 if where is None:
                     raise
-                raise self._wrong(where, _first_line(error)) from None
+                raise self._wrong(where, first_line(error)) from None
 
     def _wrong(self, where: str, said: str) -> UsageError:
         columns = [name for name in self.names if name not in HIDDEN]
@@ -130,7 +158,7 @@ class Vectors:
 
 
 @contextlib.contextmanager
-def reading(table: Path) -> Iterator[None]:
+def reading(table: str) -> Iterator[None]:
     """Say in a sentence what Lance says at length.
 
     Raises:
@@ -140,16 +168,16 @@ def reading(table: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError) as error:
         raise PairJEPAError(
-            f"The table {table} is damaged or not all there ({_first_line(error)[:200]}). "
+            f"The table {table} is damaged or not all there ({first_line(error)[:200]}). "
             "If it was written while it was open here, open it again; else put it back, or make the index again in "
             "another folder."
         ) from None
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Without the place in Lance's source."""
     line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return re.sub(r", \S+\.rs:\d+:\d+$", "", line.removeprefix("Invalid user input: "))
+    return re.sub(r", \S+\.rs:\d+:\d+$", "", re.sub(r"^(Invalid user input|LanceError\(\w+\)): ", "", line))
 
 
 def lance_module() -> Any:
@@ -165,14 +193,16 @@ def lance_module() -> Any:
     return lance
 
 
-def nearest_options(vector: np.ndarray, k: int) -> dict[str, Any]:
+def nearest_options(vector: np.ndarray, k: int, probes: int) -> dict[str, Any]:
     """How Lance is asked for the nearest by an approximate index."""
-    return {"column": "vector", "q": vector, "k": k, "metric": "dot", "refine_factor": _MORE, "nprobes": 32}
-
-
-def array_of(chunk: "pa.FixedSizeListArray", dim: int) -> Float32[np.ndarray, "rows dim"]:
-    """A chunk of a column of vectors as an array, without a copy."""
-    return np.asarray(chunk.flatten()).reshape(-1, dim)
+    return {
+        "column": "vector",
+        "q": vector,
+        "k": k,
+        "metric": "dot",
+        "refine_factor": _MORE,
+        "nprobes": probes,
+    }
 
 
 def vectors_of(column: "pa.ChunkedArray", dim: int) -> Float32[np.ndarray, "rows dim"]:
@@ -180,13 +210,3 @@ def vectors_of(column: "pa.ChunkedArray", dim: int) -> Float32[np.ndarray, "rows
     return np.concatenate(
         [np.empty((0, dim), np.float32), *(array_of(chunk, dim) for chunk in column.chunks)]
     )
-
-
-def top(scores: Float32[np.ndarray, " rows"], k: int) -> np.ndarray:
-    """Rows of the `k` highest scores, best first, equal ones in their order; -inf is none."""
-    k = min(k, len(scores))
-    if not k:
-        return np.empty(0, np.int64)
-    floor = np.partition(scores, len(scores) - k)[len(scores) - k]
-    candidates = np.flatnonzero((scores >= floor) & (scores > -np.inf))
-    return candidates[np.argsort(-scores[candidates], kind="stable")][:k]

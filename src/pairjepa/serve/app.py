@@ -76,7 +76,9 @@ def create_app(
     @app.get("/healthz", responses=problems())
     async def healthz() -> schema.Health:
         """Whether the server answers, and what from."""
-        return schema.Health(images=len(index), captions=service.has_captions, max_upload=max_upload)
+        service.look()
+        index = service.index
+        return schema.Health(images=len(index), captions=index.has_captions, max_upload=max_upload)
 
     add_page(app)
     return app

@@ -18,7 +18,7 @@ T = TypeVar("T")
 Waiting = tuple[Query, "asyncio.Future[np.ndarray]"]
 
 WAIT = 0.003
-"""Seconds that the first query waits for others to come with it."""
+"""Seconds that the first query waits for others to come with it, where there are others."""
 
 BATCH = 16
 """Queries encoded at once."""
@@ -86,7 +86,8 @@ class Batcher:
     async def _collect(self) -> None:
         while True:
             batch = [await self._waiting.get()]
-            await asyncio.sleep(WAIT)
+            if self._held > 1:
+                await asyncio.sleep(WAIT)
             while len(batch) < BATCH and not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
             start = asyncio.get_running_loop().time()

@@ -20,11 +20,11 @@ GRACE = 5
 """Seconds that open requests have to end after Ctrl-C."""
 
 
-def serve(path: Path, *, host: str, port: int, queue: int, max_upload: str) -> None:
+def serve(path: str | Path, *, host: str, port: int, queue: int, max_upload: str) -> None:
     """Serve an index until the process is told to stop (Ctrl-C or SIGTERM).
 
     Args:
-        path: folder of the index.
+        path: folder of the index, or its URL on object storage.
         host: address or name to listen at.
         port: 0 takes any that is free.
         queue: how many requests may wait for the encoder.
@@ -39,10 +39,11 @@ def serve(path: Path, *, host: str, port: int, queue: int, max_upload: str) -> N
         raise UsageError(f"--queue must be at least 1, got {queue}.")
     index = Index.open(path)
     if not index.meta.complete:
-        say(f"{path} is not complete: run its `pairjepa index` command again, then serve it again.")
+        say(f"{path} is not complete. What its `pairjepa index` command adds is found while this serves.")
     with _listening(host, port) as listener:
         encoder = index.encoder()
         _warm(encoder)
+        index.warm()
         app = create_app(index, encoder, host=host, queue=queue, max_upload=limit)
         server = uvicorn.Server(
             uvicorn.Config(

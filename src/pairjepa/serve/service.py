@@ -1,13 +1,16 @@
 """What the server does, without HTTP: searches and labels over one index, nothing of it on the event loop."""
 
+import asyncio
 import re
 from functools import lru_cache, partial
+from math import inf
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
 
-from pairjepa.errors import UsageError
+from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.progress import say
 from pairjepa.search.labels import Labels
 from pairjepa.search.query import Query
 from pairjepa.serve.batching import Batcher
@@ -21,6 +24,9 @@ if TYPE_CHECKING:
     from pairjepa.search import Hit, Index
 
 Of = Literal["images", "captions"]
+
+LOOK = 1.0
+"""Seconds after which the index is looked at again, if someone asks; on object storage each look costs a request."""
 
 MAX_LABELS = 100
 DECODERS = 2
@@ -48,18 +54,46 @@ class Service:
 
     def __init__(self, index: "Index", encoder: "Encoder", queue: int) -> None:
         self.index = index
+        self._looking: asyncio.Task[None] | None = None
+        self._looked = -inf
+        self._lost = ""
         self._batcher = Batcher(encoder, queue)
         self._decoders = CapacityLimiter(DECODERS)
         self._labels = lru_cache(16)(partial(Labels, encoder))
-        self.columns = [name for name in index.columns if name not in PRIVATE]
-        self.has_captions = _has_captions(index)
+
+    @property
+    def columns(self) -> list[str]:
+        """What a client's condition may speak of."""
+        return [name for name in self.index.columns if name not in PRIVATE]
 
     async def __aenter__(self) -> "Service":
         await self._batcher.__aenter__()
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        if self._looking is not None:
+            await self._looking
         await self._batcher.__aexit__(*error)
+
+    def look(self) -> None:
+        """Take up what was indexed since, beside the requests; those that come meanwhile are answered as before.
+
+        An index that cannot be read any more is said once, and the one that is in memory goes on answering.
+        """
+        idle = self._looking is None or self._looking.done()
+        if idle and asyncio.get_running_loop().time() >= self._looked + LOOK:
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            self.index = await to_thread.run_sync(self.index.refreshed)
+            self._lost = ""
+        except PairJEPAError as error:
+            if self._lost != (lost := str(error)):
+                say(f"What was indexed since cannot be read: {lost}")
+            self._lost = lost
+        finally:
+            self._looked = asyncio.get_running_loop().time()
 
     async def search(
         self, words: str | None, upload: bytes | None, k: int, where: str | None, of: Of
@@ -116,6 +150,7 @@ class Service:
         Raises:
             UnknownImage: there is no such image.
         """
+        self.look()
         picture = await to_thread.run_sync(self.index.thumbnail, id)
         if picture is None:
             raise UnknownImage
@@ -125,6 +160,7 @@ class Service:
         return await to_thread.run_sync(read_picture, upload, limiter=self._decoders)
 
     async def _vector(self, id: str) -> "Float32[np.ndarray, ' dim']":
+        self.look()
         vector = await to_thread.run_sync(self.index.vector, id)
         if vector is None:
             raise UnknownImage
@@ -133,7 +169,8 @@ class Service:
     async def _nearest(
         self, vector: np.ndarray, k: int, where: str | None, of: Of, exclude: str | None = None
     ) -> list["Hit"]:
-        if of == "captions" and not self.has_captions:
+        self.look()
+        if of == "captions" and not self.index.has_captions:
             raise UsageError("in must be images for this index, got captions: its images came without any.")
         search = partial(self.index.search, vector, k, where=where, of=of, exclude=exclude)
         if where is None:
@@ -160,13 +197,6 @@ def _names(labels: str) -> tuple[str, ...]:
     if len(names) > MAX_LABELS:
         raise UsageError(f"labels must be at most {MAX_LABELS}, got {len(names)}.")
     return names
-
-
-def _has_captions(index: "Index") -> bool:
-    try:
-        return bool(index.search(np.zeros(index.dim, np.float32), 1, of="captions"))
-    except UsageError:
-        return False
 
 
 def _speaks_of_private(where: str) -> bool:
