@@ -177,6 +177,7 @@ class OnnxEmbedder:
             raise missing_extra("onnxruntime", "onnx") from None
         path = self.folder / f"{name}.onnx"
         options = SessionOptions()
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 4  # what it says of a damaged file it says in its exception too
         try:
             return InferenceSession(path, options, providers=["CPUExecutionProvider"])

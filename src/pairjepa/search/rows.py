@@ -6,9 +6,10 @@ Axes: `rows` in the order of the table, `dim`.
 import contextlib
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ MANY = 0.1
 """Share of the rows: more candidates are not read one by one. A query unlike all rows has them."""
 ROUNDING = 1e-5
 """Of a product with a unit vector, and more than that: how far two ways of computing it are apart at most."""
+_BLOCK = 64  # rows of which one is looked at for a floor
 _TAG = 32  # a row id is the number of its fragment and, in so many bits, its place there
 
 
@@ -57,6 +59,7 @@ class Rows:
         self, table: Any, dim: int, columns: Sequence[str] = (), before: "Rows | None" = None
     ) -> None:
         self.columns, self._dim = tuple(columns), dim
+        self._names = tuple(dict.fromkeys(("id", *columns)))
         fragments = {_mark(fragment): fragment for fragment in table.get_fragments()}
         old: dict[str, list[Part]] = (
             before._fragments if before is not None and before.columns == self.columns else {}
@@ -106,10 +109,11 @@ class Rows:
     def take(self, rows: Int64[np.ndarray, " some"]) -> list[dict[str, Any]]:
         """What is shown of rows."""
         at = np.searchsorted(self._starts, rows, side="right") - 1
-        return [
-            self.parts[part].rows.slice(row - self._starts[part], 1).to_pylist()[0]
-            for part, row in zip(at.tolist(), rows.tolist(), strict=True)
-        ]
+        found = []
+        for part, row in zip(at.tolist(), (rows - self._starts[at]).tolist(), strict=True):
+            batch = self.parts[part].rows
+            found.append({name: batch[name][row].as_py() for name in self._names})
+        return found
 
     def _candidates(
         self, vector: np.ndarray, k: int, mask: "Bool[np.ndarray, ' rows'] | None"
@@ -131,7 +135,7 @@ class Rows:
         guess: Any = np.float32(0)
         for level, (head, (tail,)) in zip(self._levels, basis.levels(vector[None]), strict=True):
             heads, left = level if rows is None else (level.head[rows], level.tail[rows])
-            more = heads @ head[0]
+            more = _product(heads, head[0])
             guess = np.add(more, guess, out=more)
             most = left * tail
             most += guess
@@ -142,19 +146,19 @@ class Rows:
         return rows
 
     def _floor(self, rows: np.ndarray | None, guess: np.ndarray, vector: np.ndarray, k: int) -> float:
-        """A score below which no row is among the best `k`: the worst exact one of those with the best guesses."""
-        first = top(guess, k)
+        """A score below which no row is among the best `k`: the worst exact one of `k` rows with high guesses."""
+        first = np.sort(_high(guess, k))
         scores = self._scores(first if rows is None else rows[first], vector)
         return float(scores.min(initial=np.inf)) - ROUNDING * float(np.linalg.norm(vector))
 
     def _scores(self, rows: Int64[np.ndarray, " some"], vector: np.ndarray) -> Float32[np.ndarray, " some"]:
-        """Row by row: what a row's score is does not depend on which others are computed with it."""
-        at = np.searchsorted(self._starts, rows, side="right") - 1
+        """Row by row, in ascending order: what a row's score is does not depend on what is computed with it."""
         scores = np.empty(len(rows), np.float32)
-        for number in np.unique(at).tolist():
-            mine = np.flatnonzero(at == number)
-            vectors = self.parts[number].vectors[rows[mine] - self._starts[number]]
-            scores[mine] = np.vecdot(vectors, vector)
+        ends = np.searchsorted(rows, self._starts).tolist()
+        for number, (start, end) in enumerate(pairwise(ends)):
+            if start < end:
+                vectors = self.parts[number].vectors[rows[start:end] - self._starts[number]]
+                scores[start:end] = np.vecdot(vectors, vector)
         return scores
 
     def _products(self, vector: Float32[np.ndarray, " dim"]) -> Float32[np.ndarray, " rows"]:
@@ -225,6 +229,34 @@ class _OneThread:
 
 
 _one_thread = cache(_OneThread)
+
+
+@cache
+def _other_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "search")
+
+
+def _product(
+    rows: Float32[np.ndarray, "rows head"], vector: Float32[np.ndarray, " head"]
+) -> Float32[np.ndarray, " rows"]:
+    """`rows @ vector`; of many rows in two threads, since one does not read memory as fast as it can be read."""
+    if len(rows) < FEW:
+        return rows @ vector
+    half, products = len(rows) // 2, np.empty(len(rows), np.float32)
+    other = _other_thread().submit(np.matmul, rows[:half], vector, out=products[:half])
+    np.matmul(rows[half:], vector, out=products[half:])
+    other.result()
+    return products
+
+
+def _high(guess: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " some"]:
+    """`k` rows whose guesses are among the highest: the best of each of many blocks, which is quick to find."""
+    blocks = len(guess) // _BLOCK
+    if blocks < 4 * k:
+        return top(guess, k)
+    table = guess[: blocks * _BLOCK].reshape(blocks, _BLOCK)
+    best = top(table.max(axis=1), k)
+    return best * _BLOCK + table[best].argmax(axis=1)
 
 
 def _mark(fragment: Any) -> str:
