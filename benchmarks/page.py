@@ -53,13 +53,13 @@ def filled(text: str, block: str, content: str) -> str:
     return f"{head}{start}\n\n{content}\n\n{end}{tail}"
 
 
-def features(lite: Record, mobile: Record) -> str:
+def features(record: Record) -> str:
     """Each engine against the naive loop, and the share of its own raw rate that the whole way reaches."""
     head = ["features", "rate, the naive loop is 1", "share of the engine's own rate", "peak RSS"]
     rows = [head]
-    for record, prefix, kind in ((lite, "", "images"), (mobile, "", "images"), (lite, "text-", "captions")):
+    sides, ratios = record["sides"], record["ratios"]
+    for prefix, kind in (("", "images"), ("text-", "captions")):
         model = record["text_model" if prefix else "image_model"]
-        sides, ratios = record["sides"], record["ratios"]
         rows.append([f"{kind}, {model}: naive", "1", "", rss(sides[f"{prefix}naive"])])
         if (peer := f"{prefix}sentence-transformers") in sides:
             faster = sides[f"{prefix}naive"]["seconds"] / sides[peer]["seconds"]
@@ -69,17 +69,18 @@ def features(lite: Record, mobile: Record) -> str:
                 share = ratios[f"{side}_share_of_raw"]
                 faster = ratios[f"{prefix}naive_to_{engine}"]
                 rows.append([f"`{engine}`", f"{faster:.1f}", f"{share:.2f}", rss(sides[side])])
-    count = f"{lite['images']:,} images of one view and {lite['captions']:,} captions"
+    count = f"{record['images']:,} images of one view and {record['captions']:,} captions"
     return f"{markdown(rows)}\n\n{count} from files; the share is that of the default two views."
 
 
-def large(record: Record, mobile: Record) -> str:
+def large(record: Record) -> str:
     """Reduced decoding."""
-    rows = [["large JPEGs, decoded and resized", "time", "lowest cosine of the features"]]
-    for one in (record, mobile):
-        found, whole = one["sides"]["reduced"], one["ratios"]["whole_to_reduced"]
-        rows.append([f"{one['image_model']}: whole", "1", ""])
-        rows.append(["reduced", f"{1 / whole:.2f}", f"{found['lowest_cosine']:.4f}"])
+    found, whole = record["sides"]["reduced"], record["ratios"]["whole_to_reduced"]
+    rows = [
+        ["large JPEGs, decoded and resized", "time", "lowest cosine of the features"],
+        ["whole", "1", ""],
+        ["reduced", f"{1 / whole:.2f}", f"{found['lowest_cosine']:.4f}"],
+    ]
     return markdown(rows)
 
 
@@ -95,17 +96,6 @@ def whole_job(record: Record) -> str:
         best = f"{one['best_dev_rsum']:.1f}" if "best_dev_rsum" in one else "–"
         said = one["said"] if "reached" in one else f"extrapolated: {one['steps']:,} steps"
         rows.append([name, f"{least}{one['ratio']:.1f}", best, said, rss(record["sides"][name])])
-    return markdown(rows)
-
-
-def stages(record: Record) -> str:
-    """Shares of our own whole job."""
-    sides = record["sides"]
-    names = [n for n in next(iter(sides.values())) if n.endswith("_seconds") and n != "all_seconds"]
-    shown = [n for n in names if any(side[n] > 0 for side in sides.values())]
-    rows = [["share of the whole", *(n.removesuffix("_seconds").replace("_", " ") for n in shown)]]
-    for name, side in sides.items():
-        rows.append([name, *(f"{side[n] / side['seconds']:.0%}" for n in shown)])
     return markdown(rows)
 
 
@@ -192,10 +182,9 @@ def rss(side: Record) -> str:
 
 BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "machine": (("features", "whole-job", "head-training", "evaluation", "queries", "growth"), machine),
-    "features": (("features", "features-mobilenet"), features),
-    "large": (("features", "features-mobilenet"), large),
+    "features": (("features",), features),
+    "large": (("features",), large),
     "whole-job": (("whole-job",), whole_job),
-    "stages": (("whole-job-stages",), stages),
     "head-training": (("head-training",), head_training),
     "evaluation": (("evaluation",), evaluation),
     "evaluation-growth": (("evaluation",), evaluation_growth),

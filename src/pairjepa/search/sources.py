@@ -15,7 +15,7 @@ from pairjepa.errors import PairJEPAError
 from pairjepa.files import digest
 from pairjepa.pairs import BadImage, Pairs
 from pairjepa.pairs.raw import RESERVED
-from pairjepa.pairs.scan import digest_of
+from pairjepa.pairs.scan import digest_of, image_keys
 from pairjepa.pairs.sources import SOURCES
 from pairjepa.pairs.sources.folders import is_image, walk
 from pairjepa.progress import say
@@ -36,6 +36,8 @@ class Entry:
     captions: tuple[str, ...] = ()
     split: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    known: str | None = None
+    """What the image is known by without a look at it, where it is in a shard."""
 
     @cached_property
     def id(self) -> str:
@@ -45,8 +47,10 @@ class Entry:
     @cached_property
     def stamp(self) -> str:
         """Another if the file, its captions or its columns have changed; the file is not read for that."""
-        if self.path is None:
-            file: list[Any] = [digest_of(self.read())]
+        if self.known is not None:
+            file: list[Any] = [self.known]
+        elif self.path is None:
+            file = [digest_of(self.read())]
         else:
             try:
                 status = os.stat(self.path)
@@ -123,6 +127,9 @@ def _of_pairs(key: str, pairs: Pairs) -> Source:
     columns = _metadata(pairs.table)
     rows = pairs.table.select(["name", "path", "split", "captions"]).to_pylist()
     metadata = columns.to_pylist() if columns.num_columns else [{}] * len(rows)
+    known: list[str | None] = [None] * len(rows)
+    if pairs.shards is not None:
+        known = list(image_keys(pairs))
     entries = [
         Entry(
             key,
@@ -132,6 +139,7 @@ def _of_pairs(key: str, pairs: Pairs) -> Source:
             tuple(row["captions"]),
             row["split"],
             values,
+            known[number],
         )
         for number, (row, values) in enumerate(zip(rows, metadata, strict=True))
     ]

@@ -1,14 +1,16 @@
 """What is measured each epoch, and the sentences that follow from it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
 
 from pairjepa.evaluation import geometry
-from pairjepa.evaluation.retrieval import Relevance, RetrievalRanks, metrics, retrieve
+from pairjepa.evaluation.retrieval import Relevance, metrics, retrieve
 from pairjepa.model.joint import JointModel, mean_direction
 from pairjepa.training.inputs import FirstView, Inputs, all_features
 
@@ -56,28 +58,32 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
         text: `(captions, dim)`, unit norm.
         owner: row of each caption's image.
     """
-    ranks: RetrievalRanks = retrieve(image, text, owner)
-    matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
-    others = geometry.random_pairs(Relevance.by_owner(owner, len(image)), pairs=RANDOM_PAIRS)
-    random = geometry.pair_cosine(image, text, *others)
+    # One thread of BLAS for each of two stages: BLAS's own threads would still spin when PyTorch's go on, on its cores.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
+        ranks = pool.submit(retrieve, image, text, owner)
+        sides = {name: pool.submit(_spread, side) for name, side in (("target", text), ("prediction", image))}
+        matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
+        others = geometry.random_pairs(Relevance.by_owner(owner, len(image)), pairs=RANDOM_PAIRS)
+        random = geometry.pair_cosine(image, text, *others)
+    spread = {name: sides[name].result() for name in ("prediction", "target")}
     return {
-        **metrics(ranks),
+        **metrics(ranks.result()),
         "cosine": {"matched": float(matched.mean()), "random": float(random.mean()) if len(random) else None},
         "alignment": geometry.alignment(matched),
-        "uniformity": {
-            "prediction": geometry.uniformity(image, rows=UNIFORMITY_ROWS),
-            "target": geometry.uniformity(text, rows=UNIFORMITY_ROWS),
-        },
+        "uniformity": {name: uniformity for name, (uniformity, _, _) in spread.items()},
         "modality_gap": geometry.modality_gap(image, text),
-        "effective_rank": {
-            "prediction": geometry.effective_rank(image),
-            "target": geometry.effective_rank(text),
-        },
-        "deviation_per_dim": {
-            "prediction": float(geometry.std_per_dim(image).mean()),
-            "target": float(geometry.std_per_dim(text).mean()),
-        },
+        "effective_rank": {name: rank for name, (_, rank, _) in spread.items()},
+        "deviation_per_dim": {name: deviation for name, (_, _, deviation) in spread.items()},
     }
+
+
+def _spread(side: np.ndarray) -> tuple[float | None, float, float]:
+    """Uniformity, effective rank and mean deviation of a dimension of one side."""
+    return (
+        geometry.uniformity(side, rows=UNIFORMITY_ROWS),
+        geometry.effective_rank(side),
+        float(geometry.std_per_dim(side).mean()),
+    )
 
 
 def line(epoch: dict[str, Any], epochs: int, best: bool) -> str:
