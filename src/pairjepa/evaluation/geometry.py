@@ -3,6 +3,8 @@
 All functions take unit-norm rows and compute in float64. Axes: images, captions, rows, pairs, dim.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 from threadpoolctl import threadpool_limits
@@ -114,6 +116,23 @@ def spectrum(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, "
     with threadpool_limits(1, user_api="blas"):  # several threads mostly wait for each other, up to seconds
         variances = np.linalg.eigvalsh(covariance)
     return np.asarray(np.sqrt(variances.clip(0))[::-1])
+
+
+class Spread(NamedTuple):
+    """How one side fills the space."""
+
+    uniformity: float | None
+    effective_rank: float
+    std_per_dim: Float64[np.ndarray, " dim"]
+
+
+def spread(
+    embeddings: Float[np.ndarray, "rows dim"], *, rows: int = UNIFORMITY_ROWS, seed: int = 0
+) -> Spread:
+    """Uniformity (of so many rows), effective rank and deviations of one side."""
+    return Spread(
+        uniformity(embeddings, rows=rows, seed=seed), effective_rank(embeddings), std_per_dim(embeddings)
+    )
 
 
 def modality_gap(image: Float[np.ndarray, "images dim"], text: Float[np.ndarray, "captions dim"]) -> float:

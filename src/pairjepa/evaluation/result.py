@@ -64,10 +64,13 @@ def evaluate(
     check_drawable(images, draws)
     # Many small products, which BLAS would round otherwise on another number of threads, and no quicker: each
     # stage has a thread of its own instead.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(3) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(4) as pool:
         matched = geometry.pair_cosine(embeddings.image, embeddings.text, owner, np.arange(len(owner)))
         cosine = pool.submit(_cosine, embeddings, matched, same_text, draws, seed)
-        space = pool.submit(_geometry, embeddings, matched, seed)
+        spreads = {
+            name: pool.submit(geometry.spread, side, seed=seed)
+            for name, side in (("image", embeddings.image), ("text", embeddings.text))
+        }
         cca_drawn = None if cca_ranks is None else pool.submit(bootstrap, cca_ranks, draws=draws, seed=seed)
         samples = bootstrap(ranks, draws=draws, seed=seed)
     measured = metrics(ranks)
@@ -90,7 +93,7 @@ def evaluate(
             "verdict": _verdict(*gain["ci"]),
         }
     result["cosine"] = cosine.result()
-    result["geometry"] = space.result()
+    result["geometry"] = _geometry(embeddings, matched, {name: one.result() for name, one in spreads.items()})
     result["bootstrap"] = {"unit": "image", "draws": draws, "seed": seed, "confidence": CONFIDENCE}
     result["notes"] = notes(result, shared=len(same_text.indices) - len(owner))
     return result
@@ -142,19 +145,19 @@ def _spread(values: np.ndarray) -> dict[str, Any]:
 
 
 def _geometry(
-    embeddings: EmbeddingSet, matched: Float64[np.ndarray, " captions"], seed: int
+    embeddings: EmbeddingSet,
+    matched: Float64[np.ndarray, " captions"],
+    spreads: dict[str, geometry.Spread],
 ) -> dict[str, Any]:
-    sides = {"image": embeddings.image, "text": embeddings.text}
-    spreads = {name: geometry.std_per_dim(side) for name, side in sides.items()}
     return {
         "dim": embeddings.image.shape[1],
         "alignment": geometry.alignment(matched),
-        "uniformity": {name: geometry.uniformity(side, seed=seed) for name, side in sides.items()},
-        "modality_gap": geometry.modality_gap(*sides.values()),
-        "effective_rank": {name: geometry.effective_rank(side) for name, side in sides.items()},
+        "uniformity": {name: one.uniformity for name, one in spreads.items()},
+        "modality_gap": geometry.modality_gap(embeddings.image, embeddings.text),
+        "effective_rank": {name: one.effective_rank for name, one in spreads.items()},
         "std_per_dim": {
-            name: {"mean": float(spread.mean()), "min": float(spread.min())}
-            for name, spread in spreads.items()
+            name: {"mean": float(one.std_per_dim.mean()), "min": float(one.std_per_dim.min())}
+            for name, one in spreads.items()
         }
         | {"healthy": 1 / math.sqrt(embeddings.image.shape[1])},
     }

@@ -61,7 +61,10 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
     # One thread of BLAS for each of two stages: BLAS's own threads would still spin when PyTorch's go on, on its cores.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
         ranks = pool.submit(retrieve, image, text, owner)
-        sides = {name: pool.submit(_spread, side) for name, side in (("target", text), ("prediction", image))}
+        sides = {
+            name: pool.submit(geometry.spread, side, rows=UNIFORMITY_ROWS)
+            for name, side in (("target", text), ("prediction", image))
+        }
         matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
         others = geometry.random_pairs(Relevance.by_owner(owner, len(image)), pairs=RANDOM_PAIRS)
         random = geometry.pair_cosine(image, text, *others)
@@ -70,20 +73,11 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
         **metrics(ranks.result()),
         "cosine": {"matched": float(matched.mean()), "random": float(random.mean()) if len(random) else None},
         "alignment": geometry.alignment(matched),
-        "uniformity": {name: uniformity for name, (uniformity, _, _) in spread.items()},
+        "uniformity": {name: one.uniformity for name, one in spread.items()},
         "modality_gap": geometry.modality_gap(image, text),
-        "effective_rank": {name: rank for name, (_, rank, _) in spread.items()},
-        "deviation_per_dim": {name: deviation for name, (_, _, deviation) in spread.items()},
+        "effective_rank": {name: one.effective_rank for name, one in spread.items()},
+        "deviation_per_dim": {name: float(one.std_per_dim.mean()) for name, one in spread.items()},
     }
-
-
-def _spread(side: np.ndarray) -> tuple[float | None, float, float]:
-    """Uniformity, effective rank and mean deviation of a dimension of one side."""
-    return (
-        geometry.uniformity(side, rows=UNIFORMITY_ROWS),
-        geometry.effective_rank(side),
-        float(geometry.std_per_dim(side).mean()),
-    )
 
 
 def line(epoch: dict[str, Any], epochs: int, best: bool) -> str:
