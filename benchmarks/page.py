@@ -181,7 +181,7 @@ def rss(side: Record) -> str:
 
 
 BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
-    "machine": (("features", "whole-job", "head-training", "evaluation", "queries", "growth"), machine),
+    "machine": (("features", "head-training", "evaluation", "queries", "growth"), machine),
     "features": (("features",), features),
     "large": (("features",), large),
     "whole-job": (("whole-job",), whole_job),
