@@ -117,7 +117,7 @@ def _results(
 def _compute(backbone: Any, row: dict[str, Any]) -> dict[str, Any]:
     """In a worker: one shard. An error that people can mend comes back in words, without a trace-back."""
     try:
-        work = pickle.loads(row["work"])
+        work = pickle.loads(row["work"])  # from the driver, whose code Ray runs here in any case
         network, engine = _ready(backbone, work.side)
         work = replace(work, backbone=network)
         features, error = compute_shard(work, engine, work.keys).tobytes(), ""

@@ -2,7 +2,7 @@
 
 In a basis whose first axes hold most of the energy, a cosine is the product of the heads plus that of the tails, and by
 the inequality of Cauchy and Schwarz the second is at most the product of the tails' norms. A row whose head cannot lift
-it into the best `k` is not read further, so the answer is that of a comparison of all, at an eighth of the memory
+it into the best `k` is not read further, so the answer is that of a comparison of all, at a part of the memory
 traffic, which is what a comparison of all takes its time for. There are two levels: a short head of every row, and what
 a longer one has beyond it, of the rows that the short one leaves.
 
