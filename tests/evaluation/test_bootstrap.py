@@ -6,7 +6,8 @@ import pytest
 
 from pairjepa.errors import UsageError
 from pairjepa.evaluation import RetrievalRanks, bootstrap, interval, metrics, paired_bootstrap, retrieve
-from pairjepa.evaluation.bootstrap import bootstrap_mean, resamples
+from pairjepa.evaluation.bootstrap import Mean, resamples
+from pairjepa.evaluation.bootstrap import draw as draw_all
 
 from .arrays import RECALLS, ragged
 
@@ -18,6 +19,11 @@ def replicated(ranks, owner, counts):
         "median_rank": np.median(found),
         "mrr": np.mean(1 / found),
     }
+
+
+def mean_interval(values, *units, images, **options):
+    mean = Mean(values, *units)
+    return mean.interval(draw_all({"it": mean}, images, **options)["it"])
 
 
 # Medians near that of all queries are found among few of them, the others among all: with 0, most are others.
@@ -64,7 +70,7 @@ def test_no_array_holds_every_draw_of_every_caption():
     values = np.arange(8_000.0)
     for measure in (
         lambda: bootstrap(found, chunk_bytes=2**22),
-        lambda: bootstrap_mean(values, owner, owner[::-1], images=400, chunk_bytes=2**22),
+        lambda: mean_interval(values, owner, owner[::-1], images=400, chunk_bytes=2**22),
     ):
         tracemalloc.start()
         measure()
@@ -127,13 +133,13 @@ def test_mean_of_pairs_weighs_both_images():
         ]
         means += [np.mean(written)] if written else []
     for chunk_bytes in (2**20, 500):
-        found = bootstrap_mean(values, left, right, images=5, draws=200, chunk_bytes=chunk_bytes)
+        found = mean_interval(values, left, right, images=5, draws=200, chunk_bytes=chunk_bytes)
         assert found == pytest.approx(interval(np.array(means)))
 
 
 def test_mean_without_any_item_in_the_resamples_is_the_mean():
     seed = next(s for s in range(99) if (next(resamples(2, 1, s)) == 2).any())
-    assert bootstrap_mean(np.array([0.5]), np.array([0]), np.array([1]), images=2, draws=1, seed=seed) == [
+    assert mean_interval(np.array([0.5]), np.array([0]), np.array([1]), images=2, draws=1, seed=seed) == [
         0.5,
         0.5,
     ]

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from pairjepa.errors import PairJEPAError
-from pairjepa.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+from pairjepa.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights, weights
 
 POSITION = {"epoch": 3, "batch": 2, "sums": {"loss": 0.1 + 0.2}, "best": None, "seconds": 1.5}
 
@@ -57,7 +57,7 @@ def test_going_on_is_the_same_as_not_stopping(tmp_path: Path) -> None:
 def test_weights_are_the_module_s_whatever_shares_memory(tmp_path: Path) -> None:
     module = nn.ModuleDict({"one": nn.Linear(3, 3), "other": nn.Linear(3, 3)})
     module["other"].weight = module["one"].weight  # tied, as in language models
-    save_weights(module, tmp_path / "weights")
+    save_weights(weights(module), tmp_path / "weights")
     other = nn.ModuleDict({"one": nn.Linear(3, 3), "other": nn.Linear(3, 3)})
     load_weights(other, tmp_path / "weights")
     assert torch.equal(other["other"].weight, module["one"].weight)
@@ -79,7 +79,7 @@ def pickled(path: Path) -> None:
 @pytest.mark.parametrize("damage", [cut, garbled, pickled, lambda path: path.write_bytes(b"")])
 def test_a_damaged_file_is_refused_by_name(damage: Any, tmp_path: Path) -> None:
     module = network()
-    save_weights(module, tmp_path / "model.safetensors")
+    save_weights(weights(module), tmp_path / "model.safetensors")
     damage(tmp_path / "model.safetensors")
     with pytest.raises(
         PairJEPAError, match=r"model\.safetensors is damaged \(.*\)\. Remove it and train again"

@@ -5,8 +5,8 @@ whole: only the queries are resampled. Axes: draws, images, queries.
 """
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64
@@ -16,6 +16,8 @@ from pairjepa.evaluation.retrieval import CACHED_BYTES, CHUNK_BYTES, RECALLS, Re
 
 CONFIDENCE = 0.95
 DRAWS = 2000
+COLUMNS = 64
+"""Resamples that a mean of pairs is summed over at once."""
 NEAR = 4
 """How many standard deviations from the middle the median of a resample is looked for first."""
 
@@ -52,29 +54,58 @@ def interval(samples: Float[np.ndarray, " draws"]) -> list[float]:
     return [float(bound) for bound in np.quantile(samples, [tail, 1 - tail])]
 
 
+class Measure(Protocol):
+    """What is measured on resamples."""
+
+    @property
+    def items(self) -> int:
+        """How many things are counted: a draw takes memory in proportion."""
+
+    def samples(self, counts: Int[np.ndarray, "draws images"]) -> dict[str, Float64[np.ndarray, " draws"]]:
+        """Its numbers on given resamples: how often each image stands in each."""
+
+
+def draw(
+    measures: Mapping[str, Measure],
+    images: int,
+    *,
+    draws: int = DRAWS,
+    seed: int = 0,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> dict[str, Any]:
+    """Each measure's samples, all on the same resamples."""
+    # A draw costs at most 32 bytes an item while medians are found.
+    most = max(images, *(measure.items for measure in measures.values()), 1)
+    parts = [
+        {name: measure.samples(counts) for name, measure in measures.items()}
+        for counts in resamples(images, draws, seed, chunk_bytes=chunk_bytes * images // (2 * most))
+    ]
+    return {
+        name: {key: np.concatenate([part[name][key] for part in parts]) for key in parts[0][name]}
+        for name in measures
+    }
+
+
 def bootstrap(
     ranks: RetrievalRanks, *, draws: int = DRAWS, seed: int = 0, chunk_bytes: int = CHUNK_BYTES
 ) -> dict[str, Any]:
     """Every metric on every resample: the shape of `metrics`, with an array of draws at each leaf."""
     images = len(ranks.image_to_text)
-    # A draw costs at most 32 bytes a query while its medians are found.
-    share = chunk_bytes * images // (2 * max(images, len(ranks.owner), 1))
-    ways = {
+    return with_rsum(draw(directions(ranks), images, draws=draws, seed=seed, chunk_bytes=chunk_bytes))
+
+
+def directions(ranks: RetrievalRanks) -> dict[str, Measure]:
+    """Both directions, by their names."""
+    images = len(ranks.image_to_text)
+    return {
         "image_to_text": Direction(ranks.image_to_text, np.arange(images), images),
         "text_to_image": Direction(ranks.text_to_image, ranks.owner, images),
     }
-    parts = [
-        {way: direction.samples(counts) for way, direction in ways.items()}
-        for counts in resamples(images, draws, seed, chunk_bytes=share)
-    ]
-    samples: dict[str, Any] = {
-        way: {name: np.concatenate([part[way][name] for part in parts]) for name in parts[0][way]}
-        for way in parts[0]
-    }
-    samples["rsum"] = sum(
-        samples[way][f"R@{k}"] for way in ("image_to_text", "text_to_image") for k in RECALLS
-    )
-    return samples
+
+
+def with_rsum(samples: dict[str, Any]) -> dict[str, Any]:
+    """Samples of both directions, and the sum of their recalls."""
+    return samples | {"rsum": sum(ways[f"R@{k}"] for ways in samples.values() for k in RECALLS)}
 
 
 class Direction:
@@ -90,6 +121,7 @@ class Direction:
             owner: For each query, the row of the image that it belongs to.
             images: Number of images.
         """
+        self.items = len(ranks)
         # A mean over the resampled queries is a ratio of sums, since images own differing numbers of queries.
         columns = [np.ones(len(ranks))] + [ranks <= k for k in RECALLS] + [1.0 / ranks]
         self._sums = np.stack([np.bincount(owner, column, minlength=images) for column in columns], axis=1)
@@ -136,35 +168,48 @@ class Direction:
         return (middle[0] + middle[1]) / 2, found
 
 
-def bootstrap_mean(
-    values: Float[np.ndarray, " items"],
-    *units: Int[np.ndarray, " items"],
-    images: int,
-    draws: int = DRAWS,
-    seed: int = 0,
-    chunk_bytes: int = CHUNK_BYTES,
-) -> list[float]:
-    """Interval of a mean whose items each belong to one image, or to two (a pair of them).
+class Mean:
+    """A mean of items that each belong to one image, or to several: then one counts as often as their product."""
 
-    An item of two images counts as often as the product of their counts. Resamples that hold no item are left
-    out; if none holds any, the interval is the mean itself.
-    """
-    means = []
-    share = chunk_bytes * images // (2 * max(images, len(values), 1))
-    # A few draws at once, for the processor's cache; of 16, matrix kernels round each as they do among many.
-    rows = 16 * max(1, CACHED_BYTES // (16 * 8 * max(len(values), 1)))
-    memory = np.empty((2, rows, len(values)))
-    for counts in resamples(images, draws, seed, chunk_bytes=share):
-        for part in chunks(len(counts), rows):
-            drawn = counts[part].astype(np.float64)
-            # mode="clip" because NumPy takes a whole copy of `out` otherwise
-            weights = np.take(drawn, units[0], axis=1, out=memory[0, : len(drawn)], mode="clip")
-            for unit in units[1:]:
-                weights *= np.take(drawn, unit, axis=1, out=memory[1, : len(drawn)], mode="clip")
-            total = weights.sum(axis=1)
-            means.append((weights @ values)[total > 0] / total[total > 0])
-    samples = np.concatenate(means)
-    return interval(samples if samples.size else values.mean(keepdims=True))
+    def __init__(self, values: Float[np.ndarray, " items"], *units: Int[np.ndarray, " items"]) -> None:
+        """Make ready.
+
+        Args:
+            values: Of the items.
+            units: For each item the rows of its images.
+        """
+        self.items, self.values, self._units = len(values), values, units
+        self._sides = np.stack([np.ones(len(values)), values])
+
+    def samples(self, counts: Int[np.ndarray, "draws images"]) -> dict[str, Float64[np.ndarray, " draws"]]:
+        """The mean on each resample; NaN where it holds no item."""
+        total, weighted = self._of_one(counts) if len(self._units) == 1 else self._of_several(counts)
+        return {"mean": np.divide(weighted, total, out=np.full(len(counts), np.nan), where=total > 0)}
+
+    def _of_one(self, counts: np.ndarray) -> np.ndarray:
+        images = counts.shape[1]
+        sums = [np.bincount(self._units[0], side, minlength=images) for side in self._sides]
+        return np.asarray(np.stack(sums) @ counts.T.astype(np.float64))
+
+    def _of_several(self, counts: np.ndarray) -> np.ndarray:
+        """Item by item; a few draws and items at once, for the processor's cache."""
+        sums = np.zeros((2, len(counts)))
+        for part in chunks(len(counts), COLUMNS):
+            drawn = np.ascontiguousarray(
+                counts[part].T, np.float64
+            )  # so that an item's counts lie side by side
+            for items in chunks(self.items, CACHED_BYTES // (16 * COLUMNS)):
+                # mode="clip" because NumPy checks each index otherwise
+                weights = np.take(drawn, self._units[0][items], axis=0, mode="clip")
+                for unit in self._units[1:]:
+                    weights *= np.take(drawn, unit[items], axis=0, mode="clip")
+                sums[:, part] += self._sides[:, items] @ weights
+        return sums
+
+    def interval(self, samples: dict[str, Float64[np.ndarray, " draws"]]) -> list[float]:
+        """`interval` of the resamples that hold an item; if none does, the mean itself twice."""
+        found = samples["mean"][~np.isnan(samples["mean"])]
+        return interval(found if found.size else self.values.mean(keepdims=True))
 
 
 def paired_bootstrap(

@@ -10,10 +10,12 @@ from jaxtyping import Float, Float64, Int, Int64
 from threadpoolctl import threadpool_limits
 
 from pairjepa.evaluation.relevance import Relevance
-from pairjepa.evaluation.retrieval import CACHED_BYTES, CHUNK_BYTES, chunks
+from pairjepa.evaluation.retrieval import CACHED_BYTES, chunks
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 2_000
+UNIFORMITY_CHUNK = 128
+COVARIANCE_BYTES = 4 * 2**20
 OVERLAP_BINS = 50
 FLOAT32_NOISE = 1e-6
 """Spread of a row (RMS distance from the mean) below which unit-norm float32 rows are one point."""
@@ -92,9 +94,16 @@ def uniformity(
     if len(embeddings) > rows:
         embeddings = embeddings[np.sort(np.random.default_rng(seed).permutation(len(embeddings))[:rows])]
     points = embeddings.astype(np.float64)
-    cosines = (points @ points.T)[~np.tri(len(points), dtype=bool)]
-    squared = np.subtract(2, np.multiply(2, cosines, out=cosines), out=cosines)
-    return float(np.log(np.exp(np.multiply(-2, squared, out=squared), out=squared).mean()))
+    total = 0.0
+    for part in chunks(len(points), UNIFORMITY_CHUNK):
+        below = (
+            points[part] @ points[: part.stop].T
+        )  # each pair once: what is right of the diagonal is left out
+        below *= 4
+        below -= 4
+        kernel = np.exp(below, out=below)  # -2‖x - y‖² = 4 cos - 4
+        total += kernel[:, : part.start].sum() + np.tril(kernel[:, part.start :], -1).sum()
+    return float(np.log(total / (len(points) * (len(points) - 1) / 2)))
 
 
 def effective_rank(embeddings: Float[np.ndarray, "rows dim"]) -> float:
@@ -102,17 +111,23 @@ def effective_rank(embeddings: Float[np.ndarray, "rows dim"]) -> float:
 
     That is exp of the entropy of the normalised singular values: at most min(dim, rows - 1); 0 if they are one point.
     """
-    spread = spectrum(embeddings)
-    if (spread**2).sum() < FLOAT32_NOISE**2:
+    return _effective_rank(spectrum(embeddings))
+
+
+def _effective_rank(spectrum: Float64[np.ndarray, " dim"]) -> float:
+    if (spectrum**2).sum() < FLOAT32_NOISE**2:
         return 0.0
-    share = spread / spread.sum()
+    share = spectrum / spectrum.sum()
     share = share[share > 0]
     return float(np.exp(-(share * np.log(share)).sum()))
 
 
 def spectrum(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, " dim"]:
     """Singular values of the centred rows over √rows, descending: the standard deviation along each direction."""
-    _, covariance = _moments(embeddings)
+    return _spectrum(_covariance(embeddings))
+
+
+def _spectrum(covariance: Float64[np.ndarray, "dim dim"]) -> Float64[np.ndarray, " dim"]:
     with threadpool_limits(1, user_api="blas"):  # several threads mostly wait for each other, up to seconds
         variances = np.linalg.eigvalsh(covariance)
     return np.asarray(np.sqrt(variances.clip(0))[::-1])
@@ -130,8 +145,11 @@ def spread(
     embeddings: Float[np.ndarray, "rows dim"], *, rows: int = UNIFORMITY_ROWS, seed: int = 0
 ) -> Spread:
     """Uniformity (of so many rows), effective rank and deviations of one side."""
+    covariance = _covariance(embeddings)
     return Spread(
-        uniformity(embeddings, rows=rows, seed=seed), effective_rank(embeddings), std_per_dim(embeddings)
+        uniformity(embeddings, rows=rows, seed=seed),
+        _effective_rank(_spectrum(covariance)),
+        np.sqrt(np.diag(covariance)),
     )
 
 
@@ -142,20 +160,17 @@ def modality_gap(image: Float[np.ndarray, "images dim"], text: Float[np.ndarray,
 
 def std_per_dim(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, " dim"]:
     """Standard deviation of each dimension; healthy unit-norm rows have about 1/√dim (Chen and He 2021)."""
-    mean = embeddings.mean(axis=0, dtype=np.float64)
-    squares = np.zeros(embeddings.shape[1])
-    for part in chunks(len(embeddings), CACHED_BYTES // (8 * max(embeddings.shape[1], 1))):
-        squares = np.add.reduce(np.vstack([squares[None], (embeddings[part] - mean) ** 2]), axis=0)
-    return np.asarray(np.sqrt(squares / len(embeddings)))
+    return np.asarray(np.sqrt(np.diag(_covariance(embeddings))))
 
 
-def _moments(
-    embeddings: Float[np.ndarray, "rows dim"],
-) -> tuple[Float64[np.ndarray, " dim"], Float64[np.ndarray, "dim dim"]]:
-    """Mean and covariance (divided by the number of rows), chunk by chunk."""
+def _covariance(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, "dim dim"]:
+    """Covariance (divided by the number of rows), chunk by chunk."""
+    rows, dim = embeddings.shape
     mean = embeddings.mean(axis=0, dtype=np.float64)
-    covariance = np.zeros((embeddings.shape[1], embeddings.shape[1]))
-    for part in chunks(len(embeddings), CHUNK_BYTES // (8 * max(embeddings.shape[1], 1))):
-        centred = embeddings[part] - mean
+    covariance = np.zeros((dim, dim))
+    size = max(1, COVARIANCE_BYTES // (8 * max(dim, 1)))
+    memory = np.empty((min(size, rows), dim))
+    for part in chunks(rows, size):
+        centred = np.subtract(embeddings[part], mean, out=memory[: part.stop - part.start])
         covariance += centred.T @ centred
-    return mean, covariance / len(embeddings)
+    return covariance / rows

@@ -14,16 +14,19 @@ from pairjepa.evaluation.baselines import chance
 from pairjepa.evaluation.bootstrap import (
     CONFIDENCE,
     DRAWS,
+    Mean,
     bootstrap,
-    bootstrap_mean,
     check_drawable,
     difference,
+    directions,
+    draw,
     interval,
+    with_rsum,
 )
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.notes import notes
 from pairjepa.evaluation.relevance import Relevance
-from pairjepa.evaluation.retrieval import metrics, retrieve
+from pairjepa.evaluation.retrieval import RetrievalRanks, metrics, retrieve
 
 RelevanceKind = Literal["owner", "text"]
 
@@ -63,17 +66,14 @@ def evaluate(
     cca_ranks = None if cca is None else retrieve(*cca, owner, relevant)
     check_drawable(images, draws)
     # Many small products, which BLAS would round otherwise on another number of threads, and no quicker: each
-    # stage has a thread of its own instead.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(4) as pool:
-        matched = geometry.pair_cosine(embeddings.image, embeddings.text, owner, np.arange(len(owner)))
-        cosine = pool.submit(_cosine, embeddings, matched, same_text, draws, seed)
-        spreads = {
-            name: pool.submit(geometry.spread, side, seed=seed)
-            for name, side in (("image", embeddings.image), ("text", embeddings.text))
-        }
+    # stage has a thread of its own instead, the longest first.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
+        text = pool.submit(geometry.spread, embeddings.text, seed=seed)
+        drawing = pool.submit(_draw, embeddings, ranks, same_text, draws, seed)
+        image = pool.submit(geometry.spread, embeddings.image, seed=seed)
         cca_drawn = None if cca_ranks is None else pool.submit(bootstrap, cca_ranks, draws=draws, seed=seed)
-        samples = bootstrap(ranks, draws=draws, seed=seed)
-    measured = metrics(ranks)
+    spread = {"image": image.result(), "text": text.result()}
+    measured, (samples, cosine, matched) = metrics(ranks), drawing.result()
     result: dict[str, Any] = {
         "split": embeddings.split,
         "images": images,
@@ -92,8 +92,8 @@ def evaluate(
             "ci": gain["ci"],
             "verdict": _verdict(*gain["ci"]),
         }
-    result["cosine"] = cosine.result()
-    result["geometry"] = _geometry(embeddings, matched, {name: one.result() for name, one in spreads.items()})
+    result["cosine"] = cosine
+    result["geometry"] = _geometry(embeddings, matched, spread)
     result["bootstrap"] = {"unit": "image", "draws": draws, "seed": seed, "confidence": CONFIDENCE}
     result["notes"] = notes(result, shared=len(same_text.indices) - len(owner))
     return result
@@ -116,32 +116,28 @@ def _verdict(low: float, high: float) -> str:
     return "worse" if high < 0 else "not distinguishable"
 
 
-def _cosine(
-    embeddings: EmbeddingSet,
-    matched: Float64[np.ndarray, " captions"],
-    same_text: Relevance,
-    draws: int,
-    seed: int,
-) -> dict[str, Any]:
+def _draw(
+    embeddings: EmbeddingSet, ranks: RetrievalRanks, same_text: Relevance, draws: int, seed: int
+) -> tuple[dict[str, Any], dict[str, Any], Float64[np.ndarray, " captions"]]:
+    """Samples of the metrics, the cosines of matched and random pairs in numbers, and those of the matched."""
     image, text, owner = embeddings.image, embeddings.text, embeddings.owner
-    options = {"images": len(image), "draws": draws, "seed": seed}
     row, column = geometry.random_pairs(same_text, seed=seed)
+    matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
     random = geometry.pair_cosine(image, text, row, column)
-    result: dict[str, Any] = {
-        "matched": _spread(matched) | {"ci": bootstrap_mean(matched, owner, **options)},
-        "random": None,
-        "auc": None,
-        "overlap": None,
-    }
+    ways, means = directions(ranks), {"matched": Mean(matched, owner)}
     if len(random):
-        result["random"] = _spread(random) | {"ci": bootstrap_mean(random, row, owner[column], **options)}
-        result["auc"] = geometry.auc(matched, random)
-        result["overlap"] = geometry.overlap(matched, random)
-    return result
-
-
-def _spread(values: np.ndarray) -> dict[str, Any]:
-    return {"mean": float(values.mean()), "sd": float(values.std())}
+        means["random"] = Mean(random, row, owner[column])
+    drawn = draw(ways | means, len(image), draws=draws, seed=seed)
+    cosine: dict[str, Any] = {"random": None, "auc": None, "overlap": None}
+    for name, mean in means.items():
+        cosine[name] = {
+            "mean": float(mean.values.mean()),
+            "sd": float(mean.values.std()),
+            "ci": mean.interval(drawn[name]),
+        }
+    if len(random):
+        cosine |= {"auc": geometry.auc(matched, random), "overlap": geometry.overlap(matched, random)}
+    return with_rsum({way: drawn[way] for way in ways}), cosine, matched
 
 
 def _geometry(

@@ -3,12 +3,15 @@
 Axes: queries, gallery, images, captions (rows of embeddings); pairs (relevant query-gallery pairs); dim.
 """
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
+from threadpoolctl import threadpool_limits
 
 from pairjepa.errors import UsageError
 from pairjepa.evaluation.relevance import Relevance as Relevance
@@ -21,6 +24,9 @@ CACHED_BYTES = 2**20
 """Size of temporary arrays that are walked over more than once: they stay in a core's own cache."""
 
 MOST_BYTE = 255
+
+ROWS_A_THREAD = 64
+"""Queries below which another thread is not worth its start."""
 
 RECALLS = (1, 5, 10)
 """The K of Recall@K that this field reports; rsum is their sum in both directions."""
@@ -97,11 +103,21 @@ def retrieve(
     image_floor = _floor(best_text, image_norm, text_norm)
     text_floor = _floor(best_image, text_norm, image_norm)
     by_image, by_text = np.zeros(len(image), np.int64), np.zeros(len(text), np.int64)
-    for row, column, scores in _blocks(image, text, relevance, chunk_bytes):
-        for part, hits in _reached(scores, image_floor[row, None]):
-            by_image[row][part] += _count_by_row(hits)
-        for _, hits in _reached(scores, text_floor[None, column]):
-            by_text[column] += _count_by_column(hits)
+    threads = max(1, min(8, os.cpu_count() or 1, len(image) // ROWS_A_THREAD))
+
+    def count(rows: slice) -> Int64[np.ndarray, " captions"]:
+        own = np.zeros(len(text), np.int64)
+        for row, column, scores in _blocks(image, text, relevance, chunk_bytes // threads, rows):
+            for part, hits in _reached(scores, image_floor[row, None]):
+                by_image[row][part] += _count_by_row(hits)
+            for _, hits in _reached(scores, text_floor[None, column]):
+                own[column] += _count_by_column(hits)
+        return own
+
+    # Threads of our own, which count as well as multiply: BLAS's would still spin when the counting begins.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        for counted in pool.map(count, chunks(len(image), -(-len(image) // threads))):
+            by_text += counted
     return RetrievalRanks(by_image + 1, by_text + 1, owner)
 
 
@@ -196,10 +212,10 @@ def metrics(ranks: RetrievalRanks) -> dict[str, Any]:
     } | {"rsum": rsum(ranks)}
 
 
-def chunks(total: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` (but at least one) rows that cover `total`."""
+def chunks(total: int, size: int, first: int = 0) -> Iterator[slice]:
+    """Slices of at most `size` (but at least one) rows that cover `first` to `total`."""
     size = max(1, size)
-    return (slice(start, min(start + size, total)) for start in range(0, total, size))
+    return (slice(start, min(start + size, total)) for start in range(first, total, size))
 
 
 def _norms(name: str, rows: Float[np.ndarray, "rows dim"]) -> Float32[np.ndarray, " rows"]:
@@ -269,16 +285,24 @@ def _floor(
 
 
 def _blocks(
-    queries: np.ndarray, gallery: np.ndarray, relevance: Relevance, chunk_bytes: int
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    relevance: Relevance,
+    chunk_bytes: int,
+    within: slice | None = None,
 ) -> Iterator[tuple[slice, slice, Float32[np.ndarray, "rows columns"]]]:
-    """Blocks of the score matrix, relevant pairs set to -inf, none above `chunk_bytes`; each is gone with the next."""
+    """Blocks of the score matrix, relevant pairs set to -inf, none above `chunk_bytes`; each is gone with the next.
+
+    `within`: of these queries alone.
+    """
+    first, last = (0, len(queries)) if within is None else (within.start, within.stop)
     dim = max(queries.shape[1], 1)
     columns = min(len(gallery), max(1, chunk_bytes // (4 * max(dim, 256))))
     rows = max(1, chunk_bytes // (4 * max(columns, dim)))
-    memory = np.empty(min(rows, len(queries)) * columns, np.float32)
+    memory = np.empty(min(rows, last - first) * columns, np.float32)
     for column in chunks(len(gallery), columns):
         right = gallery[column].astype(np.float32, copy=False)
-        for row in chunks(len(queries), rows):
+        for row in chunks(last, rows, first):
             left = queries[row].astype(np.float32, copy=False)
             scores = memory[: len(left) * len(right)].reshape(len(left), len(right))
             np.matmul(left, right.T, out=scores)

@@ -10,7 +10,6 @@ Axes: `rows`, `dim`, `head` = axes of the basis that a level holds.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -19,16 +18,13 @@ SAMPLE = 20_000
 """Rows that the basis is made from. Any orthonormal one is right; a fitting one is fast."""
 TAILS = 0.2, 0.06
 """Share of the energy that may lie outside of the heads of each level."""
-STEP = 16  # a head is a multiple of so many floats: whole cache lines
+STEP = 16  # a level's rows are a multiple of so many floats: whole cache lines
 _CANCELLED = 4e-6  # rounding of |row|² - |head|², both about 1
 
 
-class Level(NamedTuple):
-    """What is looked at of some rows."""
-
-    head: Float32[np.ndarray, "rows head"]
-    tail: Float32[np.ndarray, " rows"]
-    """An upper bound of the norm of what this level and those before it leave out."""
+Level = Float32[np.ndarray, "rows bound"]
+"""What is looked at of some rows: their heads, and in a last column an upper bound of the norm of what this level and
+those before it leave out. So the product of two of them is at least that of what this level and those after it have."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,10 @@ class Basis:
         """The principal axes of a sample; None where no half of them holds enough for heads to pay."""
         energy, axes = np.linalg.eigh((sample.T @ sample).astype(np.float64))
         kept = np.cumsum(energy[::-1]) / max(energy.sum(), 1e-30)
-        ends = [STEP * (1 + int(np.searchsorted(kept, 1 - tail)) // STEP) for tail in TAILS]
+        # with the tails' norms, the first level has a multiple of STEP columns, and so has the second
+        ends = [
+            STEP * (1 + int(np.searchsorted(kept, 1 - tail)) // STEP) - at for at, tail in enumerate(TAILS, 1)
+        ]
         if 2 * ends[-1] > len(axes):
             return None
         sorted_axes, starts = axes[:, ::-1].astype(np.float32), [0, *ends[:-1]]
@@ -50,10 +49,11 @@ class Basis:
         return cls(groups)
 
     def levels(self, vectors: Float32[np.ndarray, "rows dim"]) -> list[Level]:
-        """Heads of rows by level, and how much they leave out at most."""
+        """Rows, or queries, by level."""
         left, levels = np.vecdot(vectors, vectors), []
         for axes in self.axes:
             head = vectors @ axes
             left = left - np.vecdot(head, head)
-            levels.append(Level(head, np.sqrt(np.maximum(left, 0) + np.float32(_CANCELLED))))
+            tail = np.sqrt(np.maximum(left, 0) + np.float32(_CANCELLED))
+            levels.append(np.concatenate([head, tail[:, None]], axis=1))
         return levels

@@ -20,13 +20,15 @@ from pairjepa.search.pruning import SAMPLE, Basis, Level
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FEW = 20_000
+FEW = 5_000
 """Rows that are compared as quickly without heads."""
 MANY = 0.1
 """Share of the rows: more candidates are not read one by one. A query unlike all rows has them."""
+LOOKED_AT = 4
+"""Times as many rows as are asked for are read whole to find a floor: by their heads alone, the order is rough."""
 ROUNDING = 1e-5
 """Of a product with a unit vector, and more than that: how far two ways of computing it are apart at most."""
-_BLOCK = 64  # rows of which one is looked at for a floor
+_GROUP = 64  # rows of which one is looked at for a floor
 _TAG = 32  # a row id is the number of its fragment and, in so many bits, its place there
 
 
@@ -34,7 +36,7 @@ _TAG = 32  # a row id is the number of its fragment and, in so many bits, its pl
 class Part:
     """Rows as they were read together, all of one fragment."""
 
-    rows: "pa.RecordBatch"
+    columns: "list[pa.Array]"
     """`id`, and what is shown of a hit if it was read."""
     row_ids: Int64[np.ndarray, " rows"]
     vectors: Float32[np.ndarray, "rows dim"]
@@ -103,7 +105,7 @@ class Rows:
         """Which rows are not of that image."""
         import pyarrow.compute as pc
 
-        other = [pc.not_equal(part.rows["id"], id).to_numpy(zero_copy_only=False) for part in self.parts]
+        other = [pc.not_equal(part.columns[0], id).to_numpy(zero_copy_only=False) for part in self.parts]
         return _joined(other, bool)
 
     def take(self, rows: Int64[np.ndarray, " some"]) -> list[dict[str, Any]]:
@@ -111,8 +113,10 @@ class Rows:
         at = np.searchsorted(self._starts, rows, side="right") - 1
         found = []
         for part, row in zip(at.tolist(), (rows - self._starts[at]).tolist(), strict=True):
-            batch = self.parts[part].rows
-            found.append({name: batch[name][row].as_py() for name in self._names})
+            columns = self.parts[part].columns
+            found.append(
+                {name: column[row].as_py() for name, column in zip(self._names, columns, strict=True)}
+            )
         return found
 
     def _candidates(
@@ -124,32 +128,37 @@ class Rows:
             return few
         guess = self._products(vector)
         if rows is None:
-            return np.flatnonzero(guess >= self._floor(None, guess, vector, k))
+            return np.flatnonzero(guess >= self._floor(None, guess, vector, k, k))
         guess = guess[rows]
-        return rows[guess >= self._floor(rows, guess, vector, k)]
+        return rows[guess >= self._floor(rows, guess, vector, k, k)]
 
     def _pruned(
         self, basis: Basis, rows: Int64[np.ndarray, " some"] | None, vector: np.ndarray, k: int
     ) -> Int64[np.ndarray, " fewer"] | None:
         """`_candidates` of some or all rows by heads; None where these leave too many to be read one by one."""
-        guess: Any = np.float32(0)
-        for level, (head, (tail,)) in zip(self._levels, basis.levels(vector[None]), strict=True):
-            heads, left = level if rows is None else (level.head[rows], level.tail[rows])
-            more = _product(heads, head[0])
-            guess = np.add(more, guess, out=more)
-            most = left * tail
-            most += guess
-            kept = np.flatnonzero(most >= self._floor(rows, guess, vector, k))
+        queries = [query for (query,) in basis.levels(vector[None])]
+        most = _product(queries[0], self._levels[0].T)
+        if rows is not None:
+            most = most[rows]
+        floor = self._floor(rows, most, vector, k, LOOKED_AT * k)
+        for number, level in enumerate(self._levels):
+            kept = np.flatnonzero(most >= floor)
             if len(kept) > len(self) * MANY:
                 return None
-            rows, guess = kept if rows is None else rows[kept], guess[kept]
+            rows, most = kept if rows is None else rows[kept], most[kept]
+            if number + 1 < len(queries):
+                most -= level[rows, -1] * queries[number][-1]  # the bound on what the next level looks at
+                most += self._levels[number + 1][rows] @ queries[number + 1]
         return rows
 
-    def _floor(self, rows: np.ndarray | None, guess: np.ndarray, vector: np.ndarray, k: int) -> float:
-        """A score below which no row is among the best `k`: the worst exact one of `k` rows with high guesses."""
-        first = np.sort(_high(guess, k))
-        scores = self._scores(first if rows is None else rows[first], vector)
-        return float(scores.min(initial=np.inf)) - ROUNDING * float(np.linalg.norm(vector))
+    def _floor(
+        self, rows: np.ndarray | None, guess: np.ndarray, vector: np.ndarray, k: int, looked_at: int
+    ) -> float:
+        """A score below which no row is among the best `k`: that of the `k`th best of so many with high guesses."""
+        first = np.sort(_high(guess, looked_at))
+        scores = np.sort(self._scores(first if rows is None else rows[first], vector))
+        worst = float(scores[-k:].min(initial=np.inf))
+        return worst - ROUNDING * float(np.linalg.norm(vector))
 
     def _scores(self, rows: Int64[np.ndarray, " some"], vector: np.ndarray) -> Float32[np.ndarray, " some"]:
         """Row by row, in ascending order: what a row's score is does not depend on what is computed with it."""
@@ -168,30 +177,30 @@ class Rows:
         return products
 
     def _joined_levels(self, parts: list[Part]) -> list[Level]:
-        """The heads of all rows, each level in one array: all of it is read by every search."""
+        """The heads of all rows, each level in one array.
+
+        The first one lies in memory column by column: all of it is read by every search, which is quickest so.
+        """
         if self._basis is None or not parts:
             return []
         of_parts = [part.levels or self._basis.levels(part.vectors) for part in parts]
-        return [
-            Level(*(np.concatenate(arrays) for arrays in zip(*level, strict=True)))
-            for level in zip(*of_parts, strict=True)
-        ]
+        first, *others = zip(*of_parts, strict=True)
+        return [np.concatenate([level.T for level in first], axis=1).T, *map(np.concatenate, others)]
 
     def _with_levels(self, part: Part, start: int) -> Part:
         rows = slice(start, start + len(part))
-        return replace(part, levels=[Level(level.head[rows], level.tail[rows]) for level in self._levels])
+        return replace(part, levels=[level[rows] for level in self._levels])
 
     def _read(self, table: Any, fragments: list[Any]) -> dict[int, list[Part]]:
         """Parts of fragments, by the fragment's number."""
         if not fragments:
             return {}
-        names = dict.fromkeys(("id", *self.columns))
         batches = table.scanner(
-            columns=[*names, "vector"], fragments=fragments, with_row_id=True
+            columns=[*self._names, "vector"], fragments=fragments, with_row_id=True
         ).to_batches()
         parts = [
             Part(
-                batch.select(list(names)),
+                batch.select(self._names).columns,
                 batch["_rowid"].to_numpy().astype(np.int64),
                 array_of(batch["vector"], self._dim),
             )
@@ -237,26 +246,27 @@ def _other_thread() -> ThreadPoolExecutor:
 
 
 def _product(
-    rows: Float32[np.ndarray, "rows head"], vector: Float32[np.ndarray, " head"]
+    vector: Float32[np.ndarray, " bound"], columns: Float32[np.ndarray, "bound rows"]
 ) -> Float32[np.ndarray, " rows"]:
-    """`rows @ vector`; of many rows in two threads, since one does not read memory as fast as it can be read."""
-    if len(rows) < FEW:
-        return rows @ vector
-    half, products = len(rows) // 2, np.empty(len(rows), np.float32)
-    other = _other_thread().submit(np.matmul, rows[:half], vector, out=products[:half])
-    np.matmul(rows[half:], vector, out=products[half:])
+    """`vector @ columns`; of many in two threads, since one does not read memory as fast as it can be read."""
+    rows = columns.shape[1]
+    if rows < FEW:
+        return vector @ columns
+    half, products = rows // 2, np.empty(rows, np.float32)
+    other = _other_thread().submit(np.matmul, vector, columns[:, :half], out=products[:half])
+    np.matmul(vector, columns[:, half:], out=products[half:])
     other.result()
     return products
 
 
 def _high(guess: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " some"]:
-    """`k` rows whose guesses are among the highest: the best of each of many blocks, which is quick to find."""
-    blocks = len(guess) // _BLOCK
-    if blocks < 4 * k:
+    """`k` rows whose guesses are among the highest: the best of each of many groups, which is quick to find."""
+    groups = len(guess) // _GROUP
+    if groups < 4 * k:
         return top(guess, k)
-    table = guess[: blocks * _BLOCK].reshape(blocks, _BLOCK)
-    best = top(table.max(axis=1), k)
-    return best * _BLOCK + table[best].argmax(axis=1)
+    table = guess[: groups * _GROUP].reshape(_GROUP, groups)
+    best = top(table.max(axis=0), k)
+    return best + groups * table[:, best].argmax(axis=0)
 
 
 def _mark(fragment: Any) -> str:

@@ -17,14 +17,24 @@ from pairjepa.files import atomic_path, writing
 from pairjepa.training.distributed.sharding import like, whole
 
 
-def save_weights(module: nn.Module, path: Path | None) -> None:
-    """Weights alone, on the CPU.
+def weights(module: nn.Module, *, keep: bool = True) -> dict[str, Tensor]:
+    """A copy of the weights, on the CPU.
 
     Args:
         module: the module.
-        path: the file; None only helps other processes to bring sharded weights together.
+        keep: without it, nothing is copied: only other processes are helped to bring sharded weights together.
     """
-    _write(_weights(module, keep=path is not None), path)
+    found = {}
+    for name, tensor in module.state_dict().items():
+        there = whole(tensor.detach())
+        if keep:  # clone: safetensors refuses tensors that share memory, and tied weights do
+            found[name] = there.cpu().contiguous().clone()
+    return found
+
+
+def save_weights(weights: dict[str, Tensor], path: Path) -> None:
+    """Weights alone."""
+    _write(weights, path)
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
@@ -40,15 +50,16 @@ def load_weights(module: nn.Module, path: Path) -> None:
 def save_checkpoint(
     path: Path | None, module: nn.Module, optimizer: torch.optim.Optimizer, position: dict[str, Any]
 ) -> None:
-    """Everything that the next step depends on; for `path` see `save_weights`."""
+    """Everything that the next step depends on; None in `path` as without `keep` in `weights`."""
     keep = path is not None
-    tensors = {f"module/{name}": tensor for name, tensor in _weights(module, keep=keep).items()}
+    tensors = {f"module/{name}": tensor for name, tensor in weights(module, keep=keep).items()}
     for number, moments in optimizer.state_dict()["state"].items():
         for name, value in moments.items():
             moment = whole(torch.as_tensor(value))
             if keep:
                 tensors[f"optimizer/{number}/{name}"] = moment.cpu().contiguous()
-    _write(tensors, path, {"position": json.dumps(position)})
+    if path is not None:
+        _write(tensors, path, {"position": json.dumps(position)})
 
 
 def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -71,23 +82,12 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
     return position
 
 
-def _write(tensors: dict[str, Tensor], path: Path | None, about: dict[str, str] | None = None) -> None:
-    if path is None:
-        return
+def _write(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
     with writing(path), atomic_path(path) as temporary:
         try:
             save_file(tensors, temporary, about)
         except SafetensorError as error:  # such as a full disk
             raise OSError(str(error)) from None
-
-
-def _weights(module: nn.Module, *, keep: bool) -> dict[str, Tensor]:
-    weights = {}
-    for name, tensor in module.state_dict().items():
-        there = whole(tensor.detach())
-        if keep:  # clone: safetensors refuses tensors that share memory, and tied weights do
-            weights[name] = there.cpu().contiguous().clone()
-    return weights
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

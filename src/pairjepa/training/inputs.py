@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from pairjepa.config import View
@@ -20,7 +21,7 @@ from pairjepa.features.words import WordEmbeddings
 from pairjepa.pairs.table import Pairs
 
 PIXEL_BYTES = 1 << 30  # prepared images are kept in memory up to here, decoded anew beyond
-MOMENT_ROWS = 4096
+MOMENT_ROWS = 64  # at once: they stay in a core's own cache
 CHUNK = 256  # samples that a tuned backbone forwards at once where no gradient is needed
 
 
@@ -62,15 +63,20 @@ class CachedFeatures:
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each feature over rows and views, summed in float64 chunk by chunk."""
-        count, total, squares = 0, 0.0, 0.0
+        width = self._table.shape[-1]
         # shifted by the first row: squares of large means would cancel
-        shift = self._table.gather(self._rows[:1]).reshape(-1, self._table.shape[-1])[0].astype(np.float64)
-        for start in range(0, len(self._rows), MOMENT_ROWS):
-            rows = self._rows[start : start + MOMENT_ROWS]
-            part = self._table.gather(rows).reshape(-1, self._table.shape[-1]) - shift
-            count += len(part)
-            total = total + part.sum(axis=0)
-            squares = squares + (part**2).sum(axis=0)
+        shift = self._table.gather(self._rows[:1]).reshape(-1, width)[0].astype(np.float64)
+        ones = np.ones(MOMENT_ROWS * self.views)
+
+        def sums(start: int) -> tuple[int, np.ndarray, np.ndarray]:
+            part = self._table.gather(self._rows[start : start + MOMENT_ROWS]).reshape(-1, width) - shift
+            one = ones[: len(part)]
+            return len(part), one @ part, one @ np.multiply(part, part, out=part)
+
+        count, total, squares = 0, np.zeros(width), np.zeros(width)
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
+            for rows, first, second in pool.map(sums, range(0, len(self._rows), MOMENT_ROWS)):
+                count, total, squares = count + rows, total + first, squares + second
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
         return torch.from_numpy((mean + shift).astype(np.float32)), torch.from_numpy(
@@ -229,7 +235,7 @@ def all_features(inputs: Inputs, device: torch.device) -> Iterator[tuple[np.ndar
             forward(inputs, to_device(inputs.batch(rows, np.full(len(rows), view)), device))
             for view in range(inputs.views)
         ]
-        yield rows, torch.stack(views, dim=1)
+        yield rows, views[0][:, None] if len(views) == 1 else torch.stack(views, dim=1)
 
 
 def to_device(batch: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:

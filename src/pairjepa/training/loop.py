@@ -1,11 +1,12 @@
 """The training loop: the same for every approach and for frozen and tuned backbones."""
 
+import contextlib
 import math
 import resource
 import sys
 import threading
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from pairjepa.model.joint import JointModel
 from pairjepa.objectives import Objective
 from pairjepa.progress import say
 from pairjepa.run_folder import RunFolder
-from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint, save_weights, weights
 from pairjepa.training.distributed import current, shard, sharding_wanted, synchronise
 from pairjepa.training.gradients import features_with_gradient
 from pairjepa.training.inputs import Pixels, to_device
@@ -97,6 +98,7 @@ class Trainer:
         )
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._checkpoint = run.checkpoint_file
+        self._best: dict[str, torch.Tensor] = {}  # weights of the best epoch, until they are written
         self._chance = chance(Relevance.by_owner(dev.owner, len(dev.images)))["rsum"]
 
     @property
@@ -134,6 +136,7 @@ class Trainer:
             torch.random.fork_rng(),
             stop_between_steps(together=self.group.size > 1) as stop,
             tracked(self._track if first else None, self.run, history) as send,
+            self._best_kept(),
         ):
             self._saved = time.monotonic()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
@@ -148,7 +151,7 @@ class Trainer:
                     (better,) = self.group.any(better)
                 if better:
                     position["best"] = {"epoch": epoch, "rsum": dev}
-                    save_weights(self.module, self.run.model_file if first else None)
+                    self._best = weights(self.module, keep=first)
                 if first:
                     self.run.append_metrics(history[-1])
                     send(history[-1])
@@ -237,7 +240,7 @@ class Trainer:
                 caption, caption_back = features_with_gradient(masked.backbone, shown, micro, seed + 3, part)
             torch.manual_seed(seed)
             hidden = torch.from_numpy(samples.hidden).to(self.device)
-            with part.drawing() if part is not None else nullcontext():
+            with part.drawing() if part is not None else contextlib.nullcontext():
                 prediction, target = self.joint.predict(image, caption, hidden), self.joint.target(text)
         prediction, target = prediction.float(), target.float()
         everyone = self._shares.everyone(share, prediction, target)
@@ -277,12 +280,15 @@ class Trainer:
         )
 
     def _autocast(self) -> Any:
-        return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+        return (
+            torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else contextlib.nullcontext()
+        )
 
     def _save(self, position: dict[str, Any], stop: threading.Event) -> None:
         late = time.monotonic() - self._saved > self.config.training.checkpoint_seconds
         due, stopped = self.group.any(late or position["epoch"] > self.config.training.epochs, stop.is_set())
         if due or stopped:
+            self._write_best()  # before the checkpoint, which names their epoch
             if self.group.first or self._sharded:
                 path = self._checkpoint if self.group.first else None
                 save_checkpoint(path, self.module, self.optimizer, position)
@@ -290,6 +296,20 @@ class Trainer:
         if stopped:
             self.group.meet()  # a launcher ends the others as soon as one has ended
             raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def _best_kept(self) -> Iterator[None]:
+        """Whatever ends the training, the best weights so far are on disk."""
+        try:
+            yield
+        finally:
+            self._write_best()
+
+    def _write_best(self) -> None:
+        """With each checkpoint, and not with each better epoch: one on features that are there takes a second."""
+        if self._best:
+            save_weights(self._best, self.run.model_file)
+            self._best = {}
 
 
 def _nothing() -> None:

@@ -33,21 +33,20 @@ class Split:
 @torch.no_grad()
 def embed_images(model: JointModel, images: Inputs, device: torch.device) -> np.ndarray:
     """Predictions of all images from the image alone: unit-norm float32 `(images, dim)`, views averaged."""
-    parts = []
-    for _, features in all_features(images, device):
+    out = torch.empty(len(images), model.dim)
+    for rows, features in all_features(images, device):
         predictions = model.predict(features.flatten(0, 1)).unflatten(0, features.shape[:2])
-        parts.append(mean_direction(predictions.float()).cpu().numpy())
-    return np.concatenate(parts)
+        out[rows[0] : rows[-1] + 1] = mean_direction(predictions.float())
+    return out.numpy()
 
 
 @torch.no_grad()
 def embed_texts(model: JointModel, texts: Inputs, device: torch.device) -> np.ndarray:
     """Targets of all captions: unit-norm float32 `(captions, dim)`."""
-    parts = [
-        F.normalize(model.target(features[:, 0]).float(), dim=1).cpu().numpy()
-        for _, features in all_features(texts, device)
-    ]
-    return np.concatenate(parts)
+    out = torch.empty(len(texts), model.dim)
+    for rows, features in all_features(texts, device):
+        out[rows[0] : rows[-1] + 1] = F.normalize(model.target(features[:, 0]).float(), dim=1)
+    return out.numpy()
 
 
 def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str, Any]:
@@ -58,19 +57,16 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
         text: `(captions, dim)`, unit norm.
         owner: row of each caption's image.
     """
+    ranks = retrieve(image, text, owner)
     # One thread of BLAS for each of two stages: BLAS's own threads would still spin when PyTorch's go on, on its cores.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
-        ranks = pool.submit(retrieve, image, text, owner)
-        sides = {
-            name: pool.submit(geometry.spread, side, rows=UNIFORMITY_ROWS)
-            for name, side in (("target", text), ("prediction", image))
-        }
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
+        target = pool.submit(geometry.spread, text, rows=UNIFORMITY_ROWS)
         matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
         others = geometry.random_pairs(Relevance.by_owner(owner, len(image)), pairs=RANDOM_PAIRS)
         random = geometry.pair_cosine(image, text, *others)
-    spread = {name: sides[name].result() for name in ("prediction", "target")}
+        spread = {"prediction": geometry.spread(image, rows=UNIFORMITY_ROWS), "target": target.result()}
     return {
-        **metrics(ranks.result()),
+        **metrics(ranks),
         "cosine": {"matched": float(matched.mean()), "random": float(random.mean()) if len(random) else None},
         "alignment": geometry.alignment(matched),
         "uniformity": {name: one.uniformity for name, one in spread.items()},
