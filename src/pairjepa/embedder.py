@@ -126,6 +126,23 @@ class Embedder:
                 rows.append(F.normalize(self.joint.target(self.text(*tokens)).float(), dim=1).cpu().numpy())
         return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
 
+    def predict_features(
+        self, features: Float32[np.ndarray, "images view width"]
+    ) -> Float32[np.ndarray, "images dim"]:
+        """`encode_image` from what `image` gives for the views of `config.model.image_views`."""
+        seen = torch.from_numpy(features).to(self._device)
+        with torch.inference_mode():
+            predictions = self.joint.predict(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
+            return mean_direction(predictions.float()).cpu().numpy()
+
+    def target_features(
+        self, features: Float32[np.ndarray, "captions width"]
+    ) -> Float32[np.ndarray, "captions dim"]:
+        """`encode_text` from what `text` gives."""
+        with torch.inference_mode():
+            targets = self.joint.target(torch.from_numpy(features).to(self._device))
+            return F.normalize(targets.float(), dim=1).cpu().numpy()
+
     def predict(
         self, images: Picture | Iterable[Picture], captions: str | Sequence[str] | None = None
     ) -> Float32[np.ndarray, "images dim"]:

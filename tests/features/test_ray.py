@@ -189,9 +189,9 @@ def test_a_full_disk_and_called_again(joined, images, tmp_path, monkeypatch):
 def test_what_does_not_fit_goes_out_in_rounds(backbone, photos):
     whole = work.ImageWork.of(backbone, photos.pairs, photos.facts, VIEWS)
     shards = [whole.keys[start : start + 4] for start in range(0, IMAGES, 4)]
-    rounds = [list(map(len, (items for items, _ in some))) for some in on_ray._rounds(whole, shards, 1.0)]
-    assert rounds == [[4], [4], [4], [2]]
-    (together,) = on_ray._rounds(whole, shards, 1e9)
+    packed = [(items, ray.cloudpickle.dumps(whole.part(items))) for items in shards]
+    assert list(on_ray.rounds(packed, 1.0)) == [[one] for one in packed]
+    (together,) = on_ray.rounds(packed, 1e9)
     assert [items for items, _ in together] == shards
     assert max(len(data) for _, data in together) < 20_000  # without the backbone, and of its own images
     there = pickle.loads(together[3][1])
@@ -230,7 +230,7 @@ def test_a_worker_that_dies_costs_no_row(joined, images, photos, sent_by_value, 
 def test_a_worker_that_dies_every_time(joined, images, photos, sent_by_value, tmp_path, monkeypatch):
     monkeypatch.setattr(on_ray, "RETRIES", 0)
     with pytest.raises(
-        PairJEPAError, match=r"Ray could not compute all features: The worker died .* run the same command"
+        PairJEPAError, match=r"Ray could not compute all of it: The worker died .* run the same command"
     ):
         images(tmp_path, pairs=Dies(photos.pairs, tmp_path))
 

@@ -14,11 +14,11 @@ import pytest
 
 import pairjepa
 from pairjepa.config import DataConfig
-from pairjepa.embedder import Embedder
 from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.search import Hit, Index
 from pairjepa.search import build as build_module
 from pairjepa.search.build import build
+from pairjepa.search.embedding import Embedding
 from pairjepa.search.place import Place
 
 from . import photos
@@ -32,13 +32,13 @@ pytestmark = pytest.mark.usefixtures("without_onnx")
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images each call of the encoder was given."""
     counts: list[int] = []
-    encode = Embedder.encode_image
+    embed = Embedding.images
 
-    def counting(self: Embedder, images: list) -> np.ndarray:
+    def counting(self: Embedding, images: list) -> np.ndarray:
         counts.append(len(images))
-        return encode(self, images)
+        return embed(self, images)
 
-    monkeypatch.setattr(Embedder, "encode_image", counting)
+    monkeypatch.setattr(Embedding, "images", counting)
     return counts
 
 
@@ -321,14 +321,15 @@ def test_what_two_writers_put_in_at_the_same_moment_is_kept_once(run: Path, tmp_
     for path in list(folder.iterdir()):
         path.with_suffix(".txt").write_text(f"{path.stem}\nthe same words twice\nthe same words twice\n")
     command = [sys.executable, "-c", BUILD, str(run), str(folder), out]
-    writers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
-    assert [writer.wait(timeout=100) for writer in writers] == [0, 0]
+    writers = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    said = [writer.communicate(timeout=100)[1].decode() for writer in writers]
+    assert [writer.returncode for writer in writers] == [0, 0], said
     index = build(run, [folder], out)
     fresh = build(run, [folder], tmp_path / "fresh")
     assert everything(index).keys() == everything(fresh).keys()
     assert len(index.search(ANY, 999)) == 30
     captions = [sorted(h.captions[0] for h in i.search(ANY, 999, of="captions")) for i in (index, fresh)]
-    assert captions[0] == captions[1]
+    assert captions[0] == captions[1], (len(captions[0]), len(captions[1]), captions[0][:8], captions[1][:8])
 
 
 def test_a_writer_waits_for_another(run: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 
 import pairjepa
 from pairjepa.config import RunConfig
+from pairjepa.errors import PairJEPAError
 from pairjepa.features.image_backbone import ImageBackbone
 from pairjepa.features.tiny import tiny_preprocessing, tiny_resnet
 from pairjepa.objectives import Labels, objective
@@ -67,6 +68,27 @@ def test_the_epoch_is_chosen_by_dev_recall_not_by_loss(
     kept = load_file(run.model_file)
     assert all(torch.equal(kept[name], after[1][name]) for name in kept)
     assert not all(torch.equal(kept[name], after[2][name]) for name in kept)
+
+
+def test_the_best_weights_are_kept_when_a_later_epoch_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are written with checkpoints, which are far apart; but also when the training ends otherwise."""
+    steps = loop.Trainer._steps
+    after: list[dict[str, torch.Tensor]] = []
+
+    def failing(self: Any, epoch: int, *arguments: Any) -> float:
+        if epoch == 2:
+            after.append({k: v.clone() for k, v in self.module.state_dict().items()})
+            raise PairJEPAError("The loss must stay finite.")
+        return steps(self, epoch, *arguments)
+
+    monkeypatch.setattr(loop.Trainer, "_steps", failing)
+    with pytest.raises(PairJEPAError, match="must stay finite"):
+        pairjepa.train(config(), None, tmp_path / "run")
+    kept = load_file(tmp_path / "run" / "model.safetensors")
+    assert kept.keys() == after[0].keys()
+    assert all(torch.equal(kept[name], after[0][name]) for name in kept)
 
 
 def test_identical_captions_of_other_images_are_positives(

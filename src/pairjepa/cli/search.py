@@ -15,15 +15,13 @@ from pairjepa.recipes import override
 if TYPE_CHECKING:
     from pairjepa.search.index import Hit, Index
 
-COLUMNS = ("data.image_column", "data.caption_column", "data.split_column")
+SETTINGS = ("data.image_column", "data.caption_column", "data.split_column", "model.engine")
 
 
 def add(app: App) -> None:
     """Give these verbs to the command line."""
-    columns = [setting for setting in settings(RunConfig()) if setting.name in COLUMNS]
-    app.command(
-        with_flags(index, columns), usage="Usage: pairjepa index RUN IMAGES... --out FOLDER [OPTIONS]"
-    )
+    flags = [setting for setting in settings(RunConfig()) if setting.name in SETTINGS]
+    app.command(with_flags(index, flags), usage="Usage: pairjepa index RUN IMAGES... --out FOLDER [OPTIONS]")
     app.command(search, usage='Usage: pairjepa search INDEX ["WORDS"] [OPTIONS]')
 
 
@@ -50,7 +48,7 @@ def index(
     with stdout_for_results():
         from pairjepa.search.build import build
 
-        build(run, images, out, data=config.data, approximate=approximate)
+        build(run, images, out, data=config.data, approximate=approximate, engine=config.model.engine)
     say(f"wrote {out}")
     next_command("search", out, then='"what is to be seen"')
 

@@ -35,18 +35,7 @@ def export_hub(
     run, target = embedder.run, Path(folder)
     title, address = (name.split("/")[-1], name) if name else (target.name, "USER/NAME")
     with new_folder(target) as temporary:
-        record = _without_paths(run.record)
-        write_json(temporary / "run.json", record)
-        for file in ("model.safetensors", "metrics.jsonl", "summary.json"):
-            if (run.path / file).is_file():
-                shutil.copy(run.path / file, temporary)
-        for side in SIDES:
-            if (
-                run.path / side
-            ).is_dir():  # as it was before it was tuned; model.safetensors has what it became
-                shutil.copytree(run.path / side, temporary / side)
-            else:
-                getattr(embedder, side).save(temporary / side)
+        record = write_run(embedder, temporary)
         evaluations = {}
         for kind in EVALUATIONS:
             if (path := run.path / "evaluation" / f"{kind}.json").is_file():
@@ -57,6 +46,22 @@ def export_hub(
         card = model_card(title, address, record, run.summary, evaluations, embedder, licence)
         (temporary / "README.md").write_text(card, encoding="utf-8")
         check_equal(embedder, Embedder.load(temporary))
+
+
+def write_run(embedder: Embedder, folder: Path) -> dict[str, Any]:
+    """Put what `Embedder.load` needs into an empty folder, and give the record that is in it."""
+    run = embedder.run
+    record = _without_paths(run.record)
+    write_json(folder / "run.json", record)
+    for file in ("model.safetensors", "metrics.jsonl", "summary.json"):
+        if (run.path / file).is_file():
+            shutil.copy(run.path / file, folder)
+    for side in SIDES:
+        if (run.path / side).is_dir():  # as it was before it was tuned; model.safetensors has what it became
+            shutil.copytree(run.path / side, folder / side)
+        else:
+            getattr(embedder, side).save(folder / side)
+    return record
 
 
 def push(folder: str | Path, name: str, private: bool = False) -> str:

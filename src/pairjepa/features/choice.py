@@ -75,6 +75,12 @@ def begun(work: Work, distinct: Sequence[str], cache: Path) -> tuple[str, Featur
     return None if best is None else best[1:]
 
 
+def stores(work: Work, cache: Path) -> list[FeatureStore]:
+    """All stores, of whichever engine, that hold something; nothing is made."""
+    begun = (FeatureStore.begun(cache, _made_of(work, name), work.item_shape) for name in engines.ENGINES)
+    return [store for store in begun if store is not None]
+
+
 def named(name: str, work: Work, items: Sequence[str]) -> Engine:
     """The engine of that name, converted, and found to agree with PyTorch on the first batches of `items`.
 
@@ -98,7 +104,7 @@ def named(name: str, work: Work, items: Sequence[str]) -> Engine:
     return known.engines[name]
 
 
-def fastest(work: Work, items: Sequence[str], begun: str | None = None) -> str:
+def fastest(work: Work, items: Sequence[str], begun: str | None = None, expected: int | None = None) -> str:
     """The name of the engine for these items.
 
     That of the store that is begun, if it works here; PyTorch where a conversion would not pay; else the fastest that
@@ -108,7 +114,9 @@ def fastest(work: Work, items: Sequence[str], begun: str | None = None) -> str:
         work: which features.
         items: those that are missing.
         begun: the engine of the fullest store.
+        expected: how many items there will be, if these are but the first.
     """
+    count = len(items) if expected is None else expected
     if begun is not None:
         try:
             named(begun, work, items)
@@ -117,17 +125,17 @@ def fastest(work: Work, items: Sequence[str], begun: str | None = None) -> str:
             say(f"{work.kind} features: begun with {begun}, which cannot go on. {error}")
     known = _known(work)
     if known.chosen is None:
-        if len(items) <= work.shard or torch.cuda.is_available():
+        if count <= work.shard or torch.cuda.is_available():
             return "torch"
-        known.chosen = _measured(work, items)
+        known.chosen = _measured(work, items, count)
     return known.chosen
 
 
-def _measured(work: Work, items: Sequence[str]) -> str:
+def _measured(work: Work, items: Sequence[str], count: int) -> str:
     batches = _first_batches(work, items)
     base = best = _tried(engines.make("torch", work.backbone), batches)
     name, remarks = "torch", []
-    shares = len(items) * work.parts / len(base.rows)  # so many times the first batches is all there is to do
+    shares = count * work.parts / len(base.rows)  # so many times the first batches is all there is to do
     others = [other for other in engines.ENGINES if other != "torch" and engines.installed(other)]
     for other in sorted(others, key=_conversion):
         if best.seconds * shares < WORTH * _conversion(other):

@@ -13,11 +13,11 @@ import functools
 import pickle
 import tempfile
 import warnings
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,8 +35,7 @@ from pairjepa.features.work import Work, compute_shard
 RETRIES = 3
 """How often a shard is tried again whose worker died."""
 
-Shard = tuple[list[str], bytes]
-"""Items, and what goes out for them."""
+T = TypeVar("T")
 
 
 def computed(
@@ -53,12 +52,14 @@ def computed(
             be read there, features are not finite, or workers died again and again.
     """
     with cluster() as (ray, elsewhere):
+        from ray import cloudpickle
+
         resources = ray.cluster_resources()
-        backbone = ray.put(_packed(work.backbone))
-        gpus = 1 if resources.get("GPU") else 0
-        for some in _rounds(work, shards, resources["object_store_memory"] / 4):
-            with closing(_results(ray, backbone, [data for _, data in some], gpus)) as results:
-                for number, features, error in results:
+        compute = functools.partial(_compute, ray.put(_packed(work.backbone)))
+        packed = ((items, cloudpickle.dumps(work.part(items))) for items in shards)  # type: ignore[no-untyped-call]
+        for some in rounds(packed, resources["object_store_memory"] / 4):
+            with closing(results(ray, compute, [data for _, data in some])) as done:
+                for number, features, error in done:
                     if error and elsewhere and work.side == "image":
                         error += (
                             " All machines of the Ray cluster must see the photographs where this one does."
@@ -69,61 +70,76 @@ def computed(
                     yield items, np.frombuffer(features, np.float32).reshape(len(items), *work.item_shape)
 
 
-def _rounds(work: Work, shards: Iterable[list[str]], room: float) -> Iterator[list[Shard]]:
-    """So many shards at a time as `room` bytes hold: Ray keeps what goes out in memory."""
-    from ray import cloudpickle
-
-    packed: list[Shard] = []
+def rounds(packed: Iterable[tuple[T, bytes]], room: float) -> Iterator[list[tuple[T, bytes]]]:
+    """So many at a time as `room` bytes hold: Ray keeps what goes out in memory."""
+    some: list[tuple[T, bytes]] = []
     size = 0
-    for items in shards:
-        data = cloudpickle.dumps(work.part(items))  # type: ignore[no-untyped-call]
-        packed.append((items, data))
+    for item, data in packed:
+        some.append((item, data))
         size += len(data)
         if size >= room:
-            yield packed
-            packed, size = [], 0
-    if packed:
-        yield packed
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
-def _results(
-    ray: Any, backbone: Any, packed: Sequence[bytes], gpus: int
+def results(
+    ray: Any, compute: Callable[[bytes], bytes], packed: Sequence[bytes]
 ) -> Generator[tuple[int, bytes, str]]:
-    """Number, features and error of each."""
+    """Number, result and error of each, in the order in which they are done.
+
+    Args:
+        ray: connected.
+        compute: what is done in a worker; an error that people can mend is a `PairJEPAError`.
+        packed: what goes out.
+    """
     data = ray.data.from_items(
         [{"number": number, "work": each} for number, each in enumerate(packed)],
         override_num_blocks=len(packed),
     )
     data.context.enable_progress_bars = False
     data.context.print_on_execution_start = False
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
     with warnings.catch_warnings():
         # Without a limit, Ray Data tries a shard that kills its worker for ever.
         warnings.filterwarnings("ignore", message=".*ray_remote_args")
         done = data.map(
-            lambda row: _compute(backbone, row), num_cpus=1, num_gpus=gpus, max_calls=0, max_retries=RETRIES
+            lambda row: _caught(compute, row), num_cpus=1, num_gpus=gpus, max_calls=0, max_retries=RETRIES
         )
     try:
         # Whatever is fetched ahead would be lost with this process.
         for table in done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in table.to_pylist():
-                yield row["number"], row["features"], row["error"]
+                yield row["number"], row["result"], row["error"]
     except ray.exceptions.RayError as error:
         raise PairJEPAError(
-            f"Ray could not compute all features: {reason(error)}. "
+            f"Ray could not compute all of it: {reason(error)}. "
             "What has come back is kept: run the same command again to go on."
         ) from None
 
 
-def _compute(backbone: Any, row: dict[str, Any]) -> dict[str, Any]:
-    """In a worker: one shard. An error that people can mend comes back in words, without a trace-back."""
+def _caught(compute: Callable[[bytes], bytes], row: dict[str, Any]) -> dict[str, Any]:
+    """In a worker: an error that people can mend comes back in words, without a trace-back."""
     try:
-        work = pickle.loads(row["work"])  # from the driver, whose code Ray runs here in any case
-        network, engine = _ready(backbone, work.side)
-        work = replace(work, backbone=network)
-        features, error = compute_shard(work, engine, work.keys).tobytes(), ""
+        result, error = compute(row["work"]), ""
     except PairJEPAError as failed:
-        features, error = b"", str(failed)
-    return {"number": row["number"], "features": features, "error": error}
+        result, error = b"", str(failed)
+    return {"number": row["number"], "result": result, "error": error}
+
+
+def one_core() -> None:
+    """In a worker, which has one."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+
+
+def _compute(backbone: Any, data: bytes) -> bytes:
+    """In a worker: one shard."""
+    work = pickle.loads(data)  # from the driver, whose code Ray runs here in any case
+    network, engine = _ready(backbone, work.side)
+    work = replace(work, backbone=network)
+    return compute_shard(work, engine, work.keys).tobytes()
 
 
 @functools.lru_cache(maxsize=1)
@@ -131,8 +147,7 @@ def _ready(backbone: Any, side: str) -> tuple[Any, Engine]:
     """In a worker: the backbone behind a reference, and its engine."""
     import ray
 
-    torch.set_num_threads(1)  # a worker has one core
-    keep_freed_memory()
+    one_core()
     network = _unpacked(ray.get(backbone), side)
     if ray.get_gpu_ids():
         network.to("cuda")

@@ -1,7 +1,8 @@
 """Make an index, or bring it up to date: embed what is new or changed, take out what is gone."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pairjepa.config import DataConfig
+from pairjepa.config import DataConfig, EngineName
 from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.files import digest_file
+from pairjepa.features.engines import check_engine
+from pairjepa.files import cache_folder, digest_file
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.progress import progress, say
 from pairjepa.run_folder import RunFolder
@@ -27,6 +29,7 @@ from pairjepa.search.vectors import first_line
 
 if TYPE_CHECKING:
     from pairjepa.embedder import Embedder
+    from pairjepa.search.embedding import Embedding
 
 COMMIT = 256
 """Images after which what was embedded is kept; no more is lost when the process is killed."""
@@ -40,12 +43,14 @@ def build(
     *,
     data: DataConfig | None = None,
     approximate: approximation.Choice = "auto",
+    engine: EngineName = "auto",
 ) -> Index:
     """Index images with a trained run, or bring an index up to date.
 
     Images that are in it already and have not changed are not embedded again, nor is one twice that has the same bytes
-    under several names. What is gone from one of the sources leaves the index; sources that were indexed before and
-    are not given stay as they are. Killed at any moment, the same call goes on.
+    under several names. Features that a training has left in the cache are taken from there. What is gone from one of
+    the sources leaves the index; sources that were indexed before and are not given stay as they are. Killed at any
+    moment, the same call goes on.
 
     Args:
         run: folder of a run.
@@ -54,6 +59,8 @@ def build(
             one disk go one after the other, those on object storage at the same time; nothing is lost either way.
         data: names of columns, where usual ones do not find them.
         approximate: whether a search compares all vectors: auto does up to 300,000.
+        engine: what forwards the backbones, as `model.engine` of a training; ray reads and embeds images in the
+            workers of a cluster.
 
     Raises:
         UsageError: no source is given, or a setting does not fit one.
@@ -61,13 +68,14 @@ def build(
     """
     if not sources:
         raise UsageError("IMAGES must name at least one folder, image or set of pairs, got none.")
+    check_engine(engine)
     folder, place = RunFolder(Path(run)), Place(out)
     folder.check_trained()
     _checked(place, folder)
     opened = {source.key: source for source in (open_source(str(s), data or DataConfig()) for s in sources)}
     with _written(place), _alone(place):
         meta = _checked(place, folder)  # as whoever wrote it before has left it
-        return _Build(folder, place, meta, list(opened.values())).finished(approximate)
+        return _Build(folder, place, meta, list(opened.values()), engine).finished(approximate)
 
 
 def _checked(place: Place, run: RunFolder) -> Meta | None:
@@ -133,9 +141,11 @@ def _written(place: Place) -> Iterator[None]:
 class _Build:
     """One run over the sources."""
 
-    def __init__(self, run: RunFolder, place: Place, meta: Meta | None, sources: list[Source]) -> None:
-        self._run, self._place, self._sources = run, place, sources
-        self._encoder: Embedder | None = None
+    def __init__(
+        self, run: RunFolder, place: Place, meta: Meta | None, sources: list[Source], engine: EngineName
+    ) -> None:
+        self._run, self._place, self._sources, self._engine = run, place, sources, engine
+        self._loaded: Embedder | None = None
         self._unreadable: list[Loaded] = []
         if meta is None:
             meta = Meta(
@@ -180,41 +190,59 @@ class _Build:
         return Index(self._place, self._meta)
 
     def _embed(self, todo: list[Entry]) -> None:
+        if not todo:
+            return
+        from pairjepa.search.embedding import Embedding
+
+        embedding = Embedding(
+            self._encoding(),
+            "torch" if self._engine == "ray" else self._engine,
+            images=len(todo),
+            captions=sum(len(entry.captions) for entry in todo),
+            cache=cache_folder(),
+        )
         waiting: list[tuple[Entry, Embedded]] = []
-        enough = self._encoding().enough if todo else None
-        with progress("index", len(todo), "images") as bar:
-            for batch in loaded(todo, self._tables.holds, enough):
-                waiting += self._embedded(batch, {image.digest: image for _, image in waiting})
+        with progress("index", len(todo), "images") as bar, closing(self._read(todo, embedding)) as batches:
+            for batch in batches:
+                waiting += self._embedded(batch, {image.digest: image for _, image in waiting}, embedding)
                 if len(waiting) >= COMMIT:
-                    self._commit(waiting)
+                    self._commit(waiting, embedding)
                     waiting = []
                 bar.advance(len(batch))
-            self._commit(waiting)
+            self._commit(waiting, embedding)
 
-    def _embedded(self, loaded: list[Loaded], kept: dict[str, Embedded]) -> list[tuple[Entry, Embedded]]:
+    def _read(self, todo: list[Entry], embedding: "Embedding") -> Generator[list[Loaded]]:
+        if self._engine != "ray":
+            return loaded(todo, self._tables.holds, embedding.enough)
+        from pairjepa.search.on_ray import embedded
+
+        return embedded(embedding.embedder, todo)
+
+    def _embedded(
+        self, loaded: list[Loaded], kept: dict[str, Embedded], embedding: "Embedding"
+    ) -> list[tuple[Entry, Embedded]]:
         """Images with their vectors; those of the same bytes as one that is there take its."""
         kept |= self._tables.embedded([one.digest for one in loaded if one.held])
         # What was there when it was read may have been overwritten since.
-        enough = self._encoding().enough
         loaded = [
-            load(one.entry, never, enough) if one.held and one.digest not in kept else one for one in loaded
+            load(one.entry, never, embedding.enough) if one.held and one.digest not in kept else one
+            for one in loaded
         ]
         self._unreadable += [one for one in loaded if one.reason]
         good = [one for one in loaded if not one.reason]
         new = {one.digest: one for one in good if one.digest not in kept}
-        if new:
-            vectors = self._encoding().encode_image(
-                [one.image for one in new.values() if one.image is not None]
-            )
-            for vector, one in zip(vectors, new.values(), strict=True):
-                kept[one.digest] = Embedded(one.digest, vector, one.thumbnail, *one.size)
+        vectors = {digest: one.vector for digest, one in new.items() if one.vector is not None}
+        if here := [one for one in new.values() if one.vector is None]:
+            vectors |= zip([one.digest for one in here], embedding.images(here), strict=True)
+        for digest, one in new.items():
+            kept[digest] = Embedded(digest, vectors[digest], one.thumbnail, *one.size)
         return [(one.entry, kept[one.digest]) for one in good]
 
-    def _commit(self, images: list[tuple[Entry, Embedded]]) -> None:
+    def _commit(self, images: list[tuple[Entry, Embedded]], embedding: "Embedding") -> None:
         if not images:
             return
-        captions = sorted({caption for entry, _ in images for caption in entry.captions}, key=len)
-        vectors = self._encoding().encode_text(captions)  # of one length side by side: little padding
+        captions = list(dict.fromkeys(caption for entry, _ in images for caption in entry.captions))
+        vectors = embedding.captions(captions)
         place = {caption: row for row, caption in enumerate(captions)}
         self._tables.put(
             [
@@ -225,13 +253,13 @@ class _Build:
 
     def _encoding(self) -> "Embedder":
         """The run, loaded when something is to be embedded."""
-        if self._encoder is None:
+        if self._loaded is None:
             from pairjepa.embedder import Embedder
             from pairjepa.features.allocator import keep_freed_memory
 
             keep_freed_memory()
-            self._encoder = Embedder.load(self._run)
-        return self._encoder
+            self._loaded = Embedder.load(self._run)
+        return self._loaded
 
     def _keep_model(self) -> None:
         """Put the run into the index as a model that needs no PyTorch, if it is not there."""

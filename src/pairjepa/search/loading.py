@@ -2,10 +2,12 @@
 
 import io
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float32
 from PIL import Image
 
 from pairjepa.pairs import BadImage
@@ -32,16 +34,18 @@ class Loaded:
     thumbnail: bytes = b""
     reason: str = ""
     """Why it cannot be used; empty if it can."""
+    vector: Float32[np.ndarray, " dim"] | None = None
+    """What it was embedded to, where that was done elsewhere."""
 
     @property
     def held(self) -> bool:
         """Whether it was not decoded, since an image of the same bytes is in the index."""
-        return self.image is None and not self.reason
+        return self.image is None and self.vector is None and not self.reason
 
 
 def loaded(
     entries: list[Entry], holds: Callable[[str], bool], draft: tuple[int, int] | None = None
-) -> Iterator[list[Loaded]]:
+) -> Generator[list[Loaded]]:
     """Images, a batch decoded in threads while the one before is used; arguments as of `load`."""
     with ThreadPoolExecutor(_THREADS) as pool:
         ahead: deque[Iterator[Loaded]] = deque()

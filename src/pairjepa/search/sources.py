@@ -87,7 +87,7 @@ def open_source(source: str, data: DataConfig) -> Source:
     path = Path(source).expanduser()
     if path.is_file() and is_image(path.name):
         key = os.path.abspath(path)
-        return Source(key, [Entry(key, path.name, key, partial(_read, key))])
+        return Source(key, [Entry(key, path.name, key, partial(read_file, key))])
     if not path.is_dir():
         pairs = _open_pairs(source, data)
         return _of_pairs(os.path.abspath(path) if path.exists() else source, pairs)
@@ -179,7 +179,7 @@ def _with_others(source: Source, files: Sequence[str]) -> Source:
     for name in files:
         path = os.path.join(source.key, name)
         if os.path.realpath(path) not in known and name not in names:
-            others.append(Entry(source.key, name, path, partial(_read, path)))
+            others.append(Entry(source.key, name, path, partial(read_file, path)))
     return Source(source.key, [*source.entries, *others], source.columns)
 
 
@@ -191,7 +191,12 @@ def _named_in_utf8(names: list[str]) -> list[str]:
     return good
 
 
-def _read(path: str) -> bytes:
+def read_file(path: str) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        BadImage: it cannot be read.
+    """
     try:
         return Path(path).read_bytes()
     except OSError as error:

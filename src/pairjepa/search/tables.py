@@ -170,23 +170,36 @@ class Tables:
                 del self._held[known.digest]
 
     def once(self) -> None:
-        """Keep one row of an image that two writers have put in at the same moment, and its captions once."""
-        self._images.checkout_latest()
-        images = self._images.to_table(columns=["id"], with_row_id=True)
-        counts = {
-            c["values"]: c["counts"] for c in pc.value_counts(images["id"]).to_pylist() if c["counts"] > 1
-        }
-        for name in (IMAGES, CAPTIONS) if counts else ():
-            table = self._tables[name]
+        """Keep one row of an image that two writers have put in at the same moment, and its captions once.
+
+        The other one may be doing the same: what is too much is looked up anew after each of its commits, for row ids
+        are those of one version alone.
+        """
+        for name in (IMAGES, CAPTIONS):
+            while more := self._too_many(name):
+                with _unless_another_writes():
+                    self._tables[name].delete(f"_rowid IN ({', '.join(map(str, more))})", conflict_retries=0)
+
+    def _too_many(self, name: str) -> list[int]:
+        """Row ids of a table that stand there again: beyond one of an image, and beyond its number of captions."""
+        for table in self._tables.values():
             table.checkout_latest()
-            rows_of: dict[str, list[int]] = {}
-            for part in _quoted(sorted(counts)):
-                found = table.to_table(columns=["id"], filter=f"id IN ({part})", with_row_id=True)
-                for id, row in zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True):
-                    rows_of.setdefault(id, []).append(row)
-            # a writer appends all captions of an image at once, so that each one's stand together
-            more = [row for id, rows in rows_of.items() for row in rows[len(rows) // counts[id] :]]
-            table.delete(f"_rowid IN ({', '.join(map(str, more))})")
+        images = self._images.to_table(columns=["id", "captions"])
+        lengths = pc.list_value_length(images["captions"]).to_pylist()
+        wanted = dict(
+            zip(images["id"].to_pylist(), [1] * len(lengths) if name == IMAGES else lengths, strict=True)
+        )
+        ids = images["id"] if name == IMAGES else self._tables[name].to_table(columns=["id"])["id"]
+        counts = {count["values"]: count["counts"] for count in pc.value_counts(ids).to_pylist()}
+        # captions whose image has not come are another writer's, or left over
+        over = sorted(id for id, count in counts.items() if count > wanted.get(id, count))
+        rows_of: dict[str, list[int]] = {}
+        for part in _quoted(over):
+            found = self._tables[name].to_table(columns=["id"], filter=f"id IN ({part})", with_row_id=True)
+            for id, row in zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True):
+                rows_of.setdefault(id, []).append(row)
+        # a writer appends all captions of an image at once, so that those of one stand together
+        return [row for id, rows in rows_of.items() for row in sorted(rows)[wanted[id] :]]
 
     def finish(self) -> None:
         """Make many small files one, so that an index opens quickly, and forget versions that nobody reads any more."""
@@ -255,21 +268,26 @@ def _opened(uri: str) -> Any:
 
 
 def _made(uri: str, schema: pa.Schema) -> Any:
+    lance = lance_module()
     try:
-        return lance_module().write_dataset(schema.empty_table(), uri)
-    except OSError as error:
-        if "already exists" not in str(error):
-            raise
-        return _opened(uri)  # another writer was first
+        # not `write_dataset`, which tries again after another writer's first commit, and takes that one's rows away
+        return lance.LanceDataset.commit(
+            uri, lance.LanceOperation.Overwrite(schema, []), read_version=0, max_retries=0
+        )
+    except (OSError, RuntimeError) as error:
+        try:
+            return lance.dataset(uri)  # another writer was first
+        except (OSError, ValueError, RuntimeError):
+            raise error from None
 
 
 @contextlib.contextmanager
 def _unless_another_writes() -> Iterator[None]:
-    """Leave it to a writer that has changed the same files in between: it does the same when it is done."""
+    """Go on where another writer has changed the same files in between: it does the same when it is done."""
     try:
         yield
     except (OSError, RuntimeError) as error:
-        if "conflict" not in str(error).lower():
+        if not any(word in str(error).lower() for word in ("conflict", "concurrent")):
             raise
 
 
