@@ -138,13 +138,54 @@ def evaluation_growth(record: Record) -> str:
 
 def queries(record: Record) -> str:
     """A query over the encoder's own forward."""
-    rows = [["images", "search", "query / encoding its words", "recall@10", "index", "peak RSS"]]
-    for side, one in record["sides"].items():
-        count, way = side.split()
+    rows = [
+        [
+            "images",
+            "search",
+            "query / encoding its words",
+            "the same in PyTorch",
+            "recall@10",
+            "index",
+            "peak RSS",
+        ]
+    ]
+    for side, times in record["ratios"].items():
+        one, (count, way) = record["sides"][side], side.split()
         recall = f"{one['recall_at_10']:.1%}" if "recall_at_10" in one else "exact"
-        times = f"{one['times_encode']:.2f}"
-        rows.append([f"{int(count):,}", way, times, recall, f"{one['disk_mb']:,} MB", rss(one)])
+        torch = f"{record['of_torch'][side]:.2f}"
+        rows.append(
+            [f"{int(count):,}", way, f"{times:.2f}", torch, recall, f"{one['disk_mb']:,} MB", rss(one)]
+        )
     return markdown(rows)
+
+
+def search_peers(record: Record) -> str:
+    """Other libraries over the same vectors: one query after another, and many clients of a server."""
+    sides, many = record["sides"], record["clients"]
+    ours = sides["pairjepa"]["seconds"]
+    rows = [[f"in a process, {record['rows']:,} vectors", "words to hits", "peak RSS"]]
+    for name in ("pairjepa", "clip-retrieval", "sentence-transformers"):
+        if name in sides:
+            rows.append([name, f"{sides[name]['seconds'] / ours:.2f}", rss(sides[name])])
+    head = [
+        "over HTTP",
+        f"answers a second, {many} clients",
+        f"{many} clients / 1",
+        f"p95, {many} clients / 1",
+    ]
+    servers = [head]
+    for name in ("pairjepa serve", "clip-retrieval's server"):
+        if name in sides:
+            one, base = sides[name], sides["pairjepa serve"]
+            servers.append(
+                [
+                    name,
+                    f"{one[f'per_second_{many}'] / base[f'per_second_{many}']:.2f}",
+                    f"{one[f'per_second_{many}'] / one['per_second_1']:.2f}",
+                    f"{one[f'p95_seconds_{many}'] / one['p95_seconds_1']:.1f}",
+                ]
+            )
+    return f"{markdown(rows)}\n\n{markdown(servers)}"
 
 
 def growth(record: Record) -> str:
@@ -189,6 +230,7 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "evaluation": (("evaluation",), evaluation),
     "evaluation-growth": (("evaluation",), evaluation_growth),
     "queries": (("queries",), queries),
+    "search-peers": (("search-peers",), search_peers),
     "growth": (("growth",), growth),
 }
 
@@ -210,6 +252,10 @@ def bars(records: Record) -> list[tuple[str, float]]:
         for peer in ("clip_benchmark", "open_clip"):
             if (name := f"{peer} / pairjepa-all") in record["ratios"]:
                 found.append((f"evaluation: {peer}", record["ratios"][name]))
+    if record := records.get("search-peers"):
+        for peer in ("clip-retrieval", "sentence-transformers"):
+            if (name := f"{peer} / pairjepa") in record["ratios"]:
+                found.append((f"a query, {record['rows']:,} images: {peer}", record["ratios"][name]))
     if record := records.get("head-training"):
         found.append(("heads: bare PyTorch loop", 1 / record["ratios"]["pairjepa / bare"]))
     return found

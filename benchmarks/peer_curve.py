@@ -50,6 +50,8 @@ def main() -> int:
     }
 
     def after(step: int) -> None:
+        if not all(parameter.isfinite().all() for parameter in peer.model.parameters()):
+            sys.exit(f"{given.peer} has diverged at step {step}, with a learning rate of {peer.lr}")
         if step % given.every == 0 or step == given.steps:
             points.append([step, peer.dev_rsum(given.dev_images)])
             print(f"step {step}: dev rsum {points[-1][1]:.1f}", file=sys.stderr, flush=True)

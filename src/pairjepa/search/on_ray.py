@@ -22,7 +22,7 @@ from pairjepa.features.on_ray import one_core, results, rounds
 from pairjepa.features.ray_cluster import cluster
 from pairjepa.pairs import BadImage
 from pairjepa.search.embedding import Embedding
-from pairjepa.search.loading import Loaded, load, never
+from pairjepa.search.loading import BATCH, Loaded, load, never
 from pairjepa.search.sources import Entry, read_file
 from pairjepa.search.vectors import vectors_of
 
@@ -37,28 +37,36 @@ def embedded(embedder: Embedder, entries: Sequence[Entry]) -> Generator[list[Loa
         PairJEPAError: the cluster cannot be reached, its machines have other versions than this one, or workers died
             again and again.
     """
-    with cluster() as (ray, _):
+    with cluster() as (ray, elsewhere):
         compute = functools.partial(_compute, ray.put(_packed(embedder)))
         for some in rounds(_sent(entries), ray.cluster_resources()["object_store_memory"] / 4):
             with closing(results(ray, compute, [data for _, data in some])) as done:
                 for number, result, error in done:
                     if error:
                         raise PairJEPAError(error)
-                    table = pa.ipc.open_stream(result).read_all()
-                    vectors = iter(vectors_of(table["vector"], embedder.dim))
-                    yield [
-                        Loaded(
-                            entry,
-                            row["digest"],
-                            size=(row["width"], row["height"]),
-                            thumbnail=row["thumbnail"],
-                            reason=row["reason"],
-                            vector=None if row["reason"] else next(vectors),
-                        )
-                        for entry, row in zip(
-                            some[number][0], table.drop_columns("vector").to_pylist(), strict=True
-                        )
-                    ]
+                    here = list(_loaded(some[number][0], result, embedder.dim))
+                    if elsewhere:
+                        _check_seen(here)
+                    yield here
+
+
+def _loaded(entries: Sequence[Entry], result: bytes, dim: int) -> Iterator[Loaded]:
+    table = pa.ipc.open_stream(result).read_all()
+    vectors = iter(vectors_of(table["vector"], dim))  # of those that have one
+    for entry, row in zip(entries, table.drop_columns("vector").to_pylist(), strict=True):
+        reason, size = row["reason"], (row["width"], row["height"])
+        vector = None if reason else next(vectors)
+        yield Loaded(entry, row["digest"], None, size, row["thumbnail"], reason, vector)
+
+
+def _check_seen(images: Sequence[Loaded]) -> None:
+    """Raise if another machine cannot read what this one can: it would be left out, or taken out of the index."""
+    for one in images:
+        if one.reason and not (found := load(one.entry, never)).reason:
+            raise PairJEPAError(
+                f"Image {found.entry.name} can be read here, and on a machine of the Ray cluster: {one.reason}. "
+                "All its machines must see the photographs where this one does."
+            )
 
 
 def _sent(entries: Sequence[Entry]) -> Iterator[tuple[Sequence[Entry], bytes]]:
@@ -97,21 +105,24 @@ class Sent:
 def _compute(run: Any, data: bytes) -> bytes:
     """In a worker: some images."""
     embedding = _ready(run)
-    sent = pickle.loads(data)  # from the driver, whose code Ray runs here in any case
-    done = [load(Entry("", one.name, one.path, one.read), never, embedding.enough) for one in sent]
-    good = [one for one in done if not one.reason]
-    vectors = iter(embedding.images(good)) if good else iter(())
-    rows = [
-        {
-            "digest": one.digest,
-            "width": one.size[0],
-            "height": one.size[1],
-            "thumbnail": one.thumbnail,
-            "reason": one.reason,
-            "vector": None if one.reason else next(vectors),
-        }
-        for one in done
-    ]
+    sent: list[Sent] = pickle.loads(data)  # from the driver, whose code Ray runs here in any case
+    rows = []
+    for start in range(0, len(sent), BATCH):
+        some = sent[start : start + BATCH]
+        done = [load(Entry("", one.name, one.path, one.read), never, embedding.enough) for one in some]
+        good = [one for one in done if not one.reason]
+        vectors = iter(embedding.images(good)) if good else iter(())
+        rows += [
+            {
+                "digest": one.digest,
+                "width": one.size[0],
+                "height": one.size[1],
+                "thumbnail": one.thumbnail,
+                "reason": one.reason,
+                "vector": None if one.reason else next(vectors),
+            }
+            for one in done
+        ]
     names = {"digest": pa.string(), "width": pa.int32(), "height": pa.int32(), "thumbnail": pa.binary()}
     vector = pa.list_(pa.float32(), embedding.embedder.dim)
     schema = pa.schema([*names.items(), ("reason", pa.string()), ("vector", vector)])
