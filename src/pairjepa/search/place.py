@@ -52,9 +52,11 @@ class Place:
             with writing(self.folder), atomic_path(self.folder / name) as temporary:
                 temporary.write_bytes(data)
             return
+        from fsspec.implementations.local import LocalFileSystem
+
         files, root = self._files()
         self._asked(lambda: files.makedirs(root, exist_ok=True))
-        if "file" in files.protocol:  # a disk shows a file from its first byte
+        if isinstance(files, LocalFileSystem):  # a disk shows a file from its first byte
             with files.open(f"{root}/{name}", "wb", autocommit=False) as file:
                 file.write(data)
             file.commit()
