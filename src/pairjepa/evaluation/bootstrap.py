@@ -193,16 +193,19 @@ class Mean:
 
     def _of_several(self, counts: np.ndarray) -> np.ndarray:
         """Item by item; a few draws and items at once, for the processor's cache."""
-        sums = np.zeros((2, len(counts)))
+        sums, size = np.zeros((2, len(counts))), CACHED_BYTES // (16 * COLUMNS)
+        memory = np.empty((2, size * COLUMNS))
         for part in chunks(len(counts), COLUMNS):
             drawn = np.ascontiguousarray(
                 counts[part].T, np.float64
             )  # so that an item's counts lie side by side
-            for items in chunks(self.items, CACHED_BYTES // (16 * COLUMNS)):
-                # mode="clip" because NumPy checks each index otherwise
-                weights = np.take(drawn, self._units[0][items], axis=0, mode="clip")
+            for items in chunks(self.items, size):
+                shape = items.stop - items.start, drawn.shape[1]
+                weights, others = (one[: shape[0] * shape[1]].reshape(shape) for one in memory)
+                # mode="clip" because NumPy takes a whole copy of `out` otherwise
+                np.take(drawn, self._units[0][items], axis=0, out=weights, mode="clip")
                 for unit in self._units[1:]:
-                    weights *= np.take(drawn, unit[items], axis=0, mode="clip")
+                    weights *= np.take(drawn, unit[items], axis=0, out=others, mode="clip")
                 sums[:, part] += self._sides[:, items] @ weights
         return sums
 

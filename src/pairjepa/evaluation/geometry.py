@@ -94,14 +94,16 @@ def uniformity(
     if len(embeddings) > rows:
         embeddings = embeddings[np.sort(np.random.default_rng(seed).permutation(len(embeddings))[:rows])]
     points = embeddings.astype(np.float64)
-    total = 0.0
+    total, memory = 0.0, np.empty(UNIFORMITY_CHUNK * len(points))
     for part in chunks(len(points), UNIFORMITY_CHUNK):
-        below = (
-            points[part] @ points[: part.stop].T
-        )  # each pair once: what is right of the diagonal is left out
-        below *= 4
-        below -= 4
-        kernel = np.exp(below, out=below)  # -2‖x - y‖² = 4 cos - 4
+        shape = part.stop - part.start, part.stop
+        # each pair once: what is right of the diagonal is left out
+        kernel = np.matmul(
+            points[part], points[: part.stop].T, out=memory[: shape[0] * shape[1]].reshape(shape)
+        )
+        kernel *= 4
+        kernel -= 4  # -2‖x - y‖² = 4 cos - 4
+        np.exp(kernel, out=kernel)
         total += kernel[:, : part.start].sum() + np.tril(kernel[:, part.start :], -1).sum()
     return float(np.log(total / (len(points) * (len(points) - 1) / 2)))
 
