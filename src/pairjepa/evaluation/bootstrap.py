@@ -196,9 +196,8 @@ class Mean:
         sums, size = np.zeros((2, len(counts))), CACHED_BYTES // (16 * COLUMNS)
         memory = np.empty((2, size * COLUMNS))
         for part in chunks(len(counts), COLUMNS):
-            drawn = np.ascontiguousarray(
-                counts[part].T, np.float64
-            )  # so that an item's counts lie side by side
+            # so that an item's counts lie side by side
+            drawn = np.ascontiguousarray(counts[part].T, np.float64)
             for items in chunks(self.items, size):
                 shape = items.stop - items.start, drawn.shape[1]
                 weights, others = (one[: shape[0] * shape[1]].reshape(shape) for one in memory)
