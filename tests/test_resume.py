@@ -125,7 +125,7 @@ def test_stopped_after_any_step(
 
     def one_step(*arguments: Any) -> dict[str, float]:
         values = step(*arguments)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # to this thread, so that it is there when the step ends
         return values
 
     while not (tmp_path / "stopped" / "summary.json").is_file():
