@@ -34,10 +34,12 @@ class Peer(ABC):
     Attributes:
         what: in a sentence, for the page.
         lr: learning rate.
+        model: what is trained, set by a subclass.
     """
 
     what: ClassVar[str]
     default_lr: ClassVar[float]
+    model: Any
 
     def __init__(self, given: argparse.Namespace) -> None:
         """Open the pairs; a subclass loads its model."""

@@ -66,19 +66,17 @@ def open_store(work: Work, engine: str, cache: Path) -> FeatureStore:
 
 def begun(work: Work, distinct: Sequence[str], cache: Path) -> tuple[str, FeatureStore] | None:
     """The engine and the store that hold most of the items, if any does."""
-    best: tuple[int, str, FeatureStore] | None = None
-    for name in engines.ENGINES:
-        store = FeatureStore.begun(cache, _made_of(work, name), work.item_shape)
-        held = 0 if store is None else sum(key in store for key in distinct)
-        if store is not None and held > (0 if best is None else best[0]):
-            best = held, name, store
-    return None if best is None else best[1:]
+    held = [(sum(key in store for key in distinct), name, store) for name, store in stores(work, cache)]
+    best = max(held, key=lambda one: one[0], default=None)  # of as many, the first
+    return best[1:] if best is not None and best[0] else None
 
 
-def stores(work: Work, cache: Path) -> list[FeatureStore]:
-    """All stores, of whichever engine, that hold something; nothing is made."""
-    begun = (FeatureStore.begun(cache, _made_of(work, name), work.item_shape) for name in engines.ENGINES)
-    return [store for store in begun if store is not None]
+def stores(work: Work, cache: Path) -> list[tuple[str, FeatureStore]]:
+    """All stores that hold something, each with its engine; nothing is made."""
+    begun = {
+        name: FeatureStore.begun(cache, _made_of(work, name), work.item_shape) for name in engines.ENGINES
+    }
+    return [(name, store) for name, store in begun.items() if store is not None]
 
 
 def named(name: str, work: Work, items: Sequence[str]) -> Engine:

@@ -117,7 +117,7 @@ class Embedding:
         if self._cache is None or tuned(self.embedder.config.model, work.side):
             return []
         if work.side not in self._stores:
-            self._stores[work.side] = choice.stores(work, self._cache)
+            self._stores[work.side] = [store for _, store in choice.stores(work, self._cache)]
         return self._stores[work.side]
 
     def _made(self, work: Work, items: Sequence[str]) -> Engine:
