@@ -10,14 +10,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Int64
+from scipy.sparse import coo_array
 
 from pairjepa.errors import UsageError
-from pairjepa.evaluation.retrieval import CACHED_BYTES, CHUNK_BYTES, RECALLS, RetrievalRanks, chunks, metrics
+from pairjepa.evaluation.retrieval import CHUNK_BYTES, RECALLS, RetrievalRanks, chunks, metrics
 
 CONFIDENCE = 0.95
 DRAWS = 2000
 COLUMNS = 64
-"""Resamples that a mean of pairs is summed over at once."""
+"""Resamples that a mean over pairs of images is summed over at once."""
 NEAR = 4
 """How many standard deviations from the middle the median of a resample is looked for first."""
 
@@ -169,43 +170,45 @@ class Direction:
 
 
 class Mean:
-    """A mean of items that each belong to one image, or to several: then one counts as often as their product."""
+    """A mean of items that each belong to one image, or to two: then one counts as often as their product."""
 
-    def __init__(self, values: Float[np.ndarray, " items"], *units: Int[np.ndarray, " items"]) -> None:
+    def __init__(
+        self,
+        values: Float[np.ndarray, " items"],
+        unit: Int[np.ndarray, " items"],
+        other: Int[np.ndarray, " items"] | None = None,
+    ) -> None:
         """Make ready.
 
         Args:
             values: Of the items.
-            units: For each item the rows of its images.
+            unit: For each item the row of its image.
+            other: For each item the row of its other image.
         """
-        self.items, self.values, self._units = len(values), values, units
-        self._sides = np.stack([np.ones(len(values)), values])
+        self.items, self.values, self._unit, self._other = len(values), values, unit, other
+        self._sides = np.ones(len(values)), values
 
     def samples(self, counts: Int[np.ndarray, "draws images"]) -> dict[str, Float64[np.ndarray, " draws"]]:
         """The mean on each resample; NaN where it holds no item."""
-        total, weighted = self._of_one(counts) if len(self._units) == 1 else self._of_several(counts)
+        total, weighted = (
+            self._of_one(counts) if self._other is None else self._of_two(counts, self._other)
+        )
         return {"mean": np.divide(weighted, total, out=np.full(len(counts), np.nan), where=total > 0)}
 
     def _of_one(self, counts: np.ndarray) -> np.ndarray:
         images = counts.shape[1]
-        sums = [np.bincount(self._units[0], side, minlength=images) for side in self._sides]
+        sums = [np.bincount(self._unit, side, minlength=images) for side in self._sides]
         return np.asarray(np.stack(sums) @ counts.T.astype(np.float64))
 
-    def _of_several(self, counts: np.ndarray) -> np.ndarray:
-        """Item by item; a few draws and items at once, for the processor's cache."""
-        sums, size = np.zeros((2, len(counts))), CACHED_BYTES // (16 * COLUMNS)
-        memory = np.empty((2, size * COLUMNS))
+    def _of_two(self, counts: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """cᵀ S c for the counts c of a draw, S the items summed up by pair of images."""
+        images, sums = counts.shape[1], np.empty((2, len(counts)))
+        matrices = [coo_array((side, (self._unit, other)), (images, images)).tocsr() for side in self._sides]
         for part in chunks(len(counts), COLUMNS):
-            # so that an item's counts lie side by side
+            # few draws, for the processor's cache, and an image's counts side by side
             drawn = np.ascontiguousarray(counts[part].T, np.float64)
-            for items in chunks(self.items, size):
-                shape = items.stop - items.start, drawn.shape[1]
-                weights, others = (one[: shape[0] * shape[1]].reshape(shape) for one in memory)
-                # mode="clip" because NumPy takes a whole copy of `out` otherwise
-                np.take(drawn, self._units[0][items], axis=0, out=weights, mode="clip")
-                for unit in self._units[1:]:
-                    weights *= np.take(drawn, unit[items], axis=0, out=others, mode="clip")
-                sums[:, part] += self._sides[:, items] @ weights
+            for side, matrix in enumerate(matrices):
+                sums[side, part] = np.einsum("id,id->d", drawn, matrix @ drawn)
         return sums
 
     def interval(self, samples: dict[str, Float64[np.ndarray, " draws"]]) -> list[float]:

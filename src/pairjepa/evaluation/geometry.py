@@ -93,8 +93,8 @@ def uniformity(
         return None
     if len(embeddings) > rows:
         embeddings = embeddings[np.sort(np.random.default_rng(seed).permutation(len(embeddings))[:rows])]
-    points = embeddings.astype(np.float64)
-    total, memory = 0.0, np.empty(UNIFORMITY_CHUNK * len(points))
+    points = embeddings.astype(np.float32, copy=False)  # twice as fast, and wrong by 1e-6 of each term at most
+    total, memory = 0.0, np.empty(UNIFORMITY_CHUNK * len(points), np.float32)
     for part in chunks(len(points), UNIFORMITY_CHUNK):
         shape = part.stop - part.start, part.stop
         # each pair once: what is right of the diagonal is left out
@@ -104,7 +104,8 @@ def uniformity(
         kernel *= 4
         kernel -= 4  # -2‖x - y‖² = 4 cos - 4
         np.exp(kernel, out=kernel)
-        total += kernel[:, : part.start].sum() + np.tril(kernel[:, part.start :], -1).sum()
+        total += kernel[:, : part.start].sum(dtype=np.float64)
+        total += np.tril(kernel[:, part.start :], -1).sum(dtype=np.float64)
     return float(np.log(total / (len(points) * (len(points) - 1) / 2)))
 
 
