@@ -20,7 +20,8 @@ HIDDEN = frozenset(("digest", "stamp", "thumbnail", "vector", "captions", "capti
 """Columns that are no property of an image to filter by."""
 
 _ID = re.compile("[0-9a-f]{32}")
-_MORE = 5  # candidates of an approximate search that are compared exactly, for each hit that is wanted
+# Candidates of an approximate search that are compared exactly: so many for each hit that is wanted, and at least.
+_MORE, _LEAST = 2, 5
 
 
 class Vectors:
@@ -200,7 +201,7 @@ def nearest_options(vector: np.ndarray, k: int, probes: int) -> dict[str, Any]:
         "q": vector,
         "k": k,
         "metric": "dot",
-        "refine_factor": _MORE,
+        "refine_factor": max(_MORE, -(-_LEAST // k)),
         "nprobes": probes,
     }
 
