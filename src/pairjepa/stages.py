@@ -19,6 +19,7 @@ from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.illustrations import Illustrations, found
 from pairjepa.evaluation.partial import Queries, evaluate_partial, shuffled_images
 from pairjepa.evaluation.result import evaluate as evaluate_embeddings
+from pairjepa.features.allocator import give_back_freed_memory
 from pairjepa.features.masking import Masking
 from pairjepa.files import atomic_folder, digest_file, write_json, writing
 from pairjepa.illustrate import hidden_words, looks, thumbnails
@@ -97,6 +98,7 @@ def fit_material(material: Material, path: Path, track: str | None = None) -> Ru
         device=device,
         track=track,
     )
+    give_back_freed_memory()  # of tables and keys, whose size is that of the data
     summary = trainer.fit()
     if summary is not None:
         folder.finish(summary)

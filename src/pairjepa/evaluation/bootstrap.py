@@ -190,9 +190,7 @@ class Mean:
 
     def samples(self, counts: Int[np.ndarray, "draws images"]) -> dict[str, Float64[np.ndarray, " draws"]]:
         """The mean on each resample; NaN where it holds no item."""
-        total, weighted = (
-            self._of_one(counts) if self._other is None else self._of_two(counts, self._other)
-        )
+        total, weighted = self._of_one(counts) if self._other is None else self._of_two(counts, self._other)
         return {"mean": np.divide(weighted, total, out=np.full(len(counts), np.nan), where=total > 0)}
 
     def _of_one(self, counts: np.ndarray) -> np.ndarray:

@@ -1,9 +1,11 @@
-"""Keep freed memory: without it, page faults cost as much time as the arithmetic of a forward pass."""
+"""When freed memory is kept, and when it goes back to the system."""
 
 import ctypes
 import functools
 import platform
 import sys
+
+import pyarrow as pa
 
 
 @functools.cache
@@ -14,10 +16,21 @@ def keep_freed_memory() -> None:
     unmaps again: 40 to 100 % on top of the time of a CPU forward pass, measured. Holds for the whole process,
     and does nothing where there is no glibc.
     """
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+    if not _glibc():
         return
     mallopt = ctypes.CDLL(None).mallopt
     trim_threshold, top_pad, mmap_max = -1, -2, -4  # the M_* numbers of malloc.h
     mallopt(mmap_max, 0)
     mallopt(trim_threshold, 2**31 - 1)
     mallopt(top_pad, 256 * 2**20)
+
+
+def give_back_freed_memory() -> None:
+    """Give the system what is free by now, between two stages: the second does not need what the first took."""
+    pa.default_memory_pool().release_unused()
+    if _glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _glibc() -> bool:
+    return sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
