@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairjepa.errors import PairJEPAError
@@ -123,7 +123,7 @@ class Embedder:
             ids = self.text.tokenize(texts[start : start + BATCH])
             with torch.inference_mode():
                 tokens = [tensor.to(self._device) for tensor in self.text.collate(ids)]
-                rows.append(F.normalize(self.joint.target(self.text(*tokens)).float(), dim=1).cpu().numpy())
+                rows.append(self._targets(self.text(*tokens)))
         return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
 
     def predict_features(
@@ -132,16 +132,14 @@ class Embedder:
         """`encode_image` from what `image` gives for the views of `config.model.image_views`."""
         seen = torch.from_numpy(features).to(self._device)
         with torch.inference_mode():
-            predictions = self.joint.predict(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
-            return mean_direction(predictions.float()).cpu().numpy()
+            return self._predictions(seen.flatten(0, 1), None)
 
     def target_features(
         self, features: Float32[np.ndarray, "captions width"]
     ) -> Float32[np.ndarray, "captions dim"]:
         """`encode_text` from what `text` gives."""
         with torch.inference_mode():
-            targets = self.joint.target(torch.from_numpy(features).to(self._device))
-            return F.normalize(targets.float(), dim=1).cpu().numpy()
+            return self._targets(torch.from_numpy(features).to(self._device))
 
     def predict(
         self, images: Picture | Iterable[Picture], captions: str | Sequence[str] | None = None
@@ -173,10 +171,17 @@ class Embedder:
                     ids = self.text.tokenize(texts[start : start + BATCH])
                     tokens = [tensor.to(self._device) for tensor in self.text.collate(ids)]
                     caption = self.words(*tokens).repeat_interleave(len(views), dim=0)
-                predictions = self.joint.predict(self.image(pixels), caption)
-                views_of = predictions.unflatten(0, (-1, len(views)))
-                rows.append(mean_direction(views_of.float()).cpu().numpy())
+                rows.append(self._predictions(self.image(pixels), caption))
         return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+
+    def _predictions(self, image: Tensor, caption: Tensor | None) -> np.ndarray:
+        """From features of all views, one image after the other."""
+        predictions = self.joint.predict(image, caption)
+        views = predictions.unflatten(0, (-1, len(self.config.model.image_views)))
+        return mean_direction(views.float()).cpu().numpy()
+
+    def _targets(self, text: Tensor) -> np.ndarray:
+        return F.normalize(self.joint.target(text).float(), dim=1).cpu().numpy()
 
     @property
     def joint(self) -> JointModel:
