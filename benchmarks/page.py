@@ -94,7 +94,9 @@ def whole_job(record: Record) -> str:
             continue
         least = "" if one.get("reached", True) else "more than "
         best = f"{one['best_dev_rsum']:.1f}" if "best_dev_rsum" in one else "–"
-        said = one["said"] if "reached" in one else f"extrapolated: {one['steps']:,} steps"
+        said = f"extrapolated: {one['steps']:,} steps"
+        if "reached" in one:
+            said = f"{one['said']} (learning rate {one['lr']:g})"
         rows.append([name, f"{least}{one['ratio']:.1f}", best, said, rss(record["sides"][name])])
     return markdown(rows)
 
