@@ -138,23 +138,16 @@ def _spectrum(covariance: Float64[np.ndarray, "dim dim"]) -> Float64[np.ndarray,
 
 
 class Spread(NamedTuple):
-    """How one side fills the space."""
+    """Along how many directions, and how far."""
 
-    uniformity: float | None
     effective_rank: float
     std_per_dim: Float64[np.ndarray, " dim"]
 
 
-def spread(
-    embeddings: Float[np.ndarray, "rows dim"], *, rows: int = UNIFORMITY_ROWS, seed: int = 0
-) -> Spread:
-    """Uniformity (of so many rows), effective rank and deviations of one side."""
+def spread(embeddings: Float[np.ndarray, "rows dim"]) -> Spread:
+    """`effective_rank` and `std_per_dim` of one side, from one covariance."""
     covariance = _covariance(embeddings)
-    return Spread(
-        uniformity(embeddings, rows=rows, seed=seed),
-        _effective_rank(_spectrum(covariance)),
-        np.sqrt(np.diag(covariance)),
-    )
+    return Spread(_effective_rank(_spectrum(covariance)), np.sqrt(np.diag(covariance)))
 
 
 def modality_gap(image: Float[np.ndarray, "images dim"], text: Float[np.ndarray, "captions dim"]) -> float:

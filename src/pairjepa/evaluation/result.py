@@ -68,11 +68,11 @@ def evaluate(
     # Many small products, which BLAS would round otherwise on another number of threads, and no quicker: each
     # stage has a thread of its own instead, the longest first.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
-        text = pool.submit(geometry.spread, embeddings.text, seed=seed)
         drawing = pool.submit(_draw, embeddings, ranks, same_text, draws, seed)
-        image = pool.submit(geometry.spread, embeddings.image, seed=seed)
         cca_drawn = None if cca_ranks is None else pool.submit(bootstrap, cca_ranks, draws=draws, seed=seed)
-    spread = {"image": image.result(), "text": text.result()}
+        sides = {"text": embeddings.text, "image": embeddings.image}
+        spread = {side: pool.submit(geometry.spread, rows) for side, rows in sides.items()}
+        uniform = {side: pool.submit(geometry.uniformity, rows, seed=seed) for side, rows in sides.items()}
     measured, (samples, cosine, matched) = metrics(ranks), drawing.result()
     result: dict[str, Any] = {
         "split": embeddings.split,
@@ -93,7 +93,12 @@ def evaluate(
             "verdict": _verdict(*gain["ci"]),
         }
     result["cosine"] = cosine
-    result["geometry"] = _geometry(embeddings, matched, spread)
+    result["geometry"] = _geometry(
+        embeddings,
+        matched,
+        {side: uniform[side].result() for side in ("image", "text")},
+        {side: spread[side].result() for side in ("image", "text")},
+    )
     result["bootstrap"] = {"unit": "image", "draws": draws, "seed": seed, "confidence": CONFIDENCE}
     result["notes"] = notes(result, shared=len(same_text.indices) - len(owner))
     return result
@@ -143,12 +148,13 @@ def _draw(
 def _geometry(
     embeddings: EmbeddingSet,
     matched: Float64[np.ndarray, " captions"],
+    uniformity: dict[str, float | None],
     spreads: dict[str, geometry.Spread],
 ) -> dict[str, Any]:
     return {
         "dim": embeddings.image.shape[1],
         "alignment": geometry.alignment(matched),
-        "uniformity": {name: one.uniformity for name, one in spreads.items()},
+        "uniformity": uniformity,
         "modality_gap": geometry.modality_gap(embeddings.image, embeddings.text),
         "effective_rank": {name: one.effective_rank for name, one in spreads.items()},
         "std_per_dim": {

@@ -60,16 +60,18 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
     ranks = retrieve(image, text, owner)
     # One thread of BLAS for each of two stages: BLAS's own threads would still spin when PyTorch's go on, on its cores.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
-        target = pool.submit(geometry.spread, text, rows=UNIFORMITY_ROWS)
+        target = pool.submit(geometry.spread, text)
         matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
         others = geometry.random_pairs(Relevance.by_owner(owner, len(image)), pairs=RANDOM_PAIRS)
         random = geometry.pair_cosine(image, text, *others)
-        spread = {"prediction": geometry.spread(image, rows=UNIFORMITY_ROWS), "target": target.result()}
+        sides = {"prediction": image, "target": text}
+        uniformity = {name: geometry.uniformity(side, rows=UNIFORMITY_ROWS) for name, side in sides.items()}
+        spread = {"prediction": geometry.spread(image), "target": target.result()}
     return {
         **metrics(ranks),
         "cosine": {"matched": float(matched.mean()), "random": float(random.mean()) if len(random) else None},
         "alignment": geometry.alignment(matched),
-        "uniformity": {name: one.uniformity for name, one in spread.items()},
+        "uniformity": uniformity,
         "modality_gap": geometry.modality_gap(image, text),
         "effective_rank": {name: one.effective_rank for name, one in spread.items()},
         "deviation_per_dim": {name: float(one.std_per_dim.mean()) for name, one in spread.items()},
