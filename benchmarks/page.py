@@ -203,7 +203,8 @@ def growth(record: Record) -> str:
     a_pair = 1e3 * (last["peak_anonymous_mb"] - first["peak_anonymous_mb"]) / pairs
     return (
         f"{markdown(rows)}\n\n{words} Exponent of training time over images: {record['exponent']:.2f}. "
-        f"Anonymous memory grows by {a_pair:.1f} kB a pair: dev, which ends at 5,000 images, and words and keys; not features."
+        f"Anonymous memory grows by {a_pair:.1f} kB a pair: dev, which ends at 5,000 images, and words and keys; "
+        "not features."
     )
 
 
