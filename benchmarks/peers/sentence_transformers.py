@@ -40,7 +40,7 @@ class SentenceTransformers(Peer):
 
         torch.manual_seed(0)
         image = load_image_backbone(ModelConfig(image=given.image, image_stages=(-1,)), 0)
-        # MiniLM's file is of float16: trained as such, it diverges within a few steps
+        # a file in float16 would be trained as such, and diverge within a few steps
         text = Transformer(given.text, max_seq_length=TOKENS, model_kwargs={"dtype": torch.float32})
         dim = text.get_embedding_dimension()
         with tempfile.TemporaryDirectory() as folder:
