@@ -107,8 +107,9 @@ def head_training(record: Record) -> str:
     bare = sides["bare"]["seconds"]
     names = {
         "pairjepa": "PairJEPA",
-        "bare": "bare loop",
-        "bare-dev": "bare loop, with dev recalls each epoch",
+        "bare": "bare loop, PyTorch's own dropout",
+        "bare-our-dropout": "bare loop, PairJEPA's dropout",
+        "bare-our-dropout-dev": "the same, with dev recalls each epoch",
     }
     rows = [["", "time", "peak RSS"]]
     rows += [[names[n], f"{side['seconds'] / bare:.2f}", rss(side)] for n, side in sides.items()]

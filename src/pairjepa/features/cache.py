@@ -37,7 +37,8 @@ class FeatureTable:
 
     def __init__(self, shards: Sequence[np.ndarray], shard: np.ndarray, offset: np.ndarray) -> None:
         """Row `i` is `shards[shard[i]][offset[i]]`."""
-        self._shards, self._shard, self._offset = shards, shard, offset
+        # as plain arrays: each look into an np.memmap costs ten times as much
+        self._shards, self._shard, self._offset = [np.asarray(mapped) for mapped in shards], shard, offset
         item_shape = shards[0].shape[1:] if shards else ()
         self.shape: tuple[int, ...] = (len(shard), *item_shape)
         self._large = sum(mapped.nbytes for mapped in shards) > KEPT_BYTES
@@ -60,7 +61,11 @@ class FeatureTable:
         for number in np.unique(shard):
             here = np.flatnonzero(shard == number)
             mapped = self._shards[number]
-            result[here] = mapped[offset[here]] if views is None else mapped[offset[here], views[here]]
+            start, end = here[0], here[-1] + 1
+            if views is None and end - start == len(here):  # rows in order: nothing is copied twice
+                np.take(mapped, offset[start:end], axis=0, out=result[start:end], mode="clip")
+            else:
+                result[here] = mapped[offset[here]] if views is None else mapped[offset[here], views[here]]
             if self._large:
                 _give_back(mapped)
         return result
@@ -68,8 +73,9 @@ class FeatureTable:
 
 def _give_back(mapped: np.ndarray) -> None:
     """Take a file's pages out of this process's memory; the system still has them, as long as there is room."""
-    if isinstance(mapped.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.base.madvise(mmap.MADV_DONTNEED)
+    file = mapped.base.base if isinstance(mapped.base, np.memmap) else None
+    if isinstance(file, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        file.madvise(mmap.MADV_DONTNEED)
 
 
 class FeatureStore:

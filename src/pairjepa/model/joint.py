@@ -105,7 +105,7 @@ class JointModel(nn.Module):
             else:
                 seen = self.caption_projection(self.caption_standardizer(caption))
                 parts.append(seen if hidden is None else seen.masked_fill(hidden[:, None], 0.0))
-        out: Tensor = self.predictor(torch.cat(parts, dim=1))
+        out: Tensor = self.predictor(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
         return out
 
     def target(self, text: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dim"]:

@@ -61,6 +61,11 @@ class CachedFeatures:
         several = len(self._table.shape) == 3
         return (torch.from_numpy(self._table.gather(self._rows[rows], views if several else None)),)
 
+    def every_view(self, rows: np.ndarray) -> Tensor:
+        """Features, `(row, view, width)`: read in one go, as the views of a row lie side by side."""
+        features = torch.from_numpy(self._table.gather(self._rows[rows]))
+        return features if features.ndim == 3 else features[:, None]
+
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each feature over rows and views, summed in float64 chunk by chunk."""
         width = self._table.shape[-1]
@@ -231,6 +236,9 @@ def all_features(inputs: Inputs, device: torch.device) -> Iterator[tuple[np.ndar
     size = CHUNK if inputs.backbone is not None else 4 * CHUNK
     for start in range(0, len(inputs), size):
         rows = np.arange(start, min(start + size, len(inputs)))
+        if isinstance(inputs, CachedFeatures):
+            yield rows, inputs.every_view(rows).to(device, non_blocking=True)
+            continue
         views = [
             forward(inputs, to_device(inputs.batch(rows, np.full(len(rows), view)), device))
             for view in range(inputs.views)
