@@ -3,8 +3,8 @@
     python benchmarks/head_training.py DATA --image IMG --text TXT [--recipe contrastive] [--epochs 20]
 
 The features come from the cache, and are computed first where they are not there. The bare loop has the same heads,
-objective, optimizer, schedule and batches, and PyTorch's own dropout; it neither measures dev, nor chooses an epoch, nor
-could it be interrupted. `bare-our-dropout` has PairJEPA's dropout, which draws its masks more quickly, and
+objective, optimizer, schedule and batches, and PyTorch's own dropout; it neither measures dev, nor chooses an epoch,
+nor could it be interrupted. `bare-our-dropout` has PairJEPA's dropout, which draws its masks more quickly, and
 `bare-our-dropout-dev` also computes the recalls of dev after each epoch, with a plain matrix product and `topk`.
 """
 
@@ -148,7 +148,7 @@ def _material(given: argparse.Namespace) -> Material:
     pairs = Pairs.open(given.data)
     config = _config(given)
     data = read_data(pairs, 1.0)
-    material = Material(config, data, *load_backbones(config, pairs.split("train").captions.to_pylist()))
+    material = Material(config, data, *load_backbones(config, pairs.captions_of("train").to_pylist()))
     return material
 
 

@@ -55,7 +55,7 @@ def _stages(given: argparse.Namespace, engine: EngineName) -> Measured:
         pairs = open_pairs(config.data)
         data = read_data(pairs, config.data.max_bad)
         ended("scan")
-        material = Material(config, data, *load_backbones(config, pairs.split("train").captions.to_pylist()))
+        material = Material(config, data, *load_backbones(config, pairs.captions_of("train").to_pylist()))
         ended("load")
         shown = material.image_features.gather([0]).shape
         ended("image_features")

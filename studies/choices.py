@@ -119,7 +119,7 @@ def _measured(config: Any, pairs: Any, path: Path) -> dict[str, float]:
     kept = path / "measured.json"
     if kept.is_file():
         return dict(read_json(kept, "Measurements"))
-    image, text = load_backbones(config, pairs.split("train").captions.to_pylist(), path)
+    image, text = load_backbones(config, pairs.captions_of("train").to_pylist(), path)
     material = Material(config, read_data(pairs, config.data.max_bad), image, text)
     folder: RunFolder = fit_material(material, path)
     summary = folder.summary

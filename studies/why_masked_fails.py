@@ -114,7 +114,7 @@ class Bench:
         """`config`: of any masked step."""
         config.validate()
         pairs = open_pairs(config.data)
-        image, text = load_backbones(config, pairs.split("train").captions.to_pylist())
+        image, text = load_backbones(config, pairs.captions_of("train").to_pylist())
         self.material = Material(config, read_data(pairs, config.data.max_bad), image, text)
         self.test = self.material.split("test")
         self.rows = self.material.split("train", most=ROW_IMAGES)

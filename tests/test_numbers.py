@@ -47,7 +47,7 @@ def features() -> dict[str, Any]:
     pairs = pairjepa.Pairs.open(SOURCE)
     config = pairjepa.recipe("tiny", {"data.source": SOURCE})
     data = read_data(pairs, 1.0)
-    image, text = load_backbones(config, pairs.split("train").captions.to_pylist())
+    image, text = load_backbones(config, pairs.captions_of("train").to_pylist())
     with tempfile.TemporaryDirectory() as cache:
         tables = {
             "image": image_features(image, data.pairs, data.facts, ("whole", "whole-mirrored"), Path(cache)),

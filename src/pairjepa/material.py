@@ -120,7 +120,7 @@ class Material:
         Raises:
             PairJEPAError: the split is empty.
         """
-        self.data.pairs.split(split)  # says which splits there are
+        self.data.pairs.check_split(split)
         inside = self.data.pairs.table["split"].to_numpy(zero_copy_only=False) == split
         images = np.flatnonzero(inside)
         captions = np.flatnonzero(inside[self.data.pairs.owner])

@@ -50,7 +50,7 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
         PairJEPAError: data, backbones or run folder are not as they must be.
     """
     check_terms(config.objective)
-    image, text = load_backbones(config, pairs.split("train").captions.to_pylist(), path)
+    image, text = load_backbones(config, pairs.captions_of("train").to_pylist(), path)
     with current().turns():  # the first process fills the cache for the others
         data = read_data(pairs, config.data.max_bad)
     data.pairs.check_trainable()  # without its unreadable images
@@ -136,7 +136,7 @@ def measure(
     config = folder.config
     data = read_data(pairs, 1.0)
     folder.check_data(data.record)
-    data.pairs.split(split)  # it may have lost its last readable image
+    data.pairs.check_split(split)  # it may have lost its last readable image
     image, text = load_backbones(config, (), folder.path)
     folder.check_backbones(describe(config, image, text))
     _warn_of_leaks(data.record)

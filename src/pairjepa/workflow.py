@@ -155,7 +155,7 @@ def evaluate(
         if target is not None:
             check_target(target)
     pairs = _opened(pairs, next(iter(runs)).config)
-    pairs.split(split)
+    pairs.check_split(split)
     from pairjepa import stages
 
     results = []

@@ -88,3 +88,17 @@ def test_pairs_keep_all_captions_of_a_chosen_image() -> None:
     assert Pairs.open("shapes:100", pairs=10_000).n_images == 100
     with pytest.raises(UsageError, match=r"data\.pairs must be at least 1, got 0"):
         Pairs.open("shapes:100", pairs=0)
+
+
+def test_captions_of_a_split_are_those_of_its_pairs() -> None:
+    pairs = Pairs.open("shapes:40")
+    for split in pairs.splits:
+        assert pairs.captions_of(split).to_pylist() == pairs.split(split).captions.to_pylist()
+
+
+def test_to_take_all_images_copies_nothing() -> None:
+    """A table may hold photographs, of the size of the memory."""
+    pairs = Pairs.open("shapes:10")
+    assert pairs.take(np.arange(10)) is pairs
+    backwards = pairs.take(np.arange(10)[::-1])
+    assert backwards.names == pairs.names[::-1]

@@ -108,7 +108,10 @@ def _rows(vectors: np.ndarray, first: int) -> list[Row]:
 
 
 def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few new rows wait outside of it and are found; many are added to it; only very many make it anew."""
+    """A few new rows wait outside of it and are found; many are added to it; only very many make it anew.
+
+    What an index that was warm, and is so again after each growth, shows of its hits is what one shows that reads them.
+    """
     import lance
 
     monkeypatch.setattr(approximate, "LEFT", 20)
@@ -116,7 +119,18 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     vectors = generator.standard_normal((3000, DIM)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     place, table = Place(tmp_path), str(tmp_path / IMAGES)
-    done = 0
+    done, warm = 0, None
+
+    def opened() -> Index:
+        nonlocal warm
+        index = Index.open(tmp_path)
+        if warm is None:
+            warm = Index.open(tmp_path)
+            warm.warm()
+        warm = warm.refreshed()
+        for row in (1, 200):
+            assert warm.search(vectors[row], 10) == index.search(vectors[row], 10)
+        return index
 
     def grown(to: int, way: Approximation | None) -> Approximation:
         nonlocal done
@@ -126,7 +140,7 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         tables.finish()
         way = approximate.approximate(table, table, DIM, way)
         Meta("run", "digest", DIM, "run", "0", complete=True, approximate={IMAGES: way}).write(place)
-        index = Index.open(tmp_path)
+        index = opened()
         for row in (0, to // 2, to - 1):
             best = index.search(vectors[row], 1)[0]
             assert best.name == str(row)
@@ -151,7 +165,7 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     gone = [id for id, known in tables.known.items() if known.digest in ("5", "2999")]
     tables.remove(gone)
     tables.finish()
-    index = Index.open(tmp_path)
+    index = opened()
     assert {index.search(vectors[row], 1)[0].name for row in (5, 2999)}.isdisjoint({"5", "2999"})
     assert index.search(vectors[6], 1)[0].name == "6"
 

@@ -127,12 +127,27 @@ class Pairs:
         return counts
 
     def split(self, name: str) -> "Pairs":
-        """The pairs of one split.
+        """The pairs of one split; images that lie in memory are copied.
 
         Raises:
             UsageError: the name is no split.
             PairJEPAError: no image stands in that split.
         """
+        self.check_split(name)
+        return self._with(self.table.filter(pc.equal(self.table["split"], name)))
+
+    def captions_of(self, name: str) -> pa.Array:
+        """The captions of one split, image after image.
+
+        Raises:
+            UsageError, PairJEPAError: as `split`.
+        """
+        self.check_split(name)
+        inside = self.table["split"].to_numpy() == name
+        return self.captions.filter(pa.array(inside[self.owner]))
+
+    def check_split(self, name: str) -> None:
+        """Raise `UsageError` if the name is no split, and `PairJEPAError` if no image stands in it."""
         if name not in splitting.ORDER:
             raise unknown("split", name, splitting.ORDER)
         if name not in self.splits:
@@ -142,18 +157,20 @@ class Pairs:
                 "Give a split in the data (--data.split-column), or more images: without one, a hash of the "
                 "image's name makes 80 % train, 10 % dev, 10 % test."
             )
-        return self._with(self.table.filter(pc.equal(self.table["split"], name)))
 
     def check_trainable(self) -> None:
         """Raise `PairJEPAError` if there are too few images to train on or to choose the best epoch by."""
         for split, least in splitting.LEAST.items():
-            if (found := self.split(split).n_images) < least:
+            self.check_split(split)
+            if (found := self.splits[split][0]) < least:
                 raise PairJEPAError(
                     f"The {split} split must hold at least {least} images, got {found}. Give more pairs."
                 )
 
     def take(self, rows: np.ndarray) -> "Pairs":
-        """The pairs of these images, in this order."""
+        """The pairs of these images, in this order; of all of them, these pairs: nothing is copied."""
+        if np.array_equal(rows, np.arange(self.n_images)):
+            return self
         return self._with(self.table.take(pa.array(rows, pa.int64())))
 
     def read_bytes(self, row: int) -> bytes:

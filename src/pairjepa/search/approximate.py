@@ -8,7 +8,7 @@ from jaxtyping import Float32, Int64
 from pairjepa.progress import say
 from pairjepa.search.meta import Approximation
 from pairjepa.search.rows import array_of, top
-from pairjepa.search.vectors import lance_module, nearest_options, vectors_of
+from pairjepa.search.vectors import approximately, lance_module, vectors_of
 
 Choice = Literal["auto", "on", "off"]
 LIMIT = 300_000
@@ -89,10 +89,7 @@ def _measured(
             continue
         probes = more
         found = [
-            table.to_table(
-                columns=["_distance"], nearest=nearest_options(query, NEAREST, probes), with_row_id=True
-            )["_rowid"].to_numpy()
-            for query in queries
+            approximately(table, dim, query, NEAREST, probes)[0]["_rowid"].to_numpy() for query in queries
         ]
         recall = float(np.mean([np.isin(e, f).mean() for e, f in zip(exact, found, strict=True)]))
         if recall >= WANTED:

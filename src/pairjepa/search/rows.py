@@ -28,8 +28,9 @@ LOOKED_AT = 4
 """Times as many rows as are asked for are read whole to find a floor: by their heads alone, the order is rough."""
 ROUNDING = 1e-5
 """Of a product with a unit vector, and more than that: how far two ways of computing it are apart at most."""
+FRAGMENT_BITS = 32
+"""A row id is the number of its fragment and, below so many bits, its place there."""
 _GROUP = 64  # rows of which one is looked at for a floor
-_TAG = 32  # a row id is the number of its fragment and, in so many bits, its place there
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Rows:
     ) -> None:
         self.columns, self._dim = tuple(columns), dim
         self._names = tuple(dict.fromkeys(("id", *columns)))
-        fragments = {_mark(fragment): fragment for fragment in table.get_fragments()}
+        fragments = {mark_of(fragment): fragment for fragment in table.get_fragments()}
         old: dict[str, list[Part]] = (
             before._fragments if before is not None and before.columns == self.columns else {}
         )
@@ -207,7 +208,7 @@ class Rows:
             for batch in batches
             if batch.num_rows
         ]
-        grouped = groupby(parts, lambda part: int(part.row_ids[0]) >> _TAG)
+        grouped = groupby(parts, lambda part: int(part.row_ids[0]) >> FRAGMENT_BITS)
         return {number: list(group) for number, group in grouped}
 
 
@@ -269,7 +270,7 @@ def _high(guess: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " so
     return best + groups * table[:, best].argmax(axis=0)
 
 
-def _mark(fragment: Any) -> str:
+def mark_of(fragment: Any) -> str:
     """Another if the fragment's files, or which of its rows are deleted, have changed."""
     return str(fragment.metadata.to_json())
 

@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from pairjepa.errors import PairJEPAError, UsageError, missing_extra, unknown
 from pairjepa.search.meta import Approximation
 from pairjepa.search.rows import Rows, array_of, top
+from pairjepa.search.shown import Shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +21,7 @@ HIDDEN = frozenset(("digest", "stamp", "thumbnail", "vector", "captions", "capti
 """Columns that are no property of an image to filter by."""
 
 _ID = re.compile("[0-9a-f]{32}")
-# Candidates of an approximate search that are compared exactly: so many for each hit that is wanted, and at least.
+# Candidates that an approximate search compares exactly: so many for each hit that is wanted, and at least.
 _MORE, _LEAST = 2, 5
 
 
@@ -48,9 +49,10 @@ class Vectors:
             self._table: Any = lance_module().dataset(uri, session=session)
             self._rows = self._table.count_rows()
         self.names: list[str] = self._table.schema.names
-        self._shown: tuple[str, ...] = ()
-        if before is not None and before._shown:
-            self.warm(before._shown, before.__dict__.get("_memory"))
+        self._warm: tuple[str, ...] = ()
+        self._shown: Shown | None = None
+        if before is not None and before._warm:
+            self.warm(before._warm, before)
 
     def __len__(self) -> int:
         return int(self._rows)
@@ -60,18 +62,20 @@ class Vectors:
         with reading(self._uri):
             return bool(self._table.latest_version != self._table.version)
 
-    def warm(self, shown: Sequence[str], before: Rows | None = None) -> None:
+    def warm(self, shown: Sequence[str], before: "Vectors | None" = None) -> None:
         """Read now what makes many queries quick.
 
         Args:
             shown: the columns that they will ask for.
-            before: rows of an earlier version.
+            before: an earlier version that was warm.
         """
-        self._shown = tuple(shown)
+        self._warm = tuple(shown)
         with reading(self._uri):
             if self._approximate is None:
-                self._memory = Rows(self._table, self._dim, shown, before)
+                rows = None if before is None else before.__dict__.get("_memory")
+                self._memory = Rows(self._table, self._dim, shown, rows)
                 return
+            self._shown = Shown(self._table, shown, None if before is None else before._shown)
             for index in self._table.describe_indices():
                 self._table.prewarm_index(index.name)
 
@@ -95,7 +99,7 @@ class Vectors:
             other = rows.not_of(exclude)
             mask = other if mask is None else mask & other
         best, scores = rows.nearest(vector, k, mask)
-        if self._shown:
+        if self._warm:
             return rows.take(best), scores.tolist()
         with reading(self._uri):
             found = self._table.take(best.tolist(), columns=columns).to_pylist() if len(best) else []
@@ -113,15 +117,18 @@ class Vectors:
         parts = [f"({where})"] if where is not None else []
         parts += [f"id != '{exclude}'"] if exclude is not None and _ID.fullmatch(exclude) else []
         with self._asking(where):
-            found = self._table.to_table(
-                columns=[*columns, "vector", "_distance"],
-                nearest=nearest_options(vector, k, way.probes),
+            found, scores = approximately(
+                self._table,
+                self._dim,
+                vector,
+                k,
+                way.probes,
+                columns=() if self._shown is not None else columns,
                 filter=" AND ".join(parts) or None,
-                prefilter=True,
             )
-        scores = np.vecdot(vectors_of(found["vector"], self._dim), vector)
-        best = top(scores, k)
-        return found.select(columns).take(best).to_pylist(), scores[best].tolist()
+        if self._shown is not None:
+            return self._shown.of(found["_rowid"].to_numpy().astype(np.int64)), scores.tolist()
+        return found.select(columns).to_pylist(), scores.tolist()
 
     @cached_property
     def _memory(self) -> Rows:
@@ -194,16 +201,43 @@ def lance_module() -> Any:
     return lance
 
 
-def nearest_options(vector: np.ndarray, k: int, probes: int) -> dict[str, Any]:
-    """How Lance is asked for the nearest by an approximate index."""
-    return {
-        "column": "vector",
-        "q": vector,
-        "k": k,
-        "metric": "dot",
-        "refine_factor": max(_MORE, -(-_LEAST // k)),
-        "nprobes": probes,
-    }
+def approximately(
+    table: Any,
+    dim: int,
+    vector: Float32[np.ndarray, " dim"],
+    k: int,
+    probes: int,
+    *,
+    columns: Sequence[str] = (),
+    filter: str | None = None,
+) -> "tuple[pa.Table, Float32[np.ndarray, ' nearest']]":
+    """The nearest `k` rows that Lance's index finds, best first, and their exact scores.
+
+    Args:
+        table: Lance's.
+        dim: width of the vectors.
+        vector: what is asked.
+        k: how many.
+        probes: partitions that are looked at.
+        columns: what is read beside `_rowid`.
+        filter: a condition in SQL.
+    """
+    found = table.to_table(
+        columns=[*columns, "vector", "_distance"],
+        nearest={
+            "column": "vector",
+            "q": vector,
+            "k": max(_MORE * k, _LEAST),
+            "metric": "dot",
+            "nprobes": probes,
+        },
+        filter=filter,
+        prefilter=True,
+        with_row_id=True,
+    )
+    scores = np.vecdot(vectors_of(found["vector"], dim), vector)
+    best = top(scores, k)
+    return found.select([*columns, "_rowid"]).take(best), scores[best]
 
 
 def vectors_of(column: "pa.ChunkedArray", dim: int) -> Float32[np.ndarray, "rows dim"]:

@@ -23,6 +23,7 @@ from pairjepa.pairs.table import Pairs
 PIXEL_BYTES = 1 << 30  # prepared images are kept in memory up to here, decoded anew beyond
 MOMENT_ROWS = 64  # at once: they stay in a core's own cache
 CHUNK = 256  # samples that a tuned backbone forwards at once where no gradient is needed
+FEATURES_CHUNK = 512  # samples whose features are read at once
 
 
 @runtime_checkable
@@ -233,7 +234,7 @@ def forward(inputs: Inputs, batch: tuple[Tensor, ...]) -> Tensor:
 
 def all_features(inputs: Inputs, device: torch.device) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Chunks of rows and their features `(row, view, width)`, in order, without gradient."""
-    size = CHUNK if inputs.backbone is not None else 4 * CHUNK
+    size = CHUNK if inputs.backbone is not None else FEATURES_CHUNK
     for start in range(0, len(inputs), size):
         rows = np.arange(start, min(start + size, len(inputs)))
         if isinstance(inputs, CachedFeatures):

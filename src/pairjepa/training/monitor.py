@@ -16,6 +16,8 @@ from pairjepa.training.inputs import FirstView, Inputs, all_features
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 1_000
+SCORE_BYTES = 16 * 2**20
+"""Scores that are in memory at once: large dev splits take no more of it than a step."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
         text: `(captions, dim)`, unit norm.
         owner: row of each caption's image.
     """
-    ranks = retrieve(image, text, owner)
+    ranks = retrieve(image, text, owner, chunk_bytes=SCORE_BYTES)
     # One thread of BLAS for each of two stages: BLAS's own threads would still spin when PyTorch's go on, on its cores.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
         target = pool.submit(geometry.spread, text)
