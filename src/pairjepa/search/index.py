@@ -100,7 +100,7 @@ class Index:
         return Index(self.place, meta, self)
 
     def warm(self) -> None:
-        """Read now what makes many searches quick: of exact ones all vectors, names and captions.
+        """Read now what makes many searches quick: names and captions, and of exact ones all vectors.
 
         A single search reads less than that. Twice the memory of the vectors is enough for it.
         """
