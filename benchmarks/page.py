@@ -191,6 +191,23 @@ def search_peers(record: Record) -> str:
     return f"{markdown(rows)}\n\n{markdown(servers)}"
 
 
+def start(record: Record) -> str:
+    """Programs from the shell."""
+    names = {
+        "python": "a Python program that does nothing",
+        "help": "`pairjepa --help`",
+        "search": "`pairjepa search`, words, {images:,} images",
+        "search-generated": "the same, {images:,} made-up images",
+    }
+    rows = [["from the shell to the end", "time", "peak RSS"]]
+    for name, one in record["sides"].items():
+        times = record["ratios"].get(name, 1)
+        memory = rss(one) if name != "python" else ""
+        rows.append([names[name].format(**one), f"{times:.1f}", memory])
+    seconds = [f"{record['sides'][name]['seconds']:.2f}" for name in ("help", "search", "search-generated")]
+    return f"{markdown(rows)}\n\nIn seconds there: {', '.join(seconds)}."
+
+
 def growth(record: Record) -> str:
     """Time and memory of `train`."""
     sides = list(record["sides"].values())
@@ -235,6 +252,7 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "evaluation-growth": (("evaluation",), evaluation_growth),
     "queries": (("queries",), queries),
     "search-peers": (("search-peers",), search_peers),
+    "start": (("search-start",), start),
     "growth": (("growth",), growth),
 }
 

@@ -1,74 +1,70 @@
-"""How long `pairjepa search INDEX WORDS` takes, from the shell's side: program start, model, search and print.
+"""How long `pairjepa --help` and a text query take from the shell, start of the program included, on a warm disk.
 
-    python benchmarks/search_start.py INDEX [--generated 100000] [--out FILE]
+    python benchmarks/search_start.py INDEX --scratch FOLDER
 
-Each query is a process of its own, and the files lie in the system's cache from the one before (a warm disk). With
---generated, as many made-up images (made_index.py), with thumbnails of a usual size, are searched with INDEX's model
-too. Prints JSON: seconds on the clock, and of processor time, which other work on the machine changes less.
+INDEX is a real one; beside it a made-up one of 100,000 images is searched, which SCRATCH keeps for the next time. Times
+are over those of a Python program that does nothing.
 """
 
 import argparse
-import json
-import os
-import resource
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from made_index import made_index
+from sides import Measured, command, main, ratio
 
 from pairjepa.search import Index
 
 WORDS = "a dog in the snow"
-TIMES = 7
+GENERATED = 100_000
 THUMBNAIL = 10_000  # bytes
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What is searched."""
     parser.add_argument("index", type=Path)
-    parser.add_argument("--generated", type=int, help="measure this many generated vectors too")
-    parser.add_argument("--out", type=Path, help="write the JSON here too")
-    given = parser.parse_args()
-    indexes = [measured(given.index)]
-    if given.generated:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "made"
-            made_index(path, given.generated, given.index, "off", captions=False, thumbnail=THUMBNAIL)
-            indexes.append(measured(path))
-    result = {"words": WORDS, "times": TIMES, "cpus": os.cpu_count(), "load": os.getloadavg()[0]}
-    text = json.dumps(result | {"indexes": indexes}, indent=2)
-    print(text)
-    if given.out is not None:
-        given.out.write_text(text + "\n")
+    parser.add_argument("--scratch", type=Path, required=True, help="where the made-up index is kept")
 
 
-def measured(path: Path) -> dict[str, Any]:
-    """Medians over `TIMES` processes, after one that warms the disk."""
-    command = [sys.executable, "-m", "pairjepa", "search", str(path), WORDS, "--json"]
-    clock, processor = [], []
-    for _ in range(TIMES + 1):
-        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
-        clock.append(time.perf_counter() - start)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        processor.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    index = Index.open(path)
+def python(given: argparse.Namespace) -> Measured:
+    """An empty program."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    return {"seconds": time.perf_counter() - start}
+
+
+def say_help(given: argparse.Namespace) -> Measured:
+    """The commands."""
+    return command("--help")
+
+
+def search(given: argparse.Namespace) -> Measured:
+    """Words, in the real index."""
+    return _search(given.index)
+
+
+def search_generated(given: argparse.Namespace) -> Measured:
+    """Words, in many made-up images."""
+    path = given.scratch / f"{GENERATED}-start"
+    return _search(made_index(path, GENERATED, given.index, "off", captions=False, thumbnail=THUMBNAIL))
+
+
+def _search(index: Path) -> Measured:
+    return command("search", str(index), WORDS, "--json") | {"images": len(Index.open(index))}
+
+
+def summary(medians: dict[str, Measured], given: argparse.Namespace) -> dict[str, Any]:
+    """Times over an empty program's."""
     return {
-        "images": len(index),
-        "dim": index.dim,
-        "seconds": round(statistics.median(clock[1:]), 3),
-        "seconds_fastest": round(min(clock[1:]), 3),
-        "processor_seconds": round(statistics.median(processor[1:]), 3),
+        "words": WORDS,
+        "ratios": {name: ratio(one, medians["python"]) for name, one in medians.items() if name != "python"},
     }
 
 
+SIDES = {"python": python, "help": say_help, "search": search, "search-generated": search_generated}
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main(__doc__, SIDES, arguments, summary))

@@ -1,5 +1,7 @@
 """Search without comparing all vectors, once there are so many that exact search is slow; and what that loses."""
 
+from bisect import bisect_left
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -21,8 +23,6 @@ NAME = "vector_idx"
 QUERIES, NEAREST = 200, 10
 WANTED = 0.98
 """Share of the ten nearest for which as many partitions are looked at as it takes."""
-SHARES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8, 1.0)
-"""Of the partitions, tried in this order."""
 LEFT = 10_000
 """Rows that may wait outside of the index: they are all compared, in a few milliseconds."""
 GROWN = 2
@@ -83,18 +83,17 @@ def _measured(
 ) -> tuple[int, float]:
     """How many of `count` partitions to look at, and the share of the ten nearest that are found so."""
     exact = _exact(table, queries, dim)
-    probes, recall = 0, 0.0
-    for share in SHARES:
-        if (more := max(1, round(share * count))) == probes:
-            continue
-        probes = more
+
+    @cache
+    def recall(probes: int) -> float:
         found = [
             approximately(table, dim, query, NEAREST, probes)[0]["_rowid"].to_numpy() for query in queries
         ]
-        recall = float(np.mean([np.isin(e, f).mean() for e, f in zip(exact, found, strict=True)]))
-        if recall >= WANTED:
-            break
-    return probes, recall
+        return float(np.mean([np.isin(e, f).mean() for e, f in zip(exact, found, strict=True)]))
+
+    # it grows with the partitions that are looked at: the fewest that are enough, and all where none are
+    probes = 1 + bisect_left(range(1, count), WANTED, key=recall)
+    return probes, recall(probes)
 
 
 def _exact(table: Any, queries: np.ndarray, dim: int) -> Int64[np.ndarray, "queries nearest"]:
