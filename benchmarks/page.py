@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from pairjepa.evaluation.tables import markdown
 from pairjepa.files import atomic_path, read_json
@@ -313,6 +314,8 @@ def draw_growth(record: Record, path: Path) -> None:
     time.plot(images, seconds[-1] * images / images[-1], ":", color=THEIRS, label="linear")
     time.set_ylabel("seconds an epoch, dev included")
     time.set_yscale("log")
+    time.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    time.yaxis.set_major_formatter("{x:g}")
     time.legend(frameon=False)
     for name, label, mark in (
         ("peak_rss_mb", "resident", "o-"),

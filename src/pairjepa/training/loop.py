@@ -34,7 +34,7 @@ from pairjepa.training.stopping import stop_between_steps
 from pairjepa.training.tracking import tracked
 from pairjepa.training.watch import warnings
 
-SEEN_EVERY = 5  # epochs between two looks at training images, which cost as much as dev
+SEEN_EVERY = 8  # epochs between two looks at training images, which cost as much as dev
 
 
 class Trainer:
