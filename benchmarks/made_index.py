@@ -1,19 +1,29 @@
 """Made-up indexes of any size, for the benchmarks of queries: what is generated, and how.
 
-Vectors are of unit norm, in clusters, and spread over the axes of the shared space as the captions of a real index are,
-so that real words as queries come near some of them. A caption is its image's vector and noise of the same spread, at a
-cosine of 0.43, which is what a run has on Flickr8k's test split. Pictures are a few bytes.
+A made-up image lies between a real one and one of its nearest, and off the line by noise that is spread over the axes
+of the shared space as real images are; its caption lies as far between captions of the two, with less noise. So what is
+near a query, how near, and how many partitions of an approximate index it takes to find it are about what they are in
+a real index of as many images. Pictures are a few bytes.
+
+    python benchmarks/made_index.py INDEX REAL
+
+compares what is made like INDEX with REAL, a larger index of the same run, of which INDEX may be a part.
 """
 
+import argparse
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from sides import default_out, machine
 
+from pairjepa.files import write_json
 from pairjepa.search import Index
 from pairjepa.search.approximate import Choice, approximate, wanted
 from pairjepa.search.meta import CAPTIONS, IMAGES, META, MODEL
@@ -21,38 +31,67 @@ from pairjepa.search.place import Place
 from pairjepa.search.tables import Tables
 from pairjepa.search.vectors import lance_module, vectors_of
 
-MATCHED = 0.43
-A_CLUSTER = 50  # images
+NEIGHBOURS = 10
+"""A made-up image lies between a real one and one of so many nearest."""
+IMAGE_NOISE, CAPTION_NOISE = 0.6, 0.3
+"""Beside vectors of about 1."""
 BATCH = 20_000
 A_FILE = 100_000  # rows, as in an index that is done
 THUMBNAIL = 200  # bytes
+NEAREST = (1, 10, 100)
+ASKED = 500
 
 
 class Made:
-    """Vectors of one seed: `images` in batches, and captions of them."""
+    """Vectors of one seed, like those of a real index: `images` of them and a caption of each, in batches."""
 
-    def __init__(self, images: int, like: np.ndarray, seed: int = 0) -> None:
+    def __init__(self, images: int, like: Path, seed: int = 0) -> None:
         self.images = images
         self._random = np.random.default_rng(seed)
-        energy, axes = np.linalg.eigh(like.T @ like / len(like))
-        self._spread = (np.sqrt(np.maximum(energy, 0)) * axes).T.astype(np.float32)
-        self._centres = self._noise(max(8, images // A_CLUSTER))
+        (ids, self._real), (owners, self._captions) = (_vectors(like / name) for name in (IMAGES, CAPTIONS))
+        row = {id: number for number, id in enumerate(ids)}
+        owner = np.array([row[id] for id in owners])
+        order = np.argsort(owner, kind="stable")
+        self._captions, counts = self._captions[order], np.bincount(owner, minlength=len(ids))
+        self._first, self._count = np.cumsum(counts) - counts, counts
+        captioned = np.flatnonzero(counts)
+        scores = self._real[captioned] @ self._real[captioned].T
+        np.fill_diagonal(scores, -np.inf)
+        self._captioned, self._near = captioned, captioned[np.argsort(-scores, axis=1)[:, :NEIGHBOURS]]
+        self._image_spread, self._caption_spread = _spread(self._real), _spread(self._captions)
 
-    def batches(self) -> Iterator[np.ndarray]:
-        """(rows, dim) float32 of unit norm."""
+    def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Images and their captions, (rows, dim) float32 of unit norm."""
         for start in range(0, self.images, BATCH):
             rows = min(BATCH, self.images - start)
-            centres = self._centres[self._random.integers(0, len(self._centres), rows)]
-            yield unit(centres + self._noise(rows))
+            number = self._random.integers(0, len(self._captioned), rows)
+            one = self._captioned[number]
+            other = self._near[number, self._random.integers(0, self._near.shape[1], rows)]
+            share = self._random.random((rows, 1), np.float32)
+            images = share * self._real[one] + (1 - share) * self._real[other]
+            captions = share * self._caption_of(one) + (1 - share) * self._caption_of(other)
+            yield (
+                unit(images + IMAGE_NOISE * self._noise(rows, self._image_spread)),
+                unit(captions + CAPTION_NOISE * self._noise(rows, self._caption_spread)),
+            )
 
-    def captions(self, images: np.ndarray) -> np.ndarray:
-        """One of each image."""
-        noise = self._noise(len(images))
-        noise = unit(noise - np.vecdot(noise, images)[:, None] * images)
-        return np.float32(MATCHED) * images + np.float32((1 - MATCHED**2) ** 0.5) * noise
+    def _caption_of(self, rows: np.ndarray) -> np.ndarray:
+        return self._captions[self._first[rows] + self._random.integers(0, self._count[rows])]
 
-    def _noise(self, rows: int) -> np.ndarray:
-        return self._random.standard_normal((rows, len(self._spread)), dtype=np.float32) @ self._spread
+    def _noise(self, rows: int, spread: np.ndarray) -> np.ndarray:
+        return self._random.standard_normal((rows, len(spread)), dtype=np.float32) @ spread
+
+
+def _spread(vectors: np.ndarray) -> np.ndarray:
+    """What makes noise of independent numbers spread as these vectors do, of a length of about 1."""
+    energy, axes = np.linalg.eigh(vectors.T @ vectors / len(vectors))
+    return (np.sqrt(np.maximum(energy, 0)) * axes).T.astype(np.float32)
+
+
+def _vectors(table: Path) -> tuple[list[str], np.ndarray]:
+    """Ids of the images that rows are of, and the rows."""
+    found = lance_module().dataset(str(table)).to_table(columns=["id", "vector"])
+    return found["id"].to_pylist(), vectors_of(found["vector"], found["vector"].type.list_size)
 
 
 def real_captions(index: Path, most: int = 5_000) -> tuple[list[str], np.ndarray]:
@@ -81,7 +120,7 @@ def made_index(
     Args:
         folder: where.
         images: how many.
-        like: a real index, which gives the model and the spread of the vectors.
+        like: a real index with captions, which gives the model and what vectors are like.
         choice: whether it is searched approximately.
         captions: whether each image has one.
         thumbnail: bytes of each picture.
@@ -89,17 +128,17 @@ def made_index(
     if (folder / META).is_file() and len(Index.open(folder)) == images:
         return folder
     real, start = Index.open(like).meta, 0
-    dim, made = real.dim, Made(images, real_captions(like)[1])
+    dim, made = real.dim, Made(images, like)
     folder.mkdir(parents=True, exist_ok=True)
     place = Place(folder)
     Tables(place, dim, pa.schema([]))
     schemas = {name: lance_module().dataset(str(folder / name)).schema for name in (IMAGES, CAPTIONS)}
-    for vectors in made.batches():
+    for vectors, words in made.batches():
         columns = _columns(range(start, start + len(vectors)), thumbnail)
         _append(folder / IMAGES, columns, vectors, schemas[IMAGES])
         if captions:
-            columns["caption"] = [words[0] for words in columns["captions"]]
-            _append(folder / CAPTIONS, columns, made.captions(vectors), schemas[CAPTIONS])
+            columns["caption"] = [said[0] for said in columns["captions"]]
+            _append(folder / CAPTIONS, columns, words, schemas[CAPTIONS])
         start += len(vectors)
     Tables(place, dim, pa.schema([])).finish()
     ways = {}
@@ -136,3 +175,38 @@ def _append(table: Path, columns: dict[str, list[object]], vectors: np.ndarray, 
         schema=schema,
     )
     lance_module().write_dataset(rows, str(table), mode="append", max_rows_per_file=A_FILE)
+
+
+def main() -> None:
+    """Compare made-up vectors with real ones, and write it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("index", type=Path)
+    parser.add_argument("real", type=Path)
+    parser.add_argument("--out", type=Path, default=default_out())
+    given = parser.parse_args()
+    images, captions = (_vectors(given.real / name)[1] for name in (IMAGES, CAPTIONS))
+    made = [np.concatenate(side) for side in zip(*Made(len(images), given.index).batches(), strict=True)]
+    sides = {"real": _looked_at(images, captions), "made": _looked_at(*made)}
+    write_json(given.out, {**machine(), "images": len(images), "nearest": NEAREST, "sides": sides})
+
+
+def _looked_at(images: np.ndarray, captions: np.ndarray) -> dict[str, Any]:
+    """Mean cosines with the nearest images, and the partitions of `approximate`."""
+    random = np.random.default_rng(0)
+    found: dict[str, Any] = {}
+    for name, side, itself in (("captions", captions, 0), ("images", images, 1)):
+        asked = side[random.permutation(len(side))[:ASKED]]
+        scores = -np.sort(-(asked @ images.T), axis=1)
+        found[name] = [round(float(scores[:, k - 1 + itself].mean()), 3) for k in NEAREST]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, side in ((IMAGES, images), (CAPTIONS, captions)):
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(side.ravel()), side.shape[1])
+            lance_module().write_dataset(pa.table({"vector": flat}), f"{folder}/{name}")
+        way = approximate(f"{folder}/{IMAGES}", f"{folder}/{CAPTIONS}", images.shape[1])
+    return found | {"probes": way.probes, "partitions": way.partitions, "recall_at_10": way.recall_at_10}
+
+
+if __name__ == "__main__":
+    main()

@@ -192,6 +192,24 @@ def search_peers(record: Record) -> str:
     return f"{markdown(rows)}\n\n{markdown(servers)}"
 
 
+def made_index(record: Record) -> str:
+    """How made-up vectors lie beside real ones."""
+    places = ", ".join(str(k) for k in record["nearest"])
+    rows = [
+        [
+            f"{record['images']:,} images",
+            f"cosine of a caption with the nearest, number {places}",
+            "of an image",
+            "partitions for 98 %",
+        ]
+    ]
+    for name, label in (("real", "real"), ("made", "made up")):
+        one = record["sides"][name]
+        cosines = [", ".join(f"{cosine:.2f}" for cosine in one[side]) for side in ("captions", "images")]
+        rows.append([label, *cosines, f"{one['probes']} of {one['partitions']}"])
+    return markdown(rows)
+
+
 def start(record: Record) -> str:
     """Programs from the shell."""
     names = {
@@ -253,6 +271,7 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "evaluation-growth": (("evaluation",), evaluation_growth),
     "queries": (("queries",), queries),
     "search-peers": (("search-peers",), search_peers),
+    "made-index": (("made-index",), made_index),
     "start": (("search-start",), start),
     "growth": (("growth",), growth),
 }

@@ -2,9 +2,9 @@
 
     python benchmarks/queries.py INDEX --scratch FOLDER [--rows 8000 100000 1000000] [--out FILE]
 
-INDEX is a real one with captions and an ONNX model: it gives the model, the words that are asked, and the spread of the
-made-up vectors (made_index.py). Up to 300,000 rows there is a side that compares them all, and one that does not;
-beyond, the latter alone, as `pairjepa index` decides. The indexes stay in FOLDER for the next time.
+INDEX is a real one with captions and an ONNX model: it gives the model, the words that are asked, and the vectors that
+made-up ones lie between (made_index.py). Up to 300,000 rows there is a side that compares them all, and one that does
+not; beyond, the latter alone, as `pairjepa index` decides. The indexes stay in FOLDER for the next time.
 Within a side each words are encoded alone and asked as a query in turn, so that a ratio is of neighbours in time. One
 more side encodes the same words with PyTorch, by the run that INDEX was made with: what a query's encoder costs where
 it has not been made ready for ONNX Runtime.

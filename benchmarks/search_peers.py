@@ -2,8 +2,9 @@
 
     python benchmarks/search_peers.py INDEX --scratch FOLDER --sentence-transformers ST [--rows 100000] [--clients 16]
 
-INDEX is a real one with captions and an ONNX model: it gives the words that are asked, and a made-up index of --rows
-images their spread (made_index.py). ST is what `pairjepa export RUN --to sentence-transformers` wrote of the same run.
+INDEX is a real one with captions and an ONNX model: it gives the words that are asked, and what a made-up index of
+--rows images lies between (made_index.py). ST is what `pairjepa export RUN --to sentence-transformers` wrote of the
+same run.
 
 In a process, one query after another: `Index.search`; clip-retrieval's `KnnService.query` over a faiss index of the
 same vectors with Arrow metadata, its quickest, and with our ONNX encoder in its place for a text encoder of one's own
