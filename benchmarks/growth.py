@@ -1,6 +1,6 @@
 """Time and memory of `pairjepa train` as the pairs grow, on generated features.
 
-    python benchmarks/growth.py --scratch FOLDER [--only 1,000 4,000] [--epochs 5]
+    python benchmarks/growth.py --scratch FOLDER [--only 1,000 4,000] [--epochs 2]
 
 Each image is a PNG of 8 x 8 random pixels in a Parquet table, with five captions of its own; its features are random
 numbers, as wide as those of EfficientNet-Lite2 and MiniLM (1,960 in two views, 768), put into the feature cache before.
@@ -43,7 +43,7 @@ CAPTIONS = 5
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Sizes."""
     parser.add_argument("--scratch", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=2)
 
 
 def side(thousand: int) -> Any:

@@ -1,6 +1,6 @@
 """Train the heads with the trainer and with a bare PyTorch loop over the same tensors in memory.
 
-    python benchmarks/head_training.py DATA --image IMG --text TXT [--recipe contrastive] [--epochs 20]
+    python benchmarks/head_training.py DATA --image IMG --text TXT [--recipe contrastive] [--epochs 16]
 
 The features come from the cache, and are computed first where they are not there. The bare loop has the same heads,
 objective, optimizer, schedule and batches, and PyTorch's own dropout; it neither measures dev, nor chooses an epoch,
@@ -37,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", required=True)
     parser.add_argument("--text", required=True)
     parser.add_argument("--recipe", default="contrastive")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=16)
 
 
 def trainer(given: argparse.Namespace) -> Measured:

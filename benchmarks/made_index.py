@@ -25,7 +25,7 @@ from sides import default_out, machine
 
 from pairjepa.files import write_json
 from pairjepa.search import Index
-from pairjepa.search.approximate import Choice, approximate, wanted
+from pairjepa.search.approximate import WANTED, Choice, approximate, wanted
 from pairjepa.search.meta import CAPTIONS, IMAGES, META, MODEL
 from pairjepa.search.place import Place
 from pairjepa.search.tables import Tables
@@ -48,16 +48,17 @@ class Made:
     def __init__(self, images: int, like: Path, seed: int = 0) -> None:
         self.images = images
         self._random = np.random.default_rng(seed)
-        (ids, self._real), (owners, self._captions) = (_vectors(like / name) for name in (IMAGES, CAPTIONS))
+        ids, self._real = _vectors(like / IMAGES)
+        owners, captions = _vectors(like / CAPTIONS)
         row = {id: number for number, id in enumerate(ids)}
         owner = np.array([row[id] for id in owners])
-        order = np.argsort(owner, kind="stable")
-        self._captions, counts = self._captions[order], np.bincount(owner, minlength=len(ids))
-        self._first, self._count = np.cumsum(counts) - counts, counts
-        captioned = np.flatnonzero(counts)
-        scores = self._real[captioned] @ self._real[captioned].T
+        self._captions = captions[np.argsort(owner, kind="stable")]
+        self._count = np.bincount(owner, minlength=len(ids))
+        self._first = np.cumsum(self._count) - self._count
+        self._captioned = np.flatnonzero(self._count)
+        scores = self._real[self._captioned] @ self._real[self._captioned].T
         np.fill_diagonal(scores, -np.inf)
-        self._captioned, self._near = captioned, captioned[np.argsort(-scores, axis=1)[:, :NEIGHBOURS]]
+        self._near = self._captioned[np.argsort(-scores, axis=1)[:, :NEIGHBOURS]]
         self._image_spread, self._caption_spread = _spread(self._real), _spread(self._captions)
 
     def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -189,7 +190,8 @@ def main() -> None:
     images, captions = (_vectors(given.real / name)[1] for name in (IMAGES, CAPTIONS))
     made = [np.concatenate(side) for side in zip(*Made(len(images), given.index).batches(), strict=True)]
     sides = {"real": _looked_at(images, captions), "made": _looked_at(*made)}
-    write_json(given.out, {**machine(), "images": len(images), "nearest": NEAREST, "sides": sides})
+    record = {"images": len(images), "nearest": NEAREST, "wanted_recall": WANTED, "sides": sides}
+    write_json(given.out, machine() | record)
 
 
 def _looked_at(images: np.ndarray, captions: np.ndarray) -> dict[str, Any]:
