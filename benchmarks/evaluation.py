@@ -26,7 +26,9 @@ from typing import Any
 import numpy as np
 from sides import Measured, main, needs, ratio
 
-from pairjepa.evaluation import EmbeddingSet, evaluate, metrics, retrieve
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.result import evaluate_embeddings as evaluate
+from pairjepa.metrics import metrics, retrieve
 
 WIDTH = 512
 CAPTIONS = 5

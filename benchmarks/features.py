@@ -25,16 +25,16 @@ import torch
 from PIL import Image
 from sides import Measured, main, needs, ratio
 
-from pairjepa.config import ModelConfig
+from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
+from pairjepa.backbones.loading import quiet
+from pairjepa.config.settings import ModelConfig
 from pairjepa.features import choice, engines
-from pairjepa.features.allocator import keep_freed_memory
-from pairjepa.features.encoders import load_image_backbone, load_text_backbone
 from pairjepa.features.extract import image_features, text_features
-from pairjepa.features.loading import quiet
 from pairjepa.features.work import ImageWork, TextWork, Work, ahead
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.images import decode
 from pairjepa.pairs.scan import scan
+from pairjepa.util.memory import keep_freed_memory
 
 NAIVE_BATCH = 64
 PADDED = 32

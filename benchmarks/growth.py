@@ -24,17 +24,17 @@ from PIL import Image
 from pyarrow import parquet
 from sides import Measured, command, main
 
-from pairjepa.config import ModelConfig
+from pairjepa.backbones.encoders import load_backbones
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.text import TextBackbone
+from pairjepa.backbones.tiny import train_tokenizer
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import ModelConfig
 from pairjepa.features.extract import image_features, text_features
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.text_backbone import TextBackbone
-from pairjepa.features.tiny import train_tokenizer
-from pairjepa.files import atomic_folder, cache_folder, write_json
-from pairjepa.material import load_backbones
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.scan import scan
-from pairjepa.recipes import recipe
-from pairjepa.run_folder import RunFolder
+from pairjepa.run.folder import RunFolder
+from pairjepa.util.files import atomic_folder, cache_folder, write_json
 
 THOUSANDS = (1, 4, 16, 64)
 CAPTIONS = 5

@@ -20,15 +20,17 @@ import torch
 from sides import Measured, main, ratio
 from torch.nn import functional as F
 
-from pairjepa.config import RunConfig
-from pairjepa.features.allocator import keep_freed_memory
-from pairjepa.material import Material, load_backbones, read_data
+from pairjepa.backbones.encoders import load_backbones
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import RunConfig
+from pairjepa.model.build import build_module
 from pairjepa.objectives.info_nce import info_nce
 from pairjepa.pairs import Pairs
-from pairjepa.recipes import recipe
-from pairjepa.stages import fit_material
-from pairjepa.training.module import build_module
+from pairjepa.pairs.data import read_data
+from pairjepa.training.material import Material
 from pairjepa.training.plan import Plan
+from pairjepa.training.train import fit_material
+from pairjepa.util.memory import keep_freed_memory
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

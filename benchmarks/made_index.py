@@ -23,13 +23,13 @@ import numpy as np
 import pyarrow as pa
 from sides import default_out, machine
 
-from pairjepa.files import write_json
-from pairjepa.search import Index
-from pairjepa.search.approximate import WANTED, Choice, approximate, wanted
-from pairjepa.search.meta import CAPTIONS, IMAGES, META, MODEL
-from pairjepa.search.place import Place
-from pairjepa.search.tables import Tables
-from pairjepa.search.vectors import lance_module, vectors_of
+from pairjepa.apps.search import Index
+from pairjepa.apps.search.approximate import WANTED, Choice, approximate, wanted
+from pairjepa.apps.search.meta import CAPTIONS, IMAGES, META, MODEL
+from pairjepa.apps.search.place import Place
+from pairjepa.apps.search.tables import Tables
+from pairjepa.apps.search.vectors import lance_module, vectors_of
+from pairjepa.util.files import write_json
 
 NEIGHBOURS = 10
 """A made-up image lies between a real one and one of so many nearest."""

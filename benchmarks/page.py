@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from pairjepa.evaluation.tables import markdown
-from pairjepa.files import atomic_path, read_json
+from pairjepa.util.files import atomic_path, read_json
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "docs" / "performance"

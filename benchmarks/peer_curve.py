@@ -14,7 +14,7 @@ from typing import Any
 
 from peers import CURVES, PEERS, job
 
-from pairjepa.files import read_json, write_json
+from pairjepa.util.files import read_json, write_json
 
 
 def curve_file(folder: Path, peer: str) -> Path:

@@ -23,10 +23,10 @@ import numpy as np
 from made_index import made_index, real_captions
 from sides import Measured, main, ratio
 
-from pairjepa.files import read_json, write_json
-from pairjepa.search import Index
-from pairjepa.search.approximate import LIMIT, NEAREST
-from pairjepa.search.meta import IMAGES
+from pairjepa.apps.search import Index
+from pairjepa.apps.search.approximate import LIMIT, NEAREST
+from pairjepa.apps.search.meta import IMAGES
+from pairjepa.util.files import read_json, write_json
 
 ROWS = (8_000, 100_000, 1_000_000)
 QUERIES = 200
@@ -49,8 +49,8 @@ def sides(rows: list[int]) -> dict[str, Any]:
 
 def encode_with_torch(given: argparse.Namespace) -> Measured:
     """The text encoder's own forward, in PyTorch."""
-    from pairjepa.embedder import Embedder
-    from pairjepa.features.allocator import keep_freed_memory
+    from pairjepa.embedder.embedder import Embedder
+    from pairjepa.util.memory import keep_freed_memory
 
     keep_freed_memory()
     encoder = Embedder.load(Index.open(given.index).meta.run)

@@ -35,9 +35,9 @@ import pyarrow as pa
 from made_index import made_index, real_captions
 from sides import Measured, main, needs, ratio
 
-from pairjepa.search import Index
-from pairjepa.search.meta import IMAGES
-from pairjepa.search.vectors import lance_module, vectors_of
+from pairjepa.apps.search import Index
+from pairjepa.apps.search.meta import IMAGES
+from pairjepa.apps.search.vectors import lance_module, vectors_of
 
 K = 10
 WARM_UP = 10

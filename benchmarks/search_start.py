@@ -16,7 +16,7 @@ from typing import Any
 from made_index import made_index
 from sides import Measured, command, main, ratio
 
-from pairjepa.search import Index
+from pairjepa.apps.search import Index
 
 WORDS = "a dog in the snow"
 GENERATED = 100_000

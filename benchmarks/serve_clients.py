@@ -23,9 +23,9 @@ from typing import Any
 import httpx
 import numpy as np
 
-from pairjepa.evaluation.retrieval import RECALLS, TIE_TOLERANCE, recall_at
-from pairjepa.files import write_json
+from pairjepa.metrics.retrieval import RECALLS, TIE_TOLERANCE, recall_at
 from pairjepa.pairs import Pairs
+from pairjepa.util.files import write_json
 
 
 def main() -> int:

@@ -22,10 +22,10 @@ from typing import Any
 
 from sides import Measured, main, peak_rss_mb, ratio
 
-from pairjepa.config import DataConfig
-from pairjepa.files import atomic_folder
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.shards.convert import convert
+from pairjepa.util.files import atomic_folder
 
 THOUSANDS = (10, 100, 1000)
 PER_SHARD = 10_000

@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pairjepa.files import write_json
+from pairjepa.util.files import write_json
 
 Measured = dict[str, Any]
 Sides = Mapping[str, Callable[[argparse.Namespace], Measured]]

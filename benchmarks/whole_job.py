@@ -21,7 +21,7 @@ from peers import CURVES, PEERS, job
 from peers.reference import EPOCHS, PAIRS, whole_steps
 from sides import Measured, command, main, needs
 
-from pairjepa.files import read_json
+from pairjepa.util.files import read_json
 
 PACKAGES = {"sentence-transformers": ("sentence_transformers", "accelerate", "datasets")}
 

@@ -15,11 +15,14 @@ from typing import Any
 
 from sides import Measured, main, ratio
 
-from pairjepa.config import EngineName
-from pairjepa.material import Material, load_backbones, read_data
+from pairjepa.backbones.encoders import load_backbones
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import EngineName
+from pairjepa.evaluation.evaluate import measure
+from pairjepa.pairs.data import read_data
 from pairjepa.pairs.table import open_pairs
-from pairjepa.recipes import recipe
-from pairjepa.stages import fit_material, measure
+from pairjepa.training.material import Material
+from pairjepa.training.train import fit_material
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,19 +18,21 @@ from cyclopts import App, Parameter
 from jaxtyping import Bool, Float
 from results import ROOT, fill
 
-from pairjepa.audit import Findings, scored
-from pairjepa.audit.crossfit import embedded, scorer
-from pairjepa.audit.folds import folds_of, twin_groups, with_splits
-from pairjepa.audit.scores import Scores, joined, score
-from pairjepa.config import ModelConfig
-from pairjepa.evaluation.seeds import mean
+from pairjepa.apps.audit import Findings, scored
+from pairjepa.apps.audit.crossfit import embedded, scorer
+from pairjepa.apps.audit.folds import folds_of, twin_groups, with_splits
+from pairjepa.apps.audit.scores import Scores, joined, score
+from pairjepa.backbones.encoders import load_backbones
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import ModelConfig
 from pairjepa.evaluation.tables import markdown
-from pairjepa.files import write_json
-from pairjepa.material import Material, load_backbones, read_data
+from pairjepa.metrics.trees import mean
+from pairjepa.pairs.data import read_data
 from pairjepa.pairs.splits import DEV, TRAIN, unit_hash
 from pairjepa.pairs.table import Pairs
-from pairjepa.progress import say
-from pairjepa.recipes import recipe
+from pairjepa.training.material import Material
+from pairjepa.util.files import write_json
+from pairjepa.util.progress import say
 
 CUTS = (0.01, 0.025, 0.05, 0.1)
 """Shares of the captions, most suspicious first, that a person would look at."""

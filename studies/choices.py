@@ -15,16 +15,19 @@ import numpy as np
 from cyclopts import App
 from results import ROOT, fill
 
-from pairjepa.evaluation.partial import evaluate_partial, shuffled_images
+from pairjepa.backbones.encoders import load_backbones
+from pairjepa.cli.flags import given_settings, settings, with_flags
+from pairjepa.config.recipes import override, recipe
+from pairjepa.evaluation.evaluate import queries
 from pairjepa.evaluation.tables import markdown
-from pairjepa.files import read_json, write_json
-from pairjepa.flags import given_settings, settings, with_flags
-from pairjepa.material import Material, load_backbones, read_data
+from pairjepa.metrics.partial import evaluate_partial, shuffled_images
+from pairjepa.pairs.data import read_data
 from pairjepa.pairs.table import open_pairs
-from pairjepa.progress import say
-from pairjepa.recipes import override, recipe
-from pairjepa.run_folder import RunFolder
-from pairjepa.stages import fit_material, queries
+from pairjepa.run.folder import RunFolder
+from pairjepa.training.material import Material
+from pairjepa.training.train import fit_material
+from pairjepa.util.files import read_json, write_json
+from pairjepa.util.progress import say
 
 EPOCHS = 15  # of every run, unless the command says otherwise
 RATIOS = (0.3, 0.6, 0.9)

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from results import ROOT, fill
 
-from pairjepa.errors import PairJEPAError
 from pairjepa.evaluation.tables import markdown
-from pairjepa.files import read_json
-from pairjepa.progress import say
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import read_json
+from pairjepa.util.progress import say
 
 DOCS = ROOT / "docs"
 SIZES = {"1 M pairs": 10**6, "100 M": 10**8, "1 B": 10**9}

@@ -21,18 +21,18 @@ from typing import Any
 import numpy as np
 from results import fill
 
-from pairjepa.embedder import Embedder
-from pairjepa.encoder import Encoder
+from pairjepa.apps.export import export
+from pairjepa.apps.export.openvino import OpenVinoEmbedder
+from pairjepa.apps.export.sentence_transformers import Loaded
+from pairjepa.embedder.embedder import Embedder
+from pairjepa.embedder.encoder import Encoder
+from pairjepa.embedder.onnx_embedder import OnnxEmbedder
 from pairjepa.evaluation.tables import markdown
-from pairjepa.export import export
-from pairjepa.export.openvino import OpenVinoEmbedder
-from pairjepa.export.sentence_transformers import Loaded
-from pairjepa.onnx_embedder import OnnxEmbedder
 from pairjepa.pairs import open_pairs
 
 DOCS = Path(__file__).parent.parent / "docs"
 TARGETS = ("onnx", "openvino", "sentence-transformers")
-START = "import sys; from pairjepa.onnx_embedder import OnnxEmbedder as E; E.load(sys.argv[1]).encode_text('a dog')"
+START = "import sys; from pairjepa.embedder.onnx_embedder import OnnxEmbedder as E; E.load(sys.argv[1]).encode_text('a dog')"
 
 
 def main() -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from results import ROOT, fill
 
+from pairjepa.apps.report import collect
+from pairjepa.apps.report.shape import DEAD
 from pairjepa.evaluation.tables import markdown
-from pairjepa.files import write_json
-from pairjepa.report import collect
-from pairjepa.report.shape import DEAD
+from pairjepa.util.files import write_json
 
 SIDES = {"prediction": "image", "target": "text"}
 

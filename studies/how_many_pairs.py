@@ -17,12 +17,13 @@ import numpy as np
 from cyclopts import App
 from results import ROOT, fill
 
-from pairjepa import workflow
+from pairjepa.config.recipes import recipe
+from pairjepa.evaluation.evaluate import evaluate
 from pairjepa.evaluation.tables import markdown
-from pairjepa.files import write_json
 from pairjepa.pairs.table import Pairs
-from pairjepa.progress import say
-from pairjepa.recipes import recipe
+from pairjepa.training.train import train
+from pairjepa.util.files import write_json
+from pairjepa.util.progress import say
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")  # Okabe and Ito 2008
 
@@ -59,8 +60,8 @@ def how_many_pairs(
                 run = work / f"{approach}-{name}" / str(count) / f"seed-{seed}"
                 say(f"{approach}, {name}, {count:,} images, seed {seed}:")
                 some = fewer(pairs, count, seed)
-                workflow.train(recipe(approach, values), some, run)
-                measured.append(workflow.evaluate(run, "test", pairs=some))
+                train(recipe(approach, values), some, run)
+                measured.append(evaluate(run, "test", pairs=some))
             found.setdefault(f"{approach}, {name}", {})[count] = _spread([one["rsum"] for one in measured])
             if approach == "contrastive":
                 cca = _spread([one["baselines"]["cca"]["rsum"] for one in measured])

@@ -16,11 +16,11 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from results import ROOT, fill
 
+from pairjepa.apps.labels.confusion import confusion, measure
+from pairjepa.apps.labels.labels import TEMPLATES, Labels, load_encoder
 from pairjepa.evaluation.tables import markdown
-from pairjepa.files import write_json
 from pairjepa.pairs.table import Pairs
-from pairjepa.search.confusion import confusion, measure
-from pairjepa.search.labels import TEMPLATES, Labels, load_encoder
+from pairjepa.util.files import write_json
 
 WORDS = (
     "dog", "beach", "bike", "pool", "snow", "soccer", "skateboard", "street", "basketball", "football",

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from pairjepa.evaluation import RetrievalRanks, metrics, retrieve
-from pairjepa.evaluation.retrieval import CHUNK_BYTES, TIE_TOLERANCE, chunks
+from pairjepa.metrics import RetrievalRanks, metrics, retrieve
+from pairjepa.metrics.retrieval import CHUNK_BYTES, TIE_TOLERANCE, chunks
 from pairjepa.model.heads import Standardizer
 from pairjepa.model.joint import JointModel
 from pairjepa.training.monitor import Split, embed_images, embed_partial, embed_texts

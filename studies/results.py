@@ -14,10 +14,12 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from pairjepa import comparison, workflow
+from pairjepa.config.recipes import recipe
+from pairjepa.evaluation import compare as comparison
+from pairjepa.evaluation.evaluate import evaluate
 from pairjepa.evaluation.tables import COLUMNS, cells, markdown
-from pairjepa.files import atomic_path, write_json
-from pairjepa.recipes import recipe
+from pairjepa.training.train import train_seeds
+from pairjepa.util.files import atomic_path, write_json
 
 ROOT = Path(__file__).parent.parent
 app = App(help_format="plaintext")
@@ -42,8 +44,8 @@ def results(
         for approach in ("contrastive", "masked") if name == first else ("contrastive",):
             values = {"data.source": data, "model.image": folder, "model.text": text}
             run = work / f"{approach}-{name}"
-            workflow.train_seeds(recipe(approach, values), None, run, seeds)
-            found[f"{approach}, {name}"] = _short(workflow.evaluate(run, "test"))
+            train_seeds(recipe(approach, values), None, run, seeds)
+            found[f"{approach}, {name}"] = _short(evaluate(run, "test"))
     compared = comparison.compare([work / f"contrastive-{first}", work / f"masked-{first}"])
     record = {
         "seeds": seeds,

@@ -1,4 +1,4 @@
-"""Do the maps of `pairjepa.illustrate.look` point at what the text names? On `shapes` the place of a thing is known.
+"""Do the maps of `pairjepa.evaluation.illustrate.look` point at what the text names? On `shapes` the place of a thing is known.
 
     pairjepa train contrastive --data shapes:1500 --model.image FOLDER --model.text FOLDER --run runs/pretrained
     pairjepa train tiny --data shapes:2000 --model.image-size 128 --run runs/tiny
@@ -28,11 +28,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairjepa.embedder import Embedder
-from pairjepa.files import write_json
-from pairjepa.illustrate import look
+from pairjepa.embedder.embedder import Embedder
+from pairjepa.evaluation.illustrate import look
 from pairjepa.pairs.sources.shapes import COLOURS, SHAPES
 from pairjepa.pairs.table import Pairs, open_pairs
+from pairjepa.util.files import write_json
 
 ROOT = Path(__file__).parent.parent
 NAMED = re.compile(rf"({'|'.join(COLOURS)}) ({'|'.join(SHAPES)})")

@@ -18,24 +18,26 @@ from cyclopts import App, CycloptsError, Parameter
 from reference_protocol import CPU, contrastive_protocols, masked_protocols, whole_caption
 from why_masked_fails_page import write_figure, write_page
 
-from pairjepa.config import RunConfig
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.evaluation import RetrievalRanks, bootstrap, interval, metrics, retrieve
-from pairjepa.evaluation.bootstrap import difference
-from pairjepa.evaluation.geometry import effective_rank
-from pairjepa.evaluation.seeds import map_leaves, mean, sd
-from pairjepa.files import digest, digest_file, read_json, write_json
-from pairjepa.flags import given_settings, settings, with_flags
-from pairjepa.material import Material, describe, load_backbones, read_data
+from pairjepa.backbones.encoders import describe, load_backbones
+from pairjepa.cli.flags import given_settings, settings, with_flags
+from pairjepa.config.recipes import override, recipe
+from pairjepa.config.settings import RunConfig
+from pairjepa.metrics import RetrievalRanks, bootstrap, interval, metrics, retrieve
+from pairjepa.metrics.bootstrap import difference
+from pairjepa.metrics.geometry import effective_rank
+from pairjepa.metrics.trees import map_leaves, mean, sd
+from pairjepa.model.build import build_module
 from pairjepa.model.joint import JointModel
+from pairjepa.model.weights import load_weights
+from pairjepa.pairs.data import read_data
 from pairjepa.pairs.table import open_pairs
-from pairjepa.progress import say
-from pairjepa.recipes import override, recipe
-from pairjepa.run_folder import RunFolder
-from pairjepa.stages import fit_material
-from pairjepa.training.checkpoint import load_weights
-from pairjepa.training.module import build_module
+from pairjepa.run.folder import RunFolder
+from pairjepa.training.material import Material
 from pairjepa.training.monitor import Split, embed_images, embed_texts
+from pairjepa.training.train import fit_material
+from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import digest, digest_file, read_json, write_json
+from pairjepa.util.progress import say
 
 SHARED = {"training.epochs": 15, "training.batch_size": 500, "context.hidden": 0.5}
 """Settings of every step, unless the command says otherwise."""

@@ -7,7 +7,7 @@ from typing import Any
 from results import ROOT, fill
 
 from pairjepa.evaluation.tables import markdown
-from pairjepa.files import atomic_path
+from pairjepa.util.files import atomic_path
 
 TEMPLATE = ROOT / "docs" / "why-masked-fails.md"
 """Where the prose is, for a page that is not there yet."""

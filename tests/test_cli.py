@@ -12,9 +12,9 @@ import pytest
 
 import pairjepa
 from pairjepa.cli import main
-from pairjepa.config import differences
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.recipes import RECIPES, recipe
+from pairjepa.config.recipes import RECIPES, recipe
+from pairjepa.config.settings import differences
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 RUN_FLAGS = ["--data", "DATA", "--model.image", "IMG", "--model.text", "TXT", "--run", "RUN"]
 RESULT = {"split": "test", "rsum": 12.5, "notes": ["does not beat CCA: 1.0 under it"]}
@@ -22,7 +22,7 @@ RESULT = {"split": "test", "rsum": 12.5, "notes": ["does not beat CCA: 1.0 under
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
-    """The calls that reach a stand-in of `pairjepa.workflow`, which prints while it works, as a library may."""
+    """The calls that reach a stand-in of `pairjepa.training.train`, which prints while it works, as a library may."""
     made: list[SimpleNamespace] = []
 
     def record(verb: str, result: Any) -> Callable[..., Any]:
@@ -40,7 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
         train_seeds=record("train_seeds", None),
         evaluate=record("evaluate", RESULT),
     )
-    monkeypatch.setitem(sys.modules, "pairjepa.workflow", fake)
+    monkeypatch.setitem(sys.modules, "pairjepa.training.train", fake)
     monkeypatch.setattr(pairjepa, "workflow", fake, raising=False)
     monkeypatch.setitem(
         sys.modules, "pairjepa.pairs.inspect", SimpleNamespace(render=lambda r: f"{r['images']} images")
@@ -170,7 +170,7 @@ def test_demo_says_what_came_out_and_what_to_do_next(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = SimpleNamespace(demo=lambda run: ([run / "one", run / "two"], "what came out"))
-    monkeypatch.setitem(sys.modules, "pairjepa.demo", fake)
+    monkeypatch.setitem(sys.modules, "pairjepa.apps.demo", fake)
     assert main(["demo", "--run", "RUN"]) == 0
     out, err = capsys.readouterr()
     assert out.strip() == "what came out"
@@ -204,7 +204,7 @@ def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
 ) -> None:
     seeds = [{"run": f"RUN/seed-{seed}", "seed": seed, "notes": [f"note {seed}"]} for seed in (0, 1)]
     group = {"seeds": seeds, "mean": {"rsum": 12.5}, "sd": None}
-    monkeypatch.setattr(sys.modules["pairjepa.workflow"], "evaluate", lambda *_, **__: group)
+    monkeypatch.setattr(sys.modules["pairjepa.training.train"], "evaluate", lambda *_, **__: group)
     fake = SimpleNamespace(seeds_table=lambda r: f"table of {len(r['seeds'])} seeds")
     monkeypatch.setitem(sys.modules, "pairjepa.evaluation", fake)
     assert main(["evaluate", "RUN"]) == 0
@@ -285,7 +285,7 @@ def test_how_it_ends(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(sys.modules["pairjepa.workflow"], "evaluate", fail)
+    monkeypatch.setattr(sys.modules["pairjepa.training.train"], "evaluate", fail)
     assert main(["evaluate", "RUN", "--json"]) == status
     assert capsys.readouterr() == ("", message)
 
@@ -315,7 +315,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 def test_a_reader_that_goes_away_is_told_nothing() -> None:
     done = python(
         "import os, sys, types, pairjepa.cli as cli\n"
-        "sys.modules['pairjepa.workflow'] = types.SimpleNamespace(inspect=lambda *_: {'images': 3})\n"
+        "sys.modules['pairjepa.training.train'] = types.SimpleNamespace(inspect=lambda *_: {'images': 3})\n"
         "reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)\n"
         "sys.exit(cli.main(['inspect', 'DATA', '--json']))"
     )

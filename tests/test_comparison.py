@@ -13,12 +13,13 @@ import pytest
 
 import pairjepa
 from pairjepa.cli import main
-from pairjepa.comparison import compare
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.evaluation import EmbeddingSet, metrics, retrieve
-from pairjepa.files import digest_file
-from pairjepa.recipes import recipe
-from pairjepa.run_folder import RunFolder
+from pairjepa.config.recipes import recipe
+from pairjepa.evaluation.compare import compare
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.metrics import metrics, retrieve
+from pairjepa.run.folder import RunFolder
+from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import digest_file
 
 IMAGES = 40
 DATA = {"digest": "d" * 32, "images": 500, "captions": 900}

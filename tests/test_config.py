@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairjepa.config import (
+from pairjepa.config.recipes import override
+from pairjepa.config.settings import (
     DataConfig,
     HeadConfig,
     ModelConfig,
@@ -18,8 +19,7 @@ from pairjepa.config import (
     TrainingConfig,
     differences,
 )
-from pairjepa.errors import UsageError
-from pairjepa.recipes import override
+from pairjepa.util.errors import UsageError
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pairjepa.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "studies"))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pairjepa import demo, workflow
+from pairjepa.apps import demo
+from pairjepa.training import train as workflow
 
 
 @pytest.fixture(scope="module")

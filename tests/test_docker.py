@@ -31,9 +31,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import pairjepa
+from pairjepa.apps.search import Index
+from pairjepa.apps.search.build import build
 from pairjepa.cli.serve import serve
-from pairjepa.search import Index
-from pairjepa.search.build import build
 
 ROOT = Path(__file__).parent.parent
 DATA = "shapes:40"

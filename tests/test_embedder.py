@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 import pairjepa
-from pairjepa.embedder import BATCH
-from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.config.recipes import recipe
+from pairjepa.embedder.embedder import BATCH
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.images import decode
-from pairjepa.recipes import recipe
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +113,10 @@ def test_a_backbone_that_has_changed_is_refused(run: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("predictor", ["residual", "transformer"])
 def test_image_and_words_are_the_queries_of_evaluate(tmp_path: Path, predictor: str) -> None:
     """`predict(image, caption)` gives what evaluation ranks in its row of nothing hidden."""
-    from pairjepa.features.masking import Masking
-    from pairjepa.material import Material, load_backbones, read_data
+    from pairjepa.backbones.encoders import load_backbones
+    from pairjepa.backbones.masking import Masking
+    from pairjepa.pairs.data import read_data
+    from pairjepa.training.material import Material
     from pairjepa.training.monitor import embed_partial
 
     grid = {"model.image_grid": 2, "model.predictor.hidden": 64} if predictor == "transformer" else {}

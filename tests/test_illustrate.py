@@ -13,18 +13,19 @@ import pytest
 from PIL import Image
 
 import pairjepa
-from pairjepa import illustrate, stages
-from pairjepa.embedder import Embedder
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.evaluation import EmbeddingSet
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.masking import Masking
+from pairjepa.backbones.text import TextBackbone
+from pairjepa.backbones.tiny import tiny_bert
+from pairjepa.config.recipes import recipe
+from pairjepa.embedder.embedder import Embedder
+from pairjepa.evaluation import illustrate
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.illustrate import content_words, hidden_words, look, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.masking import Masking
-from pairjepa.features.text_backbone import TextBackbone
-from pairjepa.features.tiny import tiny_bert
-from pairjepa.illustrate import content_words, hidden_words, look, thumbnails
+from pairjepa.evaluation.result import evaluate_embeddings as stages
 from pairjepa.pairs.table import Pairs
-from pairjepa.recipes import recipe
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 SMALL = {
     "data.source": "shapes:100",

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import pairjepa
-from pairjepa.recipes import recipe
-from pairjepa.run_folder import RunFolder
+from pairjepa.config.recipes import recipe
+from pairjepa.run.folder import RunFolder
 
 SETTINGS: dict[str, Any] = {
     "data.source": "shapes:100",

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 import pairjepa
+from pairjepa.backbones.encoders import load_backbones
 from pairjepa.evaluation.embedding_set import EmbeddingSet
-from pairjepa.evaluation.result import evaluate
+from pairjepa.evaluation.result import evaluate_embeddings as evaluate
 from pairjepa.features.extract import image_features, text_features
-from pairjepa.material import load_backbones, read_data
+from pairjepa.pairs.data import read_data
 
 KEPT = Path(__file__).with_name("numbers.json")
 SOURCE = "shapes:160"

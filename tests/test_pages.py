@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pairjepa import pages
+from pairjepa.apps import pages
 
 COLOURS = dict(re.findall(r"--([\w-]+): (light-dark\(#\w{6}, #\w{6}\))", pages.style()))
 TEXT = 4.5  # WCAG 2.2, 1.4.3: contrast of text

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pairjepa.config import RunConfig, differences
-from pairjepa.errors import UsageError
-from pairjepa.recipes import RECIPES, override, recipe
+from pairjepa.config.recipes import RECIPES, override, recipe
+from pairjepa.config.settings import RunConfig, differences
+from pairjepa.util.errors import UsageError
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -14,9 +14,9 @@ import pytest
 
 import pairjepa
 from pairjepa.cli import app
-from pairjepa.config import RunConfig
-from pairjepa.flags import settings
-from pairjepa.recipes import RECIPES
+from pairjepa.cli.flags import settings
+from pairjepa.config.recipes import RECIPES
+from pairjepa.config.settings import RunConfig
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]

@@ -15,10 +15,10 @@ import pytest
 
 import pairjepa
 from pairjepa.cli import main
+from pairjepa.config.recipes import recipe
 from pairjepa.features.cache import FeatureStore
 from pairjepa.pairs import scan
-from pairjepa.recipes import recipe
-from pairjepa.run_folder import RunFolder
+from pairjepa.run.folder import RunFolder
 from pairjepa.training import loop
 
 SETTINGS: dict[str, Any] = {
@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
 TUNED = {"model.image_tune": 1.0, "model.text_tune": 0.1, "training.micro_batch": 8}
 KILLS = 3
 PRELOADED = [
-    "pairjepa.stages",
+    "pairjepa.evaluation.evaluate",
     "transformers.models.resnet.modeling_resnet",
     "transformers.models.bert.modeling_bert",
     "transformers.models.auto.modeling_auto",
@@ -169,7 +169,7 @@ def test_a_kill_between_the_weights_and_the_checkpoint(
 def test_a_backbone_that_was_not_written_whole_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pairjepa.features.text_backbone import TextBackbone
+    from pairjepa.backbones.text import TextBackbone
 
     def dies(backbone: TextBackbone, folder: Path) -> None:
         (folder / "config.json").write_text("{")

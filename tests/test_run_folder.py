@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from pairjepa.config import RunConfig
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.recipes import recipe
-from pairjepa.run_folder import RunFolder
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import RunConfig
+from pairjepa.run.folder import RunFolder
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 CONFIG = recipe("contrastive", {"data.source": "DATA"})
 DATA = {"digest": "a" * 32, "images": 1200, "captions": 6000}

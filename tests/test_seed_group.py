@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pairjepa.config import RunConfig
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.recipes import recipe
-from pairjepa.run_folder import RunFolder
-from pairjepa.seed_group import is_seed_group, plan_seeds, runs_at
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import RunConfig
+from pairjepa.run.folder import RunFolder
+from pairjepa.run.seeds import is_seed_group, plan_seeds, runs_at
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 DATA = {"digest": "d" * 32, "images": 5, "captions": 9}
 
@@ -104,10 +104,11 @@ def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_group_is_trained_evaluated_and_gone_on_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from pairjepa import workflow
+    from pairjepa.evaluation.evaluate import evaluate
+    from pairjepa.training.train import train_seeds
 
     smallest = config(data__pairs=300, training__epochs=1)
-    trained = workflow.train_seeds(smallest, None, tmp_path / "group", 2)
+    trained = train_seeds(smallest, None, tmp_path / "group", 2)
     assert [run.path.name for run in trained] == ["seed-0", "seed-1"]
     assert [run.config for run in trained] == [
         config(data__pairs=300, training__epochs=1, training__seed=seed) for seed in (0, 1)
@@ -115,15 +116,15 @@ def test_a_group_is_trained_evaluated_and_gone_on_with(
     assert all(run.summary for run in trained)
     assert trained[0].model_file.read_bytes() != trained[1].model_file.read_bytes()
 
-    result = workflow.evaluate(tmp_path / "group", "test", export=tmp_path / "export")
+    result = evaluate(tmp_path / "group", "test", export=tmp_path / "export")
     assert [one["seed"] for one in result["seeds"]] == [0, 1]
-    assert result["seeds"][1] == workflow.evaluate(trained[1].path, "test")
+    assert result["seeds"][1] == evaluate(trained[1].path, "test")
     rsums = [one["rsum"] for one in result["seeds"]]
     assert result["mean"]["rsum"] == pytest.approx(sum(rsums) / 2)
     assert result["sd"]["rsum"] == pytest.approx(abs(rsums[0] - rsums[1]) / 2**0.5)
     assert sorted(path.name for path in (tmp_path / "export").iterdir()) == ["seed-0", "seed-1"]
 
     capsys.readouterr()
-    workflow.train_seeds(smallest, None, tmp_path / "group", 3)
+    train_seeds(smallest, None, tmp_path / "group", 3)
     assert capsys.readouterr().err.count("is complete") == 2
     assert len(runs_at(tmp_path / "group")) == 3

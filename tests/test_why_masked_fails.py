@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from pairjepa.config import ContextConfig, ModelConfig, differences
-from pairjepa.evaluation import recall_at
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import ContextConfig, ModelConfig, differences
+from pairjepa.metrics import recall_at
 from pairjepa.model.joint import JointModel
-from pairjepa.recipes import recipe
 
 STUDIES = str(Path(__file__).parent.parent / "studies")
 sys.path.insert(0, STUDIES)

@@ -14,12 +14,12 @@ from PIL import Image
 
 import pairjepa
 from pairjepa.cli import main
-from pairjepa.config import RunConfig
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.evaluation import EmbeddingSet
+from pairjepa.config.recipes import override, recipe
+from pairjepa.config.settings import RunConfig
+from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.pairs import Pairs
-from pairjepa.recipes import override, recipe
-from pairjepa.run_folder import RunFolder
+from pairjepa.run.folder import RunFolder
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 SMALL = {
     "data.source": "shapes:100",
@@ -122,7 +122,7 @@ def test_dev_figures_of_the_best_epoch_are_those_of_evaluate(run: Path) -> None:
 def test_of_a_large_dev_split_some_images_are_measured_after_each_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairjepa.stages.DEV_IMAGES", 4)
+    monkeypatch.setattr("pairjepa.evaluation.evaluate.DEV_IMAGES", 4)
     done = pairjepa.train(config(training__epochs=1), None, tmp_path / "run")
     assert done.metrics()[0]["possible_rank"]["prediction"] == 3
     assert pairjepa.evaluate(tmp_path / "run", "dev")["images"] > 4
@@ -163,8 +163,8 @@ def test_the_embedder_gives_what_was_evaluated(name: str, settings: dict[str, An
 
 def text_folder_without_dropout(folder: Path) -> Path:
     """A Transformers folder of a text model that computes the same in training as in evaluation."""
-    from pairjepa.features.text_backbone import TextBackbone
-    from pairjepa.features.tiny import tiny_bert
+    from pairjepa.backbones.text import TextBackbone
+    from pairjepa.backbones.tiny import tiny_bert
 
     model, tokenizer = tiny_bert(Pairs.open("shapes:100").captions.to_pylist(), 32, 0)
     model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.0
@@ -305,7 +305,7 @@ def metrics_on_a_full_disk(path: Path, mode: str = "r", **options: Any) -> Any:
     [
         ("pairjepa.pairs.scan.pq.write_table", full_disk),
         ("pairjepa.features.cache.np.save", full_disk),
-        ("pairjepa.run_folder.write_json", full_disk),
+        ("pairjepa.run.folder.write_json", full_disk),
         ("pairjepa.training.checkpoint.save_file", safetensors_on_a_full_disk),
         ("pathlib.Path.open", metrics_on_a_full_disk),
     ],
@@ -351,11 +351,11 @@ def command(run: Path, name: str = "contrastive") -> list[str]:
 
 def test_inspect_counts_the_tokens_of_a_text_backbone() -> None:
     """Exactly, and beyond the cut: a caption of more tokens than any model takes is still counted."""
-    from pairjepa import workflow
-    from pairjepa.config import DataConfig
+    from pairjepa.apps import inspect as inspection
+    from pairjepa.config.settings import DataConfig
 
-    report = workflow.inspect(DataConfig(source="shapes:40"), "tiny-bert", max_tokens=5)
-    estimated = workflow.inspect(DataConfig(source="shapes:40"), None, max_tokens=5)
+    report = inspection.inspect(DataConfig(source="shapes:40"), "tiny-bert", max_tokens=5)
+    estimated = inspection.inspect(DataConfig(source="shapes:40"), None, max_tokens=5)
     assert report["caption_length"]["tokens_estimated"] is False
     assert estimated["caption_length"]["tokens_estimated"] is True
     assert report["caption_length"]["share_cut"] > 0.5

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from pairjepa.evaluation.retrieval import retrieve, rsum
+from pairjepa.metrics.retrieval import retrieve, rsum
 from pairjepa.pairs import Pairs
 
 WARM_UP = 0.1  # share of the steps in which the learning rate rises

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from pairjepa.config import ModelConfig
-from pairjepa.features.encoders import load_image_backbone, load_text_backbone
+from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.text import TextBackbone
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import ModelConfig
 from pairjepa.features.extract import image_features, text_features
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.text_backbone import TextBackbone
-from pairjepa.files import cache_folder
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.scan import scan
-from pairjepa.recipes import recipe
+from pairjepa.util.files import cache_folder
 from peers.job import WARM_UP, OnStep, Peer, picture, samples
 
 DIM, LOGIT_SCALE = 512, 2.6592  # defaults of VisionTextDualEncoderConfig

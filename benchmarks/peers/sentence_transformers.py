@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pairjepa.config import ModelConfig
-from pairjepa.features.encoders import load_image_backbone
-from pairjepa.features.preprocessing import Preprocessing
+from pairjepa.backbones.encoders import load_image_backbone
+from pairjepa.backbones.preprocessing import Preprocessing
+from pairjepa.config.settings import ModelConfig
 from pairjepa.pairs import Pairs
 from peers.job import WARM_UP, OnStep, Peer, picture, samples
 from peers.run_clip import QUIET, After

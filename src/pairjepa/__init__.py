@@ -4,15 +4,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pairjepa.comparison import compare
-    from pairjepa.config import RunConfig
-    from pairjepa.embedder import Embedder
-    from pairjepa.errors import PairJEPAError
-    from pairjepa.onnx_embedder import OnnxEmbedder
+    from pairjepa.apps.search import Index
+    from pairjepa.config.recipes import recipe
+    from pairjepa.config.settings import RunConfig
+    from pairjepa.embedder.embedder import Embedder
+    from pairjepa.embedder.onnx_embedder import OnnxEmbedder
+    from pairjepa.evaluation.compare import compare
+    from pairjepa.evaluation.evaluate import evaluate
     from pairjepa.pairs import Pairs
-    from pairjepa.recipes import recipe
-    from pairjepa.search import Index
-    from pairjepa.workflow import evaluate, train, train_seeds
+    from pairjepa.training.train import train, train_seeds
+    from pairjepa.util.errors import PairJEPAError
 
 __version__ = "0.1.0"
 
@@ -32,17 +33,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Embedder": "embedder",
-    "Index": "search",
-    "OnnxEmbedder": "onnx_embedder",
-    "PairJEPAError": "errors",
+    "Embedder": "embedder.embedder",
+    "Index": "apps.search",
+    "OnnxEmbedder": "embedder.onnx_embedder",
+    "PairJEPAError": "util.errors",
     "Pairs": "pairs",
-    "RunConfig": "config",
-    "compare": "comparison",
-    "evaluate": "workflow",
-    "recipe": "recipes",
-    "train": "workflow",
-    "train_seeds": "workflow",
+    "RunConfig": "config.settings",
+    "compare": "evaluation.compare",
+    "evaluate": "evaluation.evaluate",
+    "recipe": "config.recipes",
+    "train": "training.train",
+    "train_seeds": "training.train",
 }
 
 

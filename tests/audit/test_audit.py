@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 import pairjepa
-from pairjepa.audit import audit, crossfit
+from pairjepa.apps.audit import audit, crossfit
 from pairjepa.cli import main
-from pairjepa.config import DataConfig
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.material import Material
-from pairjepa.recipes import recipe
-from pairjepa.stages import fit_material
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import DataConfig
+from pairjepa.training.material import Material
+from pairjepa.training.train import fit_material
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert(1)</script>"

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from pairjepa.audit.folds import folds_of, same_words, twin_groups, twin_images
-from pairjepa.errors import UsageError
-from pairjepa.files import cache_folder
+from pairjepa.apps.audit.folds import folds_of, same_words, twin_groups, twin_images
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.scan import scan
+from pairjepa.util.errors import UsageError
+from pairjepa.util.files import cache_folder
 
 
 def noise(seed: int) -> Image.Image:

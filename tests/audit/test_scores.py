@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pairjepa.audit.scores import Scores, joined, score
+from pairjepa.apps.audit.scores import Scores, joined, score
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

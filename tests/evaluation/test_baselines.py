@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from pairjepa.errors import UsageError
-from pairjepa.evaluation import Relevance, RidgeCCA, chance, retrieve, rsum
+from pairjepa.metrics import Relevance, RidgeCCA, chance, retrieve, rsum
+from pairjepa.util.errors import UsageError
 
 from .arrays import RECALLS
 

@@ -4,10 +4,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from pairjepa.errors import UsageError
-from pairjepa.evaluation import RetrievalRanks, bootstrap, interval, metrics, paired_bootstrap, retrieve
-from pairjepa.evaluation.bootstrap import Mean, resamples
-from pairjepa.evaluation.bootstrap import draw as draw_all
+from pairjepa.metrics import RetrievalRanks, bootstrap, interval, metrics, paired_bootstrap, retrieve
+from pairjepa.metrics.bootstrap import Mean, resamples
+from pairjepa.metrics.bootstrap import draw as draw_all
+from pairjepa.util.errors import UsageError
 
 from .arrays import RECALLS, ragged
 
@@ -29,7 +29,7 @@ def mean_interval(values, *units, images, **options):
 # Medians near that of all queries are found among few of them, the others among all: with 0, most are others.
 @pytest.mark.parametrize(("images", "near"), [(11, 4), (90, 4), (90, 0)])
 def test_samples_are_those_of_written_out_resamples(monkeypatch, images, near):
-    monkeypatch.setattr(importlib.import_module("pairjepa.evaluation.bootstrap"), "NEAR", near)
+    monkeypatch.setattr(importlib.import_module("pairjepa.metrics.bootstrap"), "NEAR", near)
     found = retrieve(*ragged(images=images, noise=2))
     samples = bootstrap(found, draws=30, seed=5)
     counts = np.concatenate(list(resamples(images, 30, 5)))

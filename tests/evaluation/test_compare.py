@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pairjepa.errors import UsageError
-from pairjepa.evaluation import bootstrap, compare_ranks, metrics, paired_bootstrap, retrieve
-from pairjepa.evaluation.bootstrap import resamples
-from pairjepa.evaluation.compare import verdict
+from pairjepa.metrics import bootstrap, compare_ranks, metrics, paired_bootstrap, retrieve
+from pairjepa.metrics.bootstrap import resamples
+from pairjepa.metrics.compare_ranks import verdict
+from pairjepa.util.errors import UsageError
 
 from .arrays import RECALLS, ragged, unit
 

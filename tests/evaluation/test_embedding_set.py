@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.evaluation import EmbeddingSet
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.util.errors import PairJEPAError
 
 from .arrays import ragged
 

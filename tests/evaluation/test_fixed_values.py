@@ -8,7 +8,9 @@ last digits hang on the order of summation.
 import numpy as np
 import pytest
 
-from pairjepa.evaluation import EmbeddingSet, evaluate, retrieve
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.result import evaluate_embeddings as evaluate
+from pairjepa.metrics import retrieve
 
 from .arrays import naive_ranks, unit
 

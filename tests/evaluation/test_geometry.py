@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairjepa.evaluation import Relevance, geometry
+from pairjepa.metrics import Relevance, geometry
 
 from .arrays import ragged, unit
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pairjepa.errors import PairJEPAError
 from pairjepa.evaluation.illustrations import Illustrations, found
+from pairjepa.util.errors import PairJEPAError
 
 from .arrays import naive_rank, unit
 

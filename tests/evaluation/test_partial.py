@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pairjepa.evaluation.partial import evaluate_partial, partial_table, shuffled_images
+from pairjepa.evaluation.tables import partial_table
+from pairjepa.metrics.partial import evaluate_partial, shuffled_images
 
 RNG = np.random.default_rng(0)
 

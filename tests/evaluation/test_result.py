@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from pairjepa.errors import UsageError
-from pairjepa.evaluation import EmbeddingSet, evaluate, markdown_table, metrics, retrieve, table
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.result import evaluate_embeddings as evaluate
+from pairjepa.evaluation.tables import markdown_table, table
+from pairjepa.metrics import metrics, retrieve
+from pairjepa.util.errors import UsageError
 
 from .arrays import ragged, unit
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairjepa.errors import UsageError
-from pairjepa.evaluation import Relevance, chance, median_rank, metrics, mrr, ranks, recall_at, retrieve, rsum
+from pairjepa.metrics import Relevance, chance, median_rank, metrics, mrr, ranks, recall_at, retrieve, rsum
+from pairjepa.util.errors import UsageError
 
 from .arrays import naive_rank, naive_ranks, ragged, unit
 

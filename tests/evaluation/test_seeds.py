@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
-from pairjepa.evaluation import EmbeddingSet, evaluate, over_seeds, seeds_table
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.result import evaluate_embeddings as evaluate
+from pairjepa.evaluation.seeds import over_seeds
+from pairjepa.evaluation.tables import seeds_table
 
 from .arrays import ragged, unit
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import pairjepa
-from pairjepa.embedder import Embedder
+from pairjepa.embedder.embedder import Embedder
 from pairjepa.pairs.pictures import Picture
 
 SMALL = {"data.source": "shapes:60", "model.dim": 16, "training.epochs": 1}

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pairjepa.config import HeadConfig
-from pairjepa.export.dense import maps_of
+from pairjepa.apps.export.dense import maps_of
+from pairjepa.config.settings import HeadConfig
 from pairjepa.model.heads import Standardizer, build_head, width_after
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pairjepa.apps.export import export, hub
 from pairjepa.cli import main
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.export import export, hub
-from pairjepa.seed_group import is_seed_group
+from pairjepa.run.seeds import is_seed_group
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 
 def test_a_hub_folder_and_its_push(
@@ -94,6 +94,6 @@ def test_runs_that_cannot_be_exported(contrastive: Path, masked: Path, tmp_path:
 def test_a_missing_package_names_its_extra(
     contrastive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
 ) -> None:
-    monkeypatch.setattr("pairjepa.export.folder.find_spec", lambda name: None)
+    monkeypatch.setattr("pairjepa.apps.export.folder.find_spec", lambda name: None)
     with pytest.raises(PairJEPAError, match=rf"pip install 'pairjepa\[{to}\]'"):
         export(contrastive, to, tmp_path / "out")

@@ -13,11 +13,11 @@ from httpx import Request, Response
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
 import pairjepa
-from pairjepa.embedder import Embedder
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.export.hub import check_name, export_hub, push
-from pairjepa.features.tiny import tiny_bert, tiny_preprocessing, tiny_resnet
+from pairjepa.apps.export.hub import check_name, export_hub, push
+from pairjepa.backbones.tiny import tiny_bert, tiny_preprocessing, tiny_resnet
+from pairjepa.embedder.embedder import Embedder
 from pairjepa.pairs.pictures import Picture
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .conftest import CAPTIONS, SMALL
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import pairjepa
-from pairjepa.embedder import Embedder
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.export.equal import check_equal
-from pairjepa.export.onnx import export_onnx
-from pairjepa.files import digest_file
-from pairjepa.onnx_embedder import SETTINGS, OnnxEmbedder
+from pairjepa.apps.export.equal import check_equal
+from pairjepa.apps.export.onnx import export_onnx
+from pairjepa.embedder.embedder import Embedder
+from pairjepa.embedder.onnx_embedder import SETTINGS, OnnxEmbedder
 from pairjepa.pairs.images import decode
 from pairjepa.pairs.pictures import Picture
+from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import digest_file
 
 from .conftest import CAPTIONS, FROZEN, SMALL
 
@@ -82,7 +82,7 @@ def test_it_needs_no_torch_and_loads_what_it_needs(folder: Path, tmp_path: Path)
     words_only = tmp_path / "words"
     shutil.copytree(folder, words_only, ignore=shutil.ignore_patterns("image.onnx*", "joint.onnx*"))
     program = (
-        "import sys; from pairjepa.onnx_embedder import OnnxEmbedder\n"
+        "import sys; from pairjepa.embedder.onnx_embedder import OnnxEmbedder\n"
         f"print(OnnxEmbedder.load({str(words_only)!r}).encode_text('a red circle').shape)\n"
         "print(sorted({'torch', 'transformers', 'scipy', 'sklearn'} & set(sys.modules)))"
     )

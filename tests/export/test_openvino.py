@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import pairjepa
-from pairjepa.embedder import Embedder
-from pairjepa.export.openvino import export_openvino
+from pairjepa.apps.export.openvino import export_openvino
+from pairjepa.embedder.embedder import Embedder
 
 
 def test_graphs_that_openvino_computes(embedder: Embedder, tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import pairjepa
-from pairjepa.embedder import Embedder
-from pairjepa.errors import UsageError
-from pairjepa.export.sentence_transformers import export_sentence_transformers
-from pairjepa.features.loading import random_transformer
+from pairjepa.apps.export.sentence_transformers import export_sentence_transformers
+from pairjepa.backbones.loading import random_transformer
+from pairjepa.embedder.embedder import Embedder
 from pairjepa.pairs.pictures import Picture
+from pairjepa.util.errors import UsageError
 
 from .conftest import CAPTIONS, FROZEN, SMALL
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 import transformers as hf
 
-from pairjepa.features.loading import quiet
-from pairjepa.features.tiny import train_tokenizer
-from pairjepa.files import write_json
+from pairjepa.backbones.loading import quiet
+from pairjepa.backbones.tiny import train_tokenizer
+from pairjepa.util.files import write_json
 
 CAPTIONS = [
     "a red dog runs",

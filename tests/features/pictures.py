@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 from PIL import Image
 
-from pairjepa.files import digest
+from pairjepa.util.files import digest
 
 
 def picture(seed: int, width: int = 90, height: int = 64) -> Image.Image:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairjepa.errors import PairJEPAError
 from pairjepa.features import cache as caching
 from pairjepa.features.cache import FeatureStore, FeatureTable
+from pairjepa.util.errors import PairJEPAError
 
 MADE_OF = {"kind": "image", "backbone": "abc", "views": ["whole"]}
 ITEMS = [f"item {i}" for i in range(7)]

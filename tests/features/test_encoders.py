@@ -6,10 +6,10 @@ import pytest
 import torch
 import transformers as hf
 
-from pairjepa.config import ModelConfig
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.features.encoders import load_image_backbone, load_text_backbone
-from pairjepa.files import write_json
+from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
+from pairjepa.config.settings import ModelConfig
+from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import write_json
 
 from .conftest import CAPTIONS, IMAGE_CONFIGS, save_model
 

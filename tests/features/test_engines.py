@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from pairjepa.config import ModelConfig
-from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
+from pairjepa.backbones.masking import Masking
+from pairjepa.config.settings import ModelConfig
 from pairjepa.features import choice, engines, work
 from pairjepa.features.cache import FeatureStore
-from pairjepa.features.encoders import load_image_backbone, load_text_backbone
 from pairjepa.features.extract import image_features, masked_text_features, text_features
-from pairjepa.features.masking import Masking
 from pairjepa.features.work import ImageWork, TextWork
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .conftest import CAPTIONS
 from .pictures import MemoryPairs

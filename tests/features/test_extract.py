@@ -11,15 +11,15 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pairjepa.config import ModelConfig
-from pairjepa.errors import PairJEPAError
+from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
+from pairjepa.backbones.masking import Masking
+from pairjepa.config.settings import ModelConfig
 from pairjepa.features import work
-from pairjepa.features.encoders import load_image_backbone, load_text_backbone
 from pairjepa.features.extract import image_features, masked_text_features, text_features
-from pairjepa.features.masking import Masking
-from pairjepa.files import digest
 from pairjepa.pairs.scan import scan
 from pairjepa.pairs.table import Pairs
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import digest
 
 from .conftest import CAPTIONS
 from .pictures import MemoryPairs, picture

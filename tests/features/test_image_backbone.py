@@ -5,11 +5,11 @@ import pytest
 import torch
 import transformers as hf
 
-from pairjepa.config import ModelConfig
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.features.encoders import load_image_backbone
-from pairjepa.features.image_backbone import ImageBackbone, stage_ends
-from pairjepa.features.loading import quiet
+from pairjepa.backbones.encoders import load_image_backbone
+from pairjepa.backbones.image import ImageBackbone, stage_ends
+from pairjepa.backbones.loading import quiet
+from pairjepa.config.settings import ModelConfig
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .conftest import IMAGE_CONFIGS, save_model
 from .pictures import picture

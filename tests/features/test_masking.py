@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairjepa.features.masking import WAYS, Masking, Tokens, count_of
+from pairjepa.backbones.masking import WAYS, Masking, Tokens, count_of
 
 # [CLS] a black labrador ##s jump ##ing over it . [SEP]
 TOKENS = Tokens(

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.features.preprocessing import Preprocessing, parse, read_preprocessing
+from pairjepa.backbones.preprocessing import Preprocessing, parse, read_preprocessing
+from pairjepa.util.errors import PairJEPAError
 
 from .pictures import picture
 

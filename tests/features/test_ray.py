@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pairjepa.config import ModelConfig
-from pairjepa.errors import PairJEPAError
+from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
+from pairjepa.backbones.masking import Masking
+from pairjepa.config.settings import ModelConfig
 from pairjepa.features import engines, on_ray, ray_cluster, work
-from pairjepa.features.encoders import load_image_backbone, load_text_backbone
 from pairjepa.features.extract import image_features, masked_text_features, text_features
-from pairjepa.features.masking import Masking
 from pairjepa.pairs.scan import scan
 from pairjepa.pairs.table import Pairs
+from pairjepa.util.errors import PairJEPAError
 
 from .conftest import CAPTIONS
 from .pictures import picture

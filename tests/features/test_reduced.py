@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pairjepa.config import ModelConfig
-from pairjepa.features.encoders import load_image_backbone
+from pairjepa.backbones.encoders import load_image_backbone
+from pairjepa.backbones.preprocessing import MARGIN
+from pairjepa.config.settings import ModelConfig
 from pairjepa.features.extract import image_features
-from pairjepa.features.preprocessing import MARGIN
 from pairjepa.features.work import ImageWork
 from pairjepa.pairs.images import decode, decode_sized, reduction
 from pairjepa.pairs.scan import scan

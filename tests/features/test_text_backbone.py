@@ -4,10 +4,10 @@ import pytest
 import torch
 import transformers as hf
 
-from pairjepa.config import ModelConfig
-from pairjepa.errors import UsageError
-from pairjepa.features.encoders import load_text_backbone
-from pairjepa.features.loading import quiet
+from pairjepa.backbones.encoders import load_text_backbone
+from pairjepa.backbones.loading import quiet
+from pairjepa.config.settings import ModelConfig
+from pairjepa.util.errors import UsageError
 
 from .conftest import CAPTIONS, TEXT_CONFIGS
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from pairjepa.features import extract, work
-from pairjepa.files import digest
+from pairjepa.util.files import digest
 
 IMAGES = 64
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from pairjepa.config import ContextConfig, HeadConfig, ModelConfig
-from pairjepa.errors import UsageError
+from pairjepa.config.settings import ContextConfig, HeadConfig, ModelConfig
 from pairjepa.model.dropout import Dropout
 from pairjepa.model.heads import HEADS, Standardizer, build_head, width_after
 from pairjepa.model.joint import JointModel, mean_direction
+from pairjepa.util.errors import UsageError
 
 
 @pytest.mark.parametrize("kind", sorted(HEADS))

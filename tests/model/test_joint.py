@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pairjepa.config import ContextConfig, HeadConfig, ModelConfig
-from pairjepa.features.words import ABSENT, MASKED, VISIBLE
+from pairjepa.backbones.words import ABSENT, MASKED, VISIBLE
+from pairjepa.config.settings import ContextConfig, HeadConfig, ModelConfig
 from pairjepa.model.joint import AVERAGE_MOMENTUM, JointModel, TokenWidths
 
 RESIDUAL = HeadConfig("residual", hidden=8)

@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pairjepa.config import ObjectiveConfig
-from pairjepa.errors import UsageError
+from pairjepa.config.settings import ObjectiveConfig
 from pairjepa.objectives import Everyone, Labels, Objective, objective
 from pairjepa.objectives.info_nce import ENTRIES, info_nce, info_nce_share, positives_of
+from pairjepa.util.errors import UsageError
 
 
 def naive(prediction, target, temperature, positives, smoothing):

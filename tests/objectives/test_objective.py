@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pairjepa.config import ObjectiveConfig
-from pairjepa.errors import UsageError
+from pairjepa.config.settings import ObjectiveConfig
 from pairjepa.objectives import TERMS, Labels, Objective, check_terms
 from pairjepa.objectives.info_nce import info_nce, positives_of
 from pairjepa.objectives.regression import cosine, l1, l2, smooth_l1
 from pairjepa.objectives.regularizers import sigreg, vicreg_covariance, vicreg_variance
+from pairjepa.util.errors import UsageError
 
 LABELS = Labels(torch.tensor([0, 0, 1, 2, 3, 4]), torch.arange(6))
 DIRECTIONS = 5

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pairjepa.errors import PairJEPAError
 from pairjepa.pairs import Pairs
+from pairjepa.util.errors import PairJEPAError
 
 Write = Callable[[str], Path]
 

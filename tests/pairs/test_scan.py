@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.files import digest_file
 from pairjepa.pairs import Pairs, scan
 from pairjepa.pairs.scan import NO_HASH, ImageFacts, pairs_digest, perceptual_hash, readable
 from pairjepa.pairs.scan import scan as scan_images
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import digest_file
 
 Make = Callable[..., Pairs]
 

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from pairjepa.errors import UsageError
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.sources import shapes
+from pairjepa.util.errors import UsageError
 
 
 def test_the_same_on_every_machine() -> None:

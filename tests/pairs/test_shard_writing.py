@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pairjepa.config import DataConfig
-from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.scan import pairs_digest, scan
 from pairjepa.pairs.shards import places, targets, writing
 from pairjepa.pairs.shards.convert import convert
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 Six = Any
 

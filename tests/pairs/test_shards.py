@@ -13,13 +13,13 @@ import fsspec
 import numpy as np
 import pytest
 
-from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.pairs import BadImage, Pairs
 from pairjepa.pairs.scan import image_keys, pairs_digest, scan
 from pairjepa.pairs.shards import index as indexing
 from pairjepa.pairs.shards import places, reading
 from pairjepa.pairs.shards.tars import escaped, unescaped
 from pairjepa.pairs.sources.shards import splits_of
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .shard_files import write_tar
 

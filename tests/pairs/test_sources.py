@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pairjepa.config import DataConfig
-from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import Pairs, open_pairs
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .shard_files import write_tar
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairjepa.errors import UsageError
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.splits import complete, from_folders, subsample, unit_hash
+from pairjepa.util.errors import UsageError
 
 NAMES = [f"{n}.jpg" for n in range(2000)]
 

@@ -1,4 +1,4 @@
-"""A report as `pairjepa.report.collect` makes it, small and by hand: two runs, of four images with two captions."""
+"""A report as `pairjepa.apps.report.collect` makes it, small and by hand: two runs, of four images with two captions."""
 
 import io
 from typing import Any

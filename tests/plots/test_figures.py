@@ -14,9 +14,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from tests.plots.reports import collapsed, look, partial, report, run
 
-from pairjepa import plots
-from pairjepa.errors import UsageError
-from pairjepa.plots.style import SERIES
+from pairjepa.apps.report import figures as plots
+from pairjepa.apps.report.figures.style import SERIES
+from pairjepa.util.errors import UsageError
 
 
 def masked() -> dict[str, Any]:

@@ -11,10 +11,10 @@ from PIL import Image
 from tests.plots.reports import collapsed, look, partial, report, run
 
 import pairjepa
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.plots import write_figures
-from pairjepa.recipes import recipe
-from pairjepa.report.alt import FIGURES, describe
+from pairjepa.apps.report.alt import FIGURES, describe
+from pairjepa.apps.report.figures import write_figures
+from pairjepa.config.recipes import recipe
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 OF_A_RUN = [
     "cosine-distribution", "prediction-margin", "map-tsne-by-modality", "map-tsne-by-cluster", "training", "spectrum",
@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("figure", FIGURES)
 def test_every_figure_has_a_text(figure: str) -> None:
-    assert hasattr(pairjepa.plots, figure)
+    assert hasattr(pairjepa.apps.report.figures, figure)
     for one in (run(), masked(), collapsed(), run() | {"training": None, "margin": None}):
         text = describe(figure, report(one), one)
         assert re.fullmatch(r"[A-Z].*[.]", text, re.DOTALL)
@@ -130,15 +130,15 @@ def test_matplotlib_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -
             raise ImportError(name)
         return real(name, *rest, **options)
 
-    monkeypatch.delitem(sys.modules, "pairjepa.plots")
+    monkeypatch.delitem(sys.modules, "pairjepa.apps.report.figures")
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(PairJEPAError, match=r"'matplotlib', .* pip install 'pairjepa\[report\]'"):
-        import pairjepa.plots  # noqa: F401
+        import pairjepa.apps.report.figures  # noqa: F401
 
 
 def test_from_a_run_to_its_figures(tmp_path: Path) -> None:
     """What `collect` makes is what the figures are drawn from, also of four images and one epoch."""
-    from pairjepa.report import collect
+    from pairjepa.apps.report import collect
 
     settings = {"data.source": "shapes:40", "training.epochs": 1}
     pairjepa.train(recipe("tiny-masked", settings), None, tmp_path / "run")

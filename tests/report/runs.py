@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pairjepa.evaluation import EmbeddingSet, evaluate
+from pairjepa.config.recipes import recipe
+from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.illustrations import Illustrations
-from pairjepa.recipes import recipe
-from pairjepa.run_folder import RunFolder
+from pairjepa.evaluation.result import evaluate_embeddings as evaluate
+from pairjepa.run.folder import RunFolder
 
 DATA = {"digest": "d" * 32, "description": "drawn by a test", "generated": True, "images": 99, "captions": 99}
 WORDS = ("a red square", "the blue circle", "some green stars", "<script>alert(1)</script>")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import pairjepa
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.report import collect
-from pairjepa.report.verdicts import verdicts
+from pairjepa.apps.report import collect
+from pairjepa.apps.report.verdicts import verdicts
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .runs import embeddings, make_run
 
@@ -226,7 +226,7 @@ def test_every_verdict_has_its_section_in_the_docs(report: dict[str, Any]) -> No
 
 def test_it_reads_artefacts_alone(run: Path) -> None:
     code = (
-        f"import sys; from pairjepa.report import collect; collect([{str(run)!r}], projection='pca'); "
+        f"import sys; from pairjepa.apps.report import collect; collect([{str(run)!r}], projection='pca'); "
         "heavy = {'torch', 'transformers', 'PIL', 'matplotlib'} & set(sys.modules); assert not heavy, heavy"
     )
     done = subprocess.run(

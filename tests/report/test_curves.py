@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from pairjepa.evaluation import Relevance, evaluate, retrieve
-from pairjepa.evaluation.geometry import effective_rank, spectrum
-from pairjepa.evaluation.retrieval import best_scores, top_k
-from pairjepa.report.curves import cosines, margins, recall_curves
-from pairjepa.report.hubs import hubness
-from pairjepa.report.shape import hubs, modality_gap
+from pairjepa.apps.report.curves import cosines, margins, recall_curves
+from pairjepa.apps.report.hubs import hubness
+from pairjepa.apps.report.shape import hubs, modality_gap
+from pairjepa.evaluation.result import evaluate_embeddings as evaluate
+from pairjepa.metrics import Relevance, retrieve
+from pairjepa.metrics.geometry import effective_rank, spectrum
+from pairjepa.metrics.retrieval import best_scores, top_k
 
 from .runs import embeddings, unit
 

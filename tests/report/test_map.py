@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.evaluation import Relevance, retrieve
-from pairjepa.evaluation.retrieval import best_scores
-from pairjepa.report.clusters import clusters, names
-from pairjepa.report.examples import examples
-from pairjepa.report.projection import check_method, project, sample
+from pairjepa.apps.report.clusters import clusters, names
+from pairjepa.apps.report.examples import examples
+from pairjepa.apps.report.projection import check_method, project, sample
+from pairjepa.metrics import Relevance, retrieve
+from pairjepa.metrics.retrieval import best_scores
+from pairjepa.util.errors import PairJEPAError
 
 from .runs import embeddings, unit
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-import pairjepa.plots
+import pairjepa.apps.report.figures
+from pairjepa.apps.report.page import render, write_page
+from pairjepa.apps.report.page.charts import Interval, Line, interval_chart, line_chart
+from pairjepa.apps.report.page.svg import HEIGHT, LEFT, RIGHT, WIDTH
 from pairjepa.cli import main
-from pairjepa.errors import PairJEPAError
-from pairjepa.report.page import render, write_page
-from pairjepa.report.page.charts import Interval, Line, interval_chart, line_chart
-from pairjepa.report.page.svg import HEIGHT, LEFT, RIGHT, WIDTH
+from pairjepa.util.errors import PairJEPAError
 
 from .made import IMAGES, SCRIPT, make_report
 from .runs import embeddings, make_run
@@ -131,7 +131,7 @@ def test_thumbnails_beyond_the_limit_are_left_out_but_not_those_of_examples(
     report = make_report(("plain",))
     shown = {0, 1, 4, 5, 6, 7, 8}  # of the examples
     room = sum(len(report["thumbnails"][row]) for row in shown)
-    monkeypatch.setattr("pairjepa.report.page.html.THUMBNAIL_BYTES", room)
+    monkeypatch.setattr("pairjepa.apps.report.page.html.THUMBNAIL_BYTES", room)
     text = render(report)
     assert {int(row) for row in data_of(text)["thumbnails"]} == shown
     assert f"{IMAGES - 1 - len(shown)} thumbnails were left out" in text
@@ -219,7 +219,9 @@ def test_the_command_says_what_it_wrote_and_writes_it_again(
 def test_figures_are_written_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, Path]] = []
     monkeypatch.setattr(
-        pairjepa.plots, "write_figures", lambda report, folder: asked.append((report["split"], folder))
+        pairjepa.apps.report.figures,
+        "write_figures",
+        lambda report, folder: asked.append((report["split"], folder)),
     )
     run = make_run(tmp_path / "run", embeddings(10))
     page = ["--out", str(tmp_path / "r.html"), "--projection", "pca"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pairjepa.report.page import write_page
+from pairjepa.apps.report.page import write_page
 
 from .made import SCRIPT, make_report
 

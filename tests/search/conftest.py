@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 import pairjepa
-from pairjepa.errors import PairJEPAError
-from pairjepa.recipes import recipe
-from pairjepa.search import Index
-from pairjepa.search.build import build
+from pairjepa.apps.search import Index
+from pairjepa.apps.search.build import build
+from pairjepa.config.recipes import recipe
+from pairjepa.util.errors import PairJEPAError
 
 SHAPES = "shapes:80"
 
@@ -38,4 +38,4 @@ def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PairJEPAError("no ONNX here.")
 
-    monkeypatch.setattr("pairjepa.export.onnx.export_onnx", refuse)
+    monkeypatch.setattr("pairjepa.apps.export.onnx.export_onnx", refuse)

@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pairjepa.search import Index, approximate
-from pairjepa.search.meta import CAPTIONS, IMAGES, Approximation, Meta
-from pairjepa.search.place import Place
-from pairjepa.search.sources import Entry
-from pairjepa.search.tables import Embedded, Row, Tables
+from pairjepa.apps.search import Index, approximate
+from pairjepa.apps.search.meta import CAPTIONS, IMAGES, Approximation, Meta
+from pairjepa.apps.search.place import Place
+from pairjepa.apps.search.sources import Entry
+from pairjepa.apps.search.tables import Embedded, Row, Tables
 
 DIM, ROWS = 32, 3000
 
@@ -91,7 +91,7 @@ def test_when(rows: int, choice: approximate.Choice, expected: bool) -> None:
 
 
 def test_an_index_of_few_images_may_be_approximate(run: Path, tmp_path: Path, without_onnx: None) -> None:
-    from pairjepa.search.build import build
+    from pairjepa.apps.search.build import build
 
     index = build(run, ["shapes:80"], tmp_path / "out", approximate="on")
     assert isinstance(index.meta.approximate[IMAGES], Approximation)

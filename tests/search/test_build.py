@@ -14,16 +14,16 @@ import pyarrow as pa
 import pytest
 
 import pairjepa
-from pairjepa.config import DataConfig
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.search import Hit, Index
-from pairjepa.search import build as build_module
-from pairjepa.search.build import build
-from pairjepa.search.embedding import Embedding
-from pairjepa.search.meta import CAPTIONS
-from pairjepa.search.place import Place
-from pairjepa.search.tables import Tables
-from pairjepa.search.vectors import lance_module
+from pairjepa.apps.search import Hit, Index
+from pairjepa.apps.search import build as build_module
+from pairjepa.apps.search.build import build
+from pairjepa.apps.search.embedding import Embedding
+from pairjepa.apps.search.meta import CAPTIONS
+from pairjepa.apps.search.place import Place
+from pairjepa.apps.search.tables import Tables
+from pairjepa.apps.search.vectors import lance_module
+from pairjepa.config.settings import DataConfig
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from . import photos
 
@@ -91,7 +91,7 @@ def test_content_that_changes_its_place(run: Path, tmp_path: Path) -> None:
     photos.write(folder, range(6))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build_module, "COMMIT", 1)
-        patch.setattr("pairjepa.search.loading.BATCH", 2)
+        patch.setattr("pairjepa.apps.search.loading.BATCH", 2)
         before = everything(build(run, [folder], out))
         (folder / "05.png").write_bytes(photos.data(0))
         (folder / "00.png").write_bytes(photos.data(50))

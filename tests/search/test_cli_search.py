@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pairjepa.apps.search import Index
+from pairjepa.apps.search.terminal import protocol
 from pairjepa.cli import main
-from pairjepa.search import Index
-from pairjepa.search.terminal import protocol
 
 from . import photos
 
@@ -23,7 +23,7 @@ def masked_index(other_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     names[0].rename(folder / "photos" / "<b>\x1b[31m.png")
     (folder / "photos" / "01.txt").write_text("<script>alert(1)</script>\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pairjepa.search.build._Build._keep_model", lambda self: None)
+        patch.setattr("pairjepa.apps.search.build._Build._keep_model", lambda self: None)
         assert main(["index", str(other_run), str(folder / "photos"), "--out", str(folder / "out")]) == 0
     return folder / "out"
 
@@ -107,7 +107,7 @@ def test_a_query_loads_only_what_it_needs(index: Index) -> None:
     """Neither the framework nor what reads pairs: that is most of what makes the answer quick."""
     code = (
         "import sys; from pairjepa.cli import main; main(['search', sys.argv[1], 'a red circle']);"
-        "print(*sorted({'torch', 'transformers', 'scipy', 'sklearn', 'pairjepa.search.build', 'pairjepa.material'}"
+        "print(*sorted({'torch', 'transformers', 'scipy', 'sklearn', 'pairjepa.apps.search.build', 'pairjepa.training.material'}"
         " & sys.modules.keys()), file=sys.stderr)"
     )
     done = subprocess.run(

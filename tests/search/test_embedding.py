@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import pairjepa
-from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.apps.search import Index, embedding
+from pairjepa.apps.search.build import build
+from pairjepa.config.recipes import recipe
 from pairjepa.features import choice, work
-from pairjepa.recipes import recipe
-from pairjepa.search import Index, embedding
-from pairjepa.search.build import build
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from . import photos
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 import pairjepa
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.evaluation.retrieval import recall_at
+from pairjepa.apps.search import Hit, Index
+from pairjepa.apps.search.rows import top
+from pairjepa.metrics.retrieval import recall_at
 from pairjepa.pairs import Pairs
-from pairjepa.search import Hit, Index
-from pairjepa.search.rows import top
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .conftest import SHAPES
 

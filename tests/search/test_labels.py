@@ -10,11 +10,11 @@ import pytest
 from scipy.stats import binomtest
 
 import pairjepa
+from pairjepa.apps.labels.confusion import confusion, measure, table, wilson
+from pairjepa.apps.labels.labels import Labels, label_images, load_encoder, read_labels
+from pairjepa.apps.search import Index
 from pairjepa.cli import main
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.search import Index
-from pairjepa.search.confusion import confusion, measure, table, wilson
-from pairjepa.search.labels import Labels, label_images, load_encoder, read_labels
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from . import photos
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pairjepa.apps.search import Index
+from pairjepa.apps.search.build import build
+from pairjepa.apps.search.place import Place
 from pairjepa.cli import main
-from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.pairs.shards import places
-from pairjepa.search import Index
-from pairjepa.search.build import build
-from pairjepa.search.place import Place
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from . import photos
 
@@ -48,7 +48,7 @@ def test_an_index_by_its_url(run: Path, tmp_path: Path, capsys: pytest.CaptureFi
 def test_captions_that_came_before_their_image_are_written_once(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_onnx: None
 ) -> None:
-    from pairjepa.search.tables import Tables
+    from pairjepa.apps.search.tables import Tables
 
     folder, url = tmp_path / "photos", f"file://{tmp_path}/out"
     photos.write(folder, [0])

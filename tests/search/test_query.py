@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 import pairjepa
-from pairjepa.embedder import Embedder
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.search.query import Query, encode, is_cut
+from pairjepa.apps.search.query import Query, encode, is_cut
+from pairjepa.embedder.embedder import Embedder
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 from . import photos
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairjepa.search import rows as rows_module
-from pairjepa.search.pruning import Basis
-from pairjepa.search.rows import Rows, top
+from pairjepa.apps.search import rows as rows_module
+from pairjepa.apps.search.pruning import Basis
+from pairjepa.apps.search.rows import Rows, top
 
 DIM, ROWS = 64, 900
 

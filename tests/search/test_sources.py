@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pairjepa.config import DataConfig
+from pairjepa.apps.search.sources import open_source
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import Pairs
-from pairjepa.search.sources import open_source
 
 
 def shard(path: Path, colour: str) -> None:

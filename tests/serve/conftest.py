@@ -12,11 +12,11 @@ import uvicorn
 from fastapi.testclient import TestClient
 
 import pairjepa
-from pairjepa.encoder import Encoder
-from pairjepa.errors import PairJEPAError
-from pairjepa.search import Index
-from pairjepa.search.build import build
-from pairjepa.serve.app import create_app
+from pairjepa.apps.search import Index
+from pairjepa.apps.search.build import build
+from pairjepa.apps.serve.app import create_app
+from pairjepa.embedder.encoder import Encoder
+from pairjepa.util.errors import PairJEPAError
 
 DATA = "shapes:200"
 HERE = "http://127.0.0.1"  # a Host that the server trusts
@@ -70,7 +70,7 @@ def without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PairJEPAError("no ONNX here.")
 
-    monkeypatch.setattr("pairjepa.export.onnx.export_onnx", refuse)
+    monkeypatch.setattr("pairjepa.apps.export.onnx.export_onnx", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import pairjepa
-from pairjepa.encoder import Encoder
+from pairjepa.apps.labels.labels import Labels
+from pairjepa.apps.search import Index
+from pairjepa.apps.search.build import build
+from pairjepa.apps.search.query import Query, encode
+from pairjepa.apps.serve import uploads
+from pairjepa.embedder.encoder import Encoder
 from pairjepa.pairs import Pairs
-from pairjepa.search import Index
-from pairjepa.search.build import build
-from pairjepa.search.labels import Labels
-from pairjepa.search.query import Query, encode
-from pairjepa.serve import uploads
 
 from .conftest import DATA, client_of
 

@@ -10,10 +10,10 @@ import httpx
 import numpy as np
 import pytest
 
-from pairjepa.encoder import Encoder
-from pairjepa.search import Index
-from pairjepa.search.query import Query
-from pairjepa.serve.batching import BATCH, Batcher, Busy
+from pairjepa.apps.search import Index
+from pairjepa.apps.search.query import Query
+from pairjepa.apps.serve.batching import BATCH, Batcher, Busy
+from pairjepa.embedder.encoder import Encoder
 
 from .conftest import client_of
 

@@ -10,9 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 import pairjepa
-from pairjepa.search import Index
-from pairjepa.search.build import build
-from pairjepa.serve import service
+from pairjepa.apps.search import Index
+from pairjepa.apps.search.build import build
+from pairjepa.apps.serve import service
 
 from .conftest import client_of
 

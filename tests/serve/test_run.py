@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from pairjepa.apps.search import Index
+from pairjepa.apps.serve import run as serving
 from pairjepa.cli import main
-from pairjepa.search import Index
-from pairjepa.serve import run as serving
 
 
 @pytest.mark.parametrize(("end", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])

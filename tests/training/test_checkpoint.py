@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.training.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights, weights
+from pairjepa.model.weights import load_weights, save_weights, weights
+from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
+from pairjepa.util.errors import PairJEPAError
 
 POSITION = {"epoch": 3, "batch": 2, "sums": {"loss": 0.1 + 0.2}, "best": None, "seconds": 1.5}
 

@@ -16,13 +16,13 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.config.recipes import recipe
 from pairjepa.objectives import TERMS
-from pairjepa.recipes import recipe
-from pairjepa.run_folder import RunFolder
+from pairjepa.run.folder import RunFolder
 from pairjepa.training import loop
 from pairjepa.training.distributed import ALONE, Group, Part, group, shard, sharding_wanted
 from pairjepa.training.distributed.draws import WholeBatchDraws
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 SCRIPT = Path(__file__).with_name("together.py")
 PROCESSES = 2

@@ -11,16 +11,16 @@ from safetensors.torch import load_file
 from torch import nn
 
 import pairjepa
-from pairjepa.config import RunConfig
-from pairjepa.errors import PairJEPAError
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.tiny import tiny_preprocessing, tiny_resnet
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.tiny import tiny_preprocessing, tiny_resnet
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import RunConfig
 from pairjepa.objectives import Labels, objective
 from pairjepa.pairs import Pairs
-from pairjepa.recipes import recipe
 from pairjepa.training import loop
 from pairjepa.training.gradients import features_with_gradient
 from pairjepa.training.inputs import CachedFeatures, Pixels, all_features, to_device
+from pairjepa.util.errors import PairJEPAError
 
 
 def config(**settings: Any) -> RunConfig:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pairjepa.evaluation import EmbeddingSet
-from pairjepa.evaluation.result import evaluate
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.result import evaluate_embeddings as evaluate
 from pairjepa.training.monitor import measure
 
 

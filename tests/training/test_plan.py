@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pairjepa.config import DataConfig, TrainingConfig
+from pairjepa.config.settings import DataConfig, TrainingConfig
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.shards.convert import convert
 from pairjepa.training.distributed.part import Part

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 import pairjepa
-from pairjepa.config import RunConfig
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.recipes import recipe
-from pairjepa.run_folder import RunFolder
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import RunConfig
+from pairjepa.run.folder import RunFolder
 from pairjepa.training import loop
 from pairjepa.training.tracking import check_tracker, flat
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 tracking = pytest.importorskip("accelerate.tracking", reason="accelerate is not installed")
 

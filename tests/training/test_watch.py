@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import pairjepa
-from pairjepa.config import RunConfig
-from pairjepa.recipes import recipe
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import RunConfig
 from pairjepa.training.watch import warnings
 
 CHANCE = 20.0

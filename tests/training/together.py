@@ -15,13 +15,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 import pairjepa
-from pairjepa.config import ObjectiveConfig
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import ObjectiveConfig
+from pairjepa.model.sharded import whole
 from pairjepa.objectives import TERMS, Everyone, Labels, Objective
-from pairjepa.recipes import recipe
 from pairjepa.training import inputs, loop, shares
 from pairjepa.training.distributed import Group, Part, current, joined
 from pairjepa.training.distributed import group as group_module
-from pairjepa.training.distributed.sharding import whole
 
 SMALL = {"data.source": "shapes:60", "model.image": "tiny-resnet", "model.text": "tiny-bert", "model.dim": 16}
 STEPS = {"training.epochs": 1, "training.batch_size": 25, "training.learning_rate": 1e-4}

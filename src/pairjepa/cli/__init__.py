@@ -12,9 +12,9 @@ from cyclopts import App, CycloptsError, UnknownCommandError
 
 import pairjepa
 from pairjepa.cli import audit, export, labels, report, search, serve, shards, training
-from pairjepa.errors import PairJEPAError, UsageError, unknown
-from pairjepa.progress import say
-from pairjepa.recipes import RECIPES
+from pairjepa.config.recipes import RECIPES
+from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.progress import say
 
 app = App(
     name="pairjepa",

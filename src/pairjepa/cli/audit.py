@@ -6,10 +6,10 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
-from pairjepa.config import RunConfig
-from pairjepa.flags import given_settings, settings, with_flags
-from pairjepa.progress import say
-from pairjepa.recipes import override
+from pairjepa.cli.flags import given_settings, settings, with_flags
+from pairjepa.config.recipes import override
+from pairjepa.config.settings import RunConfig
+from pairjepa.util.progress import say
 
 
 def add(app: App) -> None:
@@ -34,7 +34,7 @@ def audit(
     config = override(RunConfig(), {"data.source": data, **given_settings(given)})
     config.validate()
     with stdout_for_results():
-        from pairjepa.audit import audit
+        from pairjepa.apps.audit import audit
 
         found = audit(run, config.data, out, folds=folds)
     if as_json:

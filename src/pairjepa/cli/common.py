@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from pairjepa.progress import say
+from pairjepa.util.progress import say
 
 Json = Annotated[
     bool,

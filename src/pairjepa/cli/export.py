@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
-from pairjepa.errors import UsageError
-from pairjepa.progress import say
+from pairjepa.util.errors import UsageError
+from pairjepa.util.progress import say
 
 LOADED_BY = {
-    "onnx": 'pairjepa.onnx_embedder.OnnxEmbedder.load("{}")',
+    "onnx": 'pairjepa.embedder.onnx_embedder.OnnxEmbedder.load("{}")',
     "openvino": 'openvino.Core().compile_model("{}/text.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})',
     "sentence-transformers": 'sentence_transformers.SentenceTransformer("{}")',
     "hub": 'pairjepa.Embedder.from_pretrained("{}")',
@@ -58,10 +58,10 @@ def export(
     if private and push is None:
         raise UsageError("--private must go with --push, got it alone. Leave it out.")
     with stdout_for_results():
-        from pairjepa import export as exports
+        from pairjepa.apps import export as exports
 
         if push is not None:
-            from pairjepa.export import hub
+            from pairjepa.apps.export import hub
 
             hub.check_name(push)
         if push is not None and exports.holds(out, run):

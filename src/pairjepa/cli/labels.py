@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
-from pairjepa.errors import UsageError
-from pairjepa.progress import say
+from pairjepa.util.errors import UsageError
+from pairjepa.util.progress import say
 
 if TYPE_CHECKING:
-    from pairjepa.search.labels import Labelled
+    from pairjepa.apps.labels.labels import Labelled
 
 
 def add(app: App) -> None:
@@ -49,8 +49,8 @@ def label(
     if top_k < 1:
         raise UsageError(f"--top-k must be at least 1, got {top_k}.")
     with stdout_for_results():
-        from pairjepa.search import confusion
-        from pairjepa.search.labels import TEMPLATES, label_images, read_labels, write_csv, write_rows
+        from pairjepa.apps.labels import confusion
+        from pairjepa.apps.labels.labels import TEMPLATES, label_images, read_labels, write_csv, write_rows
 
         found = label_images(run, images, read_labels(labels), templates=template or TEMPLATES, truth=truth)
         measured = None

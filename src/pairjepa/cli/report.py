@@ -6,8 +6,8 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from pairjepa.cli.common import next_command, stdout_for_results
-from pairjepa.errors import UsageError
-from pairjepa.progress import say
+from pairjepa.util.errors import UsageError
+from pairjepa.util.progress import say
 
 
 def add(app: App) -> None:
@@ -34,14 +34,14 @@ def report(
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out must end in .html, got {out}. Give it as {out.with_suffix('.html')}.")
     with stdout_for_results():
-        from pairjepa.report import collect
-        from pairjepa.report.page import write_page
+        from pairjepa.apps.report import collect
+        from pairjepa.apps.report.page import write_page
 
         say("reading the runs and making the map of each: about half a minute a run with t-SNE")
         found = collect(runs, split, projection=projection, seed=seed)
         write_page(found, out)
         if figures is not None:
-            from pairjepa.plots import write_figures
+            from pairjepa.apps.report.figures import write_figures
 
             write_figures(found, figures)
     say(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB): open it in a browser")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
-from pairjepa.config import RunConfig
-from pairjepa.flags import given_settings, settings, with_flags
-from pairjepa.progress import say
-from pairjepa.recipes import override
+from pairjepa.cli.flags import given_settings, settings, with_flags
+from pairjepa.config.recipes import override
+from pairjepa.config.settings import RunConfig
+from pairjepa.util.progress import say
 
 if TYPE_CHECKING:
-    from pairjepa.search.index import Hit, Index
+    from pairjepa.apps.search.index import Hit, Index
 
 SETTINGS = ("data.image_column", "data.caption_column", "data.split_column", "model.engine")
 
@@ -46,7 +46,7 @@ def index(
     """Embed images once, and again only what is new or changed, so that they can be searched."""
     config = override(RunConfig(), given_settings(given))
     with stdout_for_results():
-        from pairjepa.search.build import build
+        from pairjepa.apps.search.build import build
 
         build(run, images, out, data=config.data, approximate=approximate, engine=config.model.engine)
     say(f"wrote {out}")
@@ -72,8 +72,8 @@ def search(
 ) -> None:
     """Find images by words, by a photograph, or by both together."""
     with stdout_for_results():
-        from pairjepa.search.index import Index
-        from pairjepa.search.query import Query, encode, is_cut
+        from pairjepa.apps.search.index import Index
+        from pairjepa.apps.search.query import Query, encode, is_cut
 
         query = Query(words, image)
         opened = Index.open(index)
@@ -103,7 +103,7 @@ def search(
 
 
 def _print_hits(index: "Index", hits: "list[Hit]", of: str) -> None:
-    from pairjepa.search.terminal import picture, protocol
+    from pairjepa.apps.search.terminal import picture, protocol
 
     way = protocol(sys.stdout)
     if not hits:

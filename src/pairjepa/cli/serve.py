@@ -4,7 +4,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from pairjepa.errors import missing_extra
+from pairjepa.util.errors import missing_extra
 
 EXTRA = ("fastapi", "jinja2", "python_multipart", "uvicorn")
 """Packages that a server needs and nothing else does."""
@@ -33,6 +33,6 @@ def serve(
 
     if missing := [package for package in EXTRA if find_spec(package) is None]:
         raise missing_extra(missing[0], "serve")
-    from pairjepa.serve.run import serve
+    from pairjepa.apps.serve.run import serve
 
     serve(index, host=host, port=port, queue=queue, max_upload=max_upload)

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
-from pairjepa.config import RunConfig
-from pairjepa.flags import given_settings, settings, with_flags
-from pairjepa.progress import say
-from pairjepa.recipes import override
+from pairjepa.cli.flags import given_settings, settings, with_flags
+from pairjepa.config.recipes import override
+from pairjepa.config.settings import RunConfig
+from pairjepa.util.progress import say
 
 
 def add(app: App) -> None:

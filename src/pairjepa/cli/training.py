@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Group, Parameter
 
 from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
-from pairjepa.config import RunConfig
-from pairjepa.errors import UsageError
-from pairjepa.flags import given_settings, settings, with_flags
-from pairjepa.progress import say
-from pairjepa.recipes import RECIPES, override, recipe
+from pairjepa.cli.flags import given_settings, settings, with_flags
+from pairjepa.config.recipes import RECIPES, override, recipe
+from pairjepa.config.settings import RunConfig
+from pairjepa.util.errors import UsageError
+from pairjepa.util.progress import say
 
 NEEDED = ("data.source", "model.image", "model.text")
 """What `train` cannot do without, and the user must give where the recipe leaves it open."""
@@ -56,9 +56,9 @@ def inspect(
     config = override(RunConfig(), {"data.source": data, **given_settings(given)})
     config.validate()
     with stdout_for_results():
-        from pairjepa import workflow
+        from pairjepa.apps import inspect as inspection
 
-        report = workflow.inspect(config.data, config.model.text)
+        report = inspection.inspect(config.data, config.model.text)
     if as_json:
         print_json(report)
     else:
@@ -93,12 +93,12 @@ def train_command(name: str) -> Callable[..., None]:
         config = recipe(name, given_settings(given))
         config.validate()
         with stdout_for_results():
-            from pairjepa import workflow
+            from pairjepa.training import train as training
 
             if seeds is None:
-                workflow.train(config, None, run, track=track)
+                training.train(config, None, run, track=track)
             else:
-                workflow.train_seeds(config, None, run, seeds, track=track)
+                training.train_seeds(config, None, run, seeds, track=track)
         if os.environ.get("RANK", "0") == "0":  # of several processes, that one speaks
             say(f"wrote {run}")
             next_command("evaluate", str(run), "--split", "test")
@@ -124,9 +124,9 @@ def evaluate(
 ) -> None:
     """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA."""
     with stdout_for_results():
-        from pairjepa import workflow
+        from pairjepa.evaluation import evaluate as evaluation
 
-        result = workflow.evaluate(run, split, export=export, relevance=relevance)
+        result = evaluation.evaluate(run, split, export=export, relevance=relevance)
     if as_json:
         print_json(result)
     else:
@@ -159,13 +159,13 @@ def compare(
     if as_json and markdown:
         raise UsageError("The output must be one of --json and --markdown, got both. Leave one out.")
     with stdout_for_results():
-        from pairjepa import comparison
+        from pairjepa.evaluation import compare as comparison
 
         result = comparison.compare(runs, split, relevance)
     if as_json:
         print_json(result)
     else:
-        from pairjepa.evaluation import compare_markdown, compare_table
+        from pairjepa.evaluation.compare_tables import compare_markdown, compare_table
 
         print(compare_markdown(result) if markdown else compare_table(result))
     same = [*map(str, runs), *(["--relevance", relevance] if relevance != "owner" else [])]
@@ -180,7 +180,7 @@ def demo(
 ) -> None:
     """Do the whole job offline, in minutes: draw pairs, train both approaches from nothing, compare them."""
     with stdout_for_results():
-        from pairjepa.demo import demo
+        from pairjepa.apps.demo import demo
 
         runs, text = demo(run)
     print(f"\n{text}\n")
@@ -195,18 +195,18 @@ def demo(
 
 def _print_table(run: Path, result: dict[str, Any]) -> None:
     if "seeds" not in result:
-        from pairjepa.evaluation import table
+        from pairjepa.evaluation.tables import table
 
         print(table({run.name: result}))
         notes = result["notes"]
     else:
-        from pairjepa.evaluation import seeds_table
+        from pairjepa.evaluation.tables import seeds_table
 
         print(seeds_table(result))
         notes = [f"seed {seed['seed']}: {note}" for seed in result["seeds"] for note in seed["notes"]]
     seeds = result.get("seeds", [result])
     if all("partial" in seed for seed in seeds):
-        from pairjepa.evaluation.partial import partial_table
+        from pairjepa.evaluation.tables import partial_table
 
         print("\n" + partial_table([seed["partial"] for seed in seeds]))
     for note in notes:

@@ -1,146 +1,179 @@
-"""Is one model better than another on the same images? Paired differences, and a sentence that claims no more.
+"""The verb compare: runs beside each other, from what `evaluate` left in their folders. No model is loaded."""
 
-Two things move a difference: the images that happen to be in the split, and the seeds that happened to be trained.
-The paired bootstrap by image measures the first; the spread over seeds, where there are several, the second.
-"""
+import shlex
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.metrics.bootstrap import CONFIDENCE, DRAWS
+from pairjepa.metrics.compare_ranks import compare_ranks
+from pairjepa.metrics.relevance import Relevance
+from pairjepa.metrics.retrieval import RetrievalRanks, retrieve
+from pairjepa.run.folder import RunFolder
+from pairjepa.run.seeds import runs_at
+from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.files import digest_file
+from pairjepa.util.progress import say
 
-import numpy as np
-from jaxtyping import Float64
-from scipy import special
-
-from pairjepa.errors import UsageError
-from pairjepa.evaluation.bootstrap import CONFIDENCE, DRAWS, bootstrap, check_same_images, interval
-from pairjepa.evaluation.result import with_intervals
-from pairjepa.evaluation.retrieval import RetrievalRanks, metrics
-from pairjepa.evaluation.seeds import map_leaves, mean, sd
-
-DIGITS = 9
-"""Decimals of a difference: what is left behind them is rounding, and no verdict may hang on that."""
+BOOTSTRAP_SEED = 0
 
 
-def compare_ranks(
-    sides: Mapping[str, Sequence[RetrievalRanks]], *, draws: int = DRAWS, seed: int = 0
+def compare(
+    runs: Sequence[str | Path], split: str = "test", relevance: Literal["owner", "text"] = "owner"
 ) -> dict[str, Any]:
-    """Each side beside the first, the baseline, with paired intervals over images.
-
-    The metrics of a side are means over its seeds. All seeds of all sides are measured on the same resamples,
-    and the mean over seeds is taken within each: the interval is that of the mean over *these* seeds.
+    """Compare runs with the first of them on the images of one split, JSON-ready.
 
     Args:
-        sides: Name → ranks of each seed, all on the same images and captions.
-        draws: Bootstrap resamples.
-        seed: Of the resamples.
+        runs: two or more run folders or seed groups, each evaluated on the split.
+        split: train, dev or test.
+        relevance: `owner` counts an image's own captions, `text` every caption with the same words.
 
     Returns:
-        `baseline`: name of the first side. `runs`: for each side its metrics with intervals, `seeds` and
-        `seed_sd` (`None` for one seed). `differences`: for each other side, side minus baseline in the shape of
-        `metrics`, at each leaf `difference`, `ci` (over images) and `seed_ci` (`None` where a side has one
-        seed). `verdict`: for each other side a sentence.
+        What `evaluation.compare_ranks` gives, with what was measured and each run's `cost`
+        (`docs/evaluation.md`).
 
     Raises:
-        UsageError: there are fewer than two sides, one has no seed, or the images differ.
+        UsageError: there are fewer than two runs, or `relevance` is unknown.
+        PairJEPAError: a run is not there or not evaluated, or the runs were evaluated on other images.
     """
-    if len(sides) < 2 or not all(sides.values()):
-        counts = ", ".join(f"{name} with {len(ranks)}" for name, ranks in sides.items())
-        raise UsageError(
-            f"compare must have two sides or more with a seed or more each, got {counts or 'none'}."
-        )
-    baseline = next(iter(sides))
-    for ranks in sides.values():
-        for one in ranks:
-            check_same_images(sides[baseline][0], one)
-
-    measured = {name: [metrics(one) for one in ranks] for name, ranks in sides.items()}
-    values = {name: map_leaves(lambda *each: np.array(each, float), *of) for name, of in measured.items()}
-    samples = {
-        name: map_leaves(
-            lambda *each: np.mean(each, axis=0), *(bootstrap(one, draws=draws, seed=seed) for one in ranks)
-        )
-        for name, ranks in sides.items()
+    if len(runs) < 2:
+        raise UsageError(f"compare must have at least two runs, got {len(runs)}. Name the baseline first.")
+    if relevance not in ("owner", "text"):
+        raise unknown("relevance", relevance, ("owner", "text"))
+    groups = evaluated(runs, split)
+    first = next(iter(groups.values()))[0].embeddings
+    right = _relevance(first, relevance)
+    sides: dict[str, list[RetrievalRanks]] = {
+        name: [retrieve(one.embeddings.image, one.embeddings.text, first.owner, right) for one in group]
+        for name, group in groups.items()
     }
-    runs = {
-        name: with_intervals(mean(of), samples[name]) | {"seeds": len(of), "seed_sd": sd(of)}
-        for name, of in measured.items()
-    }
-    differences = {
-        name: map_leaves(_difference, values[name], values[baseline], samples[name], samples[baseline])
-        for name in sides
-        if name != baseline
-    }
-    return {
-        "baseline": baseline,
-        "runs": runs,
-        "differences": differences,
-        "verdict": {
-            name: verdict(found["rsum"], {n: len(sides[n]) for n in (name, baseline)})
-            for name, found in differences.items()
-        },
-    }
+    _warn(groups)
+    result = compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
+    for name, group in groups.items():
+        result["runs"][name]["cost"] = _cost(group)
+    measured = {"split": split, "images": len(first.names), "captions": len(first.captions)}
+    bootstrap = {"unit": "image", "draws": DRAWS, "seed": BOOTSTRAP_SEED, "confidence": CONFIDENCE}
+    return measured | {"relevance": relevance} | result | {"bootstrap": bootstrap}
 
 
-def verdict(rsum: Mapping[str, Any], seeds: Mapping[str, int]) -> str:
-    """What the difference in rsum allows to say, in one sentence.
+@dataclass(frozen=True)
+class Evaluated:
+    """A run and what `evaluate` left of one split."""
 
-    Args:
-        rsum: `difference`, `ci` and `seed_ci` of first minus second.
-        seeds: Name → number of seeds of the first and of the second.
+    run: RunFolder
+    embeddings: EmbeddingSet
+    command: str
+    """Evaluates the run, or its seed group, again."""
+
+
+def evaluated(runs: Sequence[str | Path], split: str) -> dict[str, list[Evaluated]]:
+    """Name → the run at each path, or the seeds of the group there, all of the same images and captions.
+
+    Raises:
+        PairJEPAError: a run is not there or not evaluated, or the runs were evaluated on other images.
     """
-    (first, second), (low, high) = seeds, rsum["ci"]
-    sign, word = (1, "better") if low > 0 else (-1, "worse")
-    if low <= 0 <= high:
-        span = f"{_shown(low, '+')} to {_shown(high, '+')}"
-        gap = _shown(rsum["difference"], "+")
-        said = f"no difference is shown: {first} has {gap} rsum against {second} (95 % interval {span})"
-        return f"{said}{_on_seeds(rsum['seed_ci'], seeds, shown=False)}."
-    low, high = sorted((sign * low, sign * high))
-    by = _shown(sign * rsum["difference"])
-    said = f"{first} is {word} than {second} by {by} rsum (95 % interval {_shown(low)} to {_shown(high)})"
-    return f"{said}{_on_seeds(rsum['seed_ci'], seeds, shown=True)}."
+    groups: dict[str, list[Evaluated]] = {}
+    for (name, path), given in zip(_names(runs).items(), runs, strict=True):
+        command = shlex.join(["pairjepa", "evaluate", str(given), "--split", split])
+        groups[name] = [Evaluated(run, _embeddings(run, split, command), command) for run in runs_at(path)]
+    first = next(iter(groups.values()))[0]
+    for group in groups.values():
+        for one in group:
+            _check_same(first.embeddings, one.embeddings, one.command)
+    return groups
 
 
-def _on_seeds(ci: list[float] | None, seeds: Mapping[str, int], *, shown: bool) -> str:
-    """What the seeds leave open; `shown` if the images show a difference."""
-    if ci is None:
-        single = [name for name, count in seeds.items() if count == 1]
-        whose = "each" if len(single) == 2 else f"of {single[0]}"
-        return f"; one seed {whose}: another seed may turn it"
-    if shown and ci[0] <= 0 <= ci[1]:
-        span = f"{_shown(ci[0], '+')} to {_shown(ci[1], '+')}"
-        return f", but the interval over seeds, {span}, holds 0: other seeds may turn it"
-    return ""
+def _names(runs: Sequence[str | Path]) -> dict[str, Path]:
+    """A name for each run: its folder's, or the whole path where two folders have the same; numbered if it is twice."""
+    paths = [Path(run) for run in runs]
+    short = [path.absolute().name for path in paths]
+    names = short if len(set(short)) == len(set(paths)) else [str(path) for path in paths]
+    seen: Counter[str] = Counter()
+    named = {}
+    for name, path in zip(names, paths, strict=True):
+        seen[name] += 1
+        named[name if seen[name] == 1 else f"{name} ({seen[name]})"] = path
+    return named
 
 
-def _shown(value: float, sign: str = "") -> str:
-    """One decimal, or more where that would make a 0 of what is none."""
-    rounded = round(value, 1) + 0.0  # never -0.0
-    return f"{rounded:{sign}.1f}" if rounded or not value else f"{value:{sign}.1g}"
+def _embeddings(run: RunFolder, split: str, command: str) -> EmbeddingSet:
+    folder = run.path / "embeddings" / split
+    if not folder.is_dir():
+        raise PairJEPAError(f"{run.path} has not been evaluated on the {split} split. Do it with: {command}.")
+    found = EmbeddingSet.load(folder, mmap=True)
+    if found.split != split:
+        raise PairJEPAError(
+            f"{folder} must be of the {split} split, got {found.split}. Do it again: {command}."
+        )
+    if run.model_file.is_file() and digest_file(run.model_file) != found.run:
+        raise PairJEPAError(
+            f"{folder} must be of the model that {run.path} holds, got that of another epoch or training. "
+            f"Evaluate it again: {command}."
+        )
+    return found
 
 
-def _difference(
-    first: Float64[np.ndarray, " seeds"],
-    second: Float64[np.ndarray, " other_seeds"],
-    first_samples: Float64[np.ndarray, " draws"],
-    second_samples: Float64[np.ndarray, " draws"],
-) -> dict[str, Any]:
-    """First minus second of one metric, over images and, where both have several, over seeds."""
-    low, high = interval(first_samples - second_samples)
+def _relevance(found: EmbeddingSet, kind: str) -> Relevance:
+    if kind == "text":
+        return Relevance.by_text(found.owner, found.captions, len(found.names))
+    return Relevance.by_owner(found.owner, len(found.names))
+
+
+def _check_same(first: EmbeddingSet, other: EmbeddingSet, command: str) -> None:
+    """Raise `PairJEPAError` if the two are not of the same images and captions in the same order."""
+    moved = len(first.owner) == len(other.owner) and int((first.owner != other.owner).sum())
+    found = (
+        _difference("images", first.names, other.names)
+        or _difference("captions", first.captions, other.captions)
+        or (f"{moved:,} of {len(first.owner):,} captions that belong to another image" if moved else None)
+    )
+    if found is not None:
+        raise PairJEPAError(
+            f"{other.origin} must hold the same images and captions as {first.origin}, got {found}. "
+            f"Evaluate both on the same pairs: {command}."
+        )
+
+
+def _difference(what: str, first: Sequence[str], other: Sequence[str]) -> str | None:
+    if list(first) == list(other):
+        return None
+    missing, more = Counter(first) - Counter(other), Counter(other) - Counter(first)
+    if not missing and not more:
+        moved = sum(a != b for a, b in zip(first, other, strict=True))
+        return f"the same {len(first):,} {what} in another order ({moved:,} in another place)"
+    counts = [
+        f"{rows.total():,} {word} (such as {next(iter(rows))!r})"
+        for word, rows in (("missing", missing), ("more", more))
+        if rows
+    ]
+    return f"{len(other):,} {what} for {len(first):,}: {' and '.join(counts)}"
+
+
+def _warn(groups: dict[str, list[Evaluated]]) -> None:
+    baseline = next(iter(groups.values()))[0].run
+    for name, group in groups.items():
+        for run in (one.run for one in group):
+            if run.summary is None:
+                say(f"warning: the training of {run.path} is not complete; this is the best epoch so far.")
+        if group[0].run.record["data"]["digest"] != baseline.record["data"]["digest"]:
+            say(
+                f"warning: {name} was trained on other pairs than {baseline.path}: the difference may be theirs."
+            )
+
+
+def _cost(group: Sequence[Evaluated]) -> dict[str, float | int | None]:
+    """Mean seconds of a seed's training, trained parameters, highest memory; `None` where no run tells."""
+    costs = [(one.run.summary or {}).get("cost") or {} for one in group]
+    seconds, parameters, memory = (
+        [cost[key] for cost in costs if cost.get(key) is not None]
+        for key in ("training_seconds", "trained_parameters", "peak_rss_bytes")
+    )
     return {
-        "difference": round(float(first.mean() - second.mean()), DIGITS),
-        "ci": [round(low, DIGITS), round(high, DIGITS)],
-        "seed_ci": _welch(first, second) if min(len(first), len(second)) > 1 else None,
+        "training_seconds": statistics.fmean(seconds) if seconds else None,
+        "trained_parameters": max(parameters, default=None),
+        "peak_rss_bytes": max(memory, default=None),
     }
-
-
-def _welch(first: Float64[np.ndarray, " seeds"], second: Float64[np.ndarray, " other_seeds"]) -> list[float]:
-    """95 % interval of the difference of two means whose spreads may differ (Welch 1947)."""
-    difference = float(first.mean() - second.mean())
-    freedom = np.array([len(first) - 1, len(second) - 1])
-    errors = np.array([first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)])  # squared
-    if not errors.any():
-        return [round(difference, DIGITS)] * 2
-    quantile = special.stdtrit(errors.sum() ** 2 / (errors**2 / freedom).sum(), (1 + CONFIDENCE) / 2)
-    half = float(quantile * np.sqrt(errors.sum()))
-    return [round(difference - half, DIGITS), round(difference + half, DIGITS)]

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.evaluation.retrieval import CHUNK_BYTES, chunks
-from pairjepa.files import read_json, write_json
+from pairjepa.metrics.retrieval import CHUNK_BYTES, chunks
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import read_json, write_json
 
 FORMAT = 1
 UNIT_NORM_TOLERANCE = 1e-3

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Int
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.evaluation.partial import Queries
-from pairjepa.evaluation.relevance import Relevance
-from pairjepa.evaluation.retrieval import ranks
-from pairjepa.files import atomic_folder, read_json, write_json
+from pairjepa.metrics.partial import Queries
+from pairjepa.metrics.relevance import Relevance
+from pairjepa.metrics.retrieval import ranks
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import atomic_folder, read_json, write_json
 
 FORMAT = 1
 TOP = 3

@@ -8,10 +8,11 @@ import numpy as np
 from jaxtyping import Float, Float64
 from threadpoolctl import threadpool_limits
 
-from pairjepa.errors import UsageError, unknown
-from pairjepa.evaluation import geometry
-from pairjepa.evaluation.baselines import chance
-from pairjepa.evaluation.bootstrap import (
+from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.notes import notes
+from pairjepa.metrics import geometry
+from pairjepa.metrics.baselines import chance
+from pairjepa.metrics.bootstrap import (
     CONFIDENCE,
     DRAWS,
     Mean,
@@ -20,18 +21,17 @@ from pairjepa.evaluation.bootstrap import (
     difference,
     directions,
     draw,
-    interval,
+    with_intervals,
     with_rsum,
 )
-from pairjepa.evaluation.embedding_set import EmbeddingSet
-from pairjepa.evaluation.notes import notes
-from pairjepa.evaluation.relevance import Relevance
-from pairjepa.evaluation.retrieval import RetrievalRanks, metrics, retrieve
+from pairjepa.metrics.relevance import Relevance
+from pairjepa.metrics.retrieval import RetrievalRanks, metrics, retrieve
+from pairjepa.util.errors import UsageError, unknown
 
 RelevanceKind = Literal["owner", "text"]
 
 
-def evaluate(
+def evaluate_embeddings(
     embeddings: EmbeddingSet,
     *,
     cca: tuple[Float[np.ndarray, "images cca_dim"], Float[np.ndarray, "captions cca_dim"]] | None,
@@ -101,17 +101,6 @@ def evaluate(
     )
     result["bootstrap"] = {"unit": "image", "draws": draws, "seed": seed, "confidence": CONFIDENCE}
     result["notes"] = notes(result, shared=len(same_text.indices) - len(owner))
-    return result
-
-
-def with_intervals(measured: dict[str, Any], samples: dict[str, Any]) -> dict[str, Any]:
-    """Every number with `[low, high]` beside it under its name and `_ci`."""
-    result: dict[str, Any] = {}
-    for name, value in measured.items():
-        if isinstance(value, dict):
-            result[name] = with_intervals(value, samples[name])
-        else:
-            result |= {name: value, f"{name}_ci": interval(samples[name])}
     return result
 
 

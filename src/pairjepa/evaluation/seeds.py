@@ -1,8 +1,9 @@
 """Several trainings of one recipe: mean and spread over their seeds."""
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+from pairjepa.metrics.trees import mean, sd
 
 MEASURED = ("image_to_text", "text_to_image", "rsum")
 """Keys of an evaluation that are metrics, or tables of metrics."""
@@ -19,26 +20,6 @@ def over_seeds(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     measured = [_metrics({key: result[key] for key in MEASURED}) for result in results]
     return {"seeds": list(results), "mean": mean(measured), "sd": sd(measured)}
-
-
-def mean(trees: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean over seeds of the number at each leaf."""
-    return map_leaves(lambda *values: statistics.fmean(values), *trees)
-
-
-def sd(trees: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Standard deviation over seeds (n - 1) of the number at each leaf; `None` for a single seed."""
-    return map_leaves(lambda *values: statistics.stdev(values), *trees) if len(trees) > 1 else None
-
-
-def map_leaves(function: Callable[..., Any], *trees: dict[str, Any]) -> dict[str, Any]:
-    """`function` of the leaves that stand at the same place in dicts of one shape, as a dict of that shape."""
-    return {
-        name: map_leaves(function, *(tree[name] for tree in trees))
-        if isinstance(value, dict)
-        else function(*(tree[name] for tree in trees))
-        for name, value in trees[0].items()
-    }
 
 
 def _metrics(result: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Evaluations side by side, for a terminal and for Markdown."""
 
+from collections.abc import Sequence
 from typing import Any
 
 LEGEND = "Recall@K in percent: at least one relevant item in the top K. rsum: the sum of the six."
@@ -115,3 +116,42 @@ def footer(results: dict[str, dict[str, Any]]) -> list[str]:
     if len(set(said.values())) <= 1:
         return [LEGEND, *list(said.values())[:1]]
     return [LEGEND, *(f"{name}: {what}" for name, what in said.items())]
+
+
+def partial_table(partials: Sequence[dict[str, Any]]) -> str:
+    """What `evaluate_partial` says for each ratio, in plain text; of several seeds, the mean.
+
+    Args:
+        partials: for each seed `{ratio: result}`.
+    """
+    rows = [
+        ["caption hidden", "image + caption", "shuffled image", "text only", "image adds", "over text only"]
+    ]
+    for ratio in partials[0]:
+        seeds = [partial[ratio] for partial in partials]
+        recalls = [_mean([_at_1(seed) for seed in seeds])]
+        recalls += [_mean([_at_1(seed[name]) for seed in seeds]) for name in ("shuffled", "text_only")]
+        gains = []
+        for name in ("over_shuffled", "over_text_only"):
+            gain = _mean([seed[name]["R@1"]["difference"] if seed[name] else None for seed in seeds])
+            only = seeds[0][name]["R@1"]["ci"] if len(seeds) == 1 and seeds[0][name] else None
+            gains.append(
+                "-"
+                if gain is None
+                else f"{gain:+.1f}" + (f" ({only[0]:+.1f} to {only[1]:+.1f})" if only else "")
+            )
+        rows.append([f"{float(ratio):.0%}", *("-" if r is None else f"{r:.1f}" for r in recalls), *gains])
+    legend = (
+        "R@1 in percent: image and partly hidden caption → that caption among all of the split; at 0 % it is seen "
+        "whole. Image adds: over the same with the images shuffled. Text only: a model trained without images."
+    )
+    return "\n".join([*aligned(rows), "", legend])
+
+
+def _at_1(result: dict[str, Any] | None) -> float | None:
+    return None if result is None else result["R@1"]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None

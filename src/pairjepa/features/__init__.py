@@ -1,1 +1,1 @@
-"""Backbones, and what a frozen backbone makes of every image and caption, computed once and kept on disk."""
+"""What a frozen backbone makes of every image and caption, computed once and kept on disk."""

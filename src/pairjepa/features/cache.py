@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.files import atomic_path, digest, digest_file, read_json, write_json
-from pairjepa.progress import say
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import atomic_path, digest, digest_file, read_json, write_json
+from pairjepa.util.progress import say
 
 FORMAT = 1
 KEPT_BYTES = 128 * 2**20

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from pairjepa.errors import PairJEPAError
+from pairjepa.backbones.loading import first_line
 from pairjepa.features import engines
 from pairjepa.features.cache import FeatureStore
 from pairjepa.features.engines import Engine, Inputs, Unconvertible
-from pairjepa.features.loading import first_line
 from pairjepa.features.work import Work
-from pairjepa.progress import say
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.progress import say
 
 LEAST_COSINE = 0.9999
 """How well the features of an engine agree with PyTorch's in float32, each row of the first batches."""

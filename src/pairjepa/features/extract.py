@@ -10,16 +10,16 @@ import torch
 from jaxtyping import Float32
 from torch import nn
 
-from pairjepa.config import View
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.masking import Masking
+from pairjepa.backbones.text import TextBackbone
+from pairjepa.config.settings import View
 from pairjepa.features import choice
-from pairjepa.features.allocator import keep_freed_memory
 from pairjepa.features.cache import FeatureStore, FeatureTable
 from pairjepa.features.engines import Engine
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.masking import Masking
-from pairjepa.features.text_backbone import TextBackbone
 from pairjepa.features.work import Facts, Images, ImageWork, MaskedTextWork, TextWork, Work, compute_shard
-from pairjepa.progress import Progress, progress, say
+from pairjepa.util.memory import keep_freed_memory
+from pairjepa.util.progress import Progress, progress, say
 
 
 def image_features(

@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from pairjepa.config import ModelConfig
-from pairjepa.errors import PairJEPAError
+from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
+from pairjepa.config.settings import ModelConfig
 from pairjepa.features import engines
-from pairjepa.features.allocator import keep_freed_memory
-from pairjepa.features.encoders import load_image_backbone, load_text_backbone
 from pairjepa.features.engines import Engine
 from pairjepa.features.ray_cluster import cluster, reason
 from pairjepa.features.work import Work, compute_shard
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.memory import keep_freed_memory
 
 RETRIES = 3
 """How often a shard is tried again whose worker died."""

@@ -16,9 +16,9 @@ from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
 from typing import Any
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.features.loading import first_line
-from pairjepa.progress import say
+from pairjepa.backbones.loading import first_line
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.progress import say
 
 PACKAGES = ("pairjepa", "torch", "transformers", "tokenizers", "numpy", "pillow", "pyarrow")
 """What the features and their way depend on: of the same version on all machines."""

@@ -19,14 +19,14 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from pairjepa.config import View
-from pairjepa.errors import PairJEPAError
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.masking import Masking
+from pairjepa.backbones.text import TextBackbone
+from pairjepa.config.settings import View
 from pairjepa.features.engines import Engine, Inputs
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.masking import Masking
-from pairjepa.features.text_backbone import TextBackbone
-from pairjepa.files import digest
 from pairjepa.pairs.images import reduction
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import digest
 
 IMAGE_SHARD, IMAGE_BATCH = 512, 16
 TEXT_SHARD, TEXT_BATCH = 4096, 64

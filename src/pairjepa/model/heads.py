@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pairjepa.config import HeadConfig
-from pairjepa.errors import unknown
+from pairjepa.config.settings import HeadConfig
 from pairjepa.model.dropout import Dropout
+from pairjepa.util.errors import unknown
 
 
 class Standardizer(nn.Module):

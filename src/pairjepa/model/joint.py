@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairjepa.config import ContextConfig, ModelConfig
-from pairjepa.errors import UsageError
+from pairjepa.config.settings import ContextConfig, ModelConfig
 from pairjepa.model.heads import Standardizer, build_head, width_after
 from pairjepa.model.tokens import TokenPredictor
+from pairjepa.util.errors import UsageError
 
 AVERAGE_MOMENTUM = 0.99  # a step; I-JEPA has 0.996 to 1 over many more steps
 

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pairjepa.config import HeadConfig
-from pairjepa.features.words import ABSENT, MASKED
+from pairjepa.backbones.words import ABSENT, MASKED
+from pairjepa.config.settings import HeadConfig
 from pairjepa.model.dropout import Dropout
 from pairjepa.model.heads import Residual
 

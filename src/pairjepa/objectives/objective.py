@@ -14,8 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairjepa.config import ObjectiveConfig
-from pairjepa.errors import unknown
+from pairjepa.config.settings import ObjectiveConfig
 from pairjepa.objectives.info_nce import (
     ENTRIES,
     Labels,
@@ -26,6 +25,7 @@ from pairjepa.objectives.info_nce import (
 )
 from pairjepa.objectives.regression import cosine, l1, l2, smooth_l1
 from pairjepa.objectives.regularizers import sigreg, vicreg_covariance, vicreg_variance
+from pairjepa.util.errors import unknown
 
 
 @dataclass(frozen=True)

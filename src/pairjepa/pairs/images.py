@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pairjepa.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError
 
 MAX_PIXELS = 200_000_000
 """Larger images are refused: a few kilobytes can unpack to many gigabytes (a decompression bomb)."""

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8, UInt64
 from pairjepa.pairs.scan import NO_HASH, ImageFacts
 from pairjepa.pairs.splits import USED
 from pairjepa.pairs.table import Pairs
+from pairjepa.util.progress import say
 
 MAX_DISTANCE = 8
 """Bits of 64 in which the perceptual hashes of near duplicates differ at most."""
@@ -159,3 +160,15 @@ def similarity(
         )
         found[block] = (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1)).clip(1e-6)
     return found
+
+
+def warn_of_leaks(record: dict[str, Any]) -> None:
+    """Say how many images stand in two splits, from what the run folder keeps of its data."""
+    for count in record["leaks"]["counts"]:
+        for kind, words in (("same_bytes", "the same bytes"), ("near", "nearly the same picture")):
+            if count[kind]:
+                first, second = count["splits"]
+                say(
+                    f"warning: {count[kind]:,} of {count['images']:,} {second} images stand in {first} too ({words}): "
+                    f"numbers on {second} are too good. Which ones: pairjepa inspect."
+                )

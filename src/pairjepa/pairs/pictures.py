@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pairjepa.errors import UsageError
 from pairjepa.pairs.images import BadImage, decode, upright_rgb
+from pairjepa.util.errors import UsageError
 
 Picture = str | Path | Image.Image
 

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.files import digest
 from pairjepa.pairs import captions as text
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.problems import EXAMPLES, Problems
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import digest
 
 RESERVED = ("name", "path", "bytes", "member", "split", "captions", "image", "caption")
 """Columns with a meaning; metadata of such a name gets a `_` behind it."""

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Int32, UInt8, UInt64
 from PIL import Image
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.files import atomic_path, cache_folder, digest
 from pairjepa.pairs.images import BadImage, decode_sized
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.pairs.table import Pairs
-from pairjepa.progress import progress, say
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import atomic_path, cache_folder, digest
+from pairjepa.util.progress import progress, say
 
 NO_HASH = np.uint64(0)
 """The perceptual hash of an image that has none: unreadable, or too flat to tell from another."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from pairjepa.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 TRAIN, DEV, TEST, REST = "train", "dev", "test", "rest"
 USED = (TRAIN, DEV, TEST)

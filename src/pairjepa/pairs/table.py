@@ -10,14 +10,15 @@ import pyarrow.compute as pc
 from jaxtyping import Int64
 from PIL import Image
 
-from pairjepa.config import DataConfig
-from pairjepa.errors import PairJEPAError, UsageError, unknown
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.images import BadImage, decode
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import Request, assemble
 from pairjepa.pairs.shards.reading import read as read_member
 from pairjepa.pairs.sources import read
+from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.progress import say
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,3 +250,11 @@ def open_pairs(config: DataConfig) -> Pairs:
         pairs=config.pairs,
         seed=config.seed,
     )
+
+
+def opened(pairs: Pairs | None, config: DataConfig) -> Pairs:
+    """The pairs, and a line for each kind of problem that was met while they were opened."""
+    pairs = pairs if pairs is not None else open_pairs(config)
+    for kind, count in pairs.problems.counts.items():
+        say(f"warning: {count:,} {kind}, such as {pairs.problems.examples[kind][0]}.")
+    return pairs

@@ -12,12 +12,12 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from pairjepa.config import View
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.masking import Masking
+from pairjepa.backbones.text import TextBackbone
+from pairjepa.backbones.words import WordEmbeddings
+from pairjepa.config.settings import View
 from pairjepa.features.cache import FeatureTable
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.masking import Masking
-from pairjepa.features.text_backbone import TextBackbone
-from pairjepa.features.words import WordEmbeddings
 from pairjepa.pairs.table import Pairs
 
 PIXEL_BYTES = 1 << 30  # prepared images are kept in memory up to here, decoded anew beyond

@@ -13,16 +13,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from pairjepa.config import RunConfig
-from pairjepa.errors import PairJEPAError
-from pairjepa.evaluation.baselines import chance
-from pairjepa.evaluation.retrieval import Relevance
-from pairjepa.features.allocator import keep_freed_memory
+from pairjepa.config.settings import RunConfig
+from pairjepa.metrics.baselines import chance
+from pairjepa.metrics.retrieval import Relevance
 from pairjepa.model.joint import JointModel
+from pairjepa.model.weights import save_weights, weights
 from pairjepa.objectives import Objective
-from pairjepa.progress import say
-from pairjepa.run_folder import RunFolder
-from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint, save_weights, weights
+from pairjepa.run.folder import RunFolder
+from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.training.distributed import current, shard, sharding_wanted, synchronise
 from pairjepa.training.gradients import features_with_gradient
 from pairjepa.training.inputs import Pixels, to_device
@@ -33,6 +31,9 @@ from pairjepa.training.shares import Shares
 from pairjepa.training.stopping import stop_between_steps
 from pairjepa.training.tracking import tracked
 from pairjepa.training.watch import warnings
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.memory import keep_freed_memory
+from pairjepa.util.progress import say
 
 SEEN_EVERY = 8  # epochs between two looks at training images, which cost as much as dev
 

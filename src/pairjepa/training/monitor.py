@@ -9,8 +9,8 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
 
-from pairjepa.evaluation import geometry
-from pairjepa.evaluation.retrieval import Relevance, metrics, retrieve
+from pairjepa.metrics import geometry
+from pairjepa.metrics.retrieval import Relevance, metrics, retrieve
 from pairjepa.model.joint import JointModel, mean_direction
 from pairjepa.training.inputs import FirstView, Inputs, all_features
 

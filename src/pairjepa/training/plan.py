@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pairjepa.config import TrainingConfig
+from pairjepa.config.settings import TrainingConfig
 
 SHARDS_AT_ONCE = 4
 """Shards whose images are mixed with each other: what is read at random must stay open, or be near."""

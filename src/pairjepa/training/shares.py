@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pairjepa.config import TrainingConfig
-from pairjepa.errors import UsageError
-from pairjepa.features.text_backbone import TextBackbone
+from pairjepa.backbones.text import TextBackbone
+from pairjepa.config.settings import TrainingConfig
 from pairjepa.objectives import Everyone, Labels
 from pairjepa.training.distributed import Group, Part
 from pairjepa.training.inputs import Inputs, to_device
 from pairjepa.training.plan import Plan, Samples
+from pairjepa.util.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pairjepa.progress import say
+from pairjepa.util.progress import say
 
 
 @contextmanager

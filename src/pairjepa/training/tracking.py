@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pairjepa.errors import PairJEPAError, missing_extra, unknown
-from pairjepa.progress import say
-from pairjepa.run_folder import RunFolder
+from pairjepa.run.folder import RunFolder
+from pairjepa.util.errors import PairJEPAError, missing_extra, unknown
+from pairjepa.util.progress import say
 
 PROJECT = "pairjepa"
 """Of a tracker that has projects; its runs are told apart by `run` in their configuration."""

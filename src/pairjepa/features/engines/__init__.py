@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pairjepa.errors import missing_extra, unknown
+from pairjepa.util.errors import missing_extra, unknown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.loading import quiet
-from pairjepa.features.text_backbone import TextBackbone
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.loading import quiet
+from pairjepa.backbones.text import TextBackbone
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.loading import first_line
+from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Inputs, Unconvertible, no_telemetry
 from pairjepa.features.engines.graphs import graph_of
 from pairjepa.features.engines.onnx_graph import write_graph
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.loading import first_line
-from pairjepa.features.text_backbone import TextBackbone
 
 
 class OnnxEngine:

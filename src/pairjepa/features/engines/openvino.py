@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.loading import first_line
+from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Inputs, Unconvertible, no_telemetry
 from pairjepa.features.engines.graphs import converting, graph_of
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.loading import first_line
-from pairjepa.features.text_backbone import TextBackbone
 
 FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 """Its own choice on many CPUs is bfloat16: twice as fast, with a cosine to float32 down to 0.966."""

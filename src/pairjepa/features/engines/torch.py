@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Inputs
-from pairjepa.features.image_backbone import ImageBackbone
-from pairjepa.features.text_backbone import TextBackbone
 
 
 class TorchEngine:

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pairjepa.config import DataConfig
-from pairjepa.errors import PairJEPAError, UsageError, missing_extra
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.raw import RESERVED, Request
@@ -13,6 +12,7 @@ from pairjepa.pairs.shards.places import is_url, reason
 from pairjepa.pairs.shards.writing import Part, Row, Written, identity_of, parts_of, write
 from pairjepa.pairs.sources import columns, hub
 from pairjepa.pairs.table import open_pairs
+from pairjepa.util.errors import PairJEPAError, UsageError, missing_extra
 
 
 def convert(config: DataConfig, out: str, per_shard: int = 1000) -> Written:

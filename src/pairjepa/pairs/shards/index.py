@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pairjepa.errors import PairJEPAError, UsageError
-from pairjepa.files import atomic_path, cache_folder, digest, writing
 from pairjepa.pairs.captions import UNDECODABLE
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED, Request
 from pairjepa.pairs.shards.places import THREADS, Shard, connect, is_url, reason, tried
 from pairjepa.pairs.shards.tars import CutShort, Sample, Seekable, samples, unescaped
 from pairjepa.pairs.sources.columns import usual_captions
-from pairjepa.progress import progress
+from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import atomic_path, cache_folder, digest, writing
+from pairjepa.util.progress import progress
 
 TEXTS = ("txt", "text", "caption", "captions")
 """Suffixes of a sample's captions, one a line, in the order in which they are asked for."""

@@ -12,8 +12,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pairjepa.errors import PairJEPAError, UsageError, close_matches
-from pairjepa.progress import say
+from pairjepa.util.errors import PairJEPAError, UsageError, close_matches
+from pairjepa.util.progress import say
 
 WAITS = (0.5, 2.0, 8.0)
 """Seconds before each further try to reach a file system."""

@@ -14,9 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Protocol, runtime_checkable
 
-from pairjepa.files import cache_folder, writing
 from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.shards.places import connect, is_url, reason, tried
+from pairjepa.util.files import cache_folder, writing
 
 BLOCK = 2 << 20
 """Bytes that are asked for at once: less and the answer's delay counts, more and a single image costs too much."""

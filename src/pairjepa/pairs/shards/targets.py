@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.files import atomic_path, cache_folder, read_json, write_json, writing
 from pairjepa.pairs.shards.places import connect, is_url, tried
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import atomic_path, cache_folder, read_json, write_json, writing
 
 MANIFEST = "shards.json"
 """Says beside the shards which pairs they are, so that others are not mixed with them."""

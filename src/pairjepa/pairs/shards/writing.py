@@ -16,8 +16,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.files import digest
 from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED
@@ -25,7 +23,9 @@ from pairjepa.pairs.shards.targets import Target, target_of
 from pairjepa.pairs.shards.tars import escaped
 from pairjepa.pairs.sources.folders import is_image
 from pairjepa.pairs.table import Pairs
-from pairjepa.progress import progress
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import digest
+from pairjepa.util.progress import progress
 
 FORMAT = 1
 

@@ -7,7 +7,6 @@ A source is a module with `WHAT` (a line for people), `COLUMNS` (whether the use
 from pathlib import Path
 from typing import Protocol
 
-from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request, listing
 from pairjepa.pairs.sources import (
@@ -21,6 +20,7 @@ from pairjepa.pairs.sources import (
     sidecar,
     tables,
 )
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 
 class Source(Protocol):

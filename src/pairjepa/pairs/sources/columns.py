@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pairjepa.errors import PairJEPAError, UsageError
 from pairjepa.pairs.raw import RESERVED, Request
+from pairjepa.util.errors import PairJEPAError, UsageError
 
 _USUAL = {
     "image": (

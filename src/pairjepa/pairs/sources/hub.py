@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pairjepa.errors import PairJEPAError, missing_extra
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
+from pairjepa.util.errors import PairJEPAError, missing_extra
 
 WHAT = "a data set of the Hugging Face hub (user/name), or a folder of datasets.save_to_disk"
 COLUMNS = True

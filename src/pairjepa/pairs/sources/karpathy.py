@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.files import read_json
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources.folders import image_folders
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import read_json
 
 WHAT = "Karpathy's dataset_*.json, itself or in the folder of the images"
 COLUMNS = False

@@ -10,9 +10,9 @@ import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
-from pairjepa.errors import PairJEPAError
 from pairjepa.pairs.captions import UNDECODABLE
 from pairjepa.pairs.problems import Problems
+from pairjepa.util.errors import PairJEPAError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 

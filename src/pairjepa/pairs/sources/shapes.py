@@ -14,9 +14,9 @@ from typing import TypeVar
 import pyarrow as pa
 from PIL import Image, ImageDraw
 
-from pairjepa.errors import UsageError
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
+from pairjepa.util.errors import UsageError
 
 WHAT = "shapes or shapes:3000 (images that the program draws)"
 COLUMNS = False

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from pairjepa.errors import PairJEPAError
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
 from pairjepa.pairs.sources.folders import image_folders
 from pairjepa.pairs.sources.reading import SUFFIXES, read_table
+from pairjepa.util.errors import PairJEPAError
 
 WHAT = "a table (.csv, .tsv, .jsonl, .parquet), itself or alone in a folder"
 COLUMNS = True

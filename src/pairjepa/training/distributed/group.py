@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from pairjepa.errors import PairJEPAError
-from pairjepa.progress import say
-from pairjepa.training.distributed.sharding import in_pieces
+from pairjepa.model.sharded import in_pieces
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.progress import say
 
 COMING = timedelta(minutes=5)
 """Until all processes have come."""

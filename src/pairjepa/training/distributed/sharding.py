@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
-from pairjepa.errors import PairJEPAError, missing_extra
+from pairjepa.util.errors import PairJEPAError, missing_extra
 
 NEWEST = "2"  # FSDP2 keeps parameters apart, so that each may have its own rate and decay
 
@@ -56,23 +56,3 @@ def shard(backbone: nn.Module) -> None:
     fully_shard(
         backbone, **settings
     )  # not the model: Transformers knows what to record by the name of its class
-
-
-def in_pieces(tensor: Tensor) -> bool:
-    """Whether each process has only a piece of it."""
-    return hasattr(tensor, "full_tensor")
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """The tensor itself; all processes must ask for it together."""
-    return tensor.full_tensor() if in_pieces(tensor) else tensor  # type: ignore[attr-defined]
-
-
-def like(tensor: Tensor, other: Tensor) -> Tensor:
-    """A whole tensor in pieces, where another is."""
-    if not in_pieces(other):
-        return tensor
-    from torch.distributed.tensor import distribute_tensor
-
-    mesh, placements = other.device_mesh, other.placements  # type: ignore[attr-defined]
-    return distribute_tensor(tensor.to(other.device), mesh, placements)

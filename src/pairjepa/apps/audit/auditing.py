@@ -1,0 +1,118 @@
+"""The verb audit: cross-fit, score, and write what was found."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pairjepa.apps.audit.findings import Findings, write_table
+from pairjepa.apps.audit.folds import folds_of, same_words, twin_groups, twin_images, with_splits
+from pairjepa.apps.audit.scores import joined
+from pairjepa.config.settings import DataConfig, ModelConfig
+from pairjepa.pairs.splits import TRAIN
+from pairjepa.pairs.table import Pairs, open_pairs
+from pairjepa.run.seeds import runs_at
+from pairjepa.util.errors import UsageError, missing_extra
+from pairjepa.util.files import write_json
+from pairjepa.util.progress import say
+
+FOLDS = "audit-folds"
+"""The folder, in that of the audit, of finished folds."""
+SHOWN = 10
+"""Captions in the result."""
+
+
+def audit(run: str | Path, data: DataConfig, out: str | Path, *, folds: int = 5) -> dict[str, Any]:
+    """Find the pairs that are probably wrong, and write `audit.csv`, `audit.json` and `audit.html`.
+
+    The images are split into folds. The captions of each fold are scored by heads that were trained, for seconds, on
+    the pairs of the others, on features of the run's backbones; docs/audit.md says how. Killed, the same call goes on;
+    where nothing has changed nothing is trained again.
+
+    Args:
+        run: folder of a run, or a seed group: its backbones are taken.
+        data: which pairs, in all splits; the run's own or others.
+        out: the folder of the audit.
+        folds: how many models are trained.
+
+    Returns:
+        What stands in `audit.json`, and `worst`: the first rows of the table.
+
+    Raises:
+        UsageError: there are too few images for so many folds.
+        PairJEPAError: run, data or backbones are not as they must be, or Jinja is not installed.
+    """
+    if find_spec("jinja2") is None:
+        raise missing_extra("jinja2", "report")
+    if folds < 2:
+        raise UsageError(f"folds must be at least 2, got {folds}.")
+    out, first = Path(out), runs_at(Path(run))[0]
+    pairs = open_pairs(data)
+    for kind, count in pairs.problems.counts.items():
+        say(f"warning: {count:,} {kind}, such as {pairs.problems.examples[kind][0]}.")
+    found = scored(first.config.model, pairs, out / FOLDS, folds=folds, kept=first.path, max_bad=data.max_bad)
+    from pairjepa.apps.audit.page import write_page
+
+    record = {"run": str(run), **found.record()}
+    table = found.table()
+    write_table(table, out / "audit.csv")
+    write_page(found, record, out / "audit.html")
+    write_json(out / "audit.json", record)
+    return record | {"worst": table.slice(0, SHOWN).to_pylist()}
+
+
+def scored(
+    model: ModelConfig,
+    pairs: Pairs,
+    work: Path,
+    *,
+    folds: int = 5,
+    kept: Path | None = None,
+    max_bad: float = 0.05,
+) -> Findings:
+    """Cross-fit and score all pairs; see `audit`.
+
+    Args:
+        model: names the backbones.
+        pairs: the pairs, in all splits.
+        work: folder of finished folds.
+        folds: how many models are trained.
+        kept: the run folder that keeps backbones which are more than pretrained ones.
+        max_bad: share of images that may be unreadable.
+
+    Raises:
+        UsageError: there are too few images for so many folds.
+        PairJEPAError: a backbone cannot be loaded, or too many images cannot be read.
+    """
+    from pairjepa.apps.audit.crossfit import cross_fitted, scorer
+    from pairjepa.backbones.encoders import load_backbones
+    from pairjepa.pairs.data import read_data
+    from pairjepa.training.material import Material
+
+    backbones = load_backbones(scorer(model, pairs.n_images), pairs.captions.to_pylist(), kept)
+    splits = dict(zip(pairs.names, pairs.table["split"].to_pylist(), strict=True))
+    read = read_data(with_splits(pairs, [TRAIN] * pairs.n_images), max_bad)
+    pairs = read.pairs
+    twins = twin_images(pairs, read.facts)
+    groups = twin_groups(twins, pairs.n_images)
+    fold_of = folds_of(pairs.names, groups, folds)
+    sizes = np.bincount(fold_of)
+    config = scorer(model, pairs.n_images - int(sizes.max()))
+    words = same_words(pairs)
+    parts = list(cross_fitted(Material(config, read, *backbones), fold_of, groups, words, work))
+    rows = np.concatenate([captions for captions, _ in parts])
+    return Findings(
+        pairs,
+        [splits[name] for name in pairs.names],
+        joined([scores for _, scores in parts], np.argsort(rows)),
+        sizes[fold_of[pairs.owner]],
+        twins,
+        words,
+        {
+            "folds": folds,
+            "epochs": config.training.epochs,
+            "image_backbone": model.image,
+            "text_backbone": model.text,
+        },
+    )

@@ -1,0 +1,78 @@
+"""The page of an audit: the most suspicious captions, each with its own image and the one that it fits better."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pairjepa.apps.audit.findings import Findings
+from pairjepa.apps.pages import offline_page
+from pairjepa.util.files import atomic_path, writing
+
+WORST = 100
+TWINS = 24
+SHARED = 50
+SIDE = 320
+"""Pixels of the longer side of a thumbnail."""
+
+
+def write_page(found: Findings, record: dict[str, Any], path: Path) -> None:
+    """Write `audit.html`, one file that loads nothing.
+
+    Args:
+        found: the scores.
+        record: what stands in `audit.json`.
+        path: the page.
+
+    Raises:
+        PairJEPAError: Jinja is not installed, an image has gone, or the page cannot be written.
+    """
+    thumbnails: dict[int, str] = {}
+
+    def picture(row: int) -> dict[str, str]:
+        if row not in thumbnails:
+            thumbnails[row] = _thumbnail(found, row)
+        return {"name": found.pairs.names[row], "src": thumbnails[row]}
+
+    page = offline_page(
+        "pairjepa.apps.audit.page",
+        record=record,
+        worst=[_card(found, row, picture) for row in _worst(found)],
+        twins=[[picture(row) for row in rows] for rows in found.twins[:TWINS].tolist()],
+        shared=record["shared_captions"]["examples"][:SHARED],
+    )
+    with writing(path), atomic_path(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", errors="replace")
+
+
+def _worst(found: Findings) -> list[int]:
+    order = found.order[:WORST]
+    return [int(row) for row in order if np.isfinite(found.scores.suspicion[row])]
+
+
+def _card(found: Findings, caption: int, picture: Any) -> dict[str, Any]:
+    scores, pairs = found.scores, found.pairs
+    image, best = int(pairs.owner[caption]), int(scores.best[caption])
+    siblings = np.flatnonzero(pairs.owner == image)
+    return {
+        "caption": pairs.captions[caption].as_py(),
+        "own": picture(image),
+        "best": picture(best),
+        "rank": int(scores.rank[caption]),
+        "gallery": int(found.gallery[caption]),
+        "cosine": float(scores.cosine[caption]),
+        "best_cosine": float(scores.cosine[caption] - scores.margin[caption]),
+        "like_mismatched": float(found.like_mismatched[caption]),
+        "siblings": [pairs.captions[int(row)].as_py() for row in siblings if row != caption],
+    }
+
+
+def _thumbnail(found: Findings, row: int) -> str:
+    """A JPEG as a data address."""
+    image = found.pairs.image(row)
+    image.thumbnail((SIDE, SIDE), reducing_gap=2.0)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

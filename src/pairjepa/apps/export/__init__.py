@@ -1,0 +1,64 @@
+"""A trained run as others load it: ONNX, OpenVINO, sentence-transformers, a folder for the Hugging Face hub.
+
+Each target is a file here with a function `export_TARGET(embedder, folder)`, and a line in `folder.PACKAGES`.
+"""
+
+from importlib import import_module
+from pathlib import Path
+
+from pairjepa.apps.export.folder import PACKAGES, check_installed, check_new
+from pairjepa.run.folder import RunFolder
+from pairjepa.run.seeds import is_seed_group
+from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.files import digest_file
+from pairjepa.util.progress import say
+
+
+def export(
+    run: str | Path, to: str, out: str | Path, *, licence: str | None = None, name: str | None = None
+) -> Path:
+    """Write a trained run to a new or empty folder that others load, and check that it computes what the run does.
+
+    Args:
+        run: a run folder.
+        to: onnx, openvino, sentence-transformers or hub.
+        out: the folder.
+        licence: for the card of `hub`: the hub's identifier of the licence that you give the model.
+        name: for the card of `hub`: the `user/name` that it will have there.
+
+    Raises:
+        UsageError: `to` is unknown, or a setting of the run cannot be exported to it.
+        PairJEPAError: there is no such run or it has no weights, a backbone has moved, a package is missing, or the
+            folder holds something.
+    """
+    if to not in PACKAGES:
+        raise unknown("target", to, PACKAGES)
+    path = Path(run)
+    if licence is not None and to != "hub":
+        raise UsageError(f"--licence must go with --to hub, got --to {to}. Leave it out.")
+    if is_seed_group(path):
+        raise PairJEPAError(
+            f"The run must be a single one, got the seed group {path}. Give one of {path}/seed-*."
+        )
+    folder = RunFolder(path)
+    folder.check_trained()
+    if not folder.config.context.image:
+        raise UsageError(f"context.image must be on to be exported, got the text-only control {path}.")
+    check_new(Path(out))
+    check_installed(to)
+    if folder.summary is None:
+        say(f"warning: the training of {path} is not complete; this is the best epoch so far.")
+    from pairjepa.embedder.embedder import Embedder
+
+    module = to.replace("-", "_")
+    write = getattr(import_module(f"pairjepa.apps.export.{module}"), f"export_{module}")
+    write(Embedder.load(folder), out, **({"licence": licence, "name": name} if to == "hub" else {}))
+    return Path(out)
+
+
+def holds(out: str | Path, run: str | Path) -> bool:
+    """Whether `out` is a hub folder of the run already: it may be pushed again, with a card that was edited."""
+    theirs, ours = (Path(folder) / "model.safetensors" for folder in (out, run))
+    if not (theirs.is_file() and ours.is_file() and (Path(out) / "README.md").is_file()):
+        return False
+    return digest_file(theirs) == digest_file(ours)

@@ -1,0 +1,47 @@
+"""What every export needs: its packages, and a folder that is new or empty before and whole or not there afterwards."""
+
+import contextlib
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from pairjepa.util.errors import PairJEPAError, missing_extra
+from pairjepa.util.files import atomic_folder, writing
+
+PACKAGES = {
+    "onnx": ("onnxruntime", "onnxscript"),
+    "openvino": ("openvino", "onnxruntime", "onnxscript"),
+    "sentence-transformers": ("sentence_transformers",),
+    "hub": (),
+}
+"""What each target needs; the extra of the same name brings it."""
+
+
+def check_installed(to: str) -> None:
+    """Raise `PairJEPAError` if a package that the target `to` needs is missing."""
+    for package in PACKAGES[to]:
+        if find_spec(package) is None:
+            raise missing_extra(package, to)
+
+
+def check_new(folder: Path) -> None:
+    """Raise `PairJEPAError` if there is something at `folder` already."""
+    if folder.exists() and not folder.is_dir():
+        raise PairJEPAError(f"--out must be a folder, got the file {folder}. Give another name.")
+    if folder.is_dir() and (there := sorted(entry.name for entry in folder.iterdir())):
+        listed = ", ".join(there[:5]) + (", …" if len(there) > 5 else "")
+        raise PairJEPAError(
+            f"--out must be a new or empty folder, got {folder}, which holds {listed}. Give another folder."
+        )
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write to that becomes `folder` when the block ends well.
+
+    Raises:
+        PairJEPAError: there is something at `folder` already, or it cannot be written.
+    """
+    check_new(folder)
+    with writing(folder), atomic_folder(folder) as temporary:
+        yield temporary

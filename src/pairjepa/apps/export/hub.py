@@ -1,0 +1,147 @@
+"""A run as a folder for the Hugging Face hub: a run folder that holds all it needs, with a model card.
+
+Everything that names the machine, or items of the data, is left out of it.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pairjepa.apps.export.card import model_card
+from pairjepa.apps.export.equal import check_equal
+from pairjepa.apps.export.folder import new_folder
+from pairjepa.backbones.location import SIDES
+from pairjepa.embedder.embedder import Embedder
+from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import read_json, write_json
+
+EVALUATIONS = ("test", "test-text", "dev", "dev-text")
+
+
+def export_hub(
+    embedder: Embedder, folder: str | Path, licence: str | None = None, name: str | None = None
+) -> None:
+    """Write a run and its backbones to a new or empty folder that `Embedder.from_pretrained` loads.
+
+    Args:
+        embedder: the run.
+        folder: where.
+        licence: the hub's identifier of the licence that you give it, such as `apache-2.0`.
+        name: the `user/name` that it will have on the hub, for the card; the folder's own if not given.
+
+    Raises:
+        PairJEPAError: the folder holds something, or what was written is not what the run computes.
+    """
+    run, target = embedder.run, Path(folder)
+    title, address = (name.split("/")[-1], name) if name else (target.name, "USER/NAME")
+    with new_folder(target) as temporary:
+        record = write_run(embedder, temporary)
+        evaluations = {}
+        for kind in EVALUATIONS:
+            if (path := run.path / "evaluation" / f"{kind}.json").is_file():
+                result = read_json(path, "Evaluation") | {"run": title}
+                result["data"]["leaks"]["examples"] = []
+                write_json(temporary / "evaluation" / path.name, result)
+                evaluations[kind] = result
+        card = model_card(title, address, record, run.summary, evaluations, embedder, licence)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+        check_equal(embedder, Embedder.load(temporary))
+
+
+def write_run(embedder: Embedder, folder: Path) -> dict[str, Any]:
+    """Put what `Embedder.load` needs into an empty folder, and give the record that is in it."""
+    run = embedder.run
+    record = _without_paths(run.record)
+    write_json(folder / "run.json", record)
+    for file in ("model.safetensors", "metrics.jsonl", "summary.json"):
+        if (run.path / file).is_file():
+            shutil.copy(run.path / file, folder)
+    for side in SIDES:
+        if (run.path / side).is_dir():  # as it was before it was tuned; model.safetensors has what it became
+            shutil.copytree(run.path / side, folder / side)
+        else:
+            getattr(embedder, side).save(folder / side)
+    return record
+
+
+def push(folder: str | Path, name: str, private: bool = False) -> str:
+    """Upload a folder of `export_hub` to the Hugging Face hub and return its address there.
+
+    Args:
+        folder: what `export_hub` wrote.
+        name: `user/name`; made if it is not there.
+        private: whether only you see it, where it has to be made.
+
+    Raises:
+        PairJEPAError: nobody is logged in, the hub does not let you, or it cannot be reached.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    api = HfApi()
+    try:
+        url = api.create_repo(name, private=private, exist_ok=True)
+        api.upload_folder(folder_path=folder, repo_id=url.repo_id, commit_message="Upload by PairJEPA")
+    except LocalTokenNotFoundError:
+        raise PairJEPAError(
+            f"To push to {name} you must be logged in to the Hugging Face hub. Log in with `hf auth login`."
+        ) from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        advice = (
+            "Log in with `hf auth login`, as someone who may write there"
+            if status in (401, 403)
+            else "Try again"
+        )
+        raise PairJEPAError(
+            f"The hub did not take {folder} as {name} (HTTP status {status}). {advice}: the folder stays as it is, "
+            "and the same command goes on with it."
+        ) from None
+    except Exception as error:  # the hub's client has changed its HTTP library, and so these classes, twice
+        raise PairJEPAError(
+            f"The hub cannot be reached ({type(error).__name__}). Run the same command again when it can: "
+            f"{folder} stays as it is."
+        ) from None
+    return str(url)
+
+
+def check_name(name: str) -> None:
+    """Raise `UsageError` if the hub can have no repository of this name."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(name)
+        valid = "/" in name
+    except HFValidationError:
+        valid = False
+    if not valid:
+        raise UsageError(
+            f"--push must be user/name, of letters, digits, `-`, `_` and `.`, got {name!r}. "
+            "It is where the model will stand on the hub."
+        )
+
+
+def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
+    """A run's record without the folders of this machine and the names of images."""
+    config, data = record["config"], record["data"]
+    model = {side: _last(config["model"][side]) for side in SIDES}
+    return record | {
+        "config": config
+        | {
+            "data": config["data"] | {"source": _last(config["data"]["source"])},
+            "model": config["model"] | model,
+        },
+        "data": data | {"leaks": data["leaks"] | {"examples": []}},
+        "backbones": {
+            side: backbone | {"source": _last(backbone["source"])}
+            for side, backbone in record["backbones"].items()
+        },
+    }
+
+
+def _last(source: str | None) -> str | None:
+    """The last part of a path; hub ids and built-in names are kept whole."""
+    if source is None or not (Path(source).expanduser().exists() or source.count("/") > 1 or "\\" in source):
+        return source
+    return Path(source).name

@@ -1,0 +1,1 @@
+"""Zero-shot labels, and their accuracy where the truth is known."""

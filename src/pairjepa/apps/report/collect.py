@@ -1,0 +1,221 @@
+"""All that a report shows, from what `evaluate` left on disk: no model is loaded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from pairjepa.apps.report.curves import cosines, margins, recall_curves
+from pairjepa.apps.report.examples import examples
+from pairjepa.apps.report.history import training
+from pairjepa.apps.report.hubs import hubness
+from pairjepa.apps.report.projection import check_method, project
+from pairjepa.apps.report.verdicts import verdicts
+from pairjepa.evaluation.compare import Evaluated, compare, evaluated
+from pairjepa.evaluation.illustrations import Illustrations
+from pairjepa.evaluation.seeds import over_seeds
+from pairjepa.metrics.geometry import spectrum
+from pairjepa.metrics.relevance import Relevance
+from pairjepa.metrics.retrieval import best_scores, retrieve
+from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.files import read_json
+from pairjepa.util.progress import say
+
+SPLITS = ("train", "dev", "test")
+POINTS = 6_000
+WIDEST_SPECTRUM = 512
+
+
+def collect(
+    runs: Sequence[str | Path],
+    split: str = "test",
+    *,
+    projection: str = "tsne",
+    seed: int = 0,
+    points: int = POINTS,
+) -> dict[str, Any]:
+    """Everything that a report of these runs shows.
+
+    Of a seed group the first seed is shown, and the mean and standard deviation over its seeds stand in the run's
+    `seeds`. Relevance is by owner throughout. What cannot be had is `None`, and `notes` says why.
+
+    Args:
+        runs: Run folders or seed groups, each evaluated on the split; the others are compared with the first.
+        split: train, dev or test.
+        projection: tsne, pca or umap.
+        seed: Of the projection, the clusters and the samples.
+        points: Most points of the projection, predictions and targets together.
+
+    Returns:
+        A dict that is ready for JSON but for the pictures, which are bytes; `docs/report.md` describes it.
+
+    Raises:
+        UsageError: there is no run, or the split or the projection is unknown.
+        PairJEPAError: a run is not there or not evaluated, the runs were evaluated on other images, or what the
+            projection needs is not installed.
+    """
+    if not runs:
+        raise UsageError("report must have at least one run, got none. Name a run folder.")
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    if points < 1:
+        raise UsageError(f"points must be at least 1, got {points}.")
+    check_method(projection)
+    groups = evaluated(runs, split)
+    evaluations = {name: [_evaluation(one, split) for one in group] for name, group in groups.items()}
+    first = next(iter(groups.values()))[0].embeddings
+    notes: list[str] = []
+    pictures = {name: _illustrations(name, group[0], split, notes) for name, group in groups.items()}
+    thumbnails = [
+        next(filter(None, each), None)
+        for each in zip(*(p.thumbnails for p in pictures.values()), strict=True)
+    ]
+    missing = sum(picture is None for picture in thumbnails)
+    if missing and any(of.run for of in pictures.values()):
+        notes.append(f"{missing:,} of {len(thumbnails):,} images have no thumbnail.")
+    about = next(iter(evaluations.values()))[0]
+    settings = {"method": projection, "seed": seed, "points": points}
+    with threadpool_limits(1):  # problems this small are no quicker on several threads
+        shown = [
+            _run(name, group, evaluations[name], pictures[name], thumbnails, settings, notes)
+            for name, group in groups.items()
+        ]
+    return {
+        "split": split,
+        "relevance": "owner",
+        "description": about["data"]["description"],
+        "generated": about["data"]["generated"],
+        "images": len(first.names),
+        "captions": len(first.captions),
+        "names": list(first.names),
+        "texts": list(first.captions),
+        "owner": first.owner.tolist(),
+        "thumbnails": thumbnails,
+        "runs": shown,
+        "notes": notes,
+        "compare": compare(runs, split) if len(groups) > 1 else None,
+    }
+
+
+def _evaluation(one: Evaluated, split: str) -> dict[str, Any]:
+    path = one.run.path / "evaluation" / f"{split}.json"
+    if not path.is_file():
+        raise PairJEPAError(
+            f"{one.run.path} must have {path.relative_to(one.run.path)}, got embeddings alone. "
+            f"Do it with: {one.command}."
+        )
+    return read_json(path, "Evaluation")
+
+
+def _illustrations(name: str, one: Evaluated, split: str, notes: list[str]) -> Illustrations:
+    images = len(one.embeddings.names)
+    folder = one.run.path / "illustrations" / split
+    found = Illustrations.load(folder, images)
+    if not folder.is_dir():
+        notes.append(f"{name} has no pictures to show. They are made by: {one.command}.")
+    elif found.run != one.embeddings.run:
+        notes.append(
+            f"The pictures of {name} are of other weights and left out. Make them again: {one.command}."
+        )
+        return Illustrations([None] * images, [], [], "")
+    notes.extend(f"{name}: {note}" for note in found.notes)
+    return found
+
+
+def _run(
+    name: str,
+    group: list[Evaluated],
+    evaluations: list[dict[str, Any]],
+    pictures: Illustrations,
+    thumbnails: list[bytes | None],
+    settings: dict[str, Any],
+    notes: list[str],
+) -> dict[str, Any]:
+    run, found, evaluation, seed = group[0].run, group[0].embeddings, evaluations[0], settings["seed"]
+    image, text, owner = np.asarray(found.image), np.asarray(found.text), found.owner
+    relevance = Relevance.by_owner(owner, len(image))
+    ranks, best = retrieve(image, text, owner, relevance), best_scores(image, text, relevance)
+    if len(group) > 1:
+        notes.append(
+            f"{name} has {len(group)} seeds: what is shown is seed {run.config.training.seed}; mean ± standard "
+            "deviation over the seeds stand beside its recalls."
+        )
+    if run.summary is None:
+        notes.append(f"The training of {name} is not complete: this is its best epoch so far.")
+    history = training(run)
+    if history is None:
+        notes.append(f"{name} has no record of its epochs (metrics.jsonl).")
+    elif len(history["epoch"]) == 1:
+        notes.append(f"{name} was trained for one epoch: there is no course to show.")
+    notes.extend(f"{name}: {note}" for note in evaluation["notes"])
+    say(f"{name}: a map of {len(image):,} images and {len(text):,} captions by {settings['method']}")
+    chart, said = project(found, **settings)
+    if said is not None:
+        notes.append(f"{name}: {said}")
+    geometry = {
+        "spectrum": {
+            side: spectrum(rows)[:WIDEST_SPECTRUM].tolist()
+            for side, rows in (("prediction", image), ("target", text))
+        },
+        "hubness": {"image_to_text": hubness(image, text), "text_to_image": hubness(text, image)},
+    }
+    margin = margins(best, seed=seed)
+    if margin is None:
+        notes.append(f"{name}: every caption belongs to the one image, so there is nothing to tell apart.")
+    shown = np.array([picture is not None for picture in thumbnails])
+    drawn = {key: evaluation["bootstrap"][key] for key in ("draws", "seed")}
+    return {
+        "name": name,
+        "path": str(run.path),
+        "recipe": run.config.recipe,
+        "seed": run.config.training.seed,
+        "seeds": _seeds(evaluations),
+        "complete": run.summary is not None,
+        "config": run.record["config"],
+        "backbones": run.record.get("backbones", {}),
+        "versions": run.record["versions"],
+        "warnings": (run.summary or {}).get("warnings", []),
+        "evaluation": evaluation,
+        "recall_curve": recall_curves(ranks, relevance, **drawn),
+        "cosine": cosines(found, seed=drawn["seed"]),
+        "margin": margin,
+        "training": history,
+        "geometry": geometry | {"verdicts": verdicts(evaluation, geometry, history)},
+        "projection": chart,
+        "examples": {
+            "image_to_text": examples(
+                image,
+                text,
+                relevance,
+                ranks.image_to_text,
+                _difference(best.image_own, best.image_other),
+                shown,
+                np.arange(len(image)),
+            ),
+            "text_to_image": examples(
+                text,
+                image,
+                relevance.transposed(),
+                ranks.text_to_image,
+                _difference(best.text_own, best.text_other),
+                shown[owner],
+                owner,
+            ),
+        },
+        "partial": pictures.partial,
+        "looks": pictures.looks,
+    }
+
+
+def _seeds(evaluations: list[dict[str, Any]]) -> dict[str, Any] | None:
+    if len(evaluations) == 1:
+        return None
+    group = over_seeds(evaluations)
+    return {"seeds": [one["seed"] for one in group["seeds"]], "mean": group["mean"], "sd": group["sd"]}
+
+
+def _difference(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Margin of each query; 0 where there is nothing else to find."""
+    return np.where(np.isneginf(other), np.float32(0), own - np.where(np.isneginf(other), own, other))

@@ -1,0 +1,110 @@
+"""Search without comparing all vectors, once there are so many that exact search is slow; and what that loses."""
+
+from bisect import bisect_left
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from pairjepa.apps.search.meta import Approximation
+from pairjepa.apps.search.rows import array_of, top
+from pairjepa.apps.search.vectors import approximately, lance_module, vectors_of
+from pairjepa.util.progress import say
+
+Choice = Literal["auto", "on", "off"]
+LIMIT = 300_000
+"""Rows up to which `auto` compares them all."""
+KIND = "IVF_RQ"
+"""RaBitQ codes (Gao and Long 2024) by partition: built in a fraction of the time of a graph, and added to."""
+OTHER_KIND = "IVF_HNSW_SQ"
+"""Where the width is no multiple of 8, which RaBitQ demands."""
+NAME = "vector_idx"
+QUERIES, NEAREST = 200, 10
+WANTED = 0.98
+"""Share of the ten nearest for which as many partitions are looked at as it takes."""
+LEFT = 10_000
+"""Rows that may wait outside of the index: they are all compared, in a few milliseconds."""
+GROWN = 2
+"""Times as many partitions as it was made with are wanted: then it is made anew, at four times as many rows."""
+CHANGED = 1.1
+"""Times as many rows as when it was measured, after which it is measured again."""
+
+
+def wanted(rows: int, choice: Choice) -> bool:
+    """Whether a table of so many rows is to be searched approximately."""
+    return rows > (LIMIT if choice == "auto" else 0) and choice != "off"
+
+
+def approximate(table: str, queries: str, dim: int, before: Approximation | None = None) -> Approximation:
+    """Give a table Lance's index, or bring it up to date, and measure it.
+
+    Args:
+        table: what is searched.
+        queries: the table whose vectors are sampled as queries: captions for images and images for captions, as they
+            will be asked; the same table where there is no other.
+        dim: width of the vectors.
+        before: what it is searched with, if it is approximately.
+    """
+    lance = lance_module()
+    searched = lance.dataset(table)
+    rows = searched.count_rows()
+    kind = KIND if dim % 8 == 0 else OTHER_KIND
+    indexed = {index.name: index.num_rows_indexed for index in searched.describe_indices()}
+    fits = before is not None and before.kind == kind and before.partitions * GROWN >= partitions(rows)
+    if before is None or not fits or NAME not in indexed:
+        count = partitions(rows)
+        searched.create_index("vector", kind, name=NAME, metric="dot", num_partitions=count, replace=True)
+    else:
+        count = before.partitions
+        if rows - indexed[NAME] > LEFT:
+            searched.optimize.optimize_indices(index_names=[NAME])
+        if before.rows / CHANGED <= rows <= before.rows * CHANGED:
+            return before
+    asked = lance.dataset(queries)
+    chosen = np.random.default_rng(0).permutation(asked.count_rows())[:QUERIES]
+    vectors = vectors_of(asked.take(np.sort(chosen).tolist(), columns=["vector"])["vector"], dim)
+    probes, recall = _measured(searched, vectors, dim, count)
+    name = table.rsplit("/", 1)[-1]
+    say(
+        f"{name}: {rows:,} vectors, searched with {kind}, which finds {recall:.1%} of the ten nearest "
+        f"(of {len(vectors)} queries)"
+    )
+    return Approximation(kind, recall, rows, count, probes)
+
+
+def partitions(rows: int) -> int:
+    """So many that to find the nearest partitions costs little beside searching them."""
+    return max(1, round(rows**0.5 / 4))
+
+
+def _measured(
+    table: Any, queries: Float32[np.ndarray, "queries dim"], dim: int, count: int
+) -> tuple[int, float]:
+    """How many of `count` partitions to look at, and the share of the ten nearest that are found so."""
+    exact = _exact(table, queries, dim)
+
+    @cache
+    def recall(probes: int) -> float:
+        found = [
+            approximately(table, dim, query, NEAREST, probes)[0]["_rowid"].to_numpy() for query in queries
+        ]
+        return float(np.mean([np.isin(e, f).mean() for e, f in zip(exact, found, strict=True)]))
+
+    # it grows with the partitions that are looked at: the fewest that are enough, and all where none are
+    probes = 1 + bisect_left(range(1, count), WANTED, key=recall)
+    return probes, recall(probes)
+
+
+def _exact(table: Any, queries: np.ndarray, dim: int) -> Int64[np.ndarray, "queries nearest"]:
+    """Row ids of the nearest by comparing all, a batch of rows after the other."""
+    ids = np.empty((len(queries), 0), np.int64)
+    scores = np.empty((len(queries), 0), np.float32)
+    for batch in table.to_batches(columns=["vector"], with_row_id=True, batch_size=8192):
+        vectors = array_of(batch["vector"], dim)
+        rows = np.asarray(batch["_rowid"]).astype(np.int64)
+        scores = np.concatenate([scores, queries @ vectors.T], axis=1)
+        ids = np.concatenate([ids, np.tile(rows, (len(queries), 1))], axis=1)
+        best = np.stack([top(row, NEAREST) for row in scores])
+        scores, ids = np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
+    return ids

@@ -1,0 +1,320 @@
+"""Make an index, or bring it up to date: embed what is new or changed, take out what is gone."""
+
+import contextlib
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from pairjepa.apps.search import approximate as approximation
+from pairjepa.apps.search.index import Index
+from pairjepa.apps.search.loading import Loaded, load, loaded, never
+from pairjepa.apps.search.meta import CAPTIONS, IMAGES, META, MODEL, Approximation, Meta
+from pairjepa.apps.search.place import Place
+from pairjepa.apps.search.sources import Entry, Source, open_source
+from pairjepa.apps.search.tables import Embedded, Row, Tables
+from pairjepa.apps.search.vectors import first_line
+from pairjepa.config.settings import DataConfig, EngineName
+from pairjepa.features.engines import check_engine
+from pairjepa.pairs.problems import EXAMPLES
+from pairjepa.run.folder import RunFolder
+from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import cache_folder, digest_file
+from pairjepa.util.progress import progress, say
+
+if TYPE_CHECKING:
+    from pairjepa.apps.search.embedding import Embedding
+    from pairjepa.embedder.embedder import Embedder
+
+COMMIT = 256
+"""Images after which what was embedded is kept; no more is lost when the process is killed."""
+LOCK = ".lock"
+
+
+def build(
+    run: str | Path,
+    sources: Sequence[str | Path],
+    out: str | Path,
+    *,
+    data: DataConfig | None = None,
+    approximate: approximation.Choice = "auto",
+    engine: EngineName = "auto",
+) -> Index:
+    """Index images with a trained run, or bring an index up to date.
+
+    Images that are in it already and have not changed are not embedded again, nor is one twice that has the same bytes
+    under several names. Features that a training has left in the cache are taken from there. What is gone from one of
+    the sources leaves the index; sources that were indexed before and are not given stay as they are. Killed at any
+    moment, the same call goes on.
+
+    Args:
+        run: folder of a run.
+        sources: folders of images, single images, or pairs as `Pairs.open` takes them.
+        out: folder of the index, or its URL on object storage. Of several processes that write one index, those on
+            one disk go one after the other, those on object storage at the same time; nothing is lost either way.
+        data: names of columns, where usual ones do not find them.
+        approximate: whether a search compares all vectors: auto does up to 300,000.
+        engine: what forwards the backbones, as `model.engine` of a training; ray reads and embeds images in the
+            workers of a cluster.
+
+    Raises:
+        UsageError: no source is given, or a setting does not fit one.
+        PairJEPAError: run, sources or index are not as they must be, or no image can be read.
+    """
+    if not sources:
+        raise UsageError("IMAGES must name at least one folder, image or set of pairs, got none.")
+    check_engine(engine)
+    folder, place = RunFolder(Path(run)), Place(out)
+    folder.check_trained()
+    _checked(place, folder)
+    opened = {source.key: source for source in (open_source(str(s), data or DataConfig()) for s in sources)}
+    with _written(place), _alone(place):
+        meta = _checked(place, folder)  # as whoever wrote it before has left it
+        return _Build(folder, place, meta, list(opened.values()), engine).finished(approximate)
+
+
+def _checked(place: Place, run: RunFolder) -> Meta | None:
+    """What the index at `place` says of itself; None if there is none yet.
+
+    Raises:
+        PairJEPAError: it was made with another run, or something else is there.
+    """
+    there = place.names()
+    if (there is None and place.exists()) or (META not in (there or []) and set(there or []) - {LOCK}):
+        raise PairJEPAError(
+            f"--out must be a new or empty folder or an index, got {place}, which holds other files. "
+            "Give another folder."
+        )
+    if META not in (there or []):
+        return None
+    meta, digest = Meta.read(place), digest_file(run.model_file)
+    if meta.digest != digest:
+        raise PairJEPAError(
+            f"{place} was made with the run {meta.run} (weights {meta.digest[:8]}), and {run.path} is another "
+            f"({digest[:8]}): their vectors do not compare. Give another --out, or index with the same run."
+        )
+    return meta
+
+
+@contextlib.contextmanager
+def _alone(place: Place) -> Iterator[None]:
+    """Wait until no other process writes the same index; whatever ends this one lets the next go on.
+
+    There is no such lock on object storage, and none is needed: Lance puts one writer's commits on top of another's.
+    """
+    if place.folder is None:
+        yield
+        return
+    from filelock import FileLock
+
+    place.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.folder / LOCK)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(lock.acquire(timeout=0))
+        except TimeoutError:
+            say(f"{place} is being written by another process; this one goes on when that is done")
+            stack.enter_context(lock.acquire())
+        yield
+
+
+@contextlib.contextmanager
+def _written(place: Place) -> Iterator[None]:
+    """Say in a sentence why it cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        mend = "Make room there or mend its permissions"
+        if place.folder is None:
+            mend = "Check the name, the connection and what you may write there"
+        raise PairJEPAError(
+            f"{place} cannot be written: {error.strerror or first_line(error)[:300]}. "
+            f"{mend}, and run the same command again to go on."
+        ) from None
+
+
+class _Build:
+    """One run over the sources."""
+
+    def __init__(
+        self, run: RunFolder, place: Place, meta: Meta | None, sources: list[Source], engine: EngineName
+    ) -> None:
+        self._run, self._place, self._sources, self._engine = run, place, sources, engine
+        self._loaded: Embedder | None = None
+        self._unreadable: list[Loaded] = []
+        if meta is None:
+            meta = Meta(
+                run="",
+                digest=digest_file(run.model_file),
+                dim=self._encoding().dim,
+                model="run",
+                pairjepa=metadata.version("pairjepa"),
+            )
+        self._meta = meta
+        if meta.run != (here := str(run.path.absolute())):  # a new index, or a run that has moved
+            self._note(run=here)
+        self._tables = Tables(place, meta.dim, _unified(sources))
+
+    def finished(self, choice: approximation.Choice) -> Index:
+        """Do what there is to do."""
+        entries = {entry.id: entry for source in self._sources for entry in source.entries}
+        known = self._tables.known
+        todo = [e for e in entries.values() if e.id not in known or known[e.id].stamp != e.stamp]
+        given = {source.key for source in self._sources}
+        gone = [id for id, row in known.items() if row.source in given and id not in entries]
+        _warn_of_lost_sources({row.source for row in known.values()} - given)
+        unfinished = not self._meta.complete
+        if todo or gone:
+            self._note(complete=False)
+            self._embed(todo)
+        gone += [bad.entry.id for bad in self._unreadable if bad.entry.id in known]
+        self._tables.remove(gone)
+        self._say_unreadable(len(entries))
+        self._keep_model()
+        new = len(todo) - len(self._unreadable)
+        changed = bool(new or gone or unfinished)
+        if changed and self._place.folder is None:
+            self._tables.once()
+        if changed:
+            self._tables.finish()
+        self._note(complete=True, approximate=self._approximated(choice, changed))
+        self._tables.forget()
+        say(
+            f"{len(known):,} images: {new:,} new or changed, {len(known) - new:,} as they were, {len(gone):,} gone"
+        )
+        return Index(self._place, self._meta)
+
+    def _embed(self, todo: list[Entry]) -> None:
+        if not todo:
+            return
+        from pairjepa.apps.search.embedding import Embedding
+
+        embedding = Embedding(
+            self._encoding(),
+            "torch" if self._engine == "ray" else self._engine,
+            images=len(todo),
+            captions=sum(len(entry.captions) for entry in todo),
+            cache=cache_folder(),
+        )
+        waiting: list[tuple[Entry, Embedded]] = []
+        with progress("index", len(todo), "images") as bar, closing(self._read(todo, embedding)) as batches:
+            for batch in batches:
+                waiting += self._embedded(batch, {image.digest: image for _, image in waiting}, embedding)
+                if len(waiting) >= COMMIT:
+                    self._commit(waiting, embedding)
+                    waiting = []
+                bar.advance(len(batch))
+            self._commit(waiting, embedding)
+
+    def _read(self, todo: list[Entry], embedding: "Embedding") -> Generator[list[Loaded]]:
+        if self._engine != "ray":
+            return loaded(todo, self._tables.holds, embedding.enough)
+        from pairjepa.apps.search.on_ray import embedded
+
+        return embedded(embedding.embedder, todo)
+
+    def _embedded(
+        self, loaded: list[Loaded], kept: dict[str, Embedded], embedding: "Embedding"
+    ) -> list[tuple[Entry, Embedded]]:
+        """Images with their vectors; those of the same bytes as one that is there take its."""
+        kept |= self._tables.embedded([one.digest for one in loaded if one.held])
+        # What was there when it was read may have been overwritten since.
+        loaded = [
+            load(one.entry, never, embedding.enough) if one.held and one.digest not in kept else one
+            for one in loaded
+        ]
+        self._unreadable += [one for one in loaded if one.reason]
+        good = [one for one in loaded if not one.reason]
+        new = {one.digest: one for one in good if one.digest not in kept}
+        vectors = {digest: one.vector for digest, one in new.items() if one.vector is not None}
+        if here := [one for one in new.values() if one.vector is None]:
+            vectors |= zip([one.digest for one in here], embedding.images(here), strict=True)
+        for digest, one in new.items():
+            kept[digest] = Embedded(digest, vectors[digest], one.thumbnail, *one.size)
+        return [(one.entry, kept[one.digest]) for one in good]
+
+    def _commit(self, images: list[tuple[Entry, Embedded]], embedding: "Embedding") -> None:
+        if not images:
+            return
+        captions = list(dict.fromkeys(caption for entry, _ in images for caption in entry.captions))
+        vectors = embedding.captions(captions)
+        place = {caption: row for row, caption in enumerate(captions)}
+        self._tables.put(
+            [
+                Row(entry, image, vectors[np.array([place[c] for c in entry.captions], np.int64)])
+                for entry, image in images
+            ]
+        )
+
+    def _encoding(self) -> "Embedder":
+        """The run, loaded when something is to be embedded."""
+        if self._loaded is None:
+            from pairjepa.embedder.embedder import Embedder
+            from pairjepa.util.memory import keep_freed_memory
+
+            keep_freed_memory()
+            self._loaded = Embedder.load(self._run)
+        return self._loaded
+
+    def _keep_model(self) -> None:
+        """Put the run into the index as a model that needs no PyTorch, if it is not there."""
+        if MODEL not in (self._place.names() or []):
+            from pairjepa.apps.export.onnx import export_onnx
+
+            try:
+                self._place.keep(MODEL, lambda path: export_onnx(self._encoding(), path))
+            except PairJEPAError as error:
+                say(f"Queries will need the run itself and PyTorch, which is slower: {error}")
+                return
+        self._note(model="onnx")
+
+    def _approximated(self, choice: approximation.Choice, changed: bool) -> dict[str, Approximation]:
+        before, ways = Meta.read(self._place).approximate, {}
+        for name, other in ((IMAGES, CAPTIONS), (CAPTIONS, IMAGES)):
+            rows, asked = self._tables.rows(name), other if self._tables.rows(other) else name
+            if approximation.wanted(rows, choice):
+                way = before.get(name)
+                ways[name] = (
+                    way
+                    if way is not None and not changed
+                    else approximation.approximate(
+                        self._place / name, self._place / asked, self._meta.dim, way
+                    )
+                )
+        return ways
+
+    def _say_unreadable(self, of: int) -> None:
+        if not self._unreadable:
+            return
+        named = [f"{bad.entry.name}: {bad.reason}" for bad in self._unreadable]
+        listed = "".join(f"\n  {line}" for line in named[:EXAMPLES])
+        if not self._tables.known:
+            raise PairJEPAError(
+                f"At least one image must be readable, got none of {of:,}. The first:{listed}"
+            )
+        say(f"{len(named):,} of {of:,} images cannot be read and are left out:{listed}")
+
+    def _note(self, **changes: Any) -> None:
+        self._meta = replace(self._meta, **changes)
+        self._meta.write(self._place)
+
+
+def _unified(sources: list[Source]) -> pa.Schema:
+    try:
+        return pa.unify_schemas([source.columns for source in sources])
+    except pa.ArrowException as error:
+        raise PairJEPAError(
+            f"The columns of the sources must be of the same types, but they are not: {error}. "
+            "Rename the column in one of them, or make an index of each."
+        ) from None
+
+
+def _warn_of_lost_sources(sources: set[str]) -> None:
+    for source in sorted(sources):
+        if Path(source).is_absolute() and not Path(source).exists():
+            say(f"warning: {source} is not there any more, and its images are still in the index.")

@@ -1,0 +1,131 @@
+"""Vectors of images and captions for an index: from features that a training has left in the cache, else computed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from pairjepa.apps.search.loading import Loaded
+from pairjepa.config.settings import tuned
+from pairjepa.embedder.embedder import Embedder
+from pairjepa.features import choice
+from pairjepa.features.cache import FeatureStore
+from pairjepa.features.engines import Engine
+from pairjepa.features.work import ImageWork, TextWork, Work, compute_shard
+from pairjepa.pairs.images import reduction
+
+FEW = 64
+"""Images for which the cache is not looked at: each of its files is read, to be sure that it is sound."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures that are in memory, as `ImageWork` takes them."""
+
+    images: list[Image.Image]
+    names: Sequence[str]
+
+    @property
+    def n_images(self) -> int:
+        """How many."""
+        return len(self.images)
+
+    def image(self, row: int, draft: tuple[int, int] | None = None) -> Image.Image:
+        """One of them."""
+        return self.images[row]
+
+    def take(self, rows: np.ndarray) -> "Pictures":
+        """These alone."""
+        return Pictures([self.images[row] for row in rows], [self.names[row] for row in rows])
+
+
+class Embedding:
+    """What makes vectors for an index.
+
+    Args:
+        embedder: the run.
+        engine: what forwards the backbones, one of `engines.ENGINES` or `auto`: see `choice.fastest`.
+        images: how many are to come.
+        captions: how many are to come.
+        cache: root of the cache; without one, nothing is looked up.
+    """
+
+    def __init__(
+        self, embedder: Embedder, engine: str, *, images: int, captions: int, cache: Path | None = None
+    ) -> None:
+        self.embedder, self._engine = embedder, engine
+        self._expected = {"image": images, "text": captions}
+        self._cache = cache if images >= FEW else None
+        self._stores: dict[str, list[FeatureStore]] = {}
+        self._engines: dict[str, Engine] = {}
+
+    @property
+    def enough(self) -> tuple[int, int]:
+        """(width, height) that a JPEG need not be decoded above."""
+        return self.embedder.enough
+
+    def images(self, images: Sequence[Loaded]) -> Float32[np.ndarray, "images dim"]:
+        """Predicted caption embeddings; all of them are decoded.
+
+        Raises:
+            PairJEPAError: features are not finite, or a named engine is not installed or does not agree with PyTorch.
+        """
+        keys, pictures, names = [], [], []
+        for one in images:
+            assert one.image is not None
+            scale = reduction(one.size, self.enough)
+            keys.append(one.digest if scale == 1 else f"{one.digest}/{scale}")  # as `ImageWork.of`
+            pictures.append(one.image)
+            names.append(one.entry.name)
+        work = ImageWork(
+            self.embedder.image,
+            Pictures(pictures, names),
+            self.embedder.config.model.image_views,
+            keys,
+            {key: row for row, key in enumerate(keys)},
+        )
+        return self.embedder.predict_features(self._features(work))
+
+    def captions(self, captions: Sequence[str]) -> Float32[np.ndarray, "captions dim"]:
+        """Embeddings of captions.
+
+        Raises:
+            PairJEPAError: as `images`.
+        """
+        if not captions:
+            return np.empty((0, self.embedder.dim), np.float32)
+        return self.embedder.target_features(self._features(TextWork.of(self.embedder.text, captions)))
+
+    def _features(self, work: Work) -> Float32[np.ndarray, "item ..."]:
+        keys = list(dict.fromkeys(work.keys))
+        place = {key: row for row, key in enumerate(keys)}
+        features = np.empty((len(keys), *work.item_shape), np.float32)
+        for store in self._kept(work):
+            there = [key for key in keys if key in store]
+            features[[place[key] for key in there]] = store.table(there).gather(np.arange(len(there)))
+            keys = [key for key in keys if key not in store]
+        for start in range(0, len(keys), work.shard):
+            some = keys[start : start + work.shard]
+            features[[place[key] for key in some]] = compute_shard(work, self._made(work, some), some)
+        return features[[place[key] for key in work.keys]]
+
+    def _kept(self, work: Work) -> list[FeatureStore]:
+        """Stores of the untrained backbone's features; a tuned one's are nowhere."""
+        if self._cache is None or tuned(self.embedder.config.model, work.side):
+            return []
+        if work.side not in self._stores:
+            self._stores[work.side] = [store for _, store in choice.stores(work, self._cache)]
+        return self._stores[work.side]
+
+    def _made(self, work: Work, items: Sequence[str]) -> Engine:
+        if work.side not in self._engines:
+            name = self._engine
+            if name == "auto":
+                name = choice.fastest(work, items, expected=self._expected[work.side])
+            if name != "torch":
+                work.backbone.to("cpu")
+            self._engines[work.side] = choice.named(name, work, items)
+        return self._engines[work.side]

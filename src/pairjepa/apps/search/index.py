@@ -1,0 +1,249 @@
+"""An index: embedded images in a folder that needs no server, and what is asked of it.
+
+meta.json        format, run (path, digest of its weights), dim, model, whether it is approximate, whole or not
+images.lance     a row an image: what it is, its captions, thumbnail and vector (the predicted caption embedding)
+captions.lance   a row a caption: its image, its words and vector (the target embedding)
+model/           the run as ONNX graphs, so that a query needs no PyTorch
+
+The tables are Lance's: appended to and deleted from in commits, each of which is there or not.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float32
+
+from pairjepa.apps.search.meta import CAPTIONS, IMAGES, MODEL, Meta
+from pairjepa.apps.search.place import Place
+from pairjepa.apps.search.vectors import HIDDEN, Vectors
+from pairjepa.util.errors import PairJEPAError, UsageError
+
+if TYPE_CHECKING:
+    from pairjepa.embedder.encoder import Encoder
+
+BASE = ("id", "name", "path", "source", "split", "width", "height")
+"""Columns of both tables; those that came with the pairs stand beside them."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One answer of a search."""
+
+    id: str
+    """Of the image; `Index.thumbnail(id)` is its picture."""
+    name: str
+    score: float
+    """Cosine with the query, a float32."""
+    captions: tuple[str, ...]
+    """The image's, or, in a search of captions, the one that was found."""
+    path: Path | None
+    """Where the image was on this machine; None if it was inside a table."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of an index."""
+
+    id: str
+    name: str
+    captions: tuple[str, ...]
+    path: Path | None
+    split: str | None
+    width: int
+    height: int
+    """Pixels of the upright image."""
+    metadata: dict[str, Any]
+    """Columns that came with the pairs."""
+
+
+class Index:
+    """Embedded images, and their captions if there are any. Safe to be asked by several threads."""
+
+    def __init__(self, place: Place, meta: Meta, before: "Index | None" = None) -> None:
+        """See `open`, and `refreshed`."""
+        self.place, self.meta = place, meta
+        self._images: Vectors = self._table(IMAGES, None if before is None else before._images)
+        self._captions: Vectors = self._table(CAPTIONS, None if before is None else before._captions)
+
+    @property
+    def path(self) -> Path | str:
+        """Its folder, or its URL."""
+        return self.place.folder or str(self.place)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Index":
+        """Open an index that `pairjepa index` made, as it is now; see `refreshed` for what is indexed later.
+
+        Args:
+            path: its folder, or a URL of it on object storage, such as `s3://bucket/my.index`.
+
+        Raises:
+            PairJEPAError: there is none, it is another version's, or a table is damaged.
+        """
+        place = Place(path)
+        return cls(place, Meta.read(place))
+
+    def refreshed(self) -> "Index":
+        """This index, or, where something was indexed since, a new one that shares with it what has not changed.
+
+        What this one answers stays as it is; its files are kept for `tables.KEPT` after they have been replaced.
+
+        Raises:
+            PairJEPAError: the index is gone or damaged.
+        """
+        meta = Meta.read(self.place)
+        tables = ((self._images, IMAGES), (self._captions, CAPTIONS))
+        if meta == self.meta and not any(table.changed() for table, _ in tables):
+            return self
+        return Index(self.place, meta, self)
+
+    def warm(self) -> None:
+        """Read now what makes many searches quick: names and captions, and of exact ones all vectors.
+
+        A single search reads less than that. Twice the memory of the vectors is enough for it.
+        """
+        self._images.warm(_shown("images"))
+        self._captions.warm(_shown("captions"))
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._images)
+
+    @property
+    def has_captions(self) -> bool:
+        """Whether images came with captions, which can be searched too."""
+        return bool(len(self._captions))
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self.meta.dim
+
+    @property
+    def columns(self) -> list[str]:
+        """What `where` may speak of."""
+        return [name for name in self._images.names if name not in HIDDEN]
+
+    def search(
+        self,
+        vector: Float32[np.ndarray, " dim"],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        of: Literal["images", "captions"] = "images",
+        exclude: str | None = None,
+    ) -> list[Hit]:
+        """The `k` nearest by cosine, best first; of equal ones the one that was indexed first.
+
+        Exact unless `meta.approximate` says otherwise; scores always are.
+
+        Args:
+            vector: of unit norm, from `encoder()`.
+            k: how many; fewer where there are not as many.
+            where: a condition in SQL on `columns`, such as `split = 'test' AND width > 500`.
+            of: what is searched: images, or the captions that came with them.
+            exclude: id of an image that is left out (and its captions).
+
+        Raises:
+            UsageError: the vector's width, k or where cannot be; there are no captions.
+            PairJEPAError: the index is damaged.
+        """
+        vector = np.asarray(vector, np.float32)
+        if vector.shape != (self.dim,) or not np.isfinite(vector).all():
+            raise UsageError(f"vector must be {self.dim} finite numbers, got the shape {vector.shape}.")
+        if k < 1:
+            raise UsageError(f"k must be at least 1, got {k}.")
+        if of == "captions" and not self.has_captions:
+            raise UsageError(
+                f"{self.place} holds no captions: its images came without any. Search its images."
+            )
+        searched = self._captions if of == "captions" else self._images
+        rows, scores = searched.nearest(vector, k, where, exclude, _shown(of))
+        return [
+            Hit(
+                id=row["id"],
+                name=row["name"],
+                score=score,
+                captions=(row["caption"],) if of == "captions" else tuple(row["captions"]),
+                path=_path(row["path"]),
+            )
+            for row, score in zip(rows, scores, strict=True)
+        ]
+
+    def get(self, id: str) -> Item | None:
+        """The image of that id; None if there is none."""
+        hidden = {"vector", "thumbnail", "digest", "stamp"}
+        row = self._images.row(id, [name for name in self._images.names if name not in hidden])
+        if row is None:
+            return None
+        metadata = {name: value for name, value in row.items() if name not in {*BASE, "captions"}}
+        return Item(
+            id=id,
+            name=row["name"],
+            captions=tuple(row["captions"]),
+            path=_path(row["path"]),
+            split=row["split"],
+            width=row["width"],
+            height=row["height"],
+            metadata=metadata,
+        )
+
+    def thumbnail(self, id: str) -> bytes | None:
+        """A JPEG of at most 256 pixels a side; None if there is no such image."""
+        row = self._images.row(id, ["thumbnail"])
+        return None if row is None else row["thumbnail"]
+
+    def vector(self, id: str) -> Float32[np.ndarray, " dim"] | None:
+        """The image's vector; None if there is no such image."""
+        row = self._images.row(id, ["vector"])
+        return None if row is None else np.asarray(row["vector"], np.float32)
+
+    def encoder(self) -> "Encoder":
+        """What turns queries into vectors: the ONNX graphs in the index, else the run that it was made with.
+
+        Raises:
+            PairJEPAError: the run has moved or changed.
+        """
+        if self.meta.model == "onnx":
+            from pairjepa.embedder.onnx_embedder import OnnxEmbedder
+
+            encoder = OnnxEmbedder.load(self.place.here(MODEL, self.meta.digest))
+            if encoder.run != self.meta.digest:
+                raise PairJEPAError(
+                    f"{self.place / MODEL} must be the model that {self.place} was made with "
+                    f"({self.meta.digest[:8]}), got another run's ({encoder.run[:8]}). Put the old one back."
+                )
+            return encoder
+        from pairjepa.embedder.embedder import Embedder
+        from pairjepa.run.folder import RunFolder
+        from pairjepa.util.files import digest_file
+
+        run = Path(self.meta.run)
+        again = f"pairjepa index RUN IMAGES --out {self.place}"
+        if not run.is_dir():
+            raise PairJEPAError(
+                f"The run {run} that {self.place} was made with is not there any more. Put it back, or say where it "
+                f"is now: {again} (nothing is embedded again)."
+            )
+        folder = RunFolder(run)
+        folder.check_trained()
+        if digest_file(folder.model_file) != self.meta.digest:
+            raise PairJEPAError(
+                f"The run {run} has been trained again since {self.place} was made with it. "
+                f"Make a new index: {again.replace(str(self.place), 'FOLDER')}."
+            )
+        return Embedder.load(folder)
+
+    def _table(self, name: str, before: Vectors | None) -> Vectors:
+        return Vectors(self.place / name, self.meta.dim, self.meta.approximate.get(name), before)
+
+
+def _path(value: str | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def _shown(of: str) -> list[str]:
+    """Columns of a hit."""
+    return ["id", "name", "path", "caption" if of == "captions" else "captions"]

@@ -1,0 +1,90 @@
+"""Image files read, decoded and made small, in threads, while the ones before are embedded."""
+
+import io
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image
+
+from pairjepa.apps.search.sources import Entry
+from pairjepa.pairs import BadImage
+from pairjepa.pairs.images import decode_sized
+from pairjepa.pairs.scan import digest_of
+
+BATCH = 16
+"""Images that are decoded while as many are embedded; more would fill the memory with large photographs."""
+THUMBNAIL = 256
+"""Pixels of the longer side."""
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An image file that was read."""
+
+    entry: Entry
+    digest: str = ""
+    image: Image.Image | None = None
+    size: tuple[int, int] = (0, 0)
+    """(width, height) of the whole picture; `image` may be smaller."""
+    thumbnail: bytes = b""
+    reason: str = ""
+    """Why it cannot be used; empty if it can."""
+    vector: Float32[np.ndarray, " dim"] | None = None
+    """What it was embedded to, where that was done elsewhere."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it was not decoded, since an image of the same bytes is in the index."""
+        return self.image is None and self.vector is None and not self.reason
+
+
+def loaded(
+    entries: list[Entry], holds: Callable[[str], bool], draft: tuple[int, int] | None = None
+) -> Generator[list[Loaded]]:
+    """Images, a batch decoded in threads while the one before is used; arguments as of `load`."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        ahead: deque[Iterator[Loaded]] = deque()
+        for start in range(0, len(entries), BATCH):
+            ahead.append(pool.map(lambda entry: load(entry, holds, draft), entries[start : start + BATCH]))
+            if len(ahead) > 1:
+                yield list(ahead.popleft())
+        for batch in ahead:
+            yield list(batch)
+
+
+def load(entry: Entry, holds: Callable[[str], bool], draft: tuple[int, int] | None = None) -> Loaded:
+    """Read one image, and decode it unless one of the same bytes is in the index.
+
+    Args:
+        entry: which.
+        holds: whether an image of this digest is in the index.
+        draft: (width, height) that the encoder needs at least; see `pairjepa.pairs.images.decode`.
+    """
+    try:
+        data = entry.read()
+        digest = digest_of(data)
+        if holds(digest):
+            return Loaded(entry, digest)
+        image, size = decode_sized(data, draft=draft)
+    except BadImage as error:
+        return Loaded(entry, reason=error.reason)
+    return Loaded(entry, digest, image, size, thumbnail(image))
+
+
+def never(digest: str) -> bool:
+    """No image of these bytes is in the index."""
+    return False
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """A JPEG of a picture, at most `THUMBNAIL` pixels a side."""
+    small = image.copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL), reducing_gap=2.0)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=85)
+    return file.getvalue()

@@ -1,0 +1,87 @@
+"""What an index says of itself, in `meta.json`."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from pairjepa.apps.search.place import Place
+from pairjepa.util.errors import PairJEPAError
+
+FORMAT = 1
+IMAGES, CAPTIONS, MODEL, META = "images.lance", "captions.lance", "model", "meta.json"
+
+
+@dataclass(frozen=True)
+class Approximation:
+    """How vectors are searched without comparing all of them, and what that loses."""
+
+    kind: str
+    """Lance's name of the method."""
+    recall_at_10: float
+    """Share of the ten nearest by exact search that it finds, over sampled queries."""
+    rows: int
+    """How many vectors there were when that was measured."""
+    partitions: int = 0
+    """Into which the vectors are divided."""
+    probes: int = 32
+    """How many of them are looked at."""
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What stands in `meta.json`."""
+
+    run: str
+    """Where the run was."""
+    digest: str
+    """Of the run's weights."""
+    dim: int
+    model: Literal["onnx", "run"]
+    """What encodes queries: the ONNX graphs in the index, or the run itself."""
+    pairjepa: str
+    """The version that made it."""
+    complete: bool = False
+    """Whether everything that was asked for is in it."""
+    approximate: dict[str, Approximation] = field(default_factory=dict)
+    """By table, where it has so many rows that exact search would be slow."""
+
+    @classmethod
+    def read(cls, place: Place) -> "Meta":
+        """Of the index at a place.
+
+        Raises:
+            PairJEPAError: there is no index, or it is another version's; object storage cannot be reached.
+        """
+        data = place.read(META)
+        if data is None:
+            there = place.names()
+            found = (
+                f"it holds {', '.join(there[:8]) or 'nothing'}" if there is not None else "it is no folder"
+            )
+            if there is None and not place.exists():
+                found = "it is not there"
+            raise PairJEPAError(
+                f"{place} is no index (no {META}; {found}). Make one with: pairjepa index RUN IMAGES --out FOLDER."
+            )
+        try:
+            record = json.loads(data)
+        except ValueError as error:
+            raise PairJEPAError(f"Index record {place / META} is not valid JSON: {error}.") from None
+        if not isinstance(record, dict) or record.pop("format", None) != FORMAT:
+            raise PairJEPAError(
+                f"{place / META} must have format {FORMAT}, got another. The index was made by another version of "
+                "PairJEPA: make it again in another folder, or use that version."
+            )
+        try:
+            ways = {name: Approximation(**way) for name, way in record.pop("approximate").items()}
+            return cls(**record, approximate=ways)
+        except (TypeError, KeyError, AttributeError):
+            raise PairJEPAError(
+                f"{place / META} is damaged: it does not hold what an index says of itself. "
+                "Make the index again in another folder."
+            ) from None
+
+    def write(self, place: Place) -> None:
+        """Into the index at a place."""
+        text = json.dumps({"format": FORMAT} | asdict(self), indent=2, ensure_ascii=False)
+        place.write(META, f"{text}\n".encode())

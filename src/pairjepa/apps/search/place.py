@@ -1,0 +1,124 @@
+"""Where an index lies: a folder, or a URL of object storage that Lance and fsspec both open (`s3://bucket/my.index`)."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Any, TypeVar
+
+from pairjepa.util.files import atomic_folder, atomic_path, cache_folder, writing
+
+T = TypeVar("T")
+
+
+class Place:
+    """A folder by its path, or by its URL.
+
+    Attributes:
+        folder: its path; None if it is on object storage.
+    """
+
+    def __init__(self, where: "str | Path | Place") -> None:
+        self._name = str(where).rstrip("/")
+        self.folder = None if "://" in self._name else Path(self._name)
+
+    def __str__(self) -> str:
+        return self._name
+
+    def __truediv__(self, name: str) -> str:
+        """Of a file or table in it: what Lance takes, and what is shown."""
+        return f"{self._name}/{name}" if self.folder is None else str(self.folder / name)
+
+    def read(self, name: str) -> bytes | None:
+        """What a file holds; None if it is not there.
+
+        Raises:
+            PairJEPAError: object storage cannot be reached.
+        """
+        if self.folder is not None:
+            path = self.folder / name
+            return path.read_bytes() if path.is_file() else None
+        files, root = self._files()
+        return self._asked(
+            lambda: files.cat_file(f"{root}/{name}") if files.exists(f"{root}/{name}") else None
+        )
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make or replace a file, as a whole or not at all: an object is not there before all of it is.
+
+        Raises:
+            PairJEPAError: the disk is full or may not be written; object storage cannot be reached.
+        """
+        if self.folder is not None:
+            with writing(self.folder), atomic_path(self.folder / name) as temporary:
+                temporary.write_bytes(data)
+            return
+        from fsspec.implementations.local import LocalFileSystem
+
+        files, root = self._files()
+        self._asked(lambda: files.makedirs(root, exist_ok=True))
+        if isinstance(files, LocalFileSystem):  # a disk shows a file from its first byte
+            with files.open(f"{root}/{name}", "wb", autocommit=False) as file:
+                file.write(data)
+            file.commit()
+            return
+        self._asked(lambda: files.pipe_file(f"{root}/{name}", data))
+
+    def names(self) -> list[str] | None:
+        """What is in it; None if it is no folder, or is not there.
+
+        Raises:
+            PairJEPAError: object storage cannot be reached.
+        """
+        if self.folder is not None:
+            return sorted(p.name for p in self.folder.iterdir()) if self.folder.is_dir() else None
+        files, root = self._files()
+        if not self._asked(lambda: files.isdir(root)):
+            return None
+        return sorted(PurePath(path).name for path in self._asked(lambda: files.ls(root, detail=False)))
+
+    def exists(self) -> bool:
+        """Whether there is a folder or a file."""
+        return self.folder.exists() if self.folder is not None else self.names() is not None
+
+    def keep(self, name: str, make: Callable[[Path], object]) -> None:
+        """Put a folder into it, made by `make(path)`.
+
+        Raises:
+            PairJEPAError: object storage cannot be reached; or as `make`.
+        """
+        if self.folder is not None:
+            make(self.folder / name)
+            return
+        files, root = self._files()
+        with tempfile.TemporaryDirectory() as temporary:
+            made = Path(temporary) / name
+            make(made)
+            self._asked(lambda: files.put(f"{made}/", f"{root}/{name}/", recursive=True))
+
+    def here(self, name: str, digest: str) -> Path:
+        """A folder in it as one of this machine: of object storage it is fetched once, into the cache.
+
+        Args:
+            name: of the folder.
+            digest: another where its content is another.
+        """
+        if self.folder is not None:
+            return self.folder / name
+        files, root = self._files()
+        kept = cache_folder() / "models" / digest
+        if not kept.is_dir():
+            with writing(kept), atomic_folder(kept) as temporary:
+                self._asked(lambda: files.get(f"{root}/{name}/", f"{temporary}/", recursive=True))
+        return kept
+
+    def _files(self) -> tuple[Any, str]:
+        """The file system, and the path in it."""
+        from pairjepa.pairs.shards.places import connect
+
+        return connect(self._name)
+
+    def _asked(self, work: Callable[[], T]) -> T:
+        """`work()`, and what is wrong with object storage is said in a sentence."""
+        from pairjepa.pairs.shards.places import tried
+
+        return tried(self._name, work)

@@ -1,0 +1,203 @@
+"""What is to be indexed: folders of images, single images, and whatever `Pairs` opens, as one kind of entry."""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pairjepa.config.settings import DataConfig
+from pairjepa.pairs import BadImage, Pairs
+from pairjepa.pairs.raw import RESERVED
+from pairjepa.pairs.scan import digest_of, image_keys
+from pairjepa.pairs.sources import SOURCES
+from pairjepa.pairs.sources.folders import is_image, walk
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import digest
+from pairjepa.util.progress import say
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image that is to be in the index."""
+
+    source: str
+    """What the user gave: an absolute path, or an id such as `shapes:60`."""
+    name: str
+    """Unique in its source."""
+    path: str | None
+    """The file; None for bytes in a table."""
+    read: Callable[[], bytes]
+    """The image file's bytes, or a `BadImage`."""
+    captions: tuple[str, ...] = ()
+    split: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    known: str | None = None
+    """What the image is known by without a look at it, where it is in a shard."""
+
+    @cached_property
+    def id(self) -> str:
+        """The same each time the source is read."""
+        return digest(self.source, self.name)
+
+    @cached_property
+    def stamp(self) -> str:
+        """Another if the file, its captions or its columns have changed; the file is not read for that."""
+        if self.known is not None:
+            file: list[Any] = [self.known]
+        elif self.path is None:
+            file = [digest_of(self.read())]
+        else:
+            try:
+                status = os.stat(self.path)
+                file = [self.path, status.st_size, status.st_mtime_ns]
+            except OSError:
+                file = [self.path, "gone"]
+        metadata = json.dumps(self.metadata, sort_keys=True, default=str)
+        return digest(file, self.captions, self.split, metadata)
+
+
+@dataclass(frozen=True)
+class Source:
+    """All entries of one source, and the types of the columns that came with them."""
+
+    key: str
+    entries: list[Entry]
+    columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
+
+
+def open_source(source: str, data: DataConfig) -> Source:
+    """Open a folder, an image, a table, a data set id or `shapes:N`.
+
+    A folder is indexed with all images in it: those that a table or a text beside them gives captions have them,
+    the others have none.
+
+    Args:
+        source: what the user gave.
+        data: names of columns, where usual ones do not find them.
+
+    Raises:
+        PairJEPAError: nothing is there, or it holds no image.
+        UsageError: a setting does not fit the source.
+    """
+    path = Path(source).expanduser()
+    if path.is_file() and is_image(path.name):
+        key = os.path.abspath(path)
+        return Source(key, [Entry(key, path.name, key, partial(read_file, key))])
+    if not path.is_dir():
+        pairs = _open_pairs(source, data)
+        return _of_pairs(os.path.abspath(path) if path.exists() else source, pairs)
+    key = os.path.abspath(path)
+    files = _named_in_utf8([name for name in walk(path) if is_image(name)])
+    named = any(column is not None for column in (data.image_column, data.caption_column, data.split_column))
+    if named or any(module.matches(source) for module in SOURCES.values()):
+        try:
+            pairs = _open_pairs(source, data)
+        except PairJEPAError as error:
+            if named or not files:
+                raise
+            say(f"{source} is taken as images without captions: {error}")
+        else:
+            return _with_others(_of_pairs(key, pairs), files)
+    if not files:
+        raise PairJEPAError(
+            f"{source} must hold images, got none in it or in folders below it. Give a folder of images, images, "
+            "or pairs as `pairjepa inspect` takes them."
+        )
+    return _with_others(Source(key, []), files)
+
+
+def _open_pairs(source: str, data: DataConfig) -> Pairs:
+    return Pairs.open(
+        source,
+        image_column=data.image_column,
+        caption_column=data.caption_column,
+        split_column=data.split_column,
+    )
+
+
+def _of_pairs(key: str, pairs: Pairs) -> Source:
+    for kind, count in pairs.problems.counts.items():
+        if kind != "images with no caption (left out)":  # those of a folder are not left out here
+            say(f"{key}: {count:,} {kind}, such as {pairs.problems.examples[kind][0]}")
+    columns = _metadata(pairs.table)
+    rows = pairs.table.select(["name", "path", "split", "captions"]).to_pylist()
+    metadata = columns.to_pylist() if columns.num_columns else [{}] * len(rows)
+    known: list[str | None] = [None] * len(rows)
+    if pairs.shards is not None:
+        known = list(image_keys(pairs))
+    entries = [
+        Entry(
+            key,
+            row["name"],
+            row["path"],
+            partial(pairs.read_bytes, number),
+            tuple(row["captions"]),
+            row["split"],
+            values,
+            known[number],
+        )
+        for number, (row, values) in enumerate(zip(rows, metadata, strict=True))
+    ]
+    return Source(key, entries, columns.schema)
+
+
+def _metadata(table: pa.Table) -> pa.Table:
+    """The columns that came with the pairs and that a condition can speak of: text, numbers, times."""
+    kept = {}
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        simple = pa.types.is_primitive(column.type) or pa.types.is_string(column.type)
+        if pa.types.is_large_string(column.type) or pa.types.is_null(column.type):
+            column, simple = column.cast(pa.string()), True
+        if simple and name not in RESERVED:
+            kept[column_name(name)] = column
+    return pa.table(kept)
+
+
+OWN = ("id", "source", "digest", "stamp", "width", "height", "thumbnail", "vector")
+"""Columns of the index; metadata of such a name gets a `_` behind it."""
+
+
+def column_name(name: str) -> str:
+    """A name that Lance takes, and that is no column of the index."""
+    plain = name.replace(".", "_")
+    return f"{plain}_" if plain in OWN or plain.startswith("_") else plain
+
+
+def _with_others(source: Source, files: Sequence[str]) -> Source:
+    """And the images of the folder that no pair names."""
+    known = {os.path.realpath(entry.path) for entry in source.entries if entry.path is not None}
+    names = {entry.name for entry in source.entries}
+    others = []
+    for name in files:
+        path = os.path.join(source.key, name)
+        if os.path.realpath(path) not in known and name not in names:
+            others.append(Entry(source.key, name, path, partial(read_file, path)))
+    return Source(source.key, [*source.entries, *others], source.columns)
+
+
+def _named_in_utf8(names: list[str]) -> list[str]:
+    """Tables hold no other names; where there are any, it is said."""
+    good = [name for name in names if name.isascii() or name == name.encode("utf-8", "ignore").decode()]
+    if lost := sorted(set(names) - set(good)):
+        say(f"{len(lost):,} images are left out, since their names are not UTF-8, such as {lost[0]!a}")
+    return good
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        BadImage: it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise BadImage(f"cannot be read: {error.strerror or error}", path) from None

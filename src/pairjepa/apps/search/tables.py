@@ -1,0 +1,297 @@
+"""The two tables of an index while they are written.
+
+An image is in the index when its row is: captions are appended before their images, and those whose image never came
+are taken out when the next run begins, or, where another writer may be about to append their image, when it comes. So a
+process may be killed between any two commits.
+
+Each commit is a new version of a table. Lance writes it down by a file that may be made once only, and a writer that
+comes second puts its change on top of the other's.
+"""
+
+import contextlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from jaxtyping import Float32
+
+from pairjepa.apps.search.meta import CAPTIONS, IMAGES
+from pairjepa.apps.search.place import Place
+from pairjepa.apps.search.sources import Entry
+from pairjepa.apps.search.vectors import lance_module, reading, vectors_of
+from pairjepa.util.errors import PairJEPAError
+
+_FRAGMENT = 100_000  # rows a file; a full one is not written again when the index grows
+_DELETED = 0.1  # share of a file's rows: more, and it is written again without them
+KEPT = timedelta(minutes=10)
+"""How long files stay after they have been replaced: whoever has the index open still reads them."""
+_ID_INDEX = "id_idx"
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is kept in memory of an image that is in the index."""
+
+    source: str
+    stamp: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What an image file becomes, whatever its name."""
+
+    digest: str
+    """Of the file's bytes."""
+    vector: Float32[np.ndarray, " dim"]
+    thumbnail: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image on its way into the index."""
+
+    entry: Entry
+    image: Embedded
+    captions: Float32[np.ndarray, "captions dim"]
+    """Their vectors."""
+
+
+class Tables:
+    """Both tables, open for writing."""
+
+    def __init__(self, place: Place, dim: int, columns: pa.Schema) -> None:
+        """Open or make them, with these columns beside those of every index.
+
+        Raises:
+            PairJEPAError: a table is damaged, or a column is there already and of another type.
+        """
+        vector = pa.field("vector", pa.list_(pa.float32(), dim))
+        base = [
+            *(pa.field(name, pa.string()) for name in ("id", "name", "path", "source", "split")),
+            *(pa.field(name, pa.int32()) for name in ("width", "height")),
+        ]
+        own = {
+            IMAGES: [
+                pa.field("captions", pa.list_(pa.string())),
+                *(pa.field(name, pa.string()) for name in ("digest", "stamp")),
+                pa.field("thumbnail", pa.binary()),
+            ],
+            CAPTIONS: [pa.field("caption", pa.string())],
+        }
+        there = place.names() or []
+        self._tables: dict[str, Any] = {
+            name: _opened(place / name)
+            if name in there
+            else _made(place / name, pa.schema([*base, *columns, *fields, vector]))
+            for name, fields in own.items()
+        }
+        for name in own:
+            self._add_columns(name, columns)
+        self._dim = dim
+        with reading(place / IMAGES):
+            images = self._images.to_table(columns=["id", "source", "stamp", "digest"])
+        self.known = {
+            row["id"]: Known(row["source"], row["stamp"], row["digest"]) for row in images.to_pylist()
+        }
+        self._held = {known.digest: id for id, known in self.known.items()}
+        with reading(place / CAPTIONS):
+            ids = self._tables[CAPTIONS].to_table(columns=["id"])["id"]
+        left_over = pc.unique(ids.filter(pc.invert(pc.is_in(ids, images["id"])))).to_pylist()
+        self._left_over = set(left_over)
+        if place.folder is not None:  # nobody else writes
+            self._delete(CAPTIONS, left_over)
+            self._left_over.clear()
+
+    def rows(self, name: str) -> int:
+        """Rows of one table."""
+        return int(self._tables[name].count_rows())
+
+    def holds(self, digest: str) -> bool:
+        """Whether an image of these bytes is in the index."""
+        return digest in self._held
+
+    def embedded(self, digests: Collection[str]) -> dict[str, Embedded]:
+        """What is kept of the images of these bytes, as far as they are still there."""
+        ids = [self._held[digest] for digest in digests if digest in self._held]
+        found = [
+            self._images.to_table(
+                columns=["digest", "vector", "thumbnail", "width", "height"], filter=f"id IN ({part})"
+            )
+            for part in _quoted(ids)
+        ]
+        rows = [
+            Embedded(digest, vector, thumbnail, width, height)
+            for table in found
+            for vector, digest, thumbnail, width, height in zip(
+                vectors_of(table["vector"], self._dim),
+                *(table[name].to_pylist() for name in ("digest", "thumbnail", "width", "height")),
+                strict=True,
+            )
+        ]
+        return {row.digest: row for row in rows}
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Add images, or put them in the place of those of the same id."""
+        ids = [row.entry.id for row in rows]
+        self.remove([id for id in ids if id in self.known])
+        self._delete(CAPTIONS, self._left_over.intersection(ids))
+        images = [self._base(row) for row in rows]
+        captions = [
+            base | {"caption": c} for base, row in zip(images, rows, strict=True) for c in row.entry.captions
+        ]
+        if captions:
+            self._append(CAPTIONS, captions, np.concatenate([row.captions for row in rows]))
+        for base, row in zip(images, rows, strict=True):
+            base |= {
+                "captions": list(row.entry.captions),
+                "digest": row.image.digest,
+                "stamp": row.entry.stamp,
+                "thumbnail": row.image.thumbnail,
+            }
+        self._append(IMAGES, images, np.stack([row.image.vector for row in rows]))
+        for row in rows:
+            self.known[row.entry.id] = Known(row.entry.source, row.entry.stamp, row.image.digest)
+            self._held[row.image.digest] = row.entry.id
+
+    def remove(self, ids: Collection[str]) -> None:
+        """Take images out, and their captions."""
+        self._delete(IMAGES, ids)
+        self._delete(CAPTIONS, ids)
+        for id in ids:
+            known = self.known.pop(id)
+            if self._held.get(known.digest) == id:
+                del self._held[known.digest]
+
+    def once(self) -> None:
+        """Keep one row of an image that two writers have put in at the same moment, and its captions once.
+
+        The other one may be doing the same: what is too much is looked up anew after each of its commits, for row ids
+        are those of one version alone.
+        """
+        for name in (IMAGES, CAPTIONS):
+            while more := self._too_many(name):
+                with _unless_another_writes():
+                    self._tables[name].delete(f"_rowid IN ({', '.join(map(str, more))})", conflict_retries=0)
+
+    def _too_many(self, name: str) -> list[int]:
+        """Row ids of a table that stand there again: beyond one of an image, and beyond its number of captions."""
+        for table in self._tables.values():
+            table.checkout_latest()
+        images = self._images.to_table(columns=["id", "captions"])
+        lengths = pc.list_value_length(images["captions"]).to_pylist()
+        wanted = dict(
+            zip(images["id"].to_pylist(), [1] * len(lengths) if name == IMAGES else lengths, strict=True)
+        )
+        ids = images["id"] if name == IMAGES else self._tables[name].to_table(columns=["id"])["id"]
+        counts = {count["values"]: count["counts"] for count in pc.value_counts(ids).to_pylist()}
+        # captions whose image has not come are another writer's, or left over
+        over = sorted(id for id, count in counts.items() if count > wanted.get(id, count))
+        rows_of: dict[str, list[int]] = {}
+        for part in _quoted(over):
+            found = self._tables[name].to_table(columns=["id"], filter=f"id IN ({part})", with_row_id=True)
+            for id, row in zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True):
+                rows_of.setdefault(id, []).append(row)
+        # a writer appends all captions of an image at once, so that those of one stand together
+        return [row for id, rows in rows_of.items() for row in sorted(rows)[wanted[id] :]]
+
+    def finish(self) -> None:
+        """Make many small files one, so that an index opens quickly, and forget versions that nobody reads any more."""
+        for table in self._tables.values():
+            with _unless_another_writes():
+                table.checkout_latest()
+                table.optimize.compact_files(
+                    target_rows_per_fragment=_FRAGMENT, materialize_deletions_threshold=_DELETED
+                )
+                if any(index.name == _ID_INDEX for index in table.describe_indices()):
+                    table.optimize.optimize_indices(index_names=[_ID_INDEX])
+                else:
+                    table.create_scalar_index("id", "BTREE", name=_ID_INDEX)
+
+    def forget(self) -> None:
+        """Remove the files of versions that are older than `KEPT`."""
+        for table in self._tables.values():
+            with _unless_another_writes():
+                table.cleanup_old_versions(KEPT)
+
+    @property
+    def _images(self) -> Any:
+        return self._tables[IMAGES]
+
+    def _base(self, row: Row) -> dict[str, Any]:
+        entry = row.entry
+        return entry.metadata | {
+            "id": entry.id,
+            "name": entry.name,
+            "path": entry.path,
+            "source": entry.source,
+            "split": entry.split,
+            "width": row.image.width,
+            "height": row.image.height,
+        }
+
+    def _append(self, name: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> None:
+        table = self._tables[name]
+        schema: pa.Schema = table.schema
+        plain = pa.Table.from_pylist(rows, schema=pa.schema([f for f in schema if f.name != "vector"]))
+        values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self._dim)
+        full = plain.append_column(schema.field("vector"), values).select(schema.names)
+        self._tables[name] = lance_module().write_dataset(full, table, mode="append")
+
+    def _delete(self, name: str, ids: Collection[str]) -> None:
+        for part in _quoted(sorted(ids)):
+            self._tables[name].checkout_latest()
+            self._tables[name].delete(f"id IN ({part})")
+
+    def _add_columns(self, name: str, columns: pa.Schema) -> None:
+        table = self._tables[name]
+        there = {field.name: field.type for field in table.schema}
+        for field in columns:
+            if there.get(field.name, field.type) != field.type:
+                raise PairJEPAError(
+                    f"The column {field.name!r} must be {there[field.name]} as in the index, got {field.type}. "
+                    "Give it another name, or make another index."
+                )
+        if new := [field for field in columns if field.name not in there]:
+            table.add_columns(pa.schema(new))
+
+
+def _opened(uri: str) -> Any:
+    with reading(uri):
+        return lance_module().dataset(uri)
+
+
+def _made(uri: str, schema: pa.Schema) -> Any:
+    lance = lance_module()
+    try:
+        # not `write_dataset`, which tries again after another writer's first commit, and takes that one's rows away
+        return lance.LanceDataset.commit(
+            uri, lance.LanceOperation.Overwrite(schema, []), read_version=0, max_retries=0
+        )
+    except (OSError, RuntimeError) as error:
+        try:
+            return lance.dataset(uri)  # another writer was first
+        except (OSError, ValueError, RuntimeError):
+            raise error from None
+
+
+@contextlib.contextmanager
+def _unless_another_writes() -> Iterator[None]:
+    """Go on where another writer has changed the same files in between: it does the same when it is done."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if not any(word in str(error).lower() for word in ("conflict", "concurrent")):
+            raise
+
+
+def _quoted(ids: Sequence[str], most: int = 1000) -> Iterator[str]:
+    """Lists for `IN`, none too long."""
+    for start in range(0, len(ids), most):
+        yield ", ".join(f"'{id}'" for id in ids[start : start + most])

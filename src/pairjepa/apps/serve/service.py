@@ -1,0 +1,206 @@
+"""What the server does, without HTTP: searches and labels over one index, nothing of it on the event loop."""
+
+import asyncio
+import re
+from functools import lru_cache, partial
+from math import inf
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from anyio import CapacityLimiter, to_thread
+
+from pairjepa.apps.labels.labels import Labels
+from pairjepa.apps.search.query import Query
+from pairjepa.apps.serve.batching import Batcher
+from pairjepa.apps.serve.uploads import read_picture
+from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.progress import say
+
+if TYPE_CHECKING:
+    from jaxtyping import Float32
+    from PIL import Image
+
+    from pairjepa.apps.search import Hit, Index
+    from pairjepa.embedder.encoder import Encoder
+
+Of = Literal["images", "captions"]
+
+LOOK = 1.0
+"""Seconds after which the index is looked at again, if someone asks; on object storage each look costs a request."""
+
+MAX_LABELS = 100
+DECODERS = 2
+"""Uploads decoded at once: each may unpack to 150 MB."""
+
+PRIVATE = frozenset(("path", "source", "stamp", "digest", "thumbnail", "vector"))
+"""Columns that a client's condition may not speak of: by asking again and again it could spell out a path."""
+
+
+class UnknownImage(Exception):
+    """No image of the index has this id."""
+
+    def __init__(self) -> None:
+        super().__init__("No image of the index has this id. Ids are what a search gives.")
+
+
+class Service:
+    """Searches and labels. An asynchronous context manager, for the event loop that serves.
+
+    Args:
+        index: what is searched.
+        encoder: the index's.
+        queue: how many requests may wait for the encoder.
+    """
+
+    def __init__(self, index: "Index", encoder: "Encoder", queue: int) -> None:
+        self.index = index
+        self._looking: asyncio.Task[None] | None = None
+        self._looked = -inf
+        self._lost = ""
+        self._batcher = Batcher(encoder, queue)
+        self._decoders = CapacityLimiter(DECODERS)
+        self._labels = lru_cache(16)(partial(Labels, encoder))
+
+    @property
+    def columns(self) -> list[str]:
+        """What a client's condition may speak of."""
+        return [name for name in self.index.columns if name not in PRIVATE]
+
+    async def __aenter__(self) -> "Service":
+        await self._batcher.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        if self._looking is not None:
+            await self._looking
+        await self._batcher.__aexit__(*error)
+
+    def look(self) -> None:
+        """Take up what was indexed since, beside the requests; those that come meanwhile are answered as before.
+
+        An index that cannot be read any more is said once, and the one that is in memory goes on answering.
+        """
+        idle = self._looking is None or self._looking.done()
+        if idle and asyncio.get_running_loop().time() >= self._looked + LOOK:
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            self.index = await to_thread.run_sync(self.index.refreshed)
+            self._lost = ""
+        except PairJEPAError as error:
+            if self._lost != (lost := str(error)):
+                say(f"What was indexed since cannot be read: {lost}")
+            self._lost = lost
+        finally:
+            self._looked = asyncio.get_running_loop().time()
+
+    async def search(
+        self, words: str | None, upload: bytes | None, k: int, where: str | None, of: Of
+    ) -> list["Hit"]:
+        """The `k` best for words, a picture, or both.
+
+        Raises:
+            Busy: the queue is full.
+            BadImage: the upload is no picture.
+            UsageError: the condition cannot be; there are no captions.
+        """
+        async with self._batcher.place():
+            picture = None if upload is None else await self._decoded(upload)
+            vector = await self._batcher.encode(Query(words, picture))
+        return await self._nearest(vector, k, where, of)
+
+    async def similar(self, id: str, k: int, where: str | None, of: Of) -> list["Hit"]:
+        """The `k` images nearest to an image of the index, without itself; or the captions nearest to it.
+
+        Raises:
+            UnknownImage: there is no such image.
+            UsageError: as `search`.
+        """
+        vector = await self._vector(id)
+        return await self._nearest(vector, k, where, of, exclude=id if of == "images" else None)
+
+    async def label_upload(self, upload: bytes, labels: str) -> list[tuple[str, float]]:
+        """Labels of an uploaded picture with their probabilities, best first.
+
+        Raises:
+            Busy: the queue is full.
+            BadImage: the upload is no picture.
+            UsageError: the labels cannot be.
+        """
+        names = _names(labels)
+        async with self._batcher.place():
+            vector = await self._batcher.encode(Query(image=await self._decoded(upload)))
+            return await self._labelled(vector, names)
+
+    async def label_image(self, id: str, labels: str) -> list[tuple[str, float]]:
+        """Labels of an image of the index, as `label_upload`.
+
+        Raises:
+            UnknownImage: there is no such image.
+        """
+        names = _names(labels)
+        vector = await self._vector(id)
+        async with self._batcher.place():
+            return await self._labelled(vector, names)
+
+    async def thumbnail(self, id: str) -> bytes:
+        """A small JPEG of an image of the index.
+
+        Raises:
+            UnknownImage: there is no such image.
+        """
+        self.look()
+        picture = await to_thread.run_sync(self.index.thumbnail, id)
+        if picture is None:
+            raise UnknownImage
+        return picture
+
+    async def _decoded(self, upload: bytes) -> "Image.Image":
+        return await to_thread.run_sync(read_picture, upload, limiter=self._decoders)
+
+    async def _vector(self, id: str) -> "Float32[np.ndarray, ' dim']":
+        self.look()
+        vector = await to_thread.run_sync(self.index.vector, id)
+        if vector is None:
+            raise UnknownImage
+        return vector
+
+    async def _nearest(
+        self, vector: np.ndarray, k: int, where: str | None, of: Of, exclude: str | None = None
+    ) -> list["Hit"]:
+        self.look()
+        if of == "captions" and not self.index.has_captions:
+            raise UsageError("in must be images for this index, got captions: its images came without any.")
+        search = partial(self.index.search, vector, k, where=where, of=of, exclude=exclude)
+        if where is None:
+            return await to_thread.run_sync(search)
+        wrong = UsageError(
+            f"where must be a condition in SQL on {', '.join(self.columns)}, got {where!r}. "
+            "Write it like split = 'test'."
+        )
+        if _speaks_of_private(where):
+            raise wrong
+        try:
+            return await to_thread.run_sync(search)
+        except UsageError:
+            raise wrong from None  # in our words: those of the library may hold a path of this machine
+
+    async def _labelled(self, vector: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, float]]:
+        known = await self._batcher.run(partial(self._labels, names))
+        (likely,) = known.probabilities(vector[None])
+        return [(known.labels[at], float(likely[at])) for at in np.argsort(-likely, kind="stable")]
+
+
+def _names(labels: str) -> tuple[str, ...]:
+    names = tuple(labels.split(","))
+    if len(names) > MAX_LABELS:
+        raise UsageError(f"labels must be at most {MAX_LABELS}, got {len(names)}.")
+    return names
+
+
+def _speaks_of_private(where: str) -> bool:
+    """Whether a private column may be named. Text in plain quotes is no name; if anything else quotes, all is read."""
+    tricky = re.search(r"""[\\"`$]|--|/\*""", where)
+    names = where if tricky else re.sub(r"'[^']*'", "", where)
+    return not PRIVATE.isdisjoint(re.findall(r"\w+", names.lower()))

@@ -1,0 +1,1 @@
+"""Pretrained networks: loading, preprocessing, pooling, masking of words, device."""

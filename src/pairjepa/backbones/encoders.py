@@ -1,0 +1,126 @@
+"""The two backbones that a configuration names: a folder, a hub id, or a built-in one."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from pairjepa.backbones import image as image_backbone
+from pairjepa.backbones import text as text_backbone
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.loading import first_line, load_transformer, quiet
+from pairjepa.backbones.location import locate
+from pairjepa.backbones.preprocessing import read_preprocessing
+from pairjepa.backbones.text import TextBackbone
+from pairjepa.backbones.tiny import TINY_IMAGE, TINY_TEXT, tiny_bert, tiny_preprocessing, tiny_resnet
+from pairjepa.config.settings import ModelConfig, RunConfig
+from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import read_json
+
+
+def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = None) -> ImageBackbone:
+    """The image backbone that `model` names, or the one that `ImageBackbone.save` wrote to `folder`.
+
+    Args:
+        model: its image_* settings are read.
+        seed: of whatever starts from random weights; the global random state is left alone.
+        folder: what a run kept of it; size and stages are then the saved ones.
+
+    Raises:
+        PairJEPAError: it is not there, cannot be loaded, or is a text model.
+        UsageError: no backbone is named, or its size or stages cannot be.
+    """
+    if folder is not None:
+        saved = read_json(folder / image_backbone.SETTINGS, "The image backbone's settings")
+        settings = image_backbone.read_settings(folder, saved)
+        return ImageBackbone(load_transformer(folder, "image", "pretrained", seed), *settings)
+    if model.image == TINY_IMAGE:
+        network, preprocessing = tiny_resnet(seed), tiny_preprocessing()
+    else:
+        source = locate(model.image, "image", model.image_revision)
+        network = load_transformer(source, "image", model.image_weights, seed)
+        own = getattr(network.config, "image_size", None)
+        preprocessing = read_preprocessing(source, own if isinstance(own, int) else 224)
+    if getattr(network.config, "num_channels", 3) != 3:
+        raise UsageError(
+            f"model.image must take pictures of 3 channels, got {network.config.num_channels}."  # type: ignore[union-attr]
+        )
+    if model.image_size is not None:
+        preprocessing = preprocessing.resized(model.image_size)
+    return ImageBackbone(network, preprocessing, model.image_stages, model.image_grid)
+
+
+def load_text_backbone(
+    model: ModelConfig, seed: int, captions: Iterable[str] = (), folder: Path | None = None
+) -> TextBackbone:
+    """The text backbone that `model` names, or the one that `TextBackbone.save` wrote to `folder`.
+
+    Args:
+        model: its text_* settings and max_tokens are read.
+        seed: of whatever starts from random weights; the global random state is left alone.
+        captions: of the train split; `tiny-bert` takes its words from them.
+        folder: what a run kept of it; pooling, layers and cut are then the saved ones.
+
+    Raises:
+        PairJEPAError: it is not there, cannot be loaded, or is an image model.
+        UsageError: no backbone is named, or its layers or max_tokens cannot be.
+    """
+    if folder is not None:
+        saved = read_json(folder / text_backbone.SETTINGS, "The text backbone's settings")
+        settings = text_backbone.read_settings(folder, saved)
+        network = load_transformer(folder, "text", "pretrained", seed)
+        return TextBackbone(network, _load_tokenizer(folder), *settings)
+    if model.text == TINY_TEXT:
+        network, tokenizer = tiny_bert(captions, model.max_tokens, seed)
+    else:
+        source = locate(model.text, "text", model.text_revision)
+        network = load_transformer(source, "text", model.text_weights, seed)
+        tokenizer = _load_tokenizer(source)
+    return TextBackbone(network, tokenizer, model.text_pooling, model.max_tokens, model.text_layers)
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    said = "it has no words"
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        # Without its files Transformers makes one up, of special tokens alone.
+        if len(tokenizer) > len(tokenizer.all_special_tokens):
+            return tokenizer
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        said = first_line(error)
+    raise PairJEPAError(
+        f"model.text must be a folder with its tokenizer, got {folder}. Save the tokenizer there too ({said})."
+    )
+
+
+def load_backbones(
+    config: RunConfig, captions: Any, run: Path | None = None
+) -> tuple[ImageBackbone, TextBackbone]:
+    """The untrained backbones of a run: from its own folder where it keeps them, else from where they came.
+
+    Raises:
+        UsageError: `model.image` or `model.text` is not given.
+        PairJEPAError: a backbone cannot be loaded.
+    """
+    folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
+    seed = config.training.seed
+    image = load_image_backbone(config.model, seed, folders["image"])
+    return image, load_text_backbone(config.model, seed, captions, folders["text"])
+
+
+def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dict[str, dict[str, Any]]:
+    """What the run folder keeps of its backbones."""
+    return {
+        side: {
+            "source": getattr(config.model, side),
+            "revision": getattr(config.model, f"{side}_revision"),
+            "digest": backbone.digest,
+            "width": backbone.width,
+            "parameters": sum(p.numel() for p in nn.Module.parameters(backbone)),
+        }
+        for side, backbone in (("image", image), ("text", text))
+    }

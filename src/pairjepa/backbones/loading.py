@@ -1,0 +1,173 @@
+"""Backbones from folders and from random weights, through Transformers, which is kept quiet."""
+
+import contextlib
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from pairjepa.backbones.location import Side
+from pairjepa.config.settings import Weights
+from pairjepa.util.errors import PairJEPAError
+
+# Written by Transformers into a config, and without influence on what is computed.
+_NO_INFLUENCE = {
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "id2label",
+    "label2id",
+    "torch_dtype",
+    "transformers_version",
+}
+# Absent from many complete checkpoints: heads that are taken away here, and the token of masked pre-training.
+_MAY_BE_MISSING = re.compile(r"(^|\.)pooler\.|mask_token")
+
+
+def load_transformer(folder: Path, side: Side, weights: Weights, seed: int) -> nn.Module:
+    """The bare model of a Transformers folder, in float32, in evaluation mode.
+
+    A folder of two towers (CLIP, SigLIP) gives the one that is asked for. Whatever has to start from random weights is
+    drawn from `seed`; the global random state is left alone.
+
+    Raises:
+        PairJEPAError: Transformers does not know the model, its weights are not whole, or it is of the other side.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    setting = f"model.{side}"
+    with quiet(), torch.random.fork_rng(), _errors_of(setting, folder):
+        torch.manual_seed(seed)
+        config = _side_config(AutoConfig.from_pretrained(folder, trust_remote_code=False), side, folder)
+        if weights == "random":
+            model = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)  # type: ignore[no-untyped-call]
+        else:
+            model, found = AutoModel.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                weights_only=True,
+                output_loading_info=True,
+            )
+            missing = sorted(k for k in found["missing_keys"] if not _MAY_BE_MISSING.search(k))
+            if missing:
+                named = ", ".join([*missing[:3], "…"][: len(missing)])
+                raise PairJEPAError(
+                    f"{setting} must be a folder with all weights of its model, got {folder}, "
+                    f"which lacks {len(missing)} of them ({named}). "
+                    f"Is config.json that of another model? {setting}_weights random starts from none."
+                )
+    without_trained_pooler(model)
+    return model.eval()
+
+
+def random_transformer(config: Any, seed: int) -> nn.Module:
+    """A model with random weights drawn from `seed`, without touching the global random state."""
+    from transformers import AutoModel
+
+    with quiet(), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
+    without_trained_pooler(model)
+    return model.eval()
+
+
+def without_trained_pooler(model: nn.Module) -> None:
+    """Take away the dense layer with tanh over the first token (BERT, RoBERTa, ViT, DeiT).
+
+    It belongs to a pre-training task, is often not in the checkpoint, and would then be random. Poolers that only
+    average or normalise (CNNs, BEiT) stay.
+    """
+    pooler = getattr(model, "pooler", None)
+    if isinstance(pooler, nn.Linear) or hasattr(pooler, "dense"):
+        model.pooler = None  # type: ignore[assignment]
+
+
+def weights_digest(model: nn.Module) -> str:
+    """32 hex digits over names, shapes, types and bytes of all weights and buffers."""
+    state = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        array = tensor.detach().cpu().contiguous().numpy()
+        state.update(json.dumps([name, array.dtype.str, list(array.shape)]).encode())
+        state.update(memoryview(array.reshape(-1)).cast("B"))
+    return state.hexdigest()
+
+
+def architecture(model: nn.Module) -> dict[str, Any]:
+    """The model's configuration without what changes nothing (labels, versions), JSON-ready."""
+    config = json.loads(model.config.to_json_string(use_diff=False))  # type: ignore[union-attr,operator]
+    return {key: value for key, value in config.items() if key not in _NO_INFLUENCE}
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Transformers' load reports, bars and warnings from the user's terminal."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _errors_of(setting: str, folder: Path) -> Iterator[None]:
+    """Whatever Transformers says about a folder, as one sentence."""
+    try:
+        yield
+    except PairJEPAError:
+        raise
+    except Exception as error:  # a broken file can break it anywhere
+        raise PairJEPAError(
+            f"{setting} {folder} cannot be loaded by Transformers ({first_line(error)}). Choose another folder."
+        ) from None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what a library says, without the full stop; the rest is for its own users."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip().rstrip(".")[:200]
+
+
+def _side_config(config: Any, side: Side, folder: Path) -> Any:
+    """The part of a configuration that is of this side; an error if there is none."""
+    from transformers import MODEL_MAPPING
+
+    tower = getattr(config, "vision_config" if side == "image" else "text_config", None)
+    if tower is not None:
+        config = tower
+    kind = getattr(config, "model_type", "unknown")
+    if type(config) not in MODEL_MAPPING:
+        raise PairJEPAError(
+            f"model.{side} must be a model that Transformers loads by itself, got {folder} ({kind}). "
+            "Choose another backbone."
+        )
+    known: Any = MODEL_MAPPING[type(config)]
+    takes = (known[0] if isinstance(known, tuple) else known).main_input_name
+    kinds = {"pixel_values": "an image model", "input_ids": "a text model"}
+    wanted = kinds["pixel_values" if side == "image" else "input_ids"]
+    other = kinds.get(takes, f"a model of {takes}")
+    if other != wanted:
+        raise PairJEPAError(
+            f"model.{side} must be {wanted}, got {folder}, which is {other} ({kind}). "
+            "Have model.image and model.text been exchanged?"
+        )
+    if getattr(config, "is_encoder_decoder", False):
+        raise PairJEPAError(
+            f"model.{side} must be an encoder, got {folder}, an encoder with a decoder ({kind}). "
+            "Choose a BERT-like model."
+        )
+    return config

@@ -1,0 +1,162 @@
+"""Where a backbone is: a local folder, or the snapshot of a hub id. Torch and Transformers are not needed for that."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pairjepa.config.settings import RunConfig
+from pairjepa.util.errors import PairJEPAError, UsageError, close_matches
+from pairjepa.util.files import read_json
+from pairjepa.util.progress import say
+
+Side = Literal["image", "text"]
+SIDES: tuple[Side, Side] = ("image", "text")
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def local_folder(name: str | None, side: Side) -> Path | None:
+    """The folder of the backbone `name`; None if the name can only be a hub id or a built-in one.
+
+    Raises:
+        UsageError: no name was given.
+        PairJEPAError: there is no such folder, or it holds no config.json.
+    """
+    setting = f"model.{side}"
+    if not name:
+        tiny = "tiny-resnet" if side == "image" else "tiny-bert"
+        raise UsageError(
+            f"{setting} must name the {side} backbone, got nothing. "
+            f"Give a local Transformers folder, a hub id or {tiny}."
+        )
+    path = Path(name).expanduser()
+    if path.is_dir():
+        _refuse_exchanged(_checked(path, setting), side)
+        return path
+    if path.exists():
+        raise PairJEPAError(f"{setting} must be a folder or a hub id, got the file {path}. Give its folder.")
+    if not _HUB_ID.fullmatch(name) or (path.parent != Path() and path.parent.is_dir()):
+        raise PairJEPAError(f"{setting} must be a folder or a hub id, got {name!r}. {_neighbours(path)}")
+    return None
+
+
+def locate(name: str | None, side: Side, revision: str | None = None) -> Path:
+    """The folder of the backbone `name`: a local folder, or the snapshot of a hub id.
+
+    Raises:
+        UsageError: no name was given.
+        PairJEPAError: there is no such folder, it holds no config.json, or the hub does not have it.
+    """
+    return local_folder(name, side) or _snapshot(str(name), f"model.{side}", revision)
+
+
+def _checked(folder: Path, setting: str) -> Path:
+    if (folder / "config.json").is_file():
+        return folder
+    inside = sorted(entry.name for entry in folder.iterdir())
+    models = [n for n in inside if (folder / n / "config.json").is_file()]
+    advice = (
+        f"Did you mean {folder / models[0]}?" if models else "Give the folder that save_pretrained wrote."
+    )
+    listed = ", ".join(inside[:8]) + (", …" if len(inside) > 8 else "")
+    raise PairJEPAError(
+        f"{setting} must be a Transformers folder with a config.json, got {folder}, which holds "
+        f"{listed or 'nothing'}. {advice}"
+    )
+
+
+def _refuse_exchanged(folder: Path, side: Side) -> None:
+    """Raise for a configuration that is plainly of the other side, before Transformers is imported to ask it."""
+    config = read_json(folder / "config.json", "Backbone configuration")
+    words = "vocab_size" in config
+    pixels = any(key in config for key in ("num_channels", "image_size"))
+    if "vision_config" in config or "text_config" in config or words == pixels or pixels == (side == "image"):
+        return
+    wanted, other = ("an image", "a text") if side == "image" else ("a text", "an image")
+    raise PairJEPAError(
+        f"model.{side} must be {wanted} model, got {folder}, which is {other} model "
+        f"({config.get('model_type', 'unknown')}). Have model.image and model.text been exchanged?"
+    )
+
+
+def _neighbours(path: Path) -> str:
+    """What is there instead of `path`: the folders beside it, or the part of the path that does exist."""
+    there = next((p for p in path.parents if p.is_dir()), Path())
+    if there != path.parent:
+        return f"{path.parent} is not there either; {there.absolute()} is the last part of it that is."
+    folders = [p.name for p in there.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    return f"No such folder in {there.absolute()}.{close_matches(path.name, folders)}"
+
+
+@contextlib.contextmanager
+def hub_refusals(
+    what: str, revision_of: str, name: str, revision: str | None, instead: str
+) -> Iterator[None]:
+    """Around a request to the hub: why it does not give `what`, in a sentence that ends in `instead`.
+
+    Raises:
+        PairJEPAError: there is no such repository or revision, or the hub cannot be reached.
+    """
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        yield
+    except RevisionNotFoundError:
+        raise PairJEPAError(
+            f"{revision_of} must be a commit, tag or branch of {name}, got {revision!r}."
+        ) from None
+    except (RepositoryNotFoundError, HFValidationError):
+        raise PairJEPAError(
+            f"{what} must be a folder or a hub id, got {name!r}, which is neither a folder here nor a "
+            "repository that the hub shows you. Check the spelling, or log in with `hf auth login`."
+        ) from None
+    except Exception as error:  # the hub's client has changed its HTTP library, and so these classes, twice
+        raise PairJEPAError(
+            f"{what} {name!r} is no folder here, it is not in the local Hugging Face cache, and the hub cannot "
+            f"be reached ({type(error).__name__}). {instead}"
+        ) from None
+
+
+def _snapshot(name: str, setting: str, revision: str | None) -> Path:
+    """The local copy of a hub repository, fetched if need be; without a network, the copy that is there."""
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
+
+    def fetch(weights: str) -> Path:
+        patterns = ["*.json", "*.txt", "*.model", weights]
+        found = snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"])
+        return Path(found)
+
+    with hub_refusals(setting, f"{setting}_revision", name, revision, "Give a local Transformers folder."):
+        known = isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
+        if not known:
+            say(f"{setting}: fetching {name} from the Hugging Face hub.")
+        with _hub_bars(shown=not known and sys.stderr.isatty()):
+            folder = fetch("*.safetensors")
+            if not any(folder.glob("*.safetensors")):
+                folder = fetch("pytorch_model*.bin")
+    return _checked(folder, setting)
+
+
+@contextlib.contextmanager
+def _hub_bars(shown: bool) -> Iterator[None]:
+    """The hub's progress bars, on or off."""
+    from huggingface_hub import utils
+
+    if shown or utils.are_progress_bars_disabled():  # type: ignore[attr-defined]
+        yield
+        return
+    utils.disable_progress_bars()  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        utils.enable_progress_bars()  # type: ignore[attr-defined]
+
+
+def find_backbones(config: RunConfig, path: Path) -> None:
+    """Raise if a backbone that is not kept in the run itself cannot be where the configuration says."""
+    for side in SIDES:
+        if not (path / side).is_dir():
+            local_folder(getattr(config.model, side), side)

@@ -1,0 +1,217 @@
+"""A picture as its image backbone wants it: size, crop, interpolation, mean and standard deviation.
+
+The numbers come from the backbone's `preprocessor_config.json`, which is read as JSON: the processor classes
+of Transformers cost more than a second to import, and some cannot be imported without torchvision.
+
+Axes: `size` = side of the square input, 3 = red, green, blue.
+"""
+
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from pairjepa.config.settings import View
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import read_json
+from pairjepa.util.progress import say
+
+MARGIN = 3
+"""A JPEG is decoded at no less than this times the side that it is then resized to."""
+
+_NEAREST, _BILINEAR, _BICUBIC = 0, 2, 3  # Pillow's and Transformers' numbers
+_IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
+_HALF = {"image_mean": 0.5, "image_std": 0.5}
+_CLIP = {
+    "image_mean": (0.48145466, 0.4578275, 0.40821073),
+    "image_std": (0.26862954, 0.26130258, 0.27577711),
+}
+_CROP = {"do_center_crop": True, "crop_size": 224}
+_LIKE_CLIP = {**_CLIP, **_CROP, "resample": _BICUBIC, "size": {"shortest_edge": 224}}
+_LIKE_MOBILENET = {**_HALF, **_CROP, "resample": _BILINEAR, "size": {"shortest_edge": 256}}
+
+# What a processor of Transformers takes where its file is silent (files often are: no `resample`, an old `size`).
+_FAMILIES: dict[str, dict[str, Any]] = {
+    "Beit": {**_HALF, "resample": _BICUBIC, "size": 224, "crop_size": 224},
+    "Bit": _LIKE_CLIP,
+    "CLIP": _LIKE_CLIP,
+    "ConvNext": {**_HALF, "resample": _BICUBIC, "size": {"shortest_edge": 384}, "crop_pct": 224 / 256},
+    "DeiT": {**_HALF, **_CROP, "resample": _BICUBIC, "size": 256},
+    "DINOv3ViT": {**_IMAGENET, "resample": _BILINEAR, "size": 224},
+    "EfficientNet": {**_HALF, "resample": _BICUBIC, "size": 346, "crop_size": 289, "include_top": True},
+    "MobileNetV1": _LIKE_MOBILENET,
+    "MobileNetV2": _LIKE_MOBILENET,
+    "Siglip": {**_HALF, "resample": _BICUBIC, "size": 224},
+    "ViT": {**_HALF, "resample": _BILINEAR, "size": 224},
+}
+_OTHERS = {**_IMAGENET, "resample": _BILINEAR, "size": 224}
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes the input of a backbone: a square of `size` pixels, `(pixel - mean) / std`."""
+
+    size: int
+    """Side of the square input, in pixels."""
+    resize: int
+    """The centre view is cut from the picture with its shorter edge resized to this."""
+    keep_aspect: bool
+    """If not, the whole picture is squeezed to `resize` by `resize` before that cut."""
+    resample: int
+    """Pillow's number of the interpolation."""
+    mean: tuple[float, ...]
+    """Subtracted from the pixels of 0 to 255, a number a channel."""
+    std: tuple[float, ...]
+    """What they are then divided by."""
+
+    def prepare(self, image: Image.Image, view: View) -> UInt8[np.ndarray, "{self.size} {self.size} 3"]:
+        """One view of an RGB picture.
+
+        `centre` is what the backbone was made for, `whole` squeezes the entire picture into the square;
+        `-mirrored` is the same, left and right exchanged.
+        """
+        base = view.removesuffix("-mirrored")
+        pixels = np.asarray(self._whole(image) if base == "whole" else self._centre(image))
+        return pixels if base == view else pixels[:, ::-1]
+
+    @property
+    def enough(self) -> tuple[int, int]:
+        """(width, height) that a JPEG need not be decoded above (`pairs.images.decode`).
+
+        Features of photographs then keep a cosine of 0.9995 with those of the whole picture; at twice the side
+        instead of `MARGIN` times it was down to 0.9988, at once the side to 0.98.
+        """
+        side = MARGIN * max(self.size, self.resize)
+        return side, side
+
+    def resized(self, size: int) -> "Preprocessing":
+        """The same for a square of another size; what the centre view leaves out stays in proportion."""
+        return replace(self, size=size, resize=round(self.resize * size / self.size))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `from_dict` is its inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """Rebuild what `to_dict` gave."""
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+    def _whole(self, image: Image.Image) -> Image.Image:
+        return image.resize((self.size, self.size), self.resample)
+
+    def _centre(self, image: Image.Image) -> Image.Image:
+        width, height = self.resize, self.resize
+        if self.keep_aspect:
+            short, long = sorted(image.size)
+            longer = int(self.resize * long / short)
+            width, height = (longer, width) if image.width > image.height else (width, longer)
+        left, top = (width - self.size) // 2, (height - self.size) // 2
+        # A crop beyond the picture is black there, as it is in Transformers.
+        return image.resize((width, height), self.resample).crop(
+            (left, top, left + self.size, top + self.size)
+        )
+
+
+def read_preprocessing(folder: Path, default_size: int = 224) -> Preprocessing:
+    """The preprocessing of the backbone in `folder`.
+
+    Without a `preprocessor_config.json` it is ImageNet's mean and standard deviation at `default_size` pixels,
+    bilinear, and a line says so.
+
+    Raises:
+        PairJEPAError: the file is broken, or asks for something that is no square.
+    """
+    values = _read(folder)
+    if values is None:
+        say(
+            f"{folder} has no preprocessor_config.json: taking ImageNet's mean and standard deviation, "
+            f"{default_size} px, bilinear."
+        )
+        values = {"size": {"shortest_edge": default_size * 256 // 224}, **_CROP, "crop_size": default_size}
+    try:
+        return parse(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise PairJEPAError(
+            f"The preprocessing of {folder} cannot be used: {error}. Mend its preprocessor_config.json."
+        ) from None
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    if (path := folder / "preprocessor_config.json").is_file():
+        values: Any = read_json(path, "The preprocessing")
+    elif (path := folder / "processor_config.json").is_file():  # a processor of images and text together
+        values = read_json(path, "The preprocessing")
+        values = values.get("image_processor") if isinstance(values, dict) else values
+    else:
+        return None
+    if values is not None and not isinstance(values, dict):
+        raise PairJEPAError(f"The preprocessing {path} must be a JSON object, got {type(values).__name__}.")
+    return values
+
+
+def parse(values: dict[str, Any]) -> Preprocessing:
+    """The `Preprocessing` that a `preprocessor_config.json` of Transformers describes.
+
+    `do_resize` is taken for true: pictures of all sizes have to become one batch. DINOv3 resizes after it has
+    rescaled, so here its pixels are rounded to 1/255.
+
+    Raises:
+        ValueError: the size is no square, or a number of channels other than 1 or 3 is described.
+    """
+    name = values.get("image_processor_type") or values.get("feature_extractor_type") or ""
+    family = re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", name)
+    defaults = _FAMILIES.get(family, _OTHERS)
+    # A null in the file means "not set", as a missing name does.
+    values = {**defaults, **{key: value for key, value in values.items() if value is not None}}
+
+    size = values["size"]
+    if isinstance(size, int) and isinstance(defaults["size"], dict):
+        size = {"shortest_edge": size}
+    keep_aspect = isinstance(size, dict) and "shortest_edge" in size
+    resize = int(size["shortest_edge"]) if keep_aspect else _square(size)
+    crop = resize
+    if family == "ConvNext":  # below 384 px its size is that of the crop; from there on it squeezes
+        if resize < 384:
+            resize = int(resize / values["crop_pct"])
+        else:
+            keep_aspect = False
+    if values.get("do_center_crop"):
+        crop = _square(values["crop_size"])
+
+    # Rescaling and normalising are one affine map of the pixel: ((pixel * factor - offset) - mean) / std.
+    factor = float(values.get("rescale_factor", 1 / 255)) if values.get("do_rescale", True) else 1.0
+    offset = 1.0 if family == "EfficientNet" and values.get("rescale_offset") else 0.0
+    normalised = values.get("do_normalize", True)
+    mean = _three(values["image_mean"]) if normalised else (0.0,) * 3
+    std = _three(values["image_std"])
+    divided = tuple(s if normalised else 1.0 for s in std)
+    if values.get("include_top"):  # EfficientNet divides by it once more
+        divided = tuple(d * s for d, s in zip(divided, std, strict=True))
+    return Preprocessing(
+        size=crop,
+        resize=resize,
+        keep_aspect=keep_aspect,
+        resample=int(values["resample"]),
+        mean=tuple((m + offset) / factor for m in mean),
+        std=tuple(d / factor for d in divided),
+    )
+
+
+def _square(size: Any) -> int:
+    if isinstance(size, dict):
+        if not {"height", "width"} <= size.keys() or size["height"] != size["width"]:
+            raise ValueError(f"its size must be a square, got {size}")
+        size = size["height"]
+    return int(size)
+
+
+def _three(value: Any) -> tuple[float, ...]:
+    numbers = (float(value),) if isinstance(value, int | float) else tuple(map(float, value))
+    if len(numbers) not in (1, 3):
+        raise ValueError(f"its mean and standard deviation must be for 3 channels, got {len(numbers)}")
+    return numbers * 3 if len(numbers) == 1 else numbers

@@ -1,0 +1,192 @@
+"""Captions → features: the tokens of the last layer and of lower ones, pooled.
+
+Axes: `batch`, `token` = positions of the longest caption of the batch, `feature` = features side by side.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pairjepa.backbones.loading import architecture, quiet, weights_digest
+from pairjepa.backbones.masking import FUNCTION_WORDS, Tokens
+from pairjepa.config.settings import Pooling
+from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import digest, write_json
+
+SETTINGS = "pairjepa_text.json"
+
+
+class TextBackbone(nn.Module):
+    """A BERT-like model of Transformers with its tokenizer.
+
+    Features are the pooled last layer, and the same pooling of `hidden_states[index]` for each of `layers`.
+    `cls` takes position 0, `mean` the mean over the positions that are no padding.
+
+    Attributes:
+        layers: indices of `hidden_states` that are pooled beside the last layer.
+        pooling: `cls` or `mean`.
+        max_tokens: captions are cut there, special tokens included.
+        width: length of the feature vector.
+        digest: of weights, architecture, tokenizer, layers, pooling and cut as they were when this was made:
+            all that the features depend on.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        pooling: Pooling = "mean",
+        max_tokens: int = 32,
+        layers: tuple[int, ...] | None = None,
+    ) -> None:
+        """Wrap a model; layers of None are the middle one.
+
+        Raises:
+            UsageError: a layer is out of range, or the model takes fewer tokens than `max_tokens`.
+        """
+        super().__init__()
+        self.model, self.tokenizer, self.pooling, self.max_tokens = model, tokenizer, pooling, max_tokens
+        longest = min(
+            getattr(model.config, "max_position_embeddings", max_tokens), tokenizer.model_max_length
+        )
+        if max_tokens > longest:
+            raise UsageError(
+                f"model.max_tokens must be at most {longest} for this text backbone, got {max_tokens}."
+            )
+        states = self._probe()
+        self.layers = ((len(states) - 1) // 2,) if layers is None else layers
+        _check_layers(self.layers, len(states))
+        if self.layers == (-1,):
+            self.layers = ()
+        self.width = states[-1].shape[-1] + sum(states[index].shape[-1] for index in self.layers)
+        self.digest = digest(
+            weights_digest(model),
+            architecture(model),
+            _tokenizer_parts(tokenizer),
+            [pooling, max_tokens, list(self.layers)],
+        )
+        self.eval()
+
+    def tokenize(self, captions: list[str]) -> list[list[int]]:
+        """Token ids of each caption, special tokens included, cut at `max_tokens`."""
+        if not captions:
+            return []
+        encoded = self.tokenizer(
+            captions,
+            truncation=True,
+            max_length=self.max_tokens,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        return encoded["input_ids"]
+
+    def lengths(self, captions: list[str]) -> list[int]:
+        """Tokens of each caption, special tokens included, before any cut."""
+        encoded = self.tokenizer(captions, truncation=False, padding=False, verbose=False)
+        return [len(ids) for ids in encoded["input_ids"]]
+
+    def tokenize_words(self, captions: list[str]) -> list[Tokens]:
+        """As `tokenize`, with the word of each token, for masking.
+
+        Raises:
+            PairJEPAError: the tokenizer has no mask token, or cannot tell words.
+        """
+        if self.tokenizer.mask_token_id is None or not self.tokenizer.is_fast:
+            raise PairJEPAError(
+                "model.text must have a fast tokenizer with a mask token where context.caption is on, "
+                f"got {type(self.tokenizer).__name__}. Take a BERT-like model."
+            )
+        encoded = self.tokenizer(captions, truncation=True, max_length=self.max_tokens, padding=False)
+        result = []
+        for number, caption in enumerate(captions):
+            words, ids = encoded.word_ids(number), encoded["input_ids"][number]
+            spans = encoded[number].offsets
+            text: dict[int, str] = {}
+            for word, (start, end) in zip(words, spans, strict=True):
+                if word is not None:
+                    text[word] = text.get(word, "") + caption[start:end].lower().strip()
+            content = {w: t[:1].isalnum() and t not in FUNCTION_WORDS for w, t in text.items()}
+            result.append(Tokens(ids, words, [word is not None and content[word] for word in words]))
+        return result
+
+    def collate(self, ids: list[list[int]]) -> tuple[Int[Tensor, "batch token"], Int[Tensor, "batch token"]]:
+        """Ids padded to the longest caption, and the mask: 1 where there is a token, 0 where there is padding."""
+        longest = max([1, *map(len, ids)])
+        padded = torch.full((len(ids), longest), self.tokenizer.pad_token_id or 0, dtype=torch.long)
+        mask = torch.zeros((len(ids), longest), dtype=torch.long)
+        for row, tokens in enumerate(ids):
+            padded[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
+            mask[row, : len(tokens)] = 1
+        return padded, mask
+
+    def forward(
+        self, input_ids: Int[Tensor, "batch token"], attention_mask: Int[Tensor, "batch token"]
+    ) -> Float[Tensor, "batch feature"]:
+        """Features of collated captions."""
+        output = self._run(input_ids, attention_mask, bool(self.layers))
+        states = [output.last_hidden_state, *(output.hidden_states[index] for index in self.layers)]
+        return torch.cat([self._pool(state, attention_mask) for state in states], dim=1)
+
+    def save(self, folder: Path) -> None:
+        """Write weights, configuration and tokenizer; `load_text_backbone(folder=...)` reads them back."""
+        with quiet():
+            self.model.save_pretrained(folder)  # type: ignore[operator]
+            self.tokenizer.save_pretrained(folder)
+        write_json(
+            folder / SETTINGS,
+            {"pooling": self.pooling, "max_tokens": self.max_tokens, "layers": list(self.layers)},
+        )
+
+    def _run(self, input_ids: Tensor, attention_mask: Tensor, states: bool) -> Any:
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=states)
+
+    @torch.no_grad()
+    def _probe(self) -> list[Tensor]:
+        """All hidden states of a short caption."""
+        self.model.eval()
+        output = self._run(*self.collate(self.tokenize(["a"])), states=True)
+        return list(output.hidden_states)
+
+    def _pool(self, state: Tensor, mask: Tensor) -> Tensor:
+        if self.pooling == "cls":
+            return state[:, 0]
+        weight = mask.unsqueeze(-1).to(state.dtype)
+        return (state * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+
+def _check_layers(layers: tuple[int, ...], states: int) -> None:
+    if layers == (-1,):
+        return
+    for index in layers:
+        if not 0 <= index < states:
+            raise UsageError(
+                f"model.text_layers must be from 0 to {states - 1}, the hidden states of this backbone, got {index}. "
+                "-1 alone pools none."
+            )
+
+
+def _tokenizer_parts(tokenizer: Any) -> Any:
+    """What token ids depend on. Cut and padding are ours, and calls change those that the tokenizer remembers."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return [type(tokenizer).__name__, tokenizer.get_vocab()]
+    parts = json.loads(backend.to_str())
+    return {name: part for name, part in parts.items() if name not in ("truncation", "padding")}
+
+
+def read_settings(folder: Path, settings: Any) -> tuple[Pooling, int, tuple[int, ...]]:
+    """What `save` wrote beside the weights: pooling, max_tokens, layers.
+
+    Raises:
+        PairJEPAError: it is not what `save` writes.
+    """
+    try:
+        layers = tuple(int(index) for index in settings["layers"])
+        return settings["pooling"], int(settings["max_tokens"]), layers or (-1,)
+    except (KeyError, TypeError, ValueError):
+        raise PairJEPAError(f"{folder / SETTINGS} is damaged. Train the run again.") from None

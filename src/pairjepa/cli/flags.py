@@ -1,0 +1,131 @@
+"""Command-line flags out of the fields of a configuration, so that a new field is a new flag.
+
+A command takes the settings as keyword arguments of a made signature and is called with those that the user gave:
+what is not given is never touched, at any depth.
+"""
+
+import ast
+import dataclasses
+import functools
+import inspect
+import textwrap
+import typing
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from pairjepa.config.settings import RunConfig
+
+_FLAGS = {
+    "data.source": ("--data", "--data.source"),
+    "model.engine": ("--engine", "--model.engine"),
+}
+_GROUPS = {
+    name: Group(name.capitalize(), sort_key=place + 1) for place, name in enumerate(RunConfig().to_dict())
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One field of a configuration, somewhere in its tree."""
+
+    name: str
+    """Dotted, as in `model.image_projection.hidden`."""
+    kind: Any
+    """Its annotation."""
+    value: Any
+    """What holds if it is not given."""
+    help: str
+    """The docstring below the field."""
+
+    @property
+    def section(self) -> str:
+        """The part of the configuration that it belongs to."""
+        return self.name.split(".")[0]
+
+    def parameter(self, needed: bool) -> inspect.Parameter:
+        """The keyword argument that stands for it; `needed` if the user must give it."""
+        annotation: Any = Annotated[
+            self.kind,
+            Parameter(
+                name=_FLAGS.get(self.name, ("--" + self.name.replace("_", "-"),)),
+                group=_GROUPS[self.section],
+                help=self.help,
+                show_default=_shown if self.value is not None else False,
+                consume_multiple=True,  # --model.image-stages 15 20 21
+                negative_iterable=(),
+            ),
+        ]
+        return inspect.Parameter(
+            self.name.replace(".", "__"),
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if needed else self.value,
+            annotation=annotation,
+        )
+
+
+def settings(config: RunConfig) -> list[Setting]:
+    """Every setting of a run but the recipe's name, in the order of the fields."""
+    return [setting for setting in _leaves(config, "") if setting.name != "recipe"]
+
+
+def with_flags(
+    function: Callable[..., None], chosen: Iterable[Setting], needed: Container[str] = ()
+) -> Callable[..., None]:
+    """`function` with a flag for each setting in the place of its `**given`.
+
+    Args:
+        function: The command; it gets the settings that the user gave as keyword arguments.
+        chosen: The settings.
+        needed: Names of those that the user must give if they are None.
+    """
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    flags = [setting.parameter(setting.value is None and setting.name in needed) for setting in chosen]
+    function.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+    return function
+
+
+def given_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted setting → value, from the keyword arguments that the user gave.
+
+    A dict is taken apart, so that `--objective.weights.info-nce 0.5` leaves the other terms alone.
+    """
+    given: dict[str, Any] = {}
+    for argument, value in arguments.items():
+        name = argument.replace("__", ".")
+        if isinstance(value, dict):
+            given |= {f"{name}.{key.replace('-', '_')}": item for key, item in value.items()}
+        else:
+            given[name] = value
+    return given
+
+
+def _leaves(config: Any, prefix: str) -> Iterable[Setting]:
+    owner: Any = type(config)
+    kinds, docs = typing.get_type_hints(owner), _field_docs(owner)
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            yield from _leaves(value, name + ".")
+        else:
+            yield Setting(name, kinds[field.name], value, docs.get(field.name, ""))
+
+
+@functools.cache
+def _field_docs(kind: type) -> dict[str, str]:
+    """The docstring below each field. Python throws them away, so they are read from the source."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    docs = {}
+    for field, below in zip(tree.body, tree.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+            docs[ast.unparse(field.target)] = inspect.cleandoc(ast.literal_eval(below.value))
+    return docs
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,356 @@
+"""The settings of a run: frozen, validated, saved beside the result, and the source of the command line's flags.
+
+`None` means off or "find it yourself". A docstring below a field is its `--help` text.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pairjepa.util.errors import UsageError, close_matches
+
+Weights = Literal["pretrained", "random"]
+Pooling = Literal["cls", "mean"]
+HeadKind = Literal["identity", "linear", "mlp", "residual", "transformer"]
+MaskKind = Literal["tokens", "spans", "words", "content"]
+TargetUpdate = Literal["full", "slow", "frozen", "average"]
+EngineName = Literal["auto", "torch", "openvino", "onnx", "ray"]
+View = Literal["whole", "whole-mirrored", "centre", "centre-mirrored"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which pairs."""
+
+    source: str | None = None
+    """A folder, a table (CSV, TSV, JSONL, Parquet), shards (.tar, a pattern or URL), a hub data set id, or `shapes`."""
+    image_column: str | None = None
+    """Column that names or holds the image; found by usual names if not given."""
+    caption_column: str | None = None
+    """Column that holds the caption or a list of captions."""
+    split_column: str | None = None
+    """Column that holds train, dev or test."""
+    pairs: int | None = None
+    """Keep about this many pairs, chosen by image."""
+    seed: int = 0
+    """Seed of that choice, and of the drawing of `shapes`."""
+    max_bad: float = 0.05
+    """Share of images that may be unreadable before a run stops."""
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """One learned map: features → projection, or context → prediction."""
+
+    kind: HeadKind = "linear"
+    """identity, linear, mlp (with BatchNorm, ReLU), residual (linear plus mlp); the predictor may be a transformer."""
+    hidden: int = 1024
+    """Width of the hidden layer of mlp and residual, inner width of a transformer (a multiple of 64)."""
+    input_dropout: float = 0.0
+    """Share of input features set to zero in training."""
+    dropout: float = 0.0
+    """Dropout after the hidden layer."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Two backbones and what is learned on top of them."""
+
+    image: str | None = None
+    """Image backbone: a local Transformers folder, a hub id, or `tiny-resnet`."""
+    text: str | None = None
+    """Text backbone: a local Transformers folder, a hub id, or `tiny-bert`."""
+    image_revision: str | None = None
+    """Commit, tag or branch of the image backbone's hub id."""
+    text_revision: str | None = None
+    """Commit, tag or branch of the text backbone's hub id."""
+    image_weights: Weights = "pretrained"
+    """`random` takes the architecture of the image backbone's configuration and starts it from random weights."""
+    text_weights: Weights = "pretrained"
+    """The same for the text backbone."""
+    image_tune: float | None = None
+    """Train the image backbone too, at this share of the learning rate; `none` keeps it frozen."""
+    text_tune: float | None = None
+    """Train the text backbone too, at this share of the learning rate (0.05 is a good start)."""
+    image_views: tuple[View, ...] = ("whole", "whole-mirrored")
+    """Views of an image: one at random in training, averaged afterwards."""
+    image_size: int | None = None
+    """Side of the square input in pixels; the backbone's own if not given."""
+    image_stages: tuple[int, ...] | None = None
+    """Indices of `hidden_states` pooled beside the backbone's output; found by itself if not given; -1 is none."""
+    image_grid: int | None = None
+    """Side of the grid of image cells, beside the pooled features, that a transformer predictor looks at."""
+    text_layers: tuple[int, ...] | None = None
+    """Indices of `hidden_states` that are pooled beside the last layer; the middle one if not given; -1 is none."""
+    text_pooling: Pooling = "mean"
+    """`cls` takes the first position, `mean` the mean over the caption's tokens."""
+    max_tokens: int = 32
+    """Captions are cut after this many tokens, special tokens included."""
+    engine: EngineName = "auto"
+    """What computes features of frozen backbones; `auto`: the fastest that agrees with torch, `ray`: torch on Ray."""
+    dim: int = 512
+    """Width of the shared space."""
+    image_projection: HeadConfig = field(default_factory=HeadConfig)
+    """Image features → context."""
+    caption_projection: HeadConfig = field(default_factory=lambda: HeadConfig("identity"))
+    """Features of the partly masked caption → context, beside the image's; used where `context.caption` is on."""
+    text_projection: HeadConfig = field(default_factory=HeadConfig)
+    """Caption features → target."""
+    predictor: HeadConfig = field(default_factory=lambda: HeadConfig("identity"))
+    """Context → prediction."""
+
+
+@dataclass(frozen=True)
+class ContextConfig:
+    """What the context sees, and how the target that it predicts moves."""
+
+    image: bool = True
+    """Whether the image is seen; without it the run is the text-only control of a masked one."""
+    caption: MaskKind | None = None
+    """Show the caption too, with some tokens, spans, words or content words hidden; `none` hides it whole."""
+    mask_ratio: tuple[float, ...] = (0.1, 0.9)
+    """Share of the caption that is hidden: lowest and highest, drawn for each mask; a single value is fixed."""
+    hidden: float = 0.5
+    """Share of samples whose caption is hidden whole, as in image-only queries."""
+    cell_dropout: float = 0.0
+    """Share of the image's grid cells that a training sample does not see; needs model.image_grid."""
+    masks: int = 4
+    """Masks a caption, forwarded once and cached, where the text backbone is frozen; a tuned one draws fresh ones."""
+    target: TargetUpdate = "full"
+    """text_projection learns at the full rate, slowly (a tenth), never, or is an average of caption_projection."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is minimised: the weighted sum of the named terms."""
+
+    weights: dict[str, float] = field(default_factory=lambda: {"info_nce": 1.0})
+    """Weight of each term by name, as in `--objective.weights.cosine 1`; 0 leaves a term out."""
+    temperature: float = 0.07
+    """τ of InfoNCE; where it is learned, its start."""
+    learn_temperature: bool = True
+    """Learn τ, clamped to [0.01, 1]."""
+    label_smoothing: float = 0.0
+    """Share of the target distribution of InfoNCE that is spread over the whole batch."""
+    stop_gradient: bool = False
+    """InfoNCE and the regressions pass no gradient to the target; the regularizers still do."""
+    sigreg_directions: int = 256
+    """Random directions that SIGReg looks along in each step; its time and memory grow with them."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How it is minimised."""
+
+    epochs: int = 60
+    """Passes over the training images."""
+    batch_size: int = 1000
+    """Images in a batch, of all processes together."""
+    captions_per_image: int = 1
+    """Captions drawn for each image of a batch."""
+    learning_rate: float = 1e-3
+    """Peak of the warm-up and cosine schedule of AdamW."""
+    weight_decay: float = 0.1
+    """Decay of weight matrices; biases, norms and τ have none."""
+    warmup: float = 0.05
+    """Share of the steps in which the learning rate rises."""
+    micro_batch: int | None = None
+    """Tuned backbones are forwarded in chunks of so many samples (of all processes), with cached gradients."""
+    checkpoint_seconds: float = 30.0
+    """Least time between two checkpoints."""
+    seed: int = 0
+    """Seed of initial weights, order, captions, views and dropout."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a run's result depends on."""
+
+    recipe: str = "contrastive"
+    """Name of the recipe that the other settings started from."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready nested dict; `from_dict` is its inverse."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "RunConfig":
+        """Rebuild a config; unknown fields and wrong types name the dotted field.
+
+        Raises:
+            UsageError: a field is unknown or its value has the wrong type.
+        """
+        return typing.cast(RunConfig, _build(cls, values, ""))
+
+    def validate(self) -> None:
+        """Check every value that a type cannot check.
+
+        Raises:
+            UsageError: names the dotted field, the rule, the value and what to do.
+        """
+        for name, value in _flatten(self):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise _bad(name, "be finite", value)
+        d, m, o, t = self.data, self.model, self.objective, self.training
+        _at_least("data.pairs", d.pairs, 2)
+        _between("data.max_bad", d.max_bad, 0, 1)
+        for name in ("dim", "max_tokens", "image_size", "image_grid"):
+            _at_least(f"model.{name}", getattr(m, name), 3 if name == "max_tokens" else 1)
+        if not m.image_views:
+            raise _bad("model.image_views", "name at least one view", m.image_views)
+        for name in ("image_tune", "text_tune"):
+            if (factor := getattr(m, name)) is not None and factor <= 0:
+                raise _bad(
+                    f"model.{name}", "be positive", factor, "Leave it out to keep the backbone frozen."
+                )
+        for name in ("image_projection", "caption_projection", "text_projection", "predictor"):
+            head: HeadConfig = getattr(m, name)
+            _at_least(f"model.{name}.hidden", head.hidden, 1)
+            for rate in ("input_dropout", "dropout"):
+                value = getattr(head, rate)
+                if not 0 <= value < 1:
+                    raise _bad(f"model.{name}.{rate}", "be in [0, 1)", value)
+        c = self.context
+        if len(c.mask_ratio) not in (1, 2) or not 0 <= c.mask_ratio[0] <= c.mask_ratio[-1] <= 1:
+            raise _bad("context.mask_ratio", "be one or two ascending numbers in [0, 1]", c.mask_ratio)
+        _between("context.hidden", c.hidden, 0, 1)
+        _at_least("context.masks", c.masks, 1)
+        if not c.image and c.caption is None:
+            raise _bad("context.caption", "be on where context.image is off", None, "Nothing would be seen.")
+        if c.target == "average" and (c.caption is None or m.caption_projection != m.text_projection):
+            raise _bad(
+                "context.target",
+                "not be a moving average unless model.caption_projection is the same head as model.text_projection",
+                c.target,
+                "Set context.caption and give both the same settings.",
+            )
+        if not 0 <= c.cell_dropout < 1:
+            raise _bad("context.cell_dropout", "be in [0, 1)", c.cell_dropout)
+        self._validate_transformer()
+        if not any(weight > 0 for weight in o.weights.values()):
+            raise _bad("objective.weights", "give at least one term a positive weight", o.weights)
+        for term, weight in o.weights.items():
+            if weight < 0:
+                raise _bad(f"objective.weights.{term}", "not be negative", weight)
+        if not 0.01 <= o.temperature <= 1:
+            raise _bad("objective.temperature", "be in [0.01, 1]", o.temperature)
+        if not 0 <= o.label_smoothing < 1:
+            raise _bad("objective.label_smoothing", "be in [0, 1)", o.label_smoothing)
+        _at_least("objective.sigreg_directions", o.sigreg_directions, 1)
+        for name, least in (("epochs", 1), ("batch_size", 2), ("captions_per_image", 1), ("micro_batch", 1)):
+            _at_least(f"training.{name}", getattr(t, name), least)
+        if t.learning_rate <= 0:
+            raise _bad("training.learning_rate", "be positive", t.learning_rate)
+        if t.weight_decay < 0:
+            raise _bad("training.weight_decay", "not be negative", t.weight_decay)
+        _between("training.warmup", t.warmup, 0, 1)
+
+    def _validate_transformer(self) -> None:
+        m = self.model
+        for name in ("image_projection", "caption_projection", "text_projection"):
+            if getattr(m, name).kind == "transformer":
+                raise _bad(
+                    f"model.{name}.kind", "not be transformer", "transformer", "Only model.predictor can."
+                )
+        if m.predictor.kind == "transformer":
+            if m.image_grid is None:
+                raise _bad(
+                    "model.image_grid", "be given where model.predictor is a transformer", None, "Try 4."
+                )
+            if m.predictor.hidden % 64:
+                raise _bad(
+                    "model.predictor.hidden", "be a multiple of 64 for a transformer", m.predictor.hidden
+                )
+            for name in ("image_projection", "caption_projection"):
+                if getattr(m, name).kind != "identity":
+                    raise _bad(
+                        f"model.{name}.kind", "be identity before a transformer", getattr(m, name).kind
+                    )
+        elif m.image_grid is not None or self.context.cell_dropout:
+            raise _bad(
+                "model.predictor.kind",
+                "be transformer where model.image_grid or context.cell_dropout is given",
+                m.predictor.kind,
+            )
+
+
+def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
+    """Dotted fields whose values differ, with both values. How often one checkpoints changes no result."""
+    before, after = dict(_flatten(old)), dict(_flatten(new))
+    names = [n for n in {**before, **after} if n != "training.checkpoint_seconds"]
+    return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
+
+
+def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if dataclasses.is_dataclass(value):
+        items = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
+    elif isinstance(value, dict):
+        items = list(value.items())
+    else:
+        return [(prefix, value)]
+    return [leaf for name, item in items for leaf in _flatten(item, f"{prefix}.{name}" if prefix else name)]
+
+
+def _bad(name: str, rule: str, value: Any, advice: str = "") -> UsageError:
+    return UsageError(f"{name} must {rule}, got {value!r}.{' ' + advice if advice else ''}")
+
+
+def _at_least(name: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise _bad(name, f"be at least {least}", value)
+
+
+def _between(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise _bad(name, f"be between {low} and {high}", value)
+
+
+def _build(kind: Any, value: Any, name: str) -> Any:
+    """`value` (from JSON) as an instance of the annotation `kind`."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise _bad(name, "be a table of settings", value)
+        hints = typing.get_type_hints(kind)
+        for key in value:
+            if key not in hints:
+                raise UsageError(
+                    f"Unknown setting {name + '.' if name else ''}{key}.{close_matches(key, hints)}"
+                )
+        return kind(  # type: ignore[operator]
+            **{k: _build(hints[k], v, f"{name}.{k}" if name else k) for k, v in value.items()}
+        )
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _build(next(a for a in arguments if a is not type(None)), value, name)
+    if origin is Literal:
+        if value not in arguments:
+            raise UsageError(f"{name} must be one of {', '.join(map(str, arguments))}, got {value!r}.")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise _bad(name, "be a list", value)
+        return tuple(_build(arguments[0], item, name) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise _bad(name, "be a table of settings", value)
+        return {key: _build(arguments[1], item, f"{name}.{key}") for key, item in value.items()}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise _bad(name, f"be of type {kind.__name__}", value)
+    return value
+
+
+def tuned(model: ModelConfig, side: str) -> bool:
+    """Whether a side's backbone learns too."""
+    return getattr(model, f"{side}_tune") is not None

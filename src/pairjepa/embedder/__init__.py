@@ -1,0 +1,1 @@
+"""A trained run in use, with PyTorch or with ONNX Runtime."""

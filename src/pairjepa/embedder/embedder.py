@@ -1,0 +1,213 @@
+"""A trained run, in use: images and captions in, unit-norm vectors out."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pairjepa.backbones.device import best_device
+from pairjepa.backbones.encoders import describe, load_backbones
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.location import hub_refusals
+from pairjepa.backbones.text import TextBackbone
+from pairjepa.backbones.words import WordEmbeddings
+from pairjepa.model.build import build_module
+from pairjepa.model.joint import JointModel, mean_direction
+from pairjepa.model.weights import load_weights
+from pairjepa.objectives import Objective
+from pairjepa.pairs.pictures import Picture, asked, listed, opened, strings
+from pairjepa.run.folder import RunFolder
+from pairjepa.util.errors import PairJEPAError
+
+BATCH = 32  # images or captions forwarded at once
+
+
+class Embedder:
+    """Encodes images and captions into the shared space of a run.
+
+    `encode_image` gives the *predicted* caption embedding of an image, `encode_text` the embedding of a caption;
+    their inner product is the cosine similarity that `pairjepa evaluate` ranks by.
+
+    Attributes:
+        run: the run folder.
+        config: the run's settings.
+        image: the image backbone.
+        text: the text backbone.
+        words: what makes features of the partly masked caption: the text backbone, or its word embeddings where the
+            predictor looks at tokens.
+    """
+
+    def __init__(
+        self, run: RunFolder, module: nn.ModuleDict, image: ImageBackbone, text: TextBackbone
+    ) -> None:
+        """See `load`."""
+        self.run, self.config = run, run.config
+        self._device = best_device()
+        self._module = module.to(self._device).eval()
+        self.image, self.text = image.to(self._device).eval(), text.to(self._device).eval()
+        over_tokens = self.config.model.predictor.kind == "transformer"
+        self.words: nn.Module = WordEmbeddings(self.text) if over_tokens else self.text
+
+    @classmethod
+    def load(cls, run: str | Path | RunFolder) -> "Embedder":
+        """Load the best epoch of a run.
+
+        Raises:
+            PairJEPAError: there is no such run, it has no weights yet, or a backbone is not the one it was trained on.
+        """
+        folder = run if isinstance(run, RunFolder) else RunFolder(Path(run))
+        folder.check_trained()
+        image, text = _backbones(folder)
+        folder.check_backbones(describe(folder.config, image, text))
+        module = build_module(folder.config, image, text)
+        load_weights(module, folder.model_file)
+        return cls(folder, module, image, text)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, revision: str | None = None) -> "Embedder":
+        """Load a run from a local folder, or from the Hugging Face hub, where `pairjepa export --to hub` has put it.
+
+        Only JSON and safetensors files are fetched; nothing that is downloaded is run.
+
+        Args:
+            name: a folder, or `user/name`.
+            revision: commit, tag or branch of the hub's repository.
+
+        Raises:
+            PairJEPAError: it is neither, the hub cannot be reached, or as `load`.
+        """
+        return cls.load(Path(name) if Path(name).is_dir() else _snapshot(str(name), revision))
+
+    @property
+    def dim(self) -> int:
+        """Width of the shared space."""
+        return self.joint.dim
+
+    @property
+    def temperature(self) -> float:
+        """The run's τ: cosines over it are the logits that it was trained with."""
+        objective = self._module["objective"]
+        assert isinstance(objective, Objective)
+        return objective.temperature.item()
+
+    @property
+    def enough(self) -> tuple[int, int]:
+        """(width, height) that a JPEG need not be decoded above; see `Preprocessing.enough`."""
+        return self.image.preprocessing.enough
+
+    @property
+    def sees_captions(self) -> bool:
+        """Whether `predict` takes words beside the image (a masked run)."""
+        return self.config.context.caption is not None
+
+    def encode_image(self, images: Picture | Iterable[Picture]) -> Float32[np.ndarray, "images dim"]:
+        """Predicted caption embeddings of images.
+
+        Args:
+            images: paths or PIL images (any mode, any size); a single one gives one row. A large JPEG given as a
+                path is decoded at a reduced size, which leaves a cosine of 0.999 or more.
+
+        Raises:
+            PairJEPAError: an image is missing or unreadable; the message names it.
+        """
+        return self._predicted(listed(images), None)
+
+    def encode_text(self, captions: str | Sequence[str]) -> Float32[np.ndarray, "captions dim"]:
+        """Embeddings of captions, cut at the run's `model.max_tokens`; a single string gives one row."""
+        texts = strings(captions)
+        rows = []
+        for start in range(0, len(texts), BATCH):
+            ids = self.text.tokenize(texts[start : start + BATCH])
+            with torch.inference_mode():
+                tokens = [tensor.to(self._device) for tensor in self.text.collate(ids)]
+                rows.append(self._targets(self.text(*tokens)))
+        return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+
+    def predict_features(
+        self, features: Float32[np.ndarray, "images view width"]
+    ) -> Float32[np.ndarray, "images dim"]:
+        """`encode_image` from what `image` gives for the views of `config.model.image_views`."""
+        seen = torch.from_numpy(features).to(self._device)
+        with torch.inference_mode():
+            return self._predictions(seen.flatten(0, 1), None)
+
+    def target_features(
+        self, features: Float32[np.ndarray, "captions width"]
+    ) -> Float32[np.ndarray, "captions dim"]:
+        """`encode_text` from what `text` gives."""
+        with torch.inference_mode():
+            return self._targets(torch.from_numpy(features).to(self._device))
+
+    def predict(
+        self, images: Picture | Iterable[Picture], captions: str | Sequence[str] | None = None
+    ) -> Float32[np.ndarray, "images dim"]:
+        """Predicted embeddings of whole captions, from images and, for a masked run, a part of each caption.
+
+        Args:
+            images: as for `encode_image`.
+            captions: what is known of each image's caption; the text backbone's mask token (`[MASK]`) may stand for
+                words that are not. None asks from the images alone.
+
+        Raises:
+            UsageError: the run's context sees no captions, or there is not one for each image.
+            PairJEPAError: as `encode_image`.
+        """
+        return self._predicted(*asked(images, captions, self.sees_captions))
+
+    def _predicted(self, pictures: list[Picture], texts: list[str] | None) -> np.ndarray:
+        views = self.config.model.image_views
+        rows = []
+        for start in range(0, len(pictures), BATCH):
+            some = pictures[start : start + BATCH]
+            upright = [opened(picture, self.enough) for picture in some]
+            prepared = [self.image.prepare(picture, view) for picture in upright for view in views]
+            with torch.inference_mode():
+                pixels = self.image.normalise(torch.from_numpy(np.stack(prepared)).to(self._device))
+                caption = None
+                if texts is not None:
+                    ids = self.text.tokenize(texts[start : start + BATCH])
+                    tokens = [tensor.to(self._device) for tensor in self.text.collate(ids)]
+                    caption = self.words(*tokens).repeat_interleave(len(views), dim=0)
+                rows.append(self._predictions(self.image(pixels), caption))
+        return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+
+    def _predictions(self, image: Tensor, caption: Tensor | None) -> np.ndarray:
+        """From features of all views, one image after the other."""
+        predictions = self.joint.predict(image, caption)
+        views = predictions.unflatten(0, (-1, len(self.config.model.image_views)))
+        return mean_direction(views.float()).cpu().numpy()
+
+    def _targets(self, text: Tensor) -> np.ndarray:
+        return F.normalize(self.joint.target(text).float(), dim=1).cpu().numpy()
+
+    @property
+    def joint(self) -> JointModel:
+        """The heads: features of both sides → prediction and target."""
+        joint = self._module["joint"]
+        assert isinstance(joint, JointModel)
+        return joint
+
+
+def _backbones(run: RunFolder) -> tuple[ImageBackbone, TextBackbone]:
+    try:
+        return load_backbones(run.config, (), run.path)
+    except PairJEPAError as error:
+        if (run.path / "image").is_dir() and (run.path / "text").is_dir():
+            raise
+        raise PairJEPAError(
+            f"{error} {run.path} was trained on a backbone that it does not hold itself: put it, or a link to it, "
+            "where it was then. A run that holds all it needs is made with: pairjepa export RUN --to hub --out FOLDER."
+        ) from None
+
+
+def _snapshot(name: str, revision: str | None) -> Path:
+    """The local copy of a run on the hub, fetched if need be; without a network, the copy that is there."""
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.jsonl", "*.safetensors"]
+    with hub_refusals("The run", "revision", name, revision, "Give the folder of a run."):
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))

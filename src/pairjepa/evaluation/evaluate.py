@@ -1,0 +1,254 @@
+"""The verb evaluate: embed a split of a run, measure it beside baselines, keep both in the run folder."""
+
+import contextlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pairjepa.backbones.device import best_device
+from pairjepa.backbones.encoders import describe, load_backbones
+from pairjepa.backbones.location import find_backbones
+from pairjepa.backbones.masking import Masking
+from pairjepa.embedder.embedder import Embedder
+from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
+from pairjepa.evaluation.illustrate import hidden_words, looks, thumbnails
+from pairjepa.evaluation.illustrations import Illustrations, found
+from pairjepa.evaluation.result import evaluate_embeddings
+from pairjepa.evaluation.seeds import over_seeds
+from pairjepa.features.engines import check_engine
+from pairjepa.metrics.baselines import RidgeCCA
+from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
+from pairjepa.model.build import build_module
+from pairjepa.model.weights import load_weights
+from pairjepa.pairs.data import read_data
+from pairjepa.pairs.leaks import warn_of_leaks
+from pairjepa.pairs.table import Pairs, opened
+from pairjepa.run.folder import RunFolder
+from pairjepa.run.seeds import is_seed_group, runs_at
+from pairjepa.training.material import Material
+from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
+from pairjepa.training.train import TEXT_ONLY
+from pairjepa.util.errors import PairJEPAError, unknown
+from pairjepa.util.files import digest_file, write_json, writing
+from pairjepa.util.progress import say
+
+PARTIAL_RATIOS = (0.0, 0.3, 0.6, 0.9)
+PARTIAL_EXAMPLES = 24  # captions that are kept to look at
+ILLUSTRATIONS = "illustrations"
+
+
+def evaluate(
+    run: str | Path,
+    split: str = "test",
+    *,
+    export: str | Path | None = None,
+    relevance: Literal["owner", "text"] = "owner",
+    pairs: Pairs | None = None,
+) -> dict[str, Any]:
+    """Embed a split, measure it beside chance and CCA, and keep both in the run folder.
+
+    Args:
+        run: a run folder; or a seed group, whose result is that of `evaluation.over_seeds`.
+        split: train, dev or test.
+        export: a folder for the embeddings, besides the run's own; of a seed group, one in it for each seed.
+        relevance: `owner` counts an image's own captions, `text` every caption with the same words.
+        pairs: the pairs that the run was trained on, if they were given to `train`.
+
+    Raises:
+        UsageError: `split` or `relevance` is unknown.
+        PairJEPAError: there is no such run or split, or data or backbones have changed.
+    """
+    if relevance not in ("owner", "text"):
+        raise unknown("relevance", relevance, ("owner", "text"))
+    runs = {one: None if export is None else Path(export) for one in runs_at(Path(run))}
+    if group := is_seed_group(Path(run)):
+        runs = {one: target and target / one.path.name for one, target in runs.items()}
+    for one, target in runs.items():
+        one.check_trained()
+        check_engine(one.config.model.engine)
+        find_backbones(one.config, one.path)
+        if target is not None:
+            check_target(target)
+    pairs = opened(pairs, next(iter(runs)).config.data)
+    pairs.check_split(split)
+    results = []
+    for one, target in runs.items():
+        if one.summary is None:
+            say(f"warning: the training of {one.path} is not complete; this is the best epoch so far.")
+        results.append(measure(one, pairs, split, target, relevance))
+    return over_seeds(results) if group else results[0]
+
+
+def measure(
+    folder: RunFolder, pairs: Pairs, split: str, export: Path | None, relevance: Literal["owner", "text"]
+) -> dict[str, Any]:
+    """Embed a split, measure it beside chance and CCA, and keep both in the run folder; see `evaluate`.
+
+    Raises:
+        PairJEPAError: data or backbones have changed.
+    """
+    config = folder.config
+    data = read_data(pairs, 1.0)
+    folder.check_data(data.record)
+    data.pairs.check_split(split)  # it may have lost its last readable image
+    image, text = load_backbones(config, (), folder.path)
+    folder.check_backbones(describe(config, image, text))
+    warn_of_leaks(data.record)
+    material = Material(config, data, image, text)
+    baseline = _cca(
+        material, split
+    )  # on the features before training: first, while the backbones are untrained
+    embedder = _embedder(folder, material)
+    embeddings = _embed(embedder, material, split)
+    result = evaluate_embeddings(embeddings, cca=baseline, relevance=relevance)
+    examples: list[dict[str, Any]] = []
+    if config.context.caption is not None and config.context.image:
+        result["partial"], examples = _partial(folder, material, split)
+    illustrations = _illustrate(embedder, material, embeddings, examples)
+    result |= {
+        "run": str(folder.path),
+        "recipe": config.recipe,
+        "seed": config.training.seed,
+        "data": {key: data.record[key] for key in ("description", "generated", "digest", "leaks")},
+        "cost": folder.summary["cost"] if folder.summary else None,
+    }
+    name = split if relevance == "owner" else f"{split}-{relevance}"
+    for target in (folder.path / "embeddings" / split, *([export] if export is not None else [])):
+        with writing(target):
+            embeddings.save(target)
+    with writing(folder.path):
+        illustrations.save(folder.path / ILLUSTRATIONS / split)
+        write_json(folder.path / "evaluation" / f"{name}.json", json.loads(json.dumps(result)))
+    return result
+
+
+def _partial(
+    folder: RunFolder, material: Material, split: str
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Image and partly masked caption → its own caption, beside shuffled images and the text-only control.
+
+    Returns:
+        What was measured, for each ratio; and some of the queries, as `Illustrations.partial` has them.
+    """
+    _, _, owner = material.rows(split)
+    images = len(np.unique(owner))
+    other = shuffled_images(images)[owner]
+    control = _control(folder, material)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(owner))[:PARTIAL_EXAMPLES])
+    result, examples = {}, []
+    for ratio in PARTIAL_RATIOS:
+        seen, shuffled = queries(folder, material, split, ratio, [owner, other])
+        ways = {
+            "with_image": seen,
+            "shuffled": shuffled if images > 1 else None,
+            "text_only": queries(*control, split, ratio, [owner])[0] if control is not None else None,
+        }
+        result[str(ratio)] = evaluate_partial(seen, ways["shuffled"], ways["text_only"], owner, images)
+        if ratio > 0:
+            examples += _examples(material, split, ratio, ways, chosen, other if images > 1 else None)
+    return result, examples
+
+
+def _examples(
+    material: Material,
+    split: str,
+    ratio: float,
+    ways: dict[str, Queries | None],
+    chosen: np.ndarray,
+    other: np.ndarray | None,
+) -> list[dict[str, Any]]:
+    """The queries of the captions `chosen` at one ratio, word by word, and what each way of asking found."""
+    _, captions, owner = material.rows(split)
+    kind = material.config.context.caption
+    assert kind is not None
+    answers = {way: found(queries, chosen) if queries is not None else None for way, queries in ways.items()}
+    texts = material.data.pairs.captions.take(captions[chosen]).to_pylist()
+    return [
+        {
+            "caption": row,
+            "image": int(owner[row]),
+            "shuffled_image": None if other is None else int(other[row]),
+            "ratio": ratio,
+            "tokens": hidden_words(material.text, text, Masking(kind, ratio, ratio)),
+            **{way: answer[number] if answer is not None else None for way, answer in answers.items()},
+        }
+        for number, (row, text) in enumerate(zip(chosen.tolist(), texts, strict=True))
+    ]
+
+
+def _illustrate(
+    embedder: Embedder, material: Material, embeddings: EmbeddingSet, partial: list[dict[str, Any]]
+) -> Illustrations:
+    """Pictures of a split, those of an earlier evaluation of the same weights, with the examples of this one."""
+    folder = embedder.run.path / ILLUSTRATIONS / embeddings.split
+    with contextlib.suppress(PairJEPAError):  # damaged, or of another version: they are made again
+        earlier = Illustrations.load(folder, len(embeddings.image))
+        if earlier.run == embeddings.run:
+            return replace(earlier, partial=partial)
+    say("pictures to look at: thumbnails and where the model looked")
+    pairs = material.data.pairs.split(embeddings.split)
+    seen, notes = looks(embedder, pairs, embeddings)
+    return Illustrations(thumbnails(pairs), partial, seen, embeddings.run, notes)
+
+
+def _control(folder: RunFolder, material: Material) -> tuple[RunFolder, Material] | None:
+    """The text-only run in a masked one, with backbones of its own: those of the run hold the run's weights."""
+    if not (folder.path / TEXT_ONLY / "model.safetensors").is_file():
+        return None
+    control = RunFolder(folder.path / TEXT_ONLY)
+    return control, Material(control.config, material.data, *load_backbones(control.config, (), control.path))
+
+
+def queries(
+    folder: RunFolder, material: Material, split: str, ratio: float, shown: list[np.ndarray]
+) -> list[Queries]:
+    """Predictions and targets of a run's best epoch, for each way `shown` of putting an image to each caption."""
+    _, captions, _ = material.rows(split)
+    kind = material.config.context.caption
+    assert kind is not None
+    device = best_device()
+    joint, sides = _embedder(folder, material).joint, material.split(split)
+    masked = material.masked(captions, Masking(kind, ratio, ratio), 1)
+    targets = embed_texts(joint, sides.texts, device)
+    return [(embed_partial(joint, sides.images, masked, owner, device), targets) for owner in shown]
+
+
+def _embedder(folder: RunFolder, material: Material) -> Embedder:
+    """A run's best epoch; tuned backbones of the material get that epoch's weights too."""
+    module = build_module(folder.config, material.image, material.text)
+    load_weights(module, folder.model_file)
+    return Embedder(folder, module, material.image, material.text)
+
+
+def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
+    device, joint = best_device(), embedder.joint
+    images, captions, owner = material.rows(split)
+    sides = material.split(split)
+    pairs = material.data.pairs.take(images)
+    return EmbeddingSet(
+        image=embed_images(joint, sides.images, device),
+        text=embed_texts(joint, sides.texts, device),
+        owner=owner,
+        names=pairs.names,
+        captions=material.data.pairs.captions.take(captions).to_pylist(),
+        split=split,
+        run=digest_file(embedder.run.model_file),
+    )
+
+
+def _cca(material: Material, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of ridge CCA on the features that the run began with, views averaged."""
+    train_images, train_captions, train_owner = material.rows("train")
+    images, captions, _ = material.rows(split)
+    fitted = RidgeCCA.fit(
+        material.pooled_features(train_images),
+        material.text_features.gather(train_captions),
+        train_owner,
+    )
+    return (
+        fitted.image(material.pooled_features(images)),
+        fitted.text(material.text_features.gather(captions)),
+    )

@@ -1,0 +1,173 @@
+"""How the two sides lie in the shared space, and whether one of them has collapsed.
+
+All functions take unit-norm rows and sum in float64. Axes: images, captions, rows, pairs, dim.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float64, Int, Int64
+from threadpoolctl import threadpool_limits
+
+from pairjepa.metrics.relevance import Relevance
+from pairjepa.metrics.retrieval import CACHED_BYTES, chunks
+
+RANDOM_PAIRS = 10_000
+UNIFORMITY_ROWS = 2_000
+UNIFORMITY_CHUNK = 128
+COVARIANCE_BYTES = 4 * 2**20
+OVERLAP_BINS = 50
+FLOAT32_NOISE = 1e-6
+"""Spread of a row (RMS distance from the mean) below which unit-norm float32 rows are one point."""
+
+
+def pair_cosine(
+    image: Float[np.ndarray, "images dim"],
+    text: Float[np.ndarray, "captions dim"],
+    image_row: Int[np.ndarray, " pairs"],
+    text_row: Int[np.ndarray, " pairs"],
+    *,
+    chunk_bytes: int = CACHED_BYTES,
+) -> Float64[np.ndarray, " pairs"]:
+    """Cosine of the given pairs. Matched pairs are `image_row=owner, text_row=arange(captions)`."""
+    cosines = np.empty(len(image_row))
+    for part in chunks(len(image_row), chunk_bytes // (16 * max(image.shape[1], 1))):
+        left, right = image[image_row[part]].astype(np.float64), text[text_row[part]].astype(np.float64)
+        cosines[part] = np.einsum("pd,pd->p", left, right)
+    return cosines
+
+
+def random_pairs(
+    relevance: Relevance, *, pairs: int = RANDOM_PAIRS, seed: int = 0
+) -> tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]:
+    """(query, gallery row) pairs drawn evenly, with replacement, from those that are *not* relevant.
+
+    Where there are no more than `pairs` of them, each is taken once; there may be none at all. With
+    `Relevance.by_text` no pair is of an image and one of its own captions, or one that reads the same.
+    """
+    free = np.cumsum(relevance.gallery - relevance.sizes)
+    total = int(free[-1]) if len(free) else 0
+    drawn = np.arange(total) if total <= pairs else np.random.default_rng(seed).integers(total, size=pairs)
+    query = np.searchsorted(free, drawn, side="right")
+    nth = drawn - (free[query] - (relevance.gallery - relevance.sizes[query]))
+    # The nth other row of a query lies behind every relevant row that has at most nth others before it.
+    owners, stride = relevance.query, relevance.gallery + 1
+    others_before = relevance.indices - (np.arange(len(owners)) - relevance.indptr[owners])
+    behind = np.searchsorted(owners * stride + others_before, query * stride + nth, side="right")
+    return query, nth + behind - relevance.indptr[query]
+
+
+def auc(matched: Float[np.ndarray, " matched"], random: Float[np.ndarray, " random"]) -> float:
+    """Chance that the matched pair has the higher cosine; ties count half (Mann and Whitney 1947)."""
+    ordered = np.sort(random)
+    below = np.searchsorted(ordered, matched, side="left") + np.searchsorted(ordered, matched, side="right")
+    return float(below.mean() / (2 * len(ordered)))
+
+
+def overlap(matched: Float[np.ndarray, " matched"], random: Float[np.ndarray, " random"]) -> float:
+    """Overlap coefficient of the two distributions, Σ min(p, q) (Inman and Bradley 1989); 0 apart, 1 alike.
+
+    From histograms of 50 equal bins between the least and the greatest cosine.
+    """
+    low, high = min(matched.min(), random.min()), max(matched.max(), random.max())
+    if high - low < FLOAT32_NOISE:
+        return 1.0
+    p, q = (np.histogram(side, OVERLAP_BINS, (low, high))[0] / len(side) for side in (matched, random))
+    return float(np.minimum(p, q).sum())
+
+
+def alignment(matched: Float[np.ndarray, " pairs"]) -> float:
+    """Mean squared distance E‖x - y‖² = 2 - 2·E cos of matched pairs, from cosines (Wang and Isola 2020)."""
+    return float(2 - 2 * matched.mean())
+
+
+def uniformity(
+    embeddings: Float[np.ndarray, "rows dim"], *, rows: int = UNIFORMITY_ROWS, seed: int = 0
+) -> float | None:
+    """Spread over the sphere, log E exp(-2‖x - y‖²) over pairs of different rows; lower is more uniform.
+
+    0 is a single point, about -4 a uniform sphere of many dimensions (Wang and Isola 2020, t = 2). Of more than
+    `rows` rows a sample is taken. `None` for a single row.
+    """
+    if len(embeddings) < 2:
+        return None
+    if len(embeddings) > rows:
+        embeddings = embeddings[np.sort(np.random.default_rng(seed).permutation(len(embeddings))[:rows])]
+    # twice as fast as float64, and no term is wrong by more than 1e-6 of it
+    points = embeddings.astype(np.float32, copy=False)
+    total, memory = 0.0, np.empty(UNIFORMITY_CHUNK * len(points), np.float32)
+    for part in chunks(len(points), UNIFORMITY_CHUNK):
+        shape = part.stop - part.start, part.stop
+        # each pair once: what is right of the diagonal is left out
+        kernel = np.matmul(
+            points[part], points[: part.stop].T, out=memory[: shape[0] * shape[1]].reshape(shape)
+        )
+        kernel *= 4
+        kernel -= 4  # -2‖x - y‖² = 4 cos - 4
+        np.exp(kernel, out=kernel)
+        total += kernel[:, : part.start].sum(dtype=np.float64)
+        total += np.tril(kernel[:, part.start :], -1).sum(dtype=np.float64)
+    return float(np.log(total / (len(points) * (len(points) - 1) / 2)))
+
+
+def effective_rank(embeddings: Float[np.ndarray, "rows dim"]) -> float:
+    """How many directions the centred rows spread over (Roy and Vetterli 2007).
+
+    That is exp of the entropy of the normalised singular values: at most min(dim, rows - 1); 0 if they are one point.
+    """
+    return _effective_rank(spectrum(embeddings))
+
+
+def _effective_rank(spectrum: Float64[np.ndarray, " dim"]) -> float:
+    if (spectrum**2).sum() < FLOAT32_NOISE**2:
+        return 0.0
+    share = spectrum / spectrum.sum()
+    share = share[share > 0]
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def spectrum(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, " dim"]:
+    """Singular values of the centred rows over √rows, descending: the standard deviation along each direction."""
+    return _spectrum(_covariance(embeddings))
+
+
+def _spectrum(covariance: Float64[np.ndarray, "dim dim"]) -> Float64[np.ndarray, " dim"]:
+    with threadpool_limits(1, user_api="blas"):  # several threads mostly wait for each other, up to seconds
+        variances = np.linalg.eigvalsh(covariance)
+    return np.asarray(np.sqrt(variances.clip(0))[::-1])
+
+
+class Spread(NamedTuple):
+    """Along how many directions, and how far."""
+
+    effective_rank: float
+    std_per_dim: Float64[np.ndarray, " dim"]
+
+
+def spread(embeddings: Float[np.ndarray, "rows dim"]) -> Spread:
+    """`effective_rank` and `std_per_dim` of one side, from one covariance."""
+    covariance = _covariance(embeddings)
+    return Spread(_effective_rank(_spectrum(covariance)), np.sqrt(np.diag(covariance)))
+
+
+def modality_gap(image: Float[np.ndarray, "images dim"], text: Float[np.ndarray, "captions dim"]) -> float:
+    """Distance between the mean of the images and the mean of the captions (Liang et al. 2022), in [0, 2]."""
+    return float(np.linalg.norm(image.mean(axis=0, dtype=np.float64) - text.mean(axis=0, dtype=np.float64)))
+
+
+def std_per_dim(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, " dim"]:
+    """Standard deviation of each dimension; healthy unit-norm rows have about 1/√dim (Chen and He 2021)."""
+    return np.asarray(np.sqrt(np.diag(_covariance(embeddings))))
+
+
+def _covariance(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, "dim dim"]:
+    """Covariance (divided by the number of rows), chunk by chunk."""
+    rows, dim = embeddings.shape
+    mean = embeddings.mean(axis=0, dtype=np.float64)
+    covariance = np.zeros((dim, dim))
+    size = max(1, COVARIANCE_BYTES // (8 * max(dim, 1)))
+    memory = np.empty((min(size, rows), dim))
+    for part in chunks(rows, size):
+        centred = np.subtract(embeddings[part], mean, out=memory[: part.stop - part.start])
+        covariance += centred.T @ centred
+    return covariance / rows

@@ -1,0 +1,31 @@
+"""Everything of a run that has weights, built from its configuration."""
+
+import torch
+from torch import nn
+
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.text import TextBackbone
+from pairjepa.config.settings import RunConfig, tuned
+from pairjepa.model.joint import JointModel, TokenWidths
+from pairjepa.objectives import Objective
+
+
+def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> nn.ModuleDict:
+    """`joint` and `objective`, freshly initialised from the run's seed, and the backbones that are tuned."""
+    with torch.random.fork_rng():
+        torch.manual_seed(config.training.seed)
+        parts: dict[str, nn.Module] = {
+            "joint": JointModel(
+                config.model, config.context, image.width, text.width, _tokens(config, image, text)
+            ),
+            "objective": Objective(config.objective),
+        }
+    parts |= {side: part for side, part in (("image", image), ("text", text)) if tuned(config.model, side)}
+    return nn.ModuleDict(parts)
+
+
+def _tokens(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> TokenWidths | None:
+    if config.model.predictor.kind != "transformer":
+        return None
+    words = text.model.get_input_embeddings().weight.shape[1]  # type: ignore[operator]
+    return TokenWidths(image.pooled, words)

@@ -1,0 +1,128 @@
+"""What a run stands on, opened once: pairs without unreadable images, backbones, cached features, splits."""
+
+import copy
+from functools import cached_property
+
+import numpy as np
+
+from pairjepa.backbones.device import best_device
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.masking import Masking
+from pairjepa.backbones.text import TextBackbone
+from pairjepa.backbones.words import WordEmbeddings
+from pairjepa.config.settings import RunConfig, tuned
+from pairjepa.features.cache import FeatureTable
+from pairjepa.features.extract import image_features, masked_text_features, text_features
+from pairjepa.model.joint import JointModel
+from pairjepa.pairs.data import Data
+from pairjepa.training.inputs import CachedFeatures, Inputs, MaskedTokens, NoImages, Pixels, Tokens
+from pairjepa.training.monitor import Split
+from pairjepa.util.files import cache_folder
+
+FRESH_MASKS = 1 << 30  # a tuned text backbone may as well see a new one each time
+
+
+class Material:
+    """Backbones and features of one run's configuration on its data."""
+
+    def __init__(self, config: RunConfig, data: Data, image: ImageBackbone, text: TextBackbone) -> None:
+        """`image` and `text`: as they are before any training."""
+        self.config, self.data, self.image, self.text = config, data, image, text
+
+    def apart(self, config: RunConfig) -> "Material":
+        """For another configuration on the same data; backbones that are tuned are copies, so that both can learn."""
+        image = copy.deepcopy(self.image) if tuned(config.model, "image") else self.image
+        text = copy.deepcopy(self.text) if tuned(config.model, "text") else self.text
+        return Material(config, self.data, image, text)
+
+    @cached_property
+    def image_features(self) -> FeatureTable:
+        """`(image, view, width)` of the untrained image backbone."""
+        model = self.config.model
+        return image_features(
+            self.image, self.data.pairs, self.data.facts, model.image_views, cache_folder(), model.engine
+        )
+
+    @cached_property
+    def text_features(self) -> FeatureTable:
+        """`(caption, width)` of the untrained text backbone."""
+        return text_features(self.text, self.data.pairs.captions, cache_folder(), self.config.model.engine)
+
+    def pooled_features(self, images: np.ndarray) -> np.ndarray:
+        """`(image, pooled)`: views averaged, without the cells of a grid."""
+        return self.image_features.gather(images)[..., : self.image.pooled].mean(axis=1)
+
+    def masked(self, captions: np.ndarray, masking: Masking, masks: int) -> Inputs:
+        """Partly masked captions as the context takes them, a view a mask.
+
+        Args:
+            captions: which captions.
+            masking: which of their tokens are hidden.
+            masks: masks a caption.
+        """
+        texts = self.data.pairs.captions.take(captions)
+        if self.config.model.predictor.kind == "transformer":
+            words = WordEmbeddings(self.text).to(best_device())
+            return MaskedTokens(self.text, texts.to_pylist(), masking, masks, words)
+        if tuned(self.config.model, "text"):
+            return MaskedTokens(self.text, texts.to_pylist(), masking, masks)
+        table = masked_text_features(
+            self.text, texts, masking, masks, cache_folder(), self.config.model.engine
+        )
+        return CachedFeatures(table, np.arange(len(captions)))
+
+    def rows(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of a split's images and captions, and for each caption the place of its image in the split.
+
+        Raises:
+            PairJEPAError: the split is empty.
+        """
+        self.data.pairs.check_split(split)
+        inside = self.data.pairs.table["split"].to_numpy(zero_copy_only=False) == split
+        images = np.flatnonzero(inside)
+        captions = np.flatnonzero(inside[self.data.pairs.owner])
+        return images, captions, np.searchsorted(images, self.data.pairs.owner[captions])
+
+    def split(self, name: str, most: int | None = None, masks: bool = False) -> Split:
+        """Both sides of a split as the model takes them: features of frozen backbones, pixels and tokens of tuned ones.
+
+        Args:
+            name: the split.
+            most: take only this many images, spread evenly.
+            masks: with the partly masked captions that the context sees in training.
+        """
+        images, captions, owner = self.rows(name)
+        if most is not None and most < len(images):
+            chosen = np.linspace(0, len(images) - 1, most).astype(np.int64)
+            keep = np.isin(owner, chosen)
+            images, captions, owner = images[chosen], captions[keep], np.searchsorted(chosen, owner[keep])
+        image_side: Inputs
+        text_side: Inputs
+        if not self.config.context.image:
+            image_side = NoImages(len(images))
+        elif tuned(self.config.model, "image"):
+            image_side = Pixels(self.image, self.data.pairs.take(images), self.config.model.image_views)
+        else:
+            image_side = CachedFeatures(self.image_features, images)
+        if tuned(self.config.model, "text"):
+            text_side = Tokens(self.text, self.data.pairs.captions.take(captions).to_pylist())
+        else:
+            text_side = CachedFeatures(self.text_features, captions)
+        context = self.config.context
+        masked = None
+        if masks and context.caption is not None:
+            ratio = context.mask_ratio
+            fresh = tuned(self.config.model, "text") or self.config.model.predictor.kind == "transformer"
+            drawn = FRESH_MASKS if fresh else context.masks
+            masked = self.masked(captions, Masking(context.caption, ratio[0], ratio[-1]), drawn)
+        return Split(image_side, text_side, owner, masked)
+
+    def fit_standardizers(self, joint: JointModel, train: Split) -> None:
+        """Mean and deviation of the frozen sides' features over the training split; tuned sides have no fixed ones."""
+        for inputs, standardizer in (
+            (train.images, joint.image_standardizer),
+            (train.texts, joint.text_standardizer),
+            (train.masked, getattr(joint, "caption_standardizer", None)),
+        ):
+            if isinstance(inputs, CachedFeatures) and standardizer is not None:
+                standardizer.fit(*inputs.moments())

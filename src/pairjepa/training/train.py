@@ -1,0 +1,202 @@
+"""The verb train: a run, or a group of seeds, from a configuration and pairs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pairjepa.backbones.device import best_device
+from pairjepa.backbones.encoders import describe, load_backbones
+from pairjepa.backbones.location import find_backbones
+from pairjepa.config.settings import RunConfig
+from pairjepa.features.engines import check_engine
+from pairjepa.model.build import build_module
+from pairjepa.objectives import check_terms
+from pairjepa.pairs.captions import group_ids
+from pairjepa.pairs.data import read_data
+from pairjepa.pairs.leaks import warn_of_leaks
+from pairjepa.pairs.table import Pairs, opened
+from pairjepa.run.folder import RunFolder
+from pairjepa.run.seeds import plan_seeds
+from pairjepa.training.distributed import current
+from pairjepa.training.loop import Trainer
+from pairjepa.training.material import Material
+from pairjepa.training.tracking import check_tracker
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import atomic_folder, writing
+from pairjepa.util.memory import give_back_freed_memory
+from pairjepa.util.progress import say
+
+
+def train(config: RunConfig, pairs: Pairs | None, run: str | Path, *, track: str | None = None) -> RunFolder:
+    """Train a run, or go on with it; a complete one is left as it is.
+
+    Started by `torchrun`, all processes call it alike and train together; the first one writes.
+
+    Args:
+        config: see `pairjepa.recipe`.
+        pairs: the pairs; None opens `config.data`.
+        run: the run folder.
+        track: a tracker that Accelerate knows, such as `tensorboard`; it gets the metrics of each epoch, too.
+
+    Raises:
+        UsageError: a setting cannot be, or the tracker is unknown.
+        PairJEPAError: data, backbones or run folder are not as they must be.
+    """
+    config.validate()
+    return _train({Path(run): config}, pairs, track)[0]
+
+
+def train_seeds(
+    config: RunConfig, pairs: Pairs | None, run: str | Path, seeds: int, *, track: str | None = None
+) -> list[RunFolder]:
+    """Train a seed group: the runs `run/seed-0`, `run/seed-1`, … that differ only in `training.seed`.
+
+    Args:
+        config: see `pairjepa.recipe`; its seed is the first.
+        pairs: the pairs; None opens `config.data`.
+        run: the folder of the group.
+        seeds: how many; those that are complete are left as they are.
+        track: as in `train`; each seed is one run of the tracker.
+
+    Raises:
+        UsageError: a setting cannot be, or the tracker is unknown.
+        PairJEPAError: as `train`; or the folder holds one run, or seeds of another configuration.
+    """
+    config.validate()
+    return _train(plan_seeds(Path(run), config, seeds), pairs, track)
+
+
+def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
+    with _processes():
+        return _train_here(planned, pairs, track)
+
+
+def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
+    if track is not None:
+        check_tracker(track)
+    for path, config in planned.items():
+        RunFolder.fits(path, config)
+        check_engine(config.model.engine)
+        find_backbones(config, path)
+    pairs = opened(pairs, next(iter(planned.values())).data)
+    pairs.check_trainable()
+    folders = []
+    for path, config in planned.items():
+        if len(planned) > 1:
+            say(f"seed {config.training.seed}: {path}")
+        folders.append(fit(config, pairs, path, track))
+    return folders
+
+
+@contextmanager
+def _processes() -> Iterator[None]:
+    """Where a launcher such as torchrun has started several processes: together, with their answers to each other."""
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        from pairjepa.training.distributed import joined
+
+        with joined():
+            yield
+    else:
+        yield
+
+
+TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
+
+
+DEV_IMAGES = 5000  # that an epoch is measured on: its images are compared with all of its captions
+
+
+def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -> RunFolder:
+    """Train a run, or go on with it, and with the text-only control of a masked one; see `train`.
+
+    Raises:
+        UsageError: a term of the objective is unknown, or a setting does not fit the backbones.
+        PairJEPAError: data, backbones or run folder are not as they must be.
+    """
+    check_terms(config.objective)
+    image, text = load_backbones(config, pairs.captions_of("train").to_pylist(), path)
+    with current().turns():  # the first process fills the cache for the others
+        data = read_data(pairs, config.data.max_bad)
+    data.pairs.check_trainable()  # without its unreadable images
+    warn_of_leaks(data.record)
+    material, control = Material(config, data, image, text), None
+    if config.context.caption is not None and config.context.image:
+        # what the words alone can do, by a model that never saw an image: the control of `evaluate`
+        control = material.apart(replace(config, context=replace(config.context, image=False)))
+    folder = fit_material(material, path, track)
+    if control is not None:
+        say("The text-only control:")
+        fit_material(control, path / TEXT_ONLY, track)
+    return folder
+
+
+def fit_material(material: Material, path: Path, track: str | None = None) -> RunFolder:
+    """Train one run on what was opened for it, or go on with it; a complete one is left as it is."""
+    config, data, image, text = material.config, material.data, material.image, material.text
+    group = current()
+    with group.turns():
+        folder = _begun(path, config, data.record, first=group.first)
+        folder.note_backbones(describe(config, image, text))
+    if folder.summary is not None:
+        say(f"{path} is complete: best epoch {folder.summary['best_epoch']}. Nothing to do.")
+        return folder
+    for side, backbone in (("image", image), ("text", text)):
+        if group.first and _kept_in_run(config, side) and not (path / side).is_dir():
+            with writing(path / side), atomic_folder(path / side) as temporary:
+                backbone.save(temporary)
+
+    device = best_device()
+    module = build_module(config, image, text)
+    with group.turns():
+        train_split = material.split("train", masks=True)
+        dev = material.split("dev", most=DEV_IMAGES, masks=not config.context.image)
+    material.fit_standardizers(module["joint"], train_split)  # type: ignore[arg-type]
+    trainer = Trainer(
+        config,
+        module.to(device),
+        train=train_split,
+        seen=material.split("train", most=len(dev.images), masks=not config.context.image),
+        dev=dev,
+        text_group=group_ids(data.pairs.captions.take(material.rows("train")[1])),
+        run=folder,
+        device=device,
+        track=track,
+    )
+    give_back_freed_memory()  # of tables and keys, whose size is that of the data
+    summary = trainer.fit()
+    if summary is not None:
+        folder.finish(summary)
+    group.meet()
+    return folder
+
+
+def _begun(path: Path, config: RunConfig, data: dict[str, Any], *, first: bool) -> RunFolder:
+    """The run folder: the first process makes it, the others find it.
+
+    Raises:
+        PairJEPAError: as `RunFolder.start`; or it is not where the first process has made it.
+    """
+    if first:
+        return RunFolder.start(path, config, data)
+    if not (path / "run.json").is_file():
+        raise PairJEPAError(
+            f"--run must be a folder that all processes share, got {path}, which is not the first process's. "
+            "Give one on a file system that all machines see."
+        )
+    RunFolder.fits(path, config)
+    folder = RunFolder(path)
+    folder.check_data(data)
+    return folder
+
+
+def _kept_in_run(config: RunConfig, side: str) -> bool:
+    """Whether a backbone is more than a pointer to pretrained weights."""
+    model = config.model
+    return (
+        getattr(model, f"{side}_tune") is not None
+        or getattr(model, f"{side}_weights") == "random"
+        or str(getattr(model, side)).startswith("tiny-")
+    )

@@ -1,0 +1,1 @@
+"""Errors, files, memory and progress: what every package needs."""
