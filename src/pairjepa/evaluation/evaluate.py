@@ -100,13 +100,16 @@ def measure(
     folder.check_backbones(describe(config, image, text))
     warn_of_leaks(data.record)
     material = Material(config, data, image, text)
+    pretrained = _pretrained(material, split) if config.model.pair is not None else None
     cca = _cca(material, split)  # on the features before training: first, while the backbones are untrained
     embedder = _embedder(folder, material)
     embeddings = _embed(embedder, material, split)
     correction = (
         load_or_fit(folder, material, embedder.joint, best_device()) if config.context.image else None
     )
-    result = evaluate_embeddings(embeddings, cca=cca, hubness=correction, relevance=relevance)
+    result = evaluate_embeddings(
+        embeddings, cca=cca, pretrained=pretrained, hubness=correction, relevance=relevance
+    )
     examples: list[dict[str, Any]] = []
     if config.context.caption is not None and config.context.image:
         result["partial"], examples = _partial(folder, material, split)
@@ -240,6 +243,23 @@ def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
         split=split,
         run=digest_file(embedder.run.model_file),
     )
+
+
+def _pretrained(material: Material, split: str) -> Baseline:
+    """The pretrained pair as it is, views averaged, and its own correction."""
+
+    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        views = _unit(material.image_features.gather(images))
+        return _unit(views.mean(axis=1)), _unit(material.text_features.gather(captions))
+
+    images, captions, _ = material.rows(split)
+    dev_images, dev_captions, dev_owner = dev_rows(material)
+    bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
+    return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
 def _cca(material: Material, split: str) -> Baseline:

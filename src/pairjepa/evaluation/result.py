@@ -46,6 +46,7 @@ def evaluate_embeddings(
     embeddings: EmbeddingSet,
     *,
     cca: Baseline | None,
+    pretrained: Baseline | None = None,
     hubness: HubnessCorrection | None = None,
     relevance: RelevanceKind = "owner",
     draws: int = DRAWS,
@@ -56,6 +57,7 @@ def evaluate_embeddings(
     Args:
         embeddings: Both sides of the split.
         cca: Ridge CCA on the same rows; without it its keys are `None`.
+        pretrained: The pretrained pair that the model started from; without it its key is not there.
         hubness: The model's correction; without it `corrected` is `None`.
         relevance: `owner` is the published protocol; `text` counts every caption with the same words.
         draws: Bootstrap resamples.
@@ -71,18 +73,27 @@ def evaluate_embeddings(
     same_text = Relevance.by_text(owner, embeddings.captions, images)
     relevant = same_text if relevance == "text" else Relevance.by_owner(owner, images)
 
-    if cca is not None and (rows := (len(cca.image), len(cca.text))) != (images, len(owner)):
-        raise UsageError(
-            f"cca must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
-        )
+    baselines = {
+        name: given for name, given in (("cca", cca), ("pretrained", pretrained)) if given is not None
+    }
+    for name, given in baselines.items():
+        if (rows := (len(given.image), len(given.text))) != (images, len(owner)):
+            raise UsageError(
+                f"{name} must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
+            )
     ranks = retrieve(embeddings.image, embeddings.text, owner, relevant)
-    cca_ranks = None if cca is None else retrieve(cca.image, cca.text, owner, relevant)
+    baseline_ranks = {
+        name: retrieve(given.image, given.text, owner, relevant) for name, given in baselines.items()
+    }
     check_drawable(images, draws)
     # Many small products, which BLAS would round otherwise on another number of threads, and no quicker: each
     # stage has a thread of its own instead, the longest first.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
         drawing = pool.submit(_draw, embeddings, ranks, same_text, draws, seed)
-        cca_drawn = None if cca_ranks is None else pool.submit(bootstrap, cca_ranks, draws=draws, seed=seed)
+        baselines_drawn = {
+            name: pool.submit(bootstrap, found, draws=draws, seed=seed)
+            for name, found in baseline_ranks.items()
+        }
         sides = {"text": embeddings.text, "image": embeddings.image}
         spread = {side: pool.submit(geometry.spread, rows) for side, rows in sides.items()}
         uniform = {side: pool.submit(geometry.uniformity, rows, seed=seed) for side, rows in sides.items()}
@@ -100,18 +111,18 @@ def evaluate_embeddings(
         corrected, result["corrected"] = _corrected(plain, corrected_ranks, hubness, draws, seed)
     result["baselines"] = {"chance": chance(relevant), "cca": None}
     result["beats_cca"] = None
-    if cca is not None and cca_ranks is not None and cca_drawn is not None:
-        baseline = _Measured(metrics(cca_ranks), cca_drawn.result())
-        shown = with_intervals(baseline.values, baseline.samples)
-        result["beats_cca"] = plain.over(baseline) | {"corrected": None}
-        if cca.hubness is not None:
-            cca_corrected_ranks = cca.hubness.ranks(cca.image, cca.text, owner, relevant)
-            cca_corrected, shown["corrected"] = _corrected(
-                baseline, cca_corrected_ranks, cca.hubness, draws, seed
+    for name, given in baselines.items():
+        baseline = _Measured(metrics(baseline_ranks[name]), baselines_drawn[name].result())
+        shown, gain = with_intervals(baseline.values, baseline.samples), plain.over(baseline)
+        gain["corrected"] = None
+        if given.hubness is not None:
+            given_ranks = given.hubness.ranks(given.image, given.text, owner, relevant)
+            given_corrected, shown["corrected"] = _corrected(
+                baseline, given_ranks, given.hubness, draws, seed
             )
             if corrected is not None:
-                result["beats_cca"]["corrected"] = corrected.over(cca_corrected)
-        result["baselines"]["cca"] = shown
+                gain["corrected"] = corrected.over(given_corrected)
+        result["baselines"][name], result[f"beats_{name}"] = shown, gain
     result["cosine"] = cosine
     result["geometry"] = _geometry(
         embeddings,

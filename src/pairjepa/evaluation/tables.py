@@ -99,8 +99,8 @@ def _with_corrected(name: str, result: dict[str, Any]) -> list[tuple[str, dict[s
 def _baselines(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """One that is the same for all results stands once, else by the result that it is of."""
     rows = []
-    for key, label in (("chance", "chance"), ("cca", "CCA")):
-        every = {name: result["baselines"][key] for name, result in results.items()}
+    for key, label in (("chance", "chance"), ("cca", "CCA"), ("pretrained", "pretrained")):
+        every = {name: result["baselines"].get(key) for name, result in results.items()}
         found = {name: baseline for name, baseline in every.items() if baseline is not None}
         alike = all(baseline == next(iter(found.values())) for baseline in found.values())
         for name, baseline in list(found.items())[: 1 if alike else None]:

@@ -124,10 +124,12 @@ class Material:
 
     def fit_standardizers(self, joint: JointModel, train: Split) -> None:
         """Mean and deviation of the frozen sides' features over the training split; tuned sides have no fixed ones."""
-        for inputs, standardizer in (
-            (train.images, joint.image_standardizer),
-            (train.texts, joint.text_standardizer),
-            (train.masked, getattr(joint, "caption_standardizer", None)),
+        model = self.config.model
+        for inputs, head, standardizer in (
+            (train.images, model.image_projection, joint.image_standardizer),
+            (train.texts, model.text_projection, joint.text_standardizer),
+            (train.masked, model.caption_projection, getattr(joint, "caption_standardizer", None)),
         ):
-            if isinstance(inputs, CachedFeatures) and standardizer is not None:
+            # An adapter starts as the identity: what it is given are embeddings already.
+            if isinstance(inputs, CachedFeatures) and standardizer is not None and head.kind != "adapter":
                 standardizer.fit(*inputs.moments())

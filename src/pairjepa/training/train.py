@@ -175,6 +175,10 @@ def fit_material(material: Material, path: Path, track: str | None = None) -> Ru
             joint: Any = module["joint"]
             summary["hubness"] = load_or_fit(folder, material, joint, device).settings()
         folder.finish(summary)
+        if summary["best_epoch"] == 0:
+            say(
+                f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
+            )
     group.meet()
     return folder
 
