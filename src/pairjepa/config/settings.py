@@ -249,10 +249,6 @@ class RunConfig:
             if weight < 0:
                 raise _bad(f"objective.weights.{term}", "not be negative", weight)
         low, high = TEMPERATURES
-        if o.temperature is None and m.pair is None:
-            raise _bad(
-                "objective.temperature", "be given where model.pair is not", None, "0.07 is a good start."
-            )
         if o.temperature is not None and not low <= o.temperature <= high:
             raise _bad("objective.temperature", f"be in [{low:g}, {high:g}]", o.temperature)
         if not 0 <= o.label_smoothing < 1:
@@ -269,8 +265,13 @@ class RunConfig:
     def _validate_pair(self) -> None:
         m = self.model
         if m.pair is None:
-            if m.max_tokens is None:
-                raise _bad("model.max_tokens", "be given where model.pair is not", None, "32 suits captions.")
+            if m.max_tokens is None or self.objective.temperature is None:
+                raise _bad(
+                    "model.pair",
+                    "be given where model.max_tokens or objective.temperature is none",
+                    None,
+                    "Give the folder or hub id of a pretrained pair, such as openai/clip-vit-base-patch32.",
+                )
             return
         for name in ("image", "text", "image_tune", "text_tune", "image_size", "image_grid"):
             if (value := getattr(m, name)) is not None:
