@@ -33,6 +33,7 @@ SMALL = {
 RECALLS = [f"R@{k}{end}" for k in (1, 5, 10) for end in ("", "_ci")]
 DIRECTION = {*RECALLS, "median_rank", "median_rank_ci", "mrr", "mrr_ci"}
 KEYS = {
+    "corrected",
     *(
         "split",
         "images",
@@ -92,7 +93,23 @@ def test_evaluate_prints_one_object_with_exactly_these_keys(
     assert set(result) == KEYS
     assert set(result["image_to_text"]) == set(result["text_to_image"]) == DIRECTION
     assert set(result["baselines"]) == {"chance", "cca"}
-    assert set(result["baselines"]["cca"]) == {"image_to_text", "text_to_image", "rsum", "rsum_ci"}
+    assert set(result["baselines"]["cca"]) == {
+        "image_to_text",
+        "text_to_image",
+        "rsum",
+        "rsum_ci",
+        "corrected",
+    }
+    for corrected in (result["corrected"], result["baselines"]["cca"]["corrected"]):
+        assert set(corrected) == {
+            "image_to_text",
+            "text_to_image",
+            "rsum",
+            "rsum_ci",
+            "alpha",
+            "k",
+            "over_plain",
+        }
     recalls = [result[way][f"R@{k}"] for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
     assert result["rsum"] == pytest.approx(sum(recalls))
     assert result == json.loads((run / "evaluation" / "test.json").read_text("utf-8"))
@@ -122,7 +139,7 @@ def test_dev_figures_of_the_best_epoch_are_those_of_evaluate(run: Path) -> None:
 def test_of_a_large_dev_split_some_images_are_measured_after_each_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairjepa.evaluation.evaluate.DEV_IMAGES", 4)
+    monkeypatch.setattr("pairjepa.training.train.DEV_IMAGES", 4)
     done = pairjepa.train(config(training__epochs=1), None, tmp_path / "run")
     assert done.metrics()[0]["possible_rank"]["prediction"] == 3
     assert pairjepa.evaluate(tmp_path / "run", "dev")["images"] > 4
@@ -306,7 +323,7 @@ def metrics_on_a_full_disk(path: Path, mode: str = "r", **options: Any) -> Any:
         ("pairjepa.pairs.scan.pq.write_table", full_disk),
         ("pairjepa.features.cache.np.save", full_disk),
         ("pairjepa.run.folder.write_json", full_disk),
-        ("pairjepa.training.checkpoint.save_file", safetensors_on_a_full_disk),
+        ("pairjepa.model.weights.save_file", safetensors_on_a_full_disk),
         ("pathlib.Path.open", metrics_on_a_full_disk),
     ],
     ids=["scan", "features", "run.json", "weights", "metrics"],

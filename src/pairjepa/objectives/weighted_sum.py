@@ -26,6 +26,7 @@ class Objective(nn.Module):
         """Raises `UsageError` for a term that is not in `TERMS`."""
         super().__init__()
         check_terms(config)
+        assert config.temperature is not None  # `build_module` has taken the pair's
         self.config = config
         # log τ keeps τ positive
         self.log_temperature = nn.Parameter(
