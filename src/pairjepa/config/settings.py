@@ -8,14 +8,19 @@ import math
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from pairjepa.config.registered import registered
 from pairjepa.util.errors import UsageError, close_matches
 
 Weights = Literal["pretrained", "random"]
 Pooling = Literal["cls", "mean"]
-HeadKind = Literal["identity", "linear", "mlp", "residual", "adapter", "transformer"]
-MaskKind = Literal["tokens", "spans", "words", "content"]
+if TYPE_CHECKING:
+    HeadKind = str
+    MaskKind = str
+else:
+    HeadKind = Literal[*registered("model/heads.py", "head"), "transformer"]
+    MaskKind = Literal[*registered("backbones/masking.py", "masking")]
 TargetUpdate = Literal["full", "slow", "frozen", "average"]
 EngineName = Literal["auto", "torch", "openvino", "onnx", "ray"]
 TEMPERATURES = (0.01, 1.0)
@@ -165,7 +170,7 @@ class TrainingConfig:
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises."""
     micro_batch: int | None = None
-    """Tuned backbones are forwarded in chunks of so many samples (of all processes), with cached gradients."""
+    """Tuned backbones are forwarded in chunks of so many samples in each process, with cached gradients."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints."""
     seed: int = 0
