@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from pairjepa.apps.export.hub import write_run
 from pairjepa.apps.search.embedding import Embedding
+from pairjepa.apps.search.exact import vectors_of
 from pairjepa.apps.search.loading import BATCH, Loaded, load, never
 from pairjepa.apps.search.sources import Entry, read_file
-from pairjepa.apps.search.exact import vectors_of
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.features.on_ray import one_core, results, rounds
 from pairjepa.features.ray_cluster import cluster
