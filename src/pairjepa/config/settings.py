@@ -10,6 +10,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pairjepa.config.renamed import instead
 from pairjepa.util.errors import UsageError, close_matches
 
 Weights = Literal["pretrained", "random"]
@@ -17,7 +18,7 @@ Pooling = Literal["cls", "mean"]
 HeadKind = Literal["identity", "linear", "mlp", "residual", "transformer"]
 MaskKind = Literal["tokens", "spans", "words", "content"]
 TargetUpdate = Literal["full", "slow", "frozen", "average"]
-EngineName = Literal["auto", "torch", "openvino", "onnx", "ray"]
+EngineName = Literal["auto", "torch", "onnx", "ray"]
 View = Literal["whole", "whole-mirrored", "centre", "centre-mirrored"]
 
 
@@ -90,7 +91,7 @@ class ModelConfig:
     max_tokens: int = 32
     """Captions are cut after this many tokens, special tokens included."""
     engine: EngineName = "auto"
-    """What computes features of frozen backbones; `auto`: the fastest that agrees with torch, `ray`: torch on Ray."""
+    """What computes features of frozen backbones; `auto`: onnx for images on a CPU, else torch; `ray`: torch on Ray."""
     dim: int = 512
     """Width of the shared space."""
     image_projection: HeadConfig = field(default_factory=HeadConfig)
@@ -334,7 +335,8 @@ def _build(kind: Any, value: Any, name: str) -> Any:
         return _build(next(a for a in arguments if a is not type(None)), value, name)
     if origin is Literal:
         if value not in arguments:
-            raise UsageError(f"{name} must be one of {', '.join(map(str, arguments))}, got {value!r}.")
+            known = ", ".join(map(str, arguments))
+            raise UsageError(f"{name} must be one of {known}, got {value!r}.{instead(value)}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):

@@ -11,9 +11,8 @@ from PIL import Image
 from pairjepa.apps.search.loading import Loaded
 from pairjepa.config.settings import tuned
 from pairjepa.embedder.embedder import Embedder
-from pairjepa.features import choice
 from pairjepa.features.cache import FeatureStore
-from pairjepa.features.engines import Engine
+from pairjepa.features.engines import Engine, choice
 from pairjepa.features.work import ImageWork, TextWork, Work, compute_shard
 from pairjepa.pairs.images import reduction
 
@@ -47,7 +46,7 @@ class Embedding:
 
     Args:
         embedder: the run.
-        engine: what forwards the backbones, one of `engines.ENGINES` or `auto`: see `choice.fastest`.
+        engine: what forwards the backbones, one of `engines.ENGINES` or `auto`: see `choice.choose`.
         images: how many are to come.
         captions: how many are to come.
         cache: root of the cache; without one, nothing is looked up.
@@ -117,15 +116,14 @@ class Embedding:
         if self._cache is None or tuned(self.embedder.config.model, work.side):
             return []
         if work.side not in self._stores:
-            self._stores[work.side] = [store for _, store in choice.stores(work, self._cache)]
+            self._stores[work.side] = [*choice.stores(work, self._cache).values()]
         return self._stores[work.side]
 
     def _made(self, work: Work, items: Sequence[str]) -> Engine:
         if work.side not in self._engines:
-            name = self._engine
-            if name == "auto":
-                name = choice.fastest(work, items, expected=self._expected[work.side])
+            named = self._engine != "auto"
+            name = self._engine if named else choice.choose(work, self._expected[work.side])
             if name != "torch":
                 work.backbone.to("cpu")
-            self._engines[work.side] = choice.named(name, work, items)
+            _, self._engines[work.side] = choice.ready(name, work, items, named)
         return self._engines[work.side]
