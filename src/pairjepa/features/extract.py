@@ -152,7 +152,7 @@ def _computed(
         return
     from pairjepa.features import on_ray
 
-    with closing(on_ray.computed(work, wanted())) as shards:
+    with closing(on_ray.computed(work.backbone, ((items, work.part(items)) for items in wanted()))) as shards:
         for items, features in shards:
             bar.advance(len(items))
             yield items, features
