@@ -16,6 +16,7 @@ from pairjepa.backbones.masking import Masking
 from pairjepa.config.settings import ModelConfig
 from pairjepa.features import work
 from pairjepa.features.extract import image_features, masked_text_features, text_features
+from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.scan import scan
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError
@@ -182,8 +183,8 @@ def test_two_processes_and_a_killed_one_leave_what_one_leaves(start, tmp_path):
 
 def test_an_image_that_became_unreadable_is_named(image_backbone, tmp_path):
     pairs = MemoryPairs([1, 2])
-    pairs.image = lambda row, draft: (_ for _ in ()).throw(PairJEPAError("the file is empty"))
-    with pytest.raises(PairJEPAError, match=r"Image 1.png could be read .* cannot now: the file is empty\."):
+    pairs.image = lambda row, draft: (_ for _ in ()).throw(BadImage("is empty"))
+    with pytest.raises(PairJEPAError, match=r"Image 1.png must stay what it was .*, but it is empty\. Put"):
         image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path)
 
 

@@ -1,6 +1,7 @@
 """Where a backbone is: a local folder, or the snapshot of a hub id. Torch and Transformers are not needed for that."""
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pairjepa.util.progress import say
 
 Side = Literal["image", "text"]
 SIDES: tuple[Side, Side] = ("image", "text")
+TINY = {"image": "tiny-resnet", "text": "tiny-bert"}
+"""The built-in backbone of each side."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -27,10 +30,9 @@ def local_folder(name: str | None, side: Side) -> Path | None:
     """
     setting = f"model.{side}"
     if not name:
-        tiny = "tiny-resnet" if side == "image" else "tiny-bert"
         raise UsageError(
             f"{setting} must name the {side} backbone, got nothing. "
-            f"Give a local Transformers folder, a hub id or {tiny}."
+            f"Give a local Transformers folder, a hub id or {TINY[side]}."
         )
     path = Path(name).expanduser()
     if path.is_dir():
@@ -43,6 +45,14 @@ def local_folder(name: str | None, side: Side) -> Path | None:
     return None
 
 
+def located(name: str) -> str:
+    """The same backbone from any working directory: an absolute path; hub ids and built-in names as they are."""
+    path = Path(name).expanduser()
+    if name in TINY.values() or (_HUB_ID.fullmatch(name) and not path.is_dir()):
+        return name
+    return os.path.abspath(path)
+
+
 def locate(name: str | None, side: Side, revision: str | None = None) -> Path:
     """The folder of the backbone `name`: a local folder, or the snapshot of a hub id.
 
@@ -50,7 +60,9 @@ def locate(name: str | None, side: Side, revision: str | None = None) -> Path:
         UsageError: no name was given.
         PairJEPAError: there is no such folder, it holds no config.json, or the hub does not have it.
     """
-    return local_folder(name, side) or _snapshot(str(name), f"model.{side}", revision)
+    folder = local_folder(name, side)
+    # absolute, so that no library takes it for a hub id
+    return folder.absolute() if folder is not None else _snapshot(str(name), f"model.{side}", revision)
 
 
 def _checked(folder: Path, setting: str) -> Path:

@@ -1,5 +1,6 @@
 """Bytes to an upright RGB picture, whatever kind of image file they are; or the reason why not."""
 
+import errno
 import io
 import warnings
 
@@ -36,6 +37,17 @@ class BadImage(PairJEPAError):
     def __init__(self, reason: str, name: str = "") -> None:
         self.reason = reason
         super().__init__(f"Image {name}: {reason}." if name else reason)
+
+
+def unreadable(error: OSError, name: str = "") -> PairJEPAError:
+    """Why an image file was not read: a `BadImage`, unless the system has nothing left to read any file with."""
+    reason = f"cannot be read: {error.strerror or error}"
+    if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return BadImage(reason, name)
+    return PairJEPAError(
+        f"Image {name} {reason}. That is no fault of the image: raise `ulimit -n`, or end what takes the memory, "
+        "and run the same command again."
+    )
 
 
 def decode(data: bytes, *, draft: tuple[int, int] | None = None) -> Image.Image:

@@ -2,18 +2,19 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pairjepa.backbones import location as backbones
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
-from pairjepa.backbones.location import find_backbones
 from pairjepa.config.settings import RunConfig
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
 from pairjepa.objectives import check_terms
+from pairjepa.pairs import sources
 from pairjepa.pairs.captions import group_ids
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
@@ -26,6 +27,7 @@ from pairjepa.training.material import Material
 from pairjepa.training.tracking import check_tracker
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_folder, writing
+from pairjepa.util.lock import exclusive
 from pairjepa.util.memory import give_back_freed_memory
 from pairjepa.util.progress import say
 
@@ -80,7 +82,7 @@ def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str 
     for path, config in planned.items():
         RunFolder.fits(path, config)
         check_engine(config.model.engine)
-        find_backbones(config, path)
+        backbones.find_backbones(config, path)
     pairs = opened(pairs, next(iter(planned.values())).data)
     pairs.check_trainable()
     folders = []
@@ -117,7 +119,8 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
         PairJEPAError: data, backbones or run folder are not as they must be.
     """
     check_terms(config.objective)
-    image, text = load_backbones(config, pairs.captions_of("train").to_pylist(), path)
+    config = _located(config)
+    image, text = load_backbones(config, pairs.captions_of("train").to_pylist(), _kept(path, config))
     with current().turns():  # the first process fills the cache for the others
         data = read_data(pairs, config.data.max_bad)
     data.pairs.check_trainable()  # without its unreadable images
@@ -134,12 +137,24 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
 
 
 def fit_material(material: Material, path: Path, track: str | None = None) -> RunFolder:
-    """Train one run on what was opened for it, or go on with it; a complete one is left as it is."""
+    """Train one run on what was opened for it, or go on with it; a complete one is left as it is.
+
+    Raises:
+        PairJEPAError: another process trains it, or the folder is of another run.
+    """
+    RunFolder.fits(path, material.config)
+    with exclusive(path) if current().first else nullcontext():
+        return _fit_material(material, path, track)
+
+
+def _fit_material(material: Material, path: Path, track: str | None) -> RunFolder:
     config, data, image, text = material.config, material.data, material.image, material.text
     group = current()
     with group.turns():
         folder = _begun(path, config, data.record, first=group.first)
         folder.note_backbones(describe(config, image, text))
+        folder.note_names(config)
+    material.engines = dict(folder.record.get("engines", {}))
     if folder.summary is not None:
         say(f"{path} is complete: best epoch {folder.summary['best_epoch']}. Nothing to do.")
         return folder
@@ -153,6 +168,8 @@ def fit_material(material: Material, path: Path, track: str | None = None) -> Ru
     with group.turns():
         train_split = material.split("train", masks=True)
         dev = material.split("dev", most=DEV_IMAGES, masks=not config.context.image)
+    with group.turns():
+        folder.note_engines(material.engines)
     material.fit_standardizers(module["joint"], train_split)  # type: ignore[arg-type]
     trainer = Trainer(
         config,
@@ -190,6 +207,27 @@ def _begun(path: Path, config: RunConfig, data: dict[str, Any], *, first: bool) 
     folder = RunFolder(path)
     folder.check_data(data)
     return folder
+
+
+def _located(config: RunConfig) -> RunConfig:
+    """The same configuration from any working directory."""
+    data, model = config.data, config.model
+    if data.source is not None:
+        data = replace(data, source=sources.located(data.source))
+    names: dict[str, Any] = {
+        side: backbones.located(name) for side in backbones.SIDES if (name := getattr(model, side))
+    }
+    return replace(config, data=data, model=replace(model, **names))
+
+
+def _kept(path: Path, config: RunConfig) -> Path | None:
+    """Where the run keeps backbones of its own; None if others are named now, which must be compared with them."""
+    if not (path / "run.json").is_file():
+        return path
+    then = RunFolder(path).config.model
+    return (
+        path if all(getattr(then, side) == getattr(config.model, side) for side in backbones.SIDES) else None
+    )
 
 
 def _kept_in_run(config: RunConfig, side: str) -> bool:

@@ -1,6 +1,7 @@
 """What a user did wrong, said in one sentence: `<name> must <rule>, got <value>. <what to do>.`"""
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -10,6 +11,21 @@ class PairJEPAError(Exception):
 
 class UsageError(PairJEPAError):
     """A setting or an argument that cannot be (exit 2)."""
+
+
+def system_error(error: Exception) -> str | None:
+    """Why a file was not read, where that is no damage: no right, no more open files or memory, a failing disk.
+
+    Returns:
+        The end of a sentence on the file, with what to do; None if the file is damaged or not there. Arrow says of
+        damage, too, that it is an `OSError`, but gives it no number.
+    """
+    if not isinstance(error, OSError) or error.errno in (None, errno.ENOENT):
+        return None
+    return (
+        f"cannot be read: {error.strerror or error}. It was not changed. Mend what keeps it from being read (rights, "
+        "`ulimit -n`, memory, the disk), and run the same command again."
+    )
 
 
 def close_matches(name: str, known: Iterable[str]) -> str:

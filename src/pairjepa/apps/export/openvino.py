@@ -5,7 +5,6 @@ unless it is told `{"INFERENCE_PRECISION_HINT": "f32"}`, and vectors then differ
 """
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from pairjepa.embedder.onnx_embedder import SETTINGS as ONNX_SETTINGS
 from pairjepa.embedder.onnx_embedder import Graph, OnnxEmbedder
 from pairjepa.features.engines import no_telemetry
 from pairjepa.features.engines.openvino import FLOAT32
+from pairjepa.util.files import temporary_folder
 
 SETTINGS = "pairjepa_openvino.json"
 
@@ -32,8 +32,8 @@ def export_openvino(embedder: Embedder, folder: str | Path) -> None:
     no_telemetry()
     import openvino
 
-    with new_folder(Path(folder)) as temporary, tempfile.TemporaryDirectory() as scratch:
-        onnx = Path(scratch) / "onnx"
+    with new_folder(Path(folder)) as temporary, temporary_folder() as scratch:
+        onnx = scratch / "onnx"
         export_onnx(embedder, onnx)
         for graph in onnx.glob("*.onnx"):
             target = temporary / graph.with_suffix(".xml").name

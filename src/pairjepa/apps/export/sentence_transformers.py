@@ -1,7 +1,6 @@
 """A run as a folder of sentence-transformers, of its stock modules alone: loading it runs no code of anyone's."""
 
 import copy
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,7 @@ from pairjepa.backbones.loading import quiet
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.pairs.pictures import Picture, listed, opened, strings
 from pairjepa.util.errors import UsageError
-from pairjepa.util.files import read_json, write_json
+from pairjepa.util.files import read_json, temporary_folder, write_json
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -52,14 +51,14 @@ def export_sentence_transformers(embedder: Embedder, folder: str | Path) -> None
 
     with (
         new_folder(Path(folder)) as temporary,
-        tempfile.TemporaryDirectory() as scratch,
+        temporary_folder() as scratch,
         quiet(),
         torch.no_grad(),
     ):
         router = Router(
             {
-                "text": _text_modules(embedder, Path(scratch)),
-                "image": _image_modules(embedder, Path(scratch)),
+                "text": _text_modules(embedder, scratch),
+                "image": _image_modules(embedder, scratch),
             },
             route_mappings={(None, "text"): "text", (None, "image"): "image"},
         )
