@@ -114,7 +114,7 @@ def test_what_cannot_be_read_is_not_damaged(filled, error, refused, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(io, "open", refuse(io.open))  # what pathlib opens with
         patch.setattr(os, "listdir", refuse(os.listdir))
-        with pytest.raises(PairJEPAError, match=rf"cannot be read: {os.strerror(error)}. It was not changed"):
+        with pytest.raises(PairJEPAError, match=rf"cannot be read \({os.strerror(error)}\)\. "):
             store(filled)
     assert {path: path.stat().st_mtime_ns for path in filled.rglob("*")} == before
     assert all(item in store(filled) for item in ITEMS)
@@ -149,7 +149,7 @@ def test_features_that_are_taken_away_while_they_are_used(filled):
     table = store(filled).table(ITEMS)
     shutil.rmtree(filled / "features")
     caching._mapped.cache_clear()
-    with pytest.raises(PairJEPAError, match="were taken away. Run the same command again"):
+    with pytest.raises(PairJEPAError, match="is not there. .* run the same command again"):
         table.gather(np.arange(len(ITEMS)))
 
 

@@ -32,7 +32,7 @@ from pairjepa.run.seeds import is_seed_group, runs_at
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
 from pairjepa.training.train import TEXT_ONLY
-from pairjepa.util.errors import PairJEPAError, unknown
+from pairjepa.util.errors import PairJEPAError, UsageError, unknown
 from pairjepa.util.files import digest_file, remove_leftovers, write_json, writing
 from pairjepa.util.progress import say
 
@@ -80,6 +80,8 @@ def evaluate(
         named = replace(named, source=located(str(data)))
     try:
         pairs = opened(pairs, named)
+    except UsageError:
+        raise
     except PairJEPAError as error:
         raise PairJEPAError(
             f"{error} If the data of {run} have moved, say where they are now: pairjepa evaluate {run} --data WHERE."

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
-from pairjepa.util.errors import PairJEPAError, system_error
+from pairjepa.util.errors import PairJEPAError, unreadable
 from pairjepa.util.files import atomic_path, digest, digest_file, write_json
 from pairjepa.util.progress import say
 
@@ -55,9 +55,7 @@ class Shard:
         try:
             return _mapped(self)
         except (OSError, ValueError) as error:
-            raise PairJEPAError(
-                f"The features {self.path} {system_error(error) or 'were taken away. Run the same command again.'}"
-            ) from None
+            raise unreadable(self.path, error, _MEND) from None
 
 
 @functools.lru_cache(OPEN)
@@ -212,7 +210,7 @@ class FeatureStore:
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
-            raise PairJEPAError(f"The manifest {path} {system_error(error)}") from None
+            raise unreadable(path, error, _MEND) from None
         except (ValueError, RecursionError):
             found = "damaged"
         if found == self.made_of:
@@ -234,7 +232,7 @@ class FeatureStore:
         except FileNotFoundError:
             return False
         except OSError as error:
-            raise PairJEPAError(f"The features {self.folder / name}.npy {system_error(error)}") from None
+            raise unreadable(self.folder / f"{name}.npy", error, _MEND) from None
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             say(f"Damaged feature shard {self.folder / name}.npy is computed again ({error}).")
             with contextlib.suppress(OSError):
@@ -267,11 +265,14 @@ def _listed(folder: Path) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise PairJEPAError(f"The feature cache {folder} {system_error(error)}") from None
+        raise unreadable(folder, error, _MEND) from None
 
 
 def _manifest(made_of: dict[str, Any], item_shape: tuple[int, ...]) -> dict[str, Any]:
     return {"format": FORMAT, **made_of, "item_shape": list(item_shape)}
+
+
+_MEND = "Look at the disk, or set PAIRJEPA_CACHE to another folder, and run the same command again."
 
 
 def _unwritable(folder: Path, error: OSError) -> PairJEPAError:

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, unreadable
 
 MAX_PIXELS = 200_000_000
 """Larger images are refused: a few kilobytes can unpack to many gigabytes (a decompression bomb)."""
@@ -39,15 +39,11 @@ class BadImage(PairJEPAError):
         super().__init__(f"Image {name}: {reason}." if name else reason)
 
 
-def unreadable(error: OSError, name: str = "") -> PairJEPAError:
+def bad_image(error: OSError, name: str = "") -> PairJEPAError:
     """Why an image file was not read: a `BadImage`, unless the system has nothing left to read any file with."""
-    reason = f"cannot be read: {error.strerror or error}"
-    if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        return BadImage(reason, name)
-    return PairJEPAError(
-        f"Image {name} {reason}. That is no fault of the image: raise `ulimit -n`, or end what takes the memory, "
-        "and run the same command again."
-    )
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return unreadable(f"Image {name}".rstrip(), error, "")
+    return BadImage(f"cannot be read: {error.strerror or error}", name)
 
 
 def decode(data: bytes, *, draft: tuple[int, int] | None = None) -> Image.Image:

@@ -18,7 +18,7 @@ from PIL import Image
 from pairjepa.pairs.images import BadImage, decode_sized
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.pairs.table import Pairs
-from pairjepa.util.errors import PairJEPAError, system_error
+from pairjepa.util.errors import PairJEPAError, hindrance, unreadable
 from pairjepa.util.files import atomic_path, cache_folder, digest, digest_bytes, remove_leftovers
 from pairjepa.util.progress import progress, say
 
@@ -199,8 +199,8 @@ def _known(folder: Path, keys: pa.Array) -> pa.Table:
         try:
             shard = pq.read_table(path)
         except (pa.ArrowException, OSError) as error:
-            if (why := system_error(error)) is not None:
-                raise PairJEPAError(f"What was seen of images, {path}, {why}") from None
+            if hindrance(error):
+                raise unreadable(path, error, "") from None
             continue
         if shard.schema.equals(_SCHEMA):
             parts.append(shard.filter(pc.is_in(shard["key"], keys)))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
-from pairjepa.pairs.images import BadImage, decode, unreadable
+from pairjepa.pairs.images import BadImage, bad_image, decode
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import Request, assemble
 from pairjepa.pairs.shards.reading import read as read_member
@@ -194,7 +194,7 @@ class Pairs:
             try:
                 data = Path(path).read_bytes()
             except OSError as error:
-                raise unreadable(error, name) from None
+                raise bad_image(error, name) from None
         else:
             kept: bytes = self.table["bytes"][row].as_py()
             return kept

@@ -29,7 +29,7 @@ from pairjepa.pairs.splits import DEV, TEST, TRAIN, unit_hash
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_texts
 from pairjepa.training.train import fit_material
-from pairjepa.util.errors import PairJEPAError, system_error
+from pairjepa.util.errors import hindrance, unreadable
 from pairjepa.util.files import atomic_path, digest, writing
 from pairjepa.util.progress import say
 
@@ -170,7 +170,7 @@ def _load(file: Path) -> Scores | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        if (why := system_error(error)) is not None:
-            raise PairJEPAError(f"The scores {file} {why}") from None
+        if hindrance(error):
+            raise unreadable(file, error, "") from None
         say(f"{file} is damaged: the fold is scored again.")
         return None

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import Pairs
-from pairjepa.pairs.images import unreadable
+from pairjepa.pairs.images import bad_image
 from pairjepa.pairs.raw import RESERVED
 from pairjepa.pairs.scan import file_key, image_keys
 from pairjepa.pairs.sources import SOURCES
@@ -198,4 +198,4 @@ def read_file(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise unreadable(error, path) from None
+        raise bad_image(error, path) from None

@@ -19,7 +19,7 @@ from pairjepa.pairs.raw import RESERVED, Request
 from pairjepa.pairs.shards.places import THREADS, Shard, connect, is_url, reason, tried
 from pairjepa.pairs.shards.tars import CutShort, Sample, Seekable, samples, unescaped
 from pairjepa.pairs.sources.columns import usual_captions
-from pairjepa.util.errors import PairJEPAError, UsageError, system_error
+from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, unreadable
 from pairjepa.util.files import atomic_path, cache_folder, digest, remove_leftovers, writing
 from pairjepa.util.progress import progress
 
@@ -92,8 +92,8 @@ def _known(file: Path) -> pa.Table | None:
     try:
         table = pq.read_table(file)
     except (OSError, pa.ArrowException) as error:
-        if (why := system_error(error)) is not None:
-            raise PairJEPAError(f"What was seen of a shard, {file}, {why}") from None
+        if hindrance(error):
+            raise unreadable(file, error, "") from None
         return None
     return table if _FOUND in (table.schema.metadata or {}) else None
 
