@@ -86,7 +86,8 @@ def index(place: Path) -> dict[str, Any]:
 VERBS = {
     "inspect": Verb("inspect DATA --json", files("said")),
     "train": Verb(
-        "train tiny-masked --data DATA --run run --training.epochs 3 --training.batch-size 32 --training.checkpoint-seconds 0",
+        "train tiny-masked --data DATA --run run --training.epochs 3 --training.batch-size 32 "
+        "--training.checkpoint-seconds 0",
         files("run"),
     ),
     "evaluate": Verb("evaluate run", files("run/evaluation"), ("run",)),

@@ -34,7 +34,7 @@ def export_hub(
     """
     run, target = embedder.run, Path(folder)
     title, address = (name.split("/")[-1], name) if name else (target.name, "USER/NAME")
-    with new_folder(target) as temporary:
+    with new_folder(target, "hub", embedder.run) as temporary:
         record = write_run(embedder, temporary)
         evaluations = {}
         for kind in EVALUATIONS:

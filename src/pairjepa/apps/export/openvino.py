@@ -32,7 +32,7 @@ def export_openvino(embedder: Embedder, folder: str | Path) -> None:
     no_telemetry()
     import openvino
 
-    with new_folder(Path(folder)) as temporary, temporary_folder() as scratch:
+    with new_folder(Path(folder), "openvino", embedder.run) as temporary, temporary_folder() as scratch:
         onnx = scratch / "onnx"
         export_onnx(embedder, onnx)
         for graph in onnx.glob("*.onnx"):

@@ -50,7 +50,7 @@ def export_sentence_transformers(embedder: Embedder, folder: str | Path) -> None
     from sentence_transformers.sentence_transformer.modules import Router
 
     with (
-        new_folder(Path(folder)) as temporary,
+        new_folder(Path(folder), "sentence-transformers", embedder.run) as temporary,
         temporary_folder() as scratch,
         quiet(),
         torch.no_grad(),
