@@ -149,7 +149,7 @@ def test_features_that_are_taken_away_while_they_are_used(filled):
     table = store(filled).table(ITEMS)
     shutil.rmtree(filled / "features")
     caching._mapped.cache_clear()
-    with pytest.raises(PairJEPAError, match="is not there. .* run the same command again"):
+    with pytest.raises(PairJEPAError, match=r"is not there\. .* run the same command again"):
         table.gather(np.arange(len(ITEMS)))
 
 

@@ -60,7 +60,7 @@ def export(
 
 
 def holds(out: str | Path, run: str | Path, to: str) -> bool:
-    """Whether `out` is this export of the run already: that of a hub folder may be pushed, with a card that was edited."""
+    """Whether `out` is this export of the run already; a hub folder may then be pushed, with a card that was edited."""
     model, record = Path(run) / "model.safetensors", Path(out) / RECORD
     if not (model.is_file() and record.is_file()):
         return False
