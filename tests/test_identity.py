@@ -59,7 +59,6 @@ def test_the_same_run_however_it_is_typed(
         ("photos", "./org/resnet/", ()),
         ("photos/", home / "org/resnet", ("--engine", "torch")),
         (home / "photos", "org/../org/resnet", ("--training.checkpoint-seconds", "5")),
-        ("file://photos", "org/resnet", ()),
     ):
         capsys.readouterr()
         assert train(data, image, "run/", *more) == 0
