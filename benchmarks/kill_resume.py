@@ -27,8 +27,12 @@ from typing import Any
 IMAGES = 120
 PRELOADED = ["pairjepa.evaluation.evaluate", "transformers.models.auto.modeling_auto", "onnxscript"]
 """Of the process that the commands are forked from, so that moments do not fall into imports."""
-CLOCK = ("seconds", "images_per_second", "training_seconds", "peak_rss_bytes", "cost", "run", "since", "pid")
-"""What differs from one run to the next in a JSON file."""
+UNEQUAL = {
+    *("seconds", "images_per_second", "cost"),  # what a clock says
+    # what Transformers remembers of a tokenizer's last call, and of where it was loaded from
+    *("is_local", "local_files_only", "max_length", "stride", "truncation_side", "truncation_strategy"),
+}
+"""Keys of JSON files that are not the same in two runs."""
 LANCE = ("images.lance", "captions.lance")
 
 Result = Callable[[Path], dict[str, Any]]
@@ -47,27 +51,27 @@ class Verb:
 
 
 def files(name: str) -> Result:
-    """Digests of all files under `name`, without what a clock says."""
+    """Digests of all files under `name`, without `UNEQUAL`."""
 
     def digests(place: Path) -> dict[str, str]:
         root = place / name
         paths = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
-        return {str(path.relative_to(place)): hashlib.sha256(_timeless(path)).hexdigest() for path in paths}
+        return {str(path.relative_to(place)): hashlib.sha256(_equal(path)).hexdigest() for path in paths}
 
     return digests
 
 
-def _timeless(path: Path) -> bytes:
+def _equal(path: Path) -> bytes:
     if path.suffix not in (".json", ".jsonl"):
         return path.read_bytes()
     lines = path.read_text("utf-8").splitlines() if path.suffix == ".jsonl" else [path.read_text("utf-8")]
-    return json.dumps([_without_clock(json.loads(line)) for line in lines], sort_keys=True).encode()
+    return json.dumps([_without(json.loads(line)) for line in lines], sort_keys=True).encode()
 
 
-def _without_clock(value: Any) -> Any:
+def _without(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_clock(item) for key, item in value.items() if key not in CLOCK}
-    return [_without_clock(item) for item in value] if isinstance(value, list) else value
+        return {key: _without(item) for key, item in value.items() if key not in UNEQUAL}
+    return [_without(item) for item in value] if isinstance(value, list) else value
 
 
 def index(place: Path) -> dict[str, Any]:

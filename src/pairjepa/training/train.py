@@ -119,8 +119,12 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
         PairJEPAError: data, backbones or run folder are not as they must be.
     """
     check_terms(config.objective)
-    config = _located(config)
-    image, text = load_backbones(config, pairs.captions_of("train").to_pylist(), _kept(path, config))
+    then = RunFolder(path).config if (path / "run.json").is_file() else None
+    config = _located(config, then)
+    # those that the run keeps, unless others are named now: these are loaded and compared
+    alike = then is None or all(getattr(then.model, s) == getattr(config.model, s) for s in backbones.SIDES)
+    captions = pairs.captions_of("train").to_pylist()
+    image, text = load_backbones(config, captions, path if alike else None)
     with current().turns():  # the first process fills the cache for the others
         data = read_data(pairs, config.data.max_bad)
     data.pairs.check_trainable()  # without its unreadable images
@@ -209,25 +213,20 @@ def _begun(path: Path, config: RunConfig, data: dict[str, Any], *, first: bool) 
     return folder
 
 
-def _located(config: RunConfig) -> RunConfig:
-    """The same configuration from any working directory."""
-    data, model = config.data, config.model
+def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
+    """The same configuration from any working directory; `then`: of the run, if it is begun."""
+    data = config.data
+    names: dict[str, Any] = {}
     if data.source is not None:
         data = replace(data, source=sources.located(data.source))
-    names: dict[str, Any] = {
-        side: backbones.located(name) for side in backbones.SIDES if (name := getattr(model, side))
-    }
-    return replace(config, data=data, model=replace(model, **names))
-
-
-def _kept(path: Path, config: RunConfig) -> Path | None:
-    """Where the run keeps backbones of its own; None if others are named now, which must be compared with them."""
-    if not (path / "run.json").is_file():
-        return path
-    then = RunFolder(path).config.model
-    return (
-        path if all(getattr(then, side) == getattr(config.model, side) for side in backbones.SIDES) else None
-    )
+    for side in backbones.SIDES:
+        if name := getattr(config.model, side):
+            path = os.path.abspath(Path(name).expanduser())
+            kept = (
+                then is not None and getattr(then.model, side) == path
+            )  # where a run keeps it, it may be gone
+            names[side] = path if kept else backbones.located(name)
+    return replace(config, data=data, model=replace(config.model, **names))
 
 
 def _kept_in_run(config: RunConfig, side: str) -> bool:
