@@ -187,29 +187,31 @@ def _unfinished(folder: Path) -> list[str]:
     return found
 
 
-def prepared(shared: Path) -> None:
-    """Images with captions, a run, a run that is evaluated, and an index of photographs of which some change then."""
+def prepared(shared: Path, needs: set[str]) -> None:
+    """Images with captions, and what else is needed: a run, one that is evaluated, an index whose photographs change."""
     from pairjepa.pairs import Pairs
 
     pairs = Pairs.open(f"shapes:{IMAGES}")
     for name in ("data", "photos"):
         (shared / name).mkdir(parents=True)
-    lines = []
-    for row, (captions, split) in enumerate(
-        zip(pairs.table["captions"].to_pylist(), pairs.table["split"].to_pylist(), strict=True)
-    ):
+    lines = ["image,caption,split"]
+    columns = (pairs.table[name].to_pylist() for name in ("captions", "split"))
+    for row, (captions, split) in enumerate(zip(*columns, strict=True)):
         (shared / "data" / f"{row}.bmp").write_bytes(pairs.read_bytes(row))
         lines += [f"{row}.bmp,{caption},{split}" for caption in captions]
         if row < IMAGES // 2:
             (shared / "photos" / f"{row}.bmp").write_bytes(pairs.read_bytes(row))
-    (shared / "data" / "captions.csv").write_text("image,caption,split\n" + "\n".join(lines) + "\n")
-    train = Verb("train tiny --data DATA --run run --training.epochs 3", files("run"))
-    Place(train, shared / "first", shared).finish()
-    shutil.copytree(shared / "first" / "run", shared / "run")
-    Place(VERBS["evaluate"], shared / "second", shared).finish()
-    shutil.copytree(shared / "second" / "run", shared / "run evaluated")
-    Place(Verb("index run PHOTOS --out index", index, ("run",)), shared / "third", shared).finish()
-    shutil.copytree(shared / "third" / "index", shared / "index")
+    (shared / "data" / "captions.csv").write_text("\n".join(lines) + "\n")
+    for made, words in (
+        ("run", "train tiny --data DATA --run run --training.epochs 3"),
+        ("run evaluated", "evaluate run"),
+        ("index", "index run PHOTOS --out index"),
+    ):
+        if made in needs or (made == "run" and needs):
+            verb = Verb(words, files("run"), () if made == "run" else ("run",))
+            place = Place(verb, shared / f"for {made}", shared)
+            place.finish()
+            shutil.copytree(place.folder / made.partition(" ")[0], shared / made)
     for row in range(0, IMAGES // 2, 5):  # gone, changed and new ones
         (shared / "photos" / f"{row}.bmp").unlink()
         (shared / "photos" / f"{row + 1}.bmp").write_bytes(pairs.read_bytes(IMAGES - 1 - row))
@@ -261,7 +263,7 @@ def main(arguments: list[str] | None = None) -> int:
     moments, rows = random.Random(given.seed), {}
     with tempfile.TemporaryDirectory() as folder:
         shared = Path(folder, "shared")
-        prepared(shared)
+        prepared(shared, {name for verb in given.verbs for name in VERBS[verb].needs})
         for verb in given.verbs:
             work = Path(folder, verb)
             work.mkdir()

@@ -16,6 +16,7 @@ def test_graphs_that_openvino_computes(embedder: Embedder, tmp_path: Path) -> No
     assert sorted(path.name for path in (tmp_path / "ir").iterdir()) == [
         "image.bin",
         "image.xml",
+        "pairjepa_export.json",
         "pairjepa_openvino.json",
         "text.bin",
         "text.xml",

@@ -40,17 +40,21 @@ def local_folder(name: str | None, side: Side) -> Path | None:
         return path
     if path.exists():
         raise PairJEPAError(f"{setting} must be a folder or a hub id, got the file {path}. Give its folder.")
-    if not _HUB_ID.fullmatch(name) or (path.parent != Path() and path.parent.is_dir()):
+    if not is_hub_id(name):
         raise PairJEPAError(f"{setting} must be a folder or a hub id, got {name!r}. {_neighbours(path)}")
     return None
 
 
 def located(name: str) -> str:
     """The same backbone from any working directory: an absolute path; hub ids and built-in names as they are."""
+    return name if name in TINY.values() or is_hub_id(name) else os.path.abspath(path)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether it can be one: nothing stands here under that name, nor a folder in which it would."""
     path = Path(name).expanduser()
-    if name in TINY.values() or (_HUB_ID.fullmatch(name) and not path.is_dir()):
-        return name
-    return os.path.abspath(path)
+    beside = path.parent != Path() and path.parent.is_dir()
+    return _HUB_ID.fullmatch(name) is not None and not path.exists() and not beside
 
 
 def locate(name: str | None, side: Side, revision: str | None = None) -> Path:

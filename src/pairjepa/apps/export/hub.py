@@ -141,7 +141,5 @@ def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last(source: str | None) -> str | None:
-    """The last part of a path; hub ids and built-in names are kept whole."""
-    if source is None or not (Path(source).expanduser().exists() or source.count("/") > 1 or "\\" in source):
-        return source
-    return Path(source).name
+    """The last part of a path, which is absolute in a run; hub ids, URLs and built-in names are kept whole."""
+    return Path(source).name if source is not None and Path(source).is_absolute() else source

@@ -15,7 +15,7 @@ from pairjepa.pairs import Pairs
 from pairjepa.pairs.images import bad_image
 from pairjepa.pairs.raw import RESERVED
 from pairjepa.pairs.scan import file_key, image_keys
-from pairjepa.pairs.sources import SOURCES
+from pairjepa.pairs.sources import SOURCES, located
 from pairjepa.pairs.sources.folders import is_image, walk
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest, digest_bytes
@@ -87,7 +87,7 @@ def open_source(source: str, data: DataConfig) -> Source:
         return Source(key, [Entry(key, path.name, key, partial(read_file, key))])
     if not path.is_dir():
         pairs = _open_pairs(source, data)
-        return _of_pairs(os.path.abspath(path) if path.exists() else source, pairs)
+        return _of_pairs(located(source), pairs)
     key = os.path.abspath(path)
     files = _named_in_utf8([name for name in walk(path) if is_image(name)])
     named = any(column is not None for column in (data.image_column, data.caption_column, data.split_column))
