@@ -188,7 +188,7 @@ def _unfinished(folder: Path) -> list[str]:
 
 
 def prepared(shared: Path, needs: set[str]) -> None:
-    """Images with captions, and what else is needed: a run, one that is evaluated, an index whose photographs change."""
+    """Images with captions; where it is needed, a run, one that is evaluated, an index whose photographs change."""
     from pairjepa.pairs import Pairs
 
     pairs = Pairs.open(f"shapes:{IMAGES}")
