@@ -15,13 +15,15 @@ from pairjepa.util.progress import say
 
 Side = Literal["image", "text"]
 SIDES: tuple[Side, Side] = ("image", "text")
+Role = Literal["image", "text", "pair"]
+ROLES: tuple[Role, Role, Role] = ("image", "text", "pair")
 TINY = {"image": "tiny-resnet", "text": "tiny-bert"}
 """The built-in backbone of each side."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
-def local_folder(name: str | None, side: Side) -> Path | None:
+def local_folder(name: str | None, side: Role) -> Path | None:
     """The folder of the backbone `name`; None if the name can only be a hub id or a built-in one.
 
     Raises:
@@ -36,7 +38,9 @@ def local_folder(name: str | None, side: Side) -> Path | None:
         )
     path = Path(name).expanduser()
     if path.is_dir():
-        _refuse_exchanged(_checked(path, setting), side)
+        _checked(path, setting)
+        if side != "pair":
+            _refuse_exchanged(path, side)
         return path
     if path.exists():
         raise PairJEPAError(f"{setting} must be a folder or a hub id, got the file {path}. Give its folder.")
@@ -57,7 +61,7 @@ def is_hub_id(name: str) -> bool:
     return _HUB_ID.fullmatch(name) is not None and not path.exists() and not beside
 
 
-def locate(name: str | None, side: Side, revision: str | None = None) -> Path:
+def locate(name: str | None, side: Role, revision: str | None = None) -> Path:
     """The folder of the backbone `name`: a local folder, or the snapshot of a hub id.
 
     Raises:
@@ -173,6 +177,9 @@ def _hub_bars(shown: bool) -> Iterator[None]:
 
 def find_backbones(config: RunConfig, path: Path) -> None:
     """Raise if a backbone that is not kept in the run itself cannot be where the configuration says."""
+    if config.model.pair is not None:
+        local_folder(config.model.pair, "pair")
+        return
     for side in SIDES:
         if not (path / side).is_dir():
             local_folder(getattr(config.model, side), side)

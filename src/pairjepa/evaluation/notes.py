@@ -53,6 +53,17 @@ def _against_baselines(result: dict[str, Any]) -> list[str]:
             f"No better than chance: rsum {result['rsum']:.1f} (95 % interval {low:.1f} to {high:.1f}), "
             f"chance {chance:.1f}."
         )
+    gain = result.get("beats_pretrained")
+    if gain is not None:
+        low, high = gain["ci"]
+        span = f"rsum {gain['rsum_difference']:+.1f}, 95 % interval {low:+.1f} to {high:+.1f}"
+        found.append(
+            {
+                "better": f"Better than the pretrained pair on these pairs: {span}.",
+                "worse": f"Worse than the pretrained pair on these pairs: {span}.",
+                "not distinguishable": f"Not shown to differ from the pretrained pair: {span}.",
+            }[gain["verdict"]]
+        )
     gain = result["beats_cca"]
     if gain is not None:
         low, high = gain["ci"]

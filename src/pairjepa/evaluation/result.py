@@ -2,6 +2,7 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ from pairjepa.metrics.bootstrap import (
     with_intervals,
     with_rsum,
 )
+from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RetrievalRanks, metrics, retrieve
 from pairjepa.util.errors import UsageError, unknown
@@ -31,10 +33,21 @@ from pairjepa.util.errors import UsageError, unknown
 RelevanceKind = Literal["owner", "text"]
 
 
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Embeddings of a closed formula on the same rows, with the hubness correction that it gets too."""
+
+    image: Float[np.ndarray, "images cca_dim"]
+    text: Float[np.ndarray, "captions cca_dim"]
+    hubness: HubnessCorrection | None = None
+
+
 def evaluate_embeddings(
     embeddings: EmbeddingSet,
     *,
-    cca: tuple[Float[np.ndarray, "images cca_dim"], Float[np.ndarray, "captions cca_dim"]] | None,
+    cca: Baseline | None,
+    pretrained: Baseline | None = None,
+    hubness: HubnessCorrection | None = None,
     relevance: RelevanceKind = "owner",
     draws: int = DRAWS,
     seed: int = 0,
@@ -43,7 +56,9 @@ def evaluate_embeddings(
 
     Args:
         embeddings: Both sides of the split.
-        cca: Image and caption embeddings of ridge CCA on the same rows; without them its keys are `None`.
+        cca: Ridge CCA on the same rows; without it its keys are `None`.
+        pretrained: The pretrained pair that the model started from; without it its key is not there.
+        hubness: The model's correction; without it `corrected` is `None`.
         relevance: `owner` is the published protocol; `text` counts every caption with the same words.
         draws: Bootstrap resamples.
         seed: Of the resamples, the random pairs and the sample for uniformity.
@@ -58,18 +73,27 @@ def evaluate_embeddings(
     same_text = Relevance.by_text(owner, embeddings.captions, images)
     relevant = same_text if relevance == "text" else Relevance.by_owner(owner, images)
 
-    if cca is not None and (rows := (len(cca[0]), len(cca[1]))) != (images, len(owner)):
-        raise UsageError(
-            f"cca must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
-        )
+    baselines = {
+        name: given for name, given in (("cca", cca), ("pretrained", pretrained)) if given is not None
+    }
+    for name, given in baselines.items():
+        if (rows := (len(given.image), len(given.text))) != (images, len(owner)):
+            raise UsageError(
+                f"{name} must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
+            )
     ranks = retrieve(embeddings.image, embeddings.text, owner, relevant)
-    cca_ranks = None if cca is None else retrieve(*cca, owner, relevant)
+    baseline_ranks = {
+        name: retrieve(given.image, given.text, owner, relevant) for name, given in baselines.items()
+    }
     check_drawable(images, draws)
     # Many small products, which BLAS would round otherwise on another number of threads, and no quicker: each
     # stage has a thread of its own instead, the longest first.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
         drawing = pool.submit(_draw, embeddings, ranks, same_text, draws, seed)
-        cca_drawn = None if cca_ranks is None else pool.submit(bootstrap, cca_ranks, draws=draws, seed=seed)
+        baselines_drawn = {
+            name: pool.submit(bootstrap, found, draws=draws, seed=seed)
+            for name, found in baseline_ranks.items()
+        }
         sides = {"text": embeddings.text, "image": embeddings.image}
         spread = {side: pool.submit(geometry.spread, rows) for side, rows in sides.items()}
         uniform = {side: pool.submit(geometry.uniformity, rows, seed=seed) for side, rows in sides.items()}
@@ -81,17 +105,24 @@ def evaluate_embeddings(
         "relevance": relevance,
     }
     result |= with_intervals(measured, samples)
+    plain, corrected, result["corrected"] = _Measured(measured, samples), None, None
+    if hubness is not None:
+        corrected_ranks = hubness.ranks(embeddings.image, embeddings.text, owner, relevant)
+        corrected, result["corrected"] = _corrected(plain, corrected_ranks, hubness, draws, seed)
     result["baselines"] = {"chance": chance(relevant), "cca": None}
     result["beats_cca"] = None
-    if cca_ranks is not None and cca_drawn is not None:
-        cca_samples, cca_measured = cca_drawn.result(), metrics(cca_ranks)
-        result["baselines"]["cca"] = with_intervals(cca_measured, cca_samples)
-        gain = difference(measured, cca_measured, samples, cca_samples)["rsum"]
-        result["beats_cca"] = {
-            "rsum_difference": gain["difference"],
-            "ci": gain["ci"],
-            "verdict": _verdict(*gain["ci"]),
-        }
+    for name, given in baselines.items():
+        baseline = _Measured(metrics(baseline_ranks[name]), baselines_drawn[name].result())
+        shown, gain = with_intervals(baseline.values, baseline.samples), plain.over(baseline)
+        gain["corrected"] = None
+        if given.hubness is not None:
+            given_ranks = given.hubness.ranks(given.image, given.text, owner, relevant)
+            given_corrected, shown["corrected"] = _corrected(
+                baseline, given_ranks, given.hubness, draws, seed
+            )
+            if corrected is not None:
+                gain["corrected"] = corrected.over(given_corrected)
+        result["baselines"][name], result[f"beats_{name}"] = shown, gain
     result["cosine"] = cosine
     result["geometry"] = _geometry(
         embeddings,
@@ -102,6 +133,28 @@ def evaluate_embeddings(
     result["bootstrap"] = {"unit": "image", "draws": draws, "seed": seed, "confidence": CONFIDENCE}
     result["notes"] = notes(result, shared=len(same_text.indices) - len(owner))
     return result
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Metrics of one ranking, and the same on every resample."""
+
+    values: dict[str, Any]
+    samples: dict[str, Any]
+
+    def over(self, other: "_Measured") -> dict[str, Any]:
+        """The paired difference of rsum."""
+        gain = difference(self.values, other.values, self.samples, other.samples)["rsum"]
+        return {"rsum_difference": gain["difference"], "ci": gain["ci"], "verdict": _verdict(*gain["ci"])}
+
+
+def _corrected(
+    plain: _Measured, ranks: RetrievalRanks, correction: HubnessCorrection, draws: int, seed: int
+) -> tuple[_Measured, dict[str, Any]]:
+    """By corrected scores: what was measured, and as it stands in the result, with what it gains over plain scores."""
+    found = _Measured(metrics(ranks), bootstrap(ranks, draws=draws, seed=seed))
+    shown = with_intervals(found.values, found.samples) | correction.settings()
+    return found, shown | {"over_plain": found.over(plain)}
 
 
 def _verdict(low: float, high: float) -> str:

@@ -130,9 +130,8 @@ class RunFolder:
 
     def note_names(self, config: RunConfig) -> None:
         """Record where data and backbones are now, once they are known to be the same."""
-        model = {
-            name: getattr(config.model, name) for name in ("image", "text", "image_revision", "text_revision")
-        }
+        names = [f"{role}{what}" for role in ("image", "text", "pair") for what in ("", "_revision")]
+        model = {name: getattr(config.model, name) for name in names}
         self.config = replace(self.config, data=config.data, model=replace(self.config.model, **model))
         self._note(config=self.config.to_dict())
 

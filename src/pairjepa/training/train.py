@@ -1,8 +1,7 @@
 """The verb train: a run, or a group of seeds, from a configuration and pairs."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.config.settings import RunConfig
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
+from pairjepa.model.weights import load_weights
 from pairjepa.objectives import check_terms
 from pairjepa.pairs import sources
 from pairjepa.pairs.captions import group_ids
@@ -21,9 +21,10 @@ from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import plan_seeds
-from pairjepa.training.distributed import current
+from pairjepa.training.hubness import load_or_fit
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
+from pairjepa.training.processes import current, joined
 from pairjepa.training.tracking import check_tracker
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_folder, writing
@@ -72,7 +73,7 @@ def train_seeds(
 
 
 def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
-    with _processes():
+    with joined():
         return _train_here(planned, pairs, track)
 
 
@@ -93,18 +94,6 @@ def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str 
     return folders
 
 
-@contextmanager
-def _processes() -> Iterator[None]:
-    """Where a launcher such as torchrun has started several processes: together, with their answers to each other."""
-    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
-        from pairjepa.training.distributed import joined
-
-        with joined():
-            yield
-    else:
-        yield
-
-
 TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
 
 
@@ -122,7 +111,9 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
     then = RunFolder(path).config if (path / "run.json").is_file() else None
     config = _located(config, then)
     # those that the run keeps, unless others are named now: these are loaded and compared
-    alike = then is None or all(getattr(then.model, s) == getattr(config.model, s) for s in backbones.SIDES)
+    alike = then is None or all(
+        getattr(then.model, role) == getattr(config.model, role) for role in backbones.ROLES
+    )
     captions = pairs.captions_of("train").to_pylist()
     image, text = load_backbones(config, captions, path if alike else None)
     with current().turns():  # the first process fills the cache for the others
@@ -189,8 +180,16 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
     give_back_freed_memory()  # of tables and keys, whose size is that of the data
     summary = trainer.fit()
     if summary is not None:
+        if config.context.image:
+            load_weights(module, folder.model_file)
+            joint: Any = module["joint"]
+            summary["hubness"] = load_or_fit(folder, material, joint, device).settings()
         folder.finish(summary)
-    group.meet()
+        if summary["best_epoch"] == 0:
+            say(
+                f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
+            )
+    group.wait_for_all()
     return folder
 
 
@@ -219,13 +218,13 @@ def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
     names: dict[str, Any] = {}
     if data.source is not None:
         data = replace(data, source=sources.located(data.source))
-    for side in backbones.SIDES:
-        if name := getattr(config.model, side):
+    for role in backbones.ROLES:
+        if name := getattr(config.model, role):
             path = os.path.abspath(Path(name).expanduser())
-            kept = (
-                then is not None and getattr(then.model, side) == path
-            )  # where a run keeps it, it may be gone
-            names[side] = path if kept else backbones.located(name)
+            known = (
+                then is not None and getattr(then.model, role) == path
+            )  # it may be gone, if the run keeps it
+            names[role] = path if known else backbones.located(name)
     return replace(config, data=data, model=replace(config.model, **names))
 
 
