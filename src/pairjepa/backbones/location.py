@@ -51,7 +51,7 @@ def local_folder(name: str | None, side: Role) -> Path | None:
 
 def located(name: str) -> str:
     """The same backbone from any working directory: an absolute path; hub ids and built-in names as they are."""
-    return name if name in TINY.values() or is_hub_id(name) else os.path.abspath(path)
+    return name if name in TINY.values() or is_hub_id(name) else os.path.abspath(Path(name).expanduser())
 
 
 def is_hub_id(name: str) -> bool:
