@@ -326,6 +326,29 @@ def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
     return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
 
 
+def result_settings(config: RunConfig) -> dict[str, Any]:
+    """Dotted settings that a result depends on; data, backbones and engine are not among them.
+
+    These are the same or not by their digests, however they were named: `./photos` and `photos` are one folder.
+    """
+    return {
+        name: value for name, value in _flatten(config) if name not in NAMES and not name.startswith("data.")
+    }
+
+
+NAMES = (
+    "model.image",
+    "model.image_revision",
+    "model.text",
+    "model.text_revision",
+    "model.pair",
+    "model.pair_revision",
+    "model.engine",
+    "training.checkpoint_seconds",
+)
+"""Settings beside those of the data that are checked by what they name, or change no result."""
+
+
 def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if dataclasses.is_dataclass(value):
         items = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]

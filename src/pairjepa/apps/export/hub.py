@@ -34,7 +34,7 @@ def export_hub(
     """
     run, target = embedder.run, Path(folder)
     title, address = (name.split("/")[-1], name) if name else (target.name, "USER/NAME")
-    with new_folder(target) as temporary:
+    with new_folder(target, "hub", embedder.run) as temporary:
         record = write_run(embedder, temporary)
         evaluations = {}
         for kind in EVALUATIONS:
@@ -141,7 +141,5 @@ def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last(source: str | None) -> str | None:
-    """The last part of a path; hub ids and built-in names are kept whole."""
-    if source is None or not (Path(source).expanduser().exists() or source.count("/") > 1 or "\\" in source):
-        return source
-    return Path(source).name
+    """The last part of a path, which is absolute in a run; hub ids, URLs and built-in names are kept whole."""
+    return Path(source).name if source is not None and Path(source).is_absolute() else source

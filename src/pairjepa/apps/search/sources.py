@@ -11,13 +11,14 @@ from typing import Any
 import pyarrow as pa
 
 from pairjepa.config.settings import DataConfig
-from pairjepa.pairs import BadImage, Pairs
+from pairjepa.pairs import Pairs
+from pairjepa.pairs.images import bad_image
 from pairjepa.pairs.raw import RESERVED
-from pairjepa.pairs.scan import digest_of, image_keys
-from pairjepa.pairs.sources import SOURCES
+from pairjepa.pairs.scan import file_key, image_keys
+from pairjepa.pairs.sources import SOURCES, located
 from pairjepa.pairs.sources.folders import is_image, walk
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import digest
+from pairjepa.util.files import digest, digest_bytes
 from pairjepa.util.progress import say
 
 
@@ -50,13 +51,9 @@ class Entry:
         if self.known is not None:
             file: list[Any] = [self.known]
         elif self.path is None:
-            file = [digest_of(self.read())]
+            file = [digest_bytes(self.read())]
         else:
-            try:
-                status = os.stat(self.path)
-                file = [self.path, status.st_size, status.st_mtime_ns]
-            except OSError:
-                file = [self.path, "gone"]
+            file = [file_key(self.path)]
         metadata = json.dumps(self.metadata, sort_keys=True, default=str)
         return digest(file, self.captions, self.split, metadata)
 
@@ -95,7 +92,7 @@ def open_source(source: str, data: DataConfig) -> Source:
         return Source(key, [Entry(key, path.name, key, partial(read_file, key))])
     if not path.is_dir():
         pairs = _open_pairs(source, data)
-        return _of_pairs(os.path.abspath(path) if path.exists() else source, pairs)
+        return _of_pairs(located(source), pairs)
     key = os.path.abspath(path)
     files = _named_in_utf8([name for name in walk(path) if is_image(name)])
     named = any(column is not None for column in (data.image_column, data.caption_column, data.split_column))
@@ -201,8 +198,9 @@ def read_file(path: str) -> bytes:
 
     Raises:
         BadImage: it cannot be read.
+        PairJEPAError: the system has no more open files or memory.
     """
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise BadImage(f"cannot be read: {error.strerror or error}", path) from None
+        raise bad_image(error, path) from None

@@ -4,11 +4,13 @@ A source is a module with `WHAT` (a line for people), `COLUMNS` (whether the use
 `matches(source)` (quick, raises nothing) and `read(request, problems)`.
 """
 
+import os
 from pathlib import Path
 from typing import Protocol
 
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request, listing
+from pairjepa.pairs.shards.places import is_url
 from pairjepa.pairs.sources import (
     flickr8k,
     hub,
@@ -71,6 +73,13 @@ def read(request: Request, problems: Problems) -> RawPairs:
                 f"data.{setting} must be left out for {SOURCES[name].WHAT}, got {value!r}. Only tables have columns."
             )
     return SOURCES[name].read(request, problems)
+
+
+def located(source: str) -> str:
+    """The same source from any working directory: paths and patterns are made absolute."""
+    if shapes.matches(source) or is_url(source) or hub.is_id(source):
+        return source
+    return os.path.abspath(Path(source.removeprefix("file://")).expanduser())
 
 
 def _nothing_matches(source: str) -> str:
