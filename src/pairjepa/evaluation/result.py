@@ -1,7 +1,6 @@
 """One dict that says how good a set of embeddings is, beside chance and CCA, with intervals and in words."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
@@ -15,14 +14,11 @@ from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.bootstrap import (
     CONFIDENCE,
     DRAWS,
-    Mean,
     bootstrap,
     check_drawable,
     difference,
-    directions,
-    draw,
+    mean_interval,
     with_intervals,
-    with_rsum,
 )
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RetrievalRanks, metrics, retrieve
@@ -63,17 +59,8 @@ def evaluate_embeddings(
             f"cca must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
         )
     ranks = retrieve(embeddings.image, embeddings.text, owner, relevant)
-    cca_ranks = None if cca is None else retrieve(*cca, owner, relevant)
     check_drawable(images, draws)
-    # Many small products, which BLAS would round otherwise on another number of threads, and no quicker: each
-    # stage has a thread of its own instead, the longest first.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
-        drawing = pool.submit(_draw, embeddings, ranks, same_text, draws, seed)
-        cca_drawn = None if cca_ranks is None else pool.submit(bootstrap, cca_ranks, draws=draws, seed=seed)
-        sides = {"text": embeddings.text, "image": embeddings.image}
-        spread = {side: pool.submit(geometry.spread, rows) for side, rows in sides.items()}
-        uniform = {side: pool.submit(geometry.uniformity, rows, seed=seed) for side, rows in sides.items()}
-    measured, (samples, cosine, matched) = metrics(ranks), drawing.result()
+    measured, samples = metrics(ranks), bootstrap(ranks, draws=draws, seed=seed)
     result: dict[str, Any] = {
         "split": embeddings.split,
         "images": images,
@@ -83,8 +70,9 @@ def evaluate_embeddings(
     result |= with_intervals(measured, samples)
     result["baselines"] = {"chance": chance(relevant), "cca": None}
     result["beats_cca"] = None
-    if cca_ranks is not None and cca_drawn is not None:
-        cca_samples, cca_measured = cca_drawn.result(), metrics(cca_ranks)
+    if cca is not None:
+        cca_ranks = retrieve(*cca, owner, relevant)
+        cca_measured, cca_samples = metrics(cca_ranks), bootstrap(cca_ranks, draws=draws, seed=seed)
         result["baselines"]["cca"] = with_intervals(cca_measured, cca_samples)
         gain = difference(measured, cca_measured, samples, cca_samples)["rsum"]
         result["beats_cca"] = {
@@ -92,13 +80,9 @@ def evaluate_embeddings(
             "ci": gain["ci"],
             "verdict": _verdict(*gain["ci"]),
         }
-    result["cosine"] = cosine
-    result["geometry"] = _geometry(
-        embeddings,
-        matched,
-        {side: uniform[side].result() for side in ("image", "text")},
-        {side: spread[side].result() for side in ("image", "text")},
-    )
+    with threadpool_limits(1, user_api="blas"):  # which would round otherwise on another number of threads
+        result["cosine"] = _cosine(embeddings, same_text, draws, seed)
+        result["geometry"] = _geometry(embeddings, result["cosine"]["matched"]["mean"], seed)
     result["bootstrap"] = {"unit": "image", "draws": draws, "seed": seed, "confidence": CONFIDENCE}
     result["notes"] = notes(result, shared=len(same_text.indices) - len(owner))
     return result
@@ -110,45 +94,44 @@ def _verdict(low: float, high: float) -> str:
     return "worse" if high < 0 else "not distinguishable"
 
 
-def _draw(
-    embeddings: EmbeddingSet, ranks: RetrievalRanks, same_text: Relevance, draws: int, seed: int
-) -> tuple[dict[str, Any], dict[str, Any], Float64[np.ndarray, " captions"]]:
-    """Samples of the metrics, the cosines of matched and random pairs in numbers, and those of the matched."""
+def _cosine(embeddings: EmbeddingSet, same_text: Relevance, draws: int, seed: int) -> dict[str, Any]:
+    """Cosines of matched and of random pairs, and how far they lie apart."""
     image, text, owner = embeddings.image, embeddings.text, embeddings.owner
     row, column = geometry.random_pairs(same_text, seed=seed)
     matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
     random = geometry.pair_cosine(image, text, row, column)
-    ways, means = directions(ranks), {"matched": Mean(matched, owner)}
+    options = {"images": len(image), "draws": draws, "seed": seed}
+    cosine: dict[str, Any] = {
+        "random": None,
+        "auc": None,
+        "overlap": None,
+        "matched": _summary(matched, mean_interval(matched, owner, **options)),
+    }
     if len(random):
-        means["random"] = Mean(random, row, owner[column])
-    drawn = draw(ways | means, len(image), draws=draws, seed=seed)
-    cosine: dict[str, Any] = {"random": None, "auc": None, "overlap": None}
-    for name, mean in means.items():
-        cosine[name] = {
-            "mean": float(mean.values.mean()),
-            "sd": float(mean.values.std()),
-            "ci": mean.interval(drawn[name]),
+        cosine |= {
+            "random": _summary(random, mean_interval(random, row, owner[column], **options)),
+            "auc": geometry.auc(matched, random),
+            "overlap": geometry.overlap(matched, random),
         }
-    if len(random):
-        cosine |= {"auc": geometry.auc(matched, random), "overlap": geometry.overlap(matched, random)}
-    return with_rsum({way: drawn[way] for way in ways}), cosine, matched
+    return cosine
 
 
-def _geometry(
-    embeddings: EmbeddingSet,
-    matched: Float64[np.ndarray, " captions"],
-    uniformity: dict[str, float | None],
-    spreads: dict[str, geometry.Spread],
-) -> dict[str, Any]:
+def _summary(values: Float64[np.ndarray, " pairs"], ci: list[float]) -> dict[str, Any]:
+    return {"mean": float(values.mean()), "sd": float(values.std()), "ci": ci}
+
+
+def _geometry(embeddings: EmbeddingSet, matched: float, seed: int) -> dict[str, Any]:
+    sides = {"image": embeddings.image, "text": embeddings.text}
+    spread = {name: geometry.spread(rows) for name, rows in sides.items()}
     return {
         "dim": embeddings.image.shape[1],
-        "alignment": geometry.alignment(matched),
-        "uniformity": uniformity,
+        "alignment": 2 - 2 * matched,
+        "uniformity": {name: geometry.uniformity(rows, seed=seed) for name, rows in sides.items()},
         "modality_gap": geometry.modality_gap(embeddings.image, embeddings.text),
-        "effective_rank": {name: one.effective_rank for name, one in spreads.items()},
+        "effective_rank": {name: one.effective_rank for name, one in spread.items()},
         "std_per_dim": {
             name: {"mean": float(one.std_per_dim.mean()), "min": float(one.std_per_dim.min())}
-            for name, one in spreads.items()
+            for name, one in spread.items()
         }
         | {"healthy": 1 / math.sqrt(embeddings.image.shape[1])},
     }

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64, Int, Int64
 from threadpoolctl import threadpool_limits
 
 from pairjepa.metrics.relevance import Relevance
-from pairjepa.metrics.retrieval import CACHED_BYTES, chunks
+from pairjepa.metrics.retrieval import CHUNK_BYTES, chunks
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 2_000
@@ -27,7 +27,7 @@ def pair_cosine(
     image_row: Int[np.ndarray, " pairs"],
     text_row: Int[np.ndarray, " pairs"],
     *,
-    chunk_bytes: int = CACHED_BYTES,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Float64[np.ndarray, " pairs"]:
     """Cosine of the given pairs. Matched pairs are `image_row=owner, text_row=arange(captions)`."""
     cosines = np.empty(len(image_row))
