@@ -21,7 +21,7 @@ from pairjepa.metrics.bootstrap import (
     with_intervals,
 )
 from pairjepa.metrics.relevance import Relevance
-from pairjepa.metrics.retrieval import RetrievalRanks, metrics, retrieve
+from pairjepa.metrics.retrieval import metrics, retrieve
 from pairjepa.util.errors import UsageError, unknown
 
 RelevanceKind = Literal["owner", "text"]
@@ -100,7 +100,7 @@ def _cosine(embeddings: EmbeddingSet, same_text: Relevance, draws: int, seed: in
     row, column = geometry.random_pairs(same_text, seed=seed)
     matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
     random = geometry.pair_cosine(image, text, row, column)
-    options = {"images": len(image), "draws": draws, "seed": seed}
+    options: Any = {"images": len(image), "draws": draws, "seed": seed}
     cosine: dict[str, Any] = {
         "random": None,
         "auc": None,
