@@ -56,7 +56,9 @@ def _protocol(result: Mapping[str, Any], shared: int) -> list[str]:
             "--relevance text counts it as right."
         )
     if result["cosine"]["random"] is None:
-        found.append("There is no random pair to compare with: every caption is a right answer to every image.")
+        found.append(
+            "There is no random pair to compare with: every caption is a right answer to every image."
+        )
     return found
 
 
@@ -70,7 +72,9 @@ def _judged(result: Mapping[str, Any]) -> list[Verdict]:
     if gain := result["beats_cca"]:
         cca = judge.against_cca(gain["rsum_difference"], gain["ci"], images)
         found += [cca] if cca.level != "good" or chance.level == "good" else []
-    found += [one for side in rank_and_spread(result) if (one := judge.collapse(*side)).level in ("bad", "warn")]
+    found += [
+        one for side in rank_and_spread(result) if (one := judge.collapse(*side)).level in ("bad", "warn")
+    ]
     if result["cosine"]["random"] is not None:
         separation = judge.separation(result["cosine"]["auc"], images)
         found += [separation] if separation.level == "bad" else []

@@ -24,7 +24,7 @@ WEAK_AUC, GOOD_AUC = 0.75, 0.9
 COLLAPSED_SPREAD = 0.25
 """Of 1/√dim, the mean standard deviation of a dimension under which nearly every row is the same (cosine over 0.94)."""
 COLLAPSED_RANK, NARROW_RANK = 2.0, 0.05
-"""Effective rank: under the first, one direction; under the second, as a share of what is possible, few."""
+"""Effective rank: under the first, hardly more than one direction; under the second, as a share of what is possible, few."""
 LEAST_DIRECTIONS = 16
 """Possible directions, below which their number says nothing."""
 DEAD, MOSTLY_DEAD = 0.01, 0.5
@@ -79,7 +79,7 @@ def against_cca(difference: float, ci: Sequence[float], images: int) -> Verdict:
         return Verdict("good", "beats CCA on the same features", value)
     if high < 0:
         return Verdict(
-            "bad", "worse than CCA: it has learned nothing that a closed formula does not know", value
+            "bad", "does not beat CCA: it has learned nothing that a closed formula does not know", value
         )
     return Verdict("warn", "does not beat CCA, as far as these images show", value)
 
@@ -93,7 +93,11 @@ def separation(auc: float, images: int) -> Verdict:
         return Verdict("info", f"{images:,} images are too few to tell how well", value)
     if high < WEAK_AUC:
         return Verdict("bad", "matched and random pairs are hard to tell apart", value)
-    return Verdict("good", "told apart well", value) if low >= GOOD_AUC else Verdict("warn", "told apart in part", value)
+    return (
+        Verdict("good", "told apart well", value)
+        if low >= GOOD_AUC
+        else Verdict("warn", "told apart in part", value)
+    )
 
 
 def collapse(side: str, rank: float, possible: int, spread: float, images: int) -> Verdict:
@@ -117,7 +121,9 @@ def collapse(side: str, rank: float, possible: int, spread: float, images: int) 
             return Verdict("bad", f"collapse of the {side}s: nearly every row is the same", value)
         return Verdict("info", f"{images:,} images are too few to tell of a collapse of the {side}s", value)
     if rank < COLLAPSED_RANK:
-        return Verdict("bad", f"collapse of the {side}s: they lie along one direction", value)
+        return Verdict(
+            "bad", f"collapse of the {side}s: they lie along hardly more than one direction", value
+        )
     if rank < NARROW_RANK * possible:
         return Verdict("warn", f"the {side}s lie along few directions", value)
     return Verdict("good", "no collapse", value)
@@ -134,15 +140,13 @@ def overfitting(train: float, dev: float, images: int, *, fallen: bool = False) 
     """
     value = f"{train - dev:+.0f} rsum ({train:.0f} on the train probe, {dev:.0f} on dev)"
     half = math.hypot(*(rsum - rsum_interval(rsum, images)[0] for rsum in (train, dev)))
-    low, high = (dev + train - dev + side for side in (-half, half))
+    low, high = train - half, train + half  # beside dev
     if images >= LEAST_IMAGES and high < OVERFITS * dev and train < ALIKE * dev:
         return Verdict("good", "new images are answered nearly as well as those that it learned from", value)
     if images < LEAST_IMAGES or low <= dev:
         return Verdict("info", f"{images:,} images are too few to tell whether it overfits", value)
     if train >= OVERFITS * dev or (fallen and train >= ALIKE * dev):
-        return Verdict(
-            "warn", "it overfits: more pairs, more dropout or a simpler model may help", value
-        )
+        return Verdict("warn", "it overfits: more pairs, more dropout or a simpler model may help", value)
     return Verdict("info", "it knows its training images better, as models on frozen backbones do", value)
 
 
@@ -180,7 +184,11 @@ def dead_directions(spectra: Mapping[str, Sequence[float]], possible: Mapping[st
     value = ", ".join(values)
     if min(possible.values()) < LEAST_DIRECTIONS:
         return Verdict("info", "too few rows or dimensions to tell of dimensional collapse", value)
-    said = f"{percent(dead[worst])} of the directions of the {worst}s are dead" if dead[worst] else "no direction is dead"
+    said = (
+        f"{percent(dead[worst])} of the directions of the {worst}s are dead"
+        if dead[worst]
+        else "no direction is dead"
+    )
     if dead[worst] > MOSTLY_DEAD:
         return Verdict("warn", f"dimensional collapse: {said}", value)
     return Verdict("good", f"no dimensional collapse: {said}", value)
@@ -205,14 +213,18 @@ def alignment(matched: float, random: float) -> Verdict:
     """Mean squared distance of matched pairs beside that of random ones; no verdict on its own (Wang and Isola 2020)."""
     nearer = 1 - matched / random if random > 1e-6 else 0.0
     said = f"{percent(nearer)} nearer than" if nearer >= 0.01 else "no nearer than"
-    return Verdict("info", f"matched pairs are {said} random ones", f"{number(matched)}, random pairs {number(random)}")
+    return Verdict(
+        "info", f"matched pairs are {said} random ones", f"{number(matched)}, random pairs {number(random)}"
+    )
 
 
 def modality_gap(gap: float, alignment: float, images: int) -> Verdict:
     """Distance of the two means (Liang et al. 2022), beside √(alignment / n), that of n matched pairs at random."""
     by_chance, value = math.sqrt(alignment / images), number(gap)
     if gap <= CHANCE_GAPS * by_chance:
-        return Verdict("good", f"no gap is shown: so few rows lie about {number(by_chance)} apart by chance", value)
+        return Verdict(
+            "good", f"no gap is shown: so few rows lie about {number(by_chance)} apart by chance", value
+        )
     if gap < SMALL_GAP:
         return Verdict("good", "a small gap: images and captions share one region", value)
     if gap < WIDE_GAP:
@@ -235,7 +247,9 @@ def hubs(items: str, measured: Mapping[str, Any]) -> Verdict:
     if measured["never"]:
         value += f", {percent(measured['never'])} are in none ({percent(even['never'])} by chance)"
     if measured["skewness"] is None:  # a gallery of no more than ten is answered as a whole
-        return Verdict("info", f"each of the {items} is among the first {measured['k']} as often as any other", value)
+        return Verdict(
+            "info", f"each of the {items} is among the first {measured['k']} as often as any other", value
+        )
     value += f", skewness {number(measured['skewness'])}"
     share = half / even["share_for_half"]
     low = even["share_for_half_ci"][0] / even["share_for_half"]
@@ -243,8 +257,10 @@ def hubs(items: str, measured: Mapping[str, Any]) -> Verdict:
         return Verdict("info", f"too few {items} and queries to tell: random answers may look so too", value)
     if share >= EVEN_HUBS:
         return Verdict("good", f"no hubs among the {items}", value)
-    return Verdict("warn", f"some hubs among the {items}", value) if share >= SOME_HUBS else Verdict(
-        "bad", f"hubs among the {items}", value
+    return (
+        Verdict("warn", f"some hubs among the {items}", value)
+        if share >= SOME_HUBS
+        else Verdict("bad", f"hubs among the {items}", value)
     )
 
 

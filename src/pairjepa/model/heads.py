@@ -10,6 +10,8 @@ from pairjepa.config.settings import HeadConfig
 from pairjepa.model.dropout import Dropout
 from pairjepa.util.errors import unknown
 
+CONSTANT = 1e-4  # of the largest mean: what rounding leaves of the deviation of equal rows
+
 
 class Standardizer(nn.Module):
     """Features minus their mean, over their standard deviation on the training images; the identity until fitted.
@@ -19,6 +21,8 @@ class Standardizer(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    constant = False
+    """Whether it was fitted to features that are the same in every row."""
 
     def __init__(self, width: int) -> None:
         """`width`: of the features."""
@@ -30,6 +34,7 @@ class Standardizer(nn.Module):
         """Take over statistics; a feature that is constant (dead) is only centred."""
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation)))
+        self.constant = bool(deviation.max() <= CONSTANT * mean.abs().max())
 
     def forward(self, features: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
         """Standardise."""
