@@ -84,7 +84,7 @@ def test_collapse_is_judged_by_one_rule(rank, possible, spread, images, level):
         (480, 290, 1000, True, "warn"),
         (590, 240, 1000, False, "warn"),
         (600, 525, 5, True, "info"),
-        (340, 290, 12, False, "info"),
+        (345, 290, 12, False, "info"),
     ],
 )
 def test_overfitting(train, dev, images, fallen, level):
