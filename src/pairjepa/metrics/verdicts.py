@@ -24,7 +24,7 @@ WEAK_AUC, GOOD_AUC = 0.75, 0.9
 COLLAPSED_SPREAD = 0.25
 """Of 1/√dim, the mean standard deviation of a dimension under which nearly every row is the same (cosine over 0.94)."""
 COLLAPSED_RANK, NARROW_RANK = 2.0, 0.05
-"""Effective rank: under the first, hardly more than one direction; under the second, as a share of what is possible, few."""
+"""Effective rank: under the first, hardly more than one direction; under the second, a share of what is possible, few."""
 LEAST_DIRECTIONS = 16
 """Possible directions, below which their number says nothing."""
 DEAD, MOSTLY_DEAD = 0.01, 0.5
@@ -113,7 +113,8 @@ def collapse(side: str, rank: float, possible: int, spread: float, images: int) 
         spread: Mean standard deviation of a dimension, over 1/√dim.
         images: Of which the rows are, or whose captions they are.
     """
-    value = f"effective rank {number(rank, 0 if rank >= 10 else 1)} of {possible}, spread {number(spread)} of 1 ({side}s)"
+    shown = number(rank, 0 if rank >= 10 else 1)
+    value = f"effective rank {shown} of {possible}, spread {number(spread)} of 1 ({side}s)"
     if possible < LEAST_DIRECTIONS:
         return Verdict("info", f"too few rows or dimensions to tell of a collapse of the {side}s", value)
     if spread < COLLAPSED_SPREAD:
@@ -210,7 +211,7 @@ def uniformity(sides: Mapping[str, float | None], images: int) -> Verdict | None
 
 
 def alignment(matched: float, random: float) -> Verdict:
-    """Mean squared distance of matched pairs beside that of random ones; no verdict on its own (Wang and Isola 2020)."""
+    """Mean squared distance of matched pairs beside that of random ones: no verdict on its own (Wang, Isola 2020)."""
     nearer = 1 - matched / random if random > 1e-6 else 0.0
     said = f"{percent(nearer)} nearer than" if nearer >= 0.01 else "no nearer than"
     return Verdict(

@@ -1,4 +1,4 @@
-"""Sentences about a training that goes wrong: the verdict, its numbers, and what to try that the run does not do yet."""
+"""Sentences about a training that goes wrong: the verdict, its numbers, and what to try that the run does not do."""
 
 import math
 from collections.abc import Collection

@@ -205,7 +205,7 @@ def _run(
             ),
         },
         "partial": pictures.partial,
-        "looks": pictures.looks,
+        "saliency": pictures.looks,
     }
     geometry["verdicts"] = verdicts(shown_run)
     return shown_run
