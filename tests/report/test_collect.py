@@ -24,14 +24,14 @@ KEYS = {
 RUN_KEYS = {
     "name", "path", "recipe", "seed", "seeds", "complete", "config", "backbones", "versions", "warnings",
     "evaluation", "recall_curve", "cosine", "margin", "training", "geometry", "projection", "examples", "partial",
-    "looks",
+    "saliency",
 }  # fmt: skip
 
 
 def as_json(report: dict[str, Any]) -> dict[str, Any]:
     """Without its pictures a report is JSON, with no NaN in it."""
     bare = report | {"thumbnails": None}
-    bare["runs"] = [run | {"looks": None} for run in report["runs"]]
+    bare["runs"] = [run | {"saliency": None} for run in report["runs"]]
     return json.loads(json.dumps(bare, allow_nan=False))
 
 
@@ -61,7 +61,7 @@ def test_a_report_holds_what_a_page_shows(report: dict[str, Any]) -> None:
     assert set(shown) == RUN_KEYS
     assert (shown["name"], shown["seeds"], shown["complete"]) == ("run", None, True)
     assert shown["warnings"] == ["mind this"]
-    assert shown["looks"][0]["picture"] == b"jpeg"
+    assert shown["saliency"][0]["picture"] == b"jpeg"
     assert shown["partial"][0]["ratio"] == 0.6
     assert report["notes"][:2] == ["run: no map of a", "2 of 40 images have no thumbnail."]
     assert set(shown["evaluation"]["notes"]) <= {note.removeprefix("run: ") for note in report["notes"]}
@@ -146,7 +146,7 @@ def test_pictures_of_other_weights_are_left_out(run: Path, tmp_path: Path) -> No
     meta.write_text(meta.read_text().replace('"run": "0"', '"run": "1"'))
     report = collect([old], projection="pca")
     assert report["thumbnails"] == [None] * 40
-    assert report["runs"][0]["looks"] == []
+    assert report["runs"][0]["saliency"] == []
     assert any("The pictures of old are of other weights" in note for note in report["notes"])
 
 

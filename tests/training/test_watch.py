@@ -1,4 +1,4 @@
-"""What is said of a training that goes wrong: once, with its number, and a setting that exists and is not so already."""
+"""What is said of a training that goes wrong: once, with its number, and a setting that is not so already."""
 
 import dataclasses
 import re

@@ -24,7 +24,7 @@ WEAK_AUC, GOOD_AUC = 0.75, 0.9
 COLLAPSED_SPREAD = 0.25
 """Of 1/√dim, the mean standard deviation of a dimension under which nearly every row is the same (cosine over 0.94)."""
 COLLAPSED_RANK, NARROW_RANK = 2.0, 0.05
-"""Effective rank: under the first, hardly more than one direction; under the second, a share of what is possible, few."""
+"""Effective rank: under the first, about one direction; under the second, a share of what is possible, few."""
 LEAST_DIRECTIONS = 16
 """Possible directions, below which their number says nothing."""
 DEAD, MOSTLY_DEAD = 0.01, 0.5
@@ -123,7 +123,7 @@ def collapse(side: str, rank: float, possible: int, spread: float, images: int) 
         return Verdict("info", f"{images:,} images are too few to tell of a collapse of the {side}s", value)
     if rank < COLLAPSED_RANK:
         return Verdict(
-            "bad", f"collapse of the {side}s: they lie along hardly more than one direction", value
+            "bad", f"collapse of the {side}s: they lie along about one direction", value
         )
     if rank < NARROW_RANK * possible:
         return Verdict("warn", f"the {side}s lie along few directions", value)

@@ -55,7 +55,7 @@ def _bars_alt(report: dict[str, Any]) -> str:
 
 @figure("recall-bars", section="headline", alt=_bars_alt, of="report")
 def recall_bars(report: dict[str, Any], ax: Axes | None = None) -> Axes:
-    """The six recalls of every run, beside chance and CCA on the same features.
+    """The six recalls of every run, beside the baselines.
 
     Recall@K is the share of queries that find at least one right answer among the first K. The upright lines are 95 %
     intervals over images. CCA is a linear method on the same features that needs no training.
