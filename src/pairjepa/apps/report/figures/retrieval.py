@@ -58,7 +58,7 @@ def recall_bars(report: dict[str, Any], ax: Axes | None = None) -> Axes:
     """The six recalls of every run, beside the baselines.
 
     Recall@K is the share of queries that find at least one right answer among the first K. The upright lines are 95 %
-    intervals over images. CCA is a linear method on the same features that needs no training.
+    intervals over images. CCA, where it was measured, is a closed formula on the same features.
 
     Args:
         report: of `pairjepa.apps.report.collect`.
