@@ -154,7 +154,7 @@ def _run(
     chart, said = project(found, **settings)
     if said is not None:
         notes.append(f"{name}: {said}")
-    geometry = {
+    geometry: dict[str, Any] = {
         "spectrum": {
             side: spectrum(rows)[:WIDEST_SPECTRUM].tolist()
             for side, rows in (("prediction", image), ("target", text))
