@@ -33,6 +33,7 @@ SMALL = {
 RECALLS = [f"R@{k}{end}" for k in (1, 5, 10) for end in ("", "_ci")]
 DIRECTION = {*RECALLS, "median_rank", "median_rank_ci", "mrr", "mrr_ci"}
 KEYS = {
+    "corrected",
     *(
         "split",
         "images",
@@ -92,7 +93,23 @@ def test_evaluate_prints_one_object_with_exactly_these_keys(
     assert set(result) == KEYS
     assert set(result["image_to_text"]) == set(result["text_to_image"]) == DIRECTION
     assert set(result["baselines"]) == {"chance", "cca"}
-    assert set(result["baselines"]["cca"]) == {"image_to_text", "text_to_image", "rsum", "rsum_ci"}
+    assert set(result["baselines"]["cca"]) == {
+        "image_to_text",
+        "text_to_image",
+        "rsum",
+        "rsum_ci",
+        "corrected",
+    }
+    for corrected in (result["corrected"], result["baselines"]["cca"]["corrected"]):
+        assert set(corrected) == {
+            "image_to_text",
+            "text_to_image",
+            "rsum",
+            "rsum_ci",
+            "alpha",
+            "k",
+            "over_plain",
+        }
     recalls = [result[way][f"R@{k}"] for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
     assert result["rsum"] == pytest.approx(sum(recalls))
     assert result == json.loads((run / "evaluation" / "test.json").read_text("utf-8"))

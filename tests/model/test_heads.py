@@ -12,9 +12,9 @@ from pairjepa.util.errors import UsageError
 
 @pytest.mark.parametrize("kind", sorted(HEADS))
 def test_width(kind):
-    config = HeadConfig(kind, hidden=7)
-    head = build_head(5, 3, config)
-    assert head(torch.randn(4, 5)).shape == (4, width_after(5, 3, config))
+    config, dim = HeadConfig(kind, hidden=7), 5 if kind == "adapter" else 3
+    head = build_head(5, dim, config)
+    assert head(torch.randn(4, 5)).shape == (4, width_after(5, dim, config))
 
 
 def test_residual_is_the_sum_of_its_branches():

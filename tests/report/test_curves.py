@@ -7,7 +7,7 @@ from pairjepa.apps.report.curves import cosines, margins, recall_curves
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
 from pairjepa.metrics import Relevance, retrieve
 from pairjepa.metrics.geometry import effective_rank, spectrum
-from pairjepa.metrics.hubness import hubness
+from pairjepa.metrics.occurrence import occurrence
 from pairjepa.metrics.retrieval import best_scores, top_k
 from pairjepa.metrics.verdicts import hubs, modality_gap
 
@@ -85,7 +85,7 @@ def test_hubness_counts_who_is_found():
     rng = np.random.default_rng(0)
     queries = unit(rng.normal(size=(80, 12)) + 2)
     gallery = unit(np.concatenate([np.ones((3, 12)), rng.normal(size=(97, 12))]))
-    of = hubness(queries, gallery)
+    of = occurrence(queries, gallery)
     times = np.zeros(100, int)
     for row in np.argsort(-(queries @ gallery.T), axis=1)[:, :10]:
         times[row] += 1
@@ -101,12 +101,12 @@ def test_hubness_counts_who_is_found():
 
 def test_random_answers_are_even():
     rng = np.random.default_rng(0)
-    of = hubness(unit(rng.normal(size=(2000, 400))), unit(rng.normal(size=(200, 400))))
+    of = occurrence(unit(rng.normal(size=(2000, 400))), unit(rng.normal(size=(200, 400))))
     even = of["even"]
     assert even["share_for_half"] == pytest.approx(0.48, abs=0.02)
     assert even["skewness"] == pytest.approx((1 - 2 * 0.05) / np.sqrt(2000 * 0.05 * 0.95), rel=1e-6)
     assert hubs("images", of).level == "good"
-    small = hubness(unit(rng.normal(size=(9, 4))), unit(rng.normal(size=(6, 4))))
+    small = occurrence(unit(rng.normal(size=(9, 4))), unit(rng.normal(size=(6, 4))))
     assert (small["k"], small["skewness"], small["share_for_half"]) == (6, None, 0.5)
     assert hubs("images", small).level == "info"
 

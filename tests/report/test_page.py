@@ -103,7 +103,7 @@ def test_every_section_is_there_and_linked() -> None:
 
 def test_tables_hold_the_numbers() -> None:
     headline, differences, measured = Page(render(make_report())).tables
-    assert [row[0] for row in headline] == ["", "plain", "masked", "CCA on the same features", "chance"]
+    assert [row[0] for row in headline] == ["", "plain", "masked", "CCA", "chance"]
     assert headline[1][1] == "36.4 [36.3, 36.5]"
     assert headline[-1][-1] == "110.2"
     assert differences[1] == ["masked − plain", *["+1.5 [0.5, 2.5]"] * 7]

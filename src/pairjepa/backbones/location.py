@@ -14,11 +14,12 @@ from pairjepa.util.progress import say
 
 Side = Literal["image", "text"]
 SIDES: tuple[Side, Side] = ("image", "text")
+Role = Literal["image", "text", "pair"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
-def local_folder(name: str | None, side: Side) -> Path | None:
+def local_folder(name: str | None, side: Role) -> Path | None:
     """The folder of the backbone `name`; None if the name can only be a hub id or a built-in one.
 
     Raises:
@@ -34,7 +35,9 @@ def local_folder(name: str | None, side: Side) -> Path | None:
         )
     path = Path(name).expanduser()
     if path.is_dir():
-        _refuse_exchanged(_checked(path, setting), side)
+        _checked(path, setting)
+        if side != "pair":
+            _refuse_exchanged(path, side)
         return path
     if path.exists():
         raise PairJEPAError(f"{setting} must be a folder or a hub id, got the file {path}. Give its folder.")
@@ -43,7 +46,7 @@ def local_folder(name: str | None, side: Side) -> Path | None:
     return None
 
 
-def locate(name: str | None, side: Side, revision: str | None = None) -> Path:
+def locate(name: str | None, side: Role, revision: str | None = None) -> Path:
     """The folder of the backbone `name`: a local folder, or the snapshot of a hub id.
 
     Raises:
@@ -157,6 +160,9 @@ def _hub_bars(shown: bool) -> Iterator[None]:
 
 def find_backbones(config: RunConfig, path: Path) -> None:
     """Raise if a backbone that is not kept in the run itself cannot be where the configuration says."""
+    if config.model.pair is not None:
+        local_folder(config.model.pair, "pair")
+        return
     for side in SIDES:
         if not (path / side).is_dir():
             local_folder(getattr(config.model, side), side)

@@ -66,7 +66,7 @@ class TextBackbone(nn.Module):
         self.digest = digest(
             weights_digest(model),
             architecture(model),
-            _tokenizer_parts(tokenizer),
+            tokenizer_parts(tokenizer),
             [pooling, max_tokens, list(self.layers)],
         )
         self.eval()
@@ -170,7 +170,7 @@ def _check_layers(layers: tuple[int, ...], states: int) -> None:
             )
 
 
-def _tokenizer_parts(tokenizer: Any) -> Any:
+def tokenizer_parts(tokenizer: Any) -> Any:
     """What token ids depend on. Cut and padding are ours, and calls change those that the tokenizer remembers."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

@@ -16,10 +16,11 @@ from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
 from pairjepa.evaluation.illustrate import hidden_words, looks, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
-from pairjepa.evaluation.result import evaluate_embeddings
+from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.features.engines import check_engine
 from pairjepa.metrics.baselines import RidgeCCA
+from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
 from pairjepa.model.build import build_module
 from pairjepa.model.weights import load_weights
@@ -28,6 +29,7 @@ from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
+from pairjepa.training.hubness import bank_rows, dev_rows, load_or_fit
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
 from pairjepa.training.train import TEXT_ONLY
@@ -98,12 +100,16 @@ def measure(
     folder.check_backbones(describe(config, image, text))
     warn_of_leaks(data.record)
     material = Material(config, data, image, text)
-    baseline = _cca(
-        material, split
-    )  # on the features before training: first, while the backbones are untrained
+    pretrained = _pretrained(material, split) if config.model.pair is not None else None
+    cca = _cca(material, split)  # on the features before training: first, while the backbones are untrained
     embedder = _embedder(folder, material)
     embeddings = _embed(embedder, material, split)
-    result = evaluate_embeddings(embeddings, cca=baseline, relevance=relevance)
+    correction = (
+        load_or_fit(folder, material, embedder.joint, best_device()) if config.context.image else None
+    )
+    result = evaluate_embeddings(
+        embeddings, cca=cca, pretrained=pretrained, hubness=correction, relevance=relevance
+    )
     examples: list[dict[str, Any]] = []
     if config.context.caption is not None and config.context.image:
         result["partial"], examples = _partial(folder, material, split)
@@ -239,16 +245,35 @@ def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
     )
 
 
-def _cca(material: Material, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of ridge CCA on the features that the run began with, views averaged."""
+def _pretrained(material: Material, split: str) -> Baseline:
+    """The pretrained pair as it is, views averaged, and its own correction."""
+
+    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        views = _unit(material.image_features.gather(images))
+        return _unit(views.mean(axis=1)), _unit(material.text_features.gather(captions))
+
+    images, captions, _ = material.rows(split)
+    dev_images, dev_captions, dev_owner = dev_rows(material)
+    bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
+    return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+
+
+def _cca(material: Material, split: str) -> Baseline:
+    """Embeddings of ridge CCA on the features that the run began with, views averaged, and its own correction."""
     train_images, train_captions, train_owner = material.rows("train")
     images, captions, _ = material.rows(split)
+    dev_images, dev_captions, dev_owner = dev_rows(material)
     fitted = RidgeCCA.fit(
-        material.pooled_features(train_images),
-        material.text_features.gather(train_captions),
-        train_owner,
+        material.pooled_features(train_images), material.text_features.gather(train_captions), train_owner
     )
-    return (
-        fitted.image(material.pooled_features(images)),
-        fitted.text(material.text_features.gather(captions)),
-    )
+
+    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        features = material.text_features.gather(captions)
+        return fitted.image(material.pooled_features(images)), fitted.text(features)
+
+    bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
+    return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))

@@ -69,6 +69,8 @@ def _judged(result: Mapping[str, Any]) -> list[Verdict]:
         result["rsum"], result["rsum_ci"], result["baselines"]["chance"]["rsum"], images
     )
     found = [] if chance.level == "good" else [chance]
+    if gain := result.get("beats_pretrained"):
+        found.append(judge.against_pretrained(gain["rsum_difference"], gain["ci"], images))
     if gain := result["beats_cca"]:
         cca = judge.against_cca(gain["rsum_difference"], gain["ci"], images)
         found += [cca] if cca.level != "good" or chance.level == "good" else []

@@ -1,6 +1,7 @@
 """One dict that says how good a set of embeddings is, beside chance and CCA, with intervals and in words."""
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,17 +21,29 @@ from pairjepa.metrics.bootstrap import (
     mean_interval,
     with_intervals,
 )
+from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.relevance import Relevance
-from pairjepa.metrics.retrieval import metrics, retrieve
+from pairjepa.metrics.retrieval import RetrievalRanks, metrics, retrieve
 from pairjepa.util.errors import UsageError, unknown
 
 RelevanceKind = Literal["owner", "text"]
 
 
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Embeddings of a closed formula on the same rows, with the hubness correction that it gets too."""
+
+    image: Float[np.ndarray, "images cca_dim"]
+    text: Float[np.ndarray, "captions cca_dim"]
+    hubness: HubnessCorrection | None = None
+
+
 def evaluate_embeddings(
     embeddings: EmbeddingSet,
     *,
-    cca: tuple[Float[np.ndarray, "images cca_dim"], Float[np.ndarray, "captions cca_dim"]] | None,
+    cca: Baseline | None,
+    pretrained: Baseline | None = None,
+    hubness: HubnessCorrection | None = None,
     relevance: RelevanceKind = "owner",
     draws: int = DRAWS,
     seed: int = 0,
@@ -39,7 +52,9 @@ def evaluate_embeddings(
 
     Args:
         embeddings: Both sides of the split.
-        cca: Image and caption embeddings of ridge CCA on the same rows; without them its keys are `None`.
+        cca: Ridge CCA on the same rows; without it its keys are `None`.
+        pretrained: The pretrained pair that the model started from; without it its key is not there.
+        hubness: The model's correction; without it `corrected` is `None`.
         relevance: `owner` is the published protocol; `text` counts every caption with the same words.
         draws: Bootstrap resamples.
         seed: Of the resamples, the random pairs and the sample for uniformity.
@@ -54,38 +69,74 @@ def evaluate_embeddings(
     same_text = Relevance.by_text(owner, embeddings.captions, images)
     relevant = same_text if relevance == "text" else Relevance.by_owner(owner, images)
 
-    if cca is not None and (rows := (len(cca[0]), len(cca[1]))) != (images, len(owner)):
-        raise UsageError(
-            f"cca must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
-        )
+    baselines = {
+        name: given for name, given in (("cca", cca), ("pretrained", pretrained)) if given is not None
+    }
+    for name, given in baselines.items():
+        if (rows := (len(given.image), len(given.text))) != (images, len(owner)):
+            raise UsageError(
+                f"{name} must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
+            )
     ranks = retrieve(embeddings.image, embeddings.text, owner, relevant)
     check_drawable(images, draws)
-    measured, samples = metrics(ranks), bootstrap(ranks, draws=draws, seed=seed)
+    plain = _Measured.of(ranks, draws, seed)
     result: dict[str, Any] = {
         "split": embeddings.split,
         "images": images,
         "captions": len(owner),
         "relevance": relevance,
     }
-    result |= with_intervals(measured, samples)
+    result |= with_intervals(plain.values, plain.samples)
+    corrected, result["corrected"] = None, None
+    if hubness is not None:
+        corrected_ranks = hubness.ranks(embeddings.image, embeddings.text, owner, relevant)
+        corrected, result["corrected"] = _corrected(plain, corrected_ranks, hubness, draws, seed)
     result["baselines"] = {"chance": chance(relevant), "cca": None}
     result["beats_cca"] = None
-    if cca is not None:
-        cca_ranks = retrieve(*cca, owner, relevant)
-        cca_measured, cca_samples = metrics(cca_ranks), bootstrap(cca_ranks, draws=draws, seed=seed)
-        result["baselines"]["cca"] = with_intervals(cca_measured, cca_samples)
-        gain = difference(measured, cca_measured, samples, cca_samples)["rsum"]
-        result["beats_cca"] = {
-            "rsum_difference": gain["difference"],
-            "ci": gain["ci"],
-            "verdict": _verdict(*gain["ci"]),
-        }
+    for name, given in baselines.items():
+        baseline = _Measured.of(retrieve(given.image, given.text, owner, relevant), draws, seed)
+        shown, gain = with_intervals(baseline.values, baseline.samples), plain.over(baseline)
+        gain["corrected"] = None
+        if given.hubness is not None:
+            given_ranks = given.hubness.ranks(given.image, given.text, owner, relevant)
+            given_corrected, shown["corrected"] = _corrected(
+                baseline, given_ranks, given.hubness, draws, seed
+            )
+            if corrected is not None:
+                gain["corrected"] = corrected.over(given_corrected)
+        result["baselines"][name], result[f"beats_{name}"] = shown, gain
     with threadpool_limits(1, user_api="blas"):  # which would round otherwise on another number of threads
         result["cosine"] = _cosine(embeddings, same_text, draws, seed)
         result["geometry"] = _geometry(embeddings, result["cosine"]["matched"]["mean"], seed)
     result["bootstrap"] = {"unit": "image", "draws": draws, "seed": seed, "confidence": CONFIDENCE}
     result["notes"] = notes(result, shared=len(same_text.indices) - len(owner))
     return result
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Metrics of one ranking, and the same on every resample."""
+
+    values: dict[str, Any]
+    samples: dict[str, Any]
+
+    @classmethod
+    def of(cls, ranks: RetrievalRanks, draws: int, seed: int) -> "_Measured":
+        return cls(metrics(ranks), bootstrap(ranks, draws=draws, seed=seed))
+
+    def over(self, other: "_Measured") -> dict[str, Any]:
+        """The paired difference of rsum."""
+        gain = difference(self.values, other.values, self.samples, other.samples)["rsum"]
+        return {"rsum_difference": gain["difference"], "ci": gain["ci"], "verdict": _verdict(*gain["ci"])}
+
+
+def _corrected(
+    plain: _Measured, ranks: RetrievalRanks, correction: HubnessCorrection, draws: int, seed: int
+) -> tuple[_Measured, dict[str, Any]]:
+    """By corrected scores: what was measured, and as it stands in the result, with what it gains over plain scores."""
+    found = _Measured.of(ranks, draws, seed)
+    shown = with_intervals(found.values, found.samples) | correction.settings()
+    return found, shown | {"over_plain": found.over(plain)}
 
 
 def _verdict(low: float, high: float) -> str:

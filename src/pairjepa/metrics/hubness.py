@@ -1,69 +1,131 @@
-"""Hubs: gallery items that stand among the answers to far more queries than others.
+"""Hubness correction: gallery items that are near to every query give some of their score back.
 
-Axes: queries, gallery.
+Axes: queries, gallery; images, captions (rows of embeddings of one split); bank (training queries); dim.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
-from scipy import stats
+from jaxtyping import Float, Float32, Int
 
-from pairjepa.metrics.bootstrap import interval
-from pairjepa.metrics.retrieval import top_k
+from pairjepa.metrics.relevance import Relevance, checked_owner
+from pairjepa.metrics.retrieval import CHUNK_BYTES, RetrievalRanks, chunks, ranks, retrieve, rsum
 
-TOP = 10
-RANDOM_ANSWERS = 200
+ALPHAS = (0.25, 0.5, 0.75, 1.0)
+NEIGHBOURS = (16, 32, 64, 128)
+
+
+@dataclass(frozen=True, eq=False)
+class HubnessCorrection:
+    """Score of a query with a gallery item minus α times the item's hubness, from queries of the training split.
+
+    The hubness of an item is the mean of its `k` best scores with the bank. The bank never holds the queries that
+    are measured, so each query is still ranked by itself.
+
+    Source: nearest-neighbour normalisation (Chowdhury et al. 2024, arXiv 2410.24114).
+    """
+
+    image_bank: Float32[np.ndarray, "bank dim"]
+    """Predictions of training images: the queries of image → text."""
+    text_bank: Float32[np.ndarray, "bank2 dim"]
+    """Targets of training captions: the queries of text → image."""
+    alpha: float
+    """Strength; 0 leaves the scores as they are."""
+    k: int
+
+    @classmethod
+    def choose(
+        cls,
+        image_bank: Float32[np.ndarray, "bank dim"],
+        text_bank: Float32[np.ndarray, "bank2 dim"],
+        image: Float[np.ndarray, "images dim"],
+        text: Float[np.ndarray, "captions dim"],
+        owner: Int[np.ndarray, " captions"],
+    ) -> "HubnessCorrection":
+        """α and k with the highest rsum on a dev split; α is 0 where no correction is better than none.
+
+        Args:
+            image_bank: Predictions of training images.
+            text_bank: Targets of training captions.
+            image: Predictions of the dev images.
+            text: Targets of the dev captions.
+            owner: For each dev caption, the row of its image.
+        """
+        best, chosen = rsum(retrieve(image, text, owner)), cls(image_bank, text_bank, 0.0, NEIGHBOURS[0])
+        neighbours = [k for k in NEIGHBOURS if k <= min(len(image_bank), len(text_bank))]
+        of_text, of_image = hubness(text, image_bank, neighbours), hubness(image, text_bank, neighbours)
+        for row, k in enumerate(neighbours):
+            for alpha in ALPHAS:
+                reached = rsum(_ranks(image, text, owner, alpha * of_text[row], alpha * of_image[row]))
+                if reached > best:
+                    best, chosen = reached, cls(image_bank, text_bank, alpha, k)
+        return chosen
+
+    def ranks(
+        self,
+        image: Float[np.ndarray, "images dim"],
+        text: Float[np.ndarray, "captions dim"],
+        owner: Int[np.ndarray, " captions"],
+        relevance: Relevance | None = None,
+    ) -> RetrievalRanks:
+        """`retrieval.retrieve` by corrected scores.
+
+        Raises:
+            UsageError: as `retrieve`.
+        """
+        if not self.alpha:
+            return retrieve(image, text, owner, relevance)
+        of_text = self.alpha * hubness(text, self.image_bank, [self.k])[0]
+        of_image = self.alpha * hubness(image, self.text_bank, [self.k])[0]
+        return _ranks(image, text, owner, of_text, of_image, relevance)
+
+    def settings(self) -> dict[str, Any]:
+        """`{"alpha", "k"}`."""
+        return {"alpha": self.alpha, "k": self.k}
 
 
 def hubness(
-    queries: Float[np.ndarray, "queries dim"], gallery: Float[np.ndarray, "gallery dim"], *, seed: int = 0
-) -> dict[str, Any]:
-    """How evenly the places in the top 10 of all queries are shared out over the gallery.
-
-    The number of top-10 lists that an item stands in is its 10-occurrence (Radovanović, Nanopoulos and Ivanović
-    2010); a skewed distribution of it means hubs, and items that nothing finds.
-
-    Args:
-        queries: Of one side.
-        gallery: Of the other.
-        seed: Of the random answers.
-
-    Returns:
-        `k` (10, or the gallery's size); `counts`, where `counts[n]` items stand in n lists; their `skewness` (`None`
-        if all stand in as many); `share_for_half`, the smallest share of the items that fills half of the places;
-        `never`, the share that stands in no list; and `even`, the last three where each list is drawn at random,
-        with `share_for_half_ci`, where 95 % of such draws lie.
-    """
-    k = min(TOP, len(gallery))
-    chance = k / len(gallery)
-    occurrence = np.bincount(top_k(queries, gallery, k).ravel(), minlength=len(gallery))
-    even: dict[str, Any] = _shape(stats.binom.pmf(np.arange(len(queries) + 1), len(queries), chance))
-    drawn = np.random.default_rng(seed).binomial(len(queries), chance, (RANDOM_ANSWERS, len(gallery)))
-    even["share_for_half_ci"] = interval(np.array([_of_items(row)["share_for_half"] for row in drawn]))
-    return {"k": k, "counts": np.bincount(occurrence).tolist()} | _of_items(occurrence) | {"even": even}
+    gallery: Float[np.ndarray, "gallery dim"],
+    bank: Float[np.ndarray, "bank dim"],
+    neighbours: list[int],
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Float32[np.ndarray, "neighbours gallery"]:
+    """Mean of the k best scores of each gallery item with the bank, for each k in ascending `neighbours`."""
+    result = np.empty((len(neighbours), len(gallery)), np.float32)
+    queries = bank.astype(np.float32, copy=False).T
+    for part in chunks(len(gallery), chunk_bytes // (8 * max(len(bank), 1))):
+        scores = gallery[part].astype(np.float32, copy=False) @ queries
+        most = max(neighbours, default=1)
+        top = -np.sort(-np.partition(scores, len(bank) - most, axis=1)[:, len(bank) - most :], axis=1)
+        for row, k in enumerate(neighbours):
+            result[row, part] = top[:, :k].mean(axis=1)
+    return result
 
 
-def _of_items(occurrence: np.ndarray) -> dict[str, Any]:
-    return _shape(np.bincount(occurrence) / len(occurrence))
+def _ranks(
+    image: np.ndarray,
+    text: np.ndarray,
+    owner: np.ndarray,
+    of_text: Float32[np.ndarray, " captions"],
+    of_image: Float32[np.ndarray, " images"],
+    relevance: Relevance | None = None,
+) -> RetrievalRanks:
+    """Ranks where `of_text` is taken from the scores of captions as gallery, `of_image` from those of images."""
+    owner = checked_owner(owner, len(image))
+    relevance = relevance or Relevance.by_owner(owner, len(image))
+    return RetrievalRanks(
+        ranks(_as_query(image), _as_gallery(text, of_text), relevance),
+        ranks(_as_query(text), _as_gallery(image, of_image), relevance.transposed()),
+        owner,
+    )
 
 
-def _shape(share: Float[np.ndarray, " occurrences"]) -> dict[str, Any]:
-    """Of the share of the items that stand in 0, 1, 2, … lists."""
-    times = np.arange(len(share))
-    mean = (share * times).sum()
-    variance = (share * (times - mean) ** 2).sum()
-    skewness = (share * (times - mean) ** 3).sum() / variance**1.5 if variance > 1e-9 else None
-    # From the most frequent down: how many of a kind are needed to reach half of the places.
-    filled, items = 0.0, 0.0
-    for n in times[::-1]:
-        part = share[n] * n
-        if filled + part >= mean / 2:
-            items += (mean / 2 - filled) / n if n else 0.0
-            break
-        filled, items = filled + part, items + share[n]
-    return {
-        "skewness": None if skewness is None else float(skewness),
-        "share_for_half": float(items),
-        "never": float(share[0]),
-    }
+def _as_query(rows: np.ndarray) -> Float32[np.ndarray, "rows dim1"]:
+    return np.column_stack([rows.astype(np.float32, copy=False), np.ones(len(rows), np.float32)])
+
+
+def _as_gallery(rows: np.ndarray, penalty: np.ndarray) -> Float32[np.ndarray, "rows dim1"]:
+    """One more dimension, so that the inner product with a query is the corrected score."""
+    return np.column_stack([rows.astype(np.float32, copy=False), -penalty.astype(np.float32, copy=False)])

@@ -84,6 +84,19 @@ def against_cca(difference: float, ci: Sequence[float], images: int) -> Verdict:
     return Verdict("warn", "does not beat CCA, as far as these images show", value)
 
 
+def against_pretrained(difference: float, ci: Sequence[float], images: int) -> Verdict:
+    """Whether rsum is better than that of the pretrained pair that the model started from, by the paired interval."""
+    low, high = ci
+    value = f"rsum {difference:+.1f} over the pretrained pair (95 % interval {low:+.1f} to {high:+.1f})"
+    if images < LEAST_IMAGES:
+        return Verdict("info", f"{images:,} images are too few to tell it from the pretrained pair", value)
+    if low > 0:
+        return Verdict("good", "better than the pretrained pair on these pairs", value)
+    if high < 0:
+        return Verdict("bad", "worse than the pretrained pair on these pairs", value)
+    return Verdict("warn", "not shown to differ from the pretrained pair", value)
+
+
 def separation(auc: float, images: int) -> Verdict:
     """Whether matched pairs have higher cosines than random ones; the error of an AUC is at most √(a(1-a)/n)."""
     half = WIDTH * math.sqrt(auc * (1 - auc) / images)
@@ -122,9 +135,7 @@ def collapse(side: str, rank: float, possible: int, spread: float, images: int) 
             return Verdict("bad", f"collapse of the {side}s: nearly every row is the same", value)
         return Verdict("info", f"{images:,} images are too few to tell of a collapse of the {side}s", value)
     if rank < COLLAPSED_RANK:
-        return Verdict(
-            "bad", f"collapse of the {side}s: they lie along about one direction", value
-        )
+        return Verdict("bad", f"collapse of the {side}s: they lie along about one direction", value)
     if rank < NARROW_RANK * possible:
         return Verdict("warn", f"the {side}s lie along few directions", value)
     return Verdict("good", "no collapse", value)
@@ -238,7 +249,7 @@ def hubs(items: str, measured: Mapping[str, Any]) -> Verdict:
 
     Args:
         items: captions or images.
-        measured: `metrics.hubness` of one direction.
+        measured: `metrics.occurrence` of one direction.
     """
     half, even = measured["share_for_half"], measured["even"]
     value = (

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pairjepa.config.settings import HeadConfig
 from pairjepa.model.dropout import Dropout
-from pairjepa.util.errors import unknown
+from pairjepa.util.errors import UsageError, unknown
 
 CONSTANT = 1e-4  # of the largest mean: what rounding leaves of the deviation of equal rows
 
@@ -81,6 +82,41 @@ class Residual(nn.Module):
         return out
 
 
+class Adapter(nn.Module):
+    """A pretrained embedding plus a small MLP of it, whose last layer starts at zero: at first it is the identity.
+
+    The input is brought to the norm √width, so that the MLP sees numbers of size 1 whatever the pair's own scale is.
+    Source: residual adapters on CLIP's features (Gao et al. 2021, arXiv 2110.04544).
+    """
+
+    def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
+        """From `width` to the same width; `dim` must be the same.
+
+        Raises:
+            UsageError: the shared space has another width than the pair.
+        """
+        super().__init__()
+        if width != dim:
+            raise UsageError(
+                f"model.dim must be {width}, the width of the pretrained pair, got {dim}. Leave it out."
+            )
+        self.mlp = nn.Sequential(
+            Dropout(config.input_dropout),
+            nn.Linear(width, config.hidden),
+            nn.ReLU(),
+            Dropout(config.dropout),
+            nn.Linear(config.hidden, width),
+        )
+        nn.init.zeros_(self.mlp[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.mlp[-1].bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
+        """x on the sphere of radius √width, and what is added to it."""
+        x = F.normalize(x, dim=1) * x.shape[1] ** 0.5
+        out: Tensor = x + self.mlp(x)
+        return out
+
+
 class Identity(Dropout):
     """Nothing but the input dropout; the width stays."""
 
@@ -98,6 +134,7 @@ HEADS: dict[str, Callable[[int, int, HeadConfig], nn.Module]] = {
     "linear": _linear,
     "mlp": MLP,
     "residual": Residual,
+    "adapter": Adapter,
 }
 
 

@@ -129,6 +129,7 @@ def _token_predictor(
     config: ModelConfig, context: ContextConfig, image_width: int, tokens: TokenWidths
 ) -> nn.Module:
     assert config.image_grid is not None
+    assert config.max_tokens is not None
     cells = config.image_grid**2
     return TokenPredictor(
         pooled=tokens.pooled if context.image else 0,

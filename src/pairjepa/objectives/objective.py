@@ -132,6 +132,7 @@ class Objective(nn.Module):
         """Raises `UsageError` for a term that is not in `TERMS`."""
         super().__init__()
         check_terms(config)
+        assert config.temperature is not None  # `build_module` has taken the pair's
         self.config = config
         self.log_temperature = nn.Parameter(
             log_temperature(config.temperature), requires_grad=config.learn_temperature

@@ -154,6 +154,8 @@ class Trainer:
             self._best_kept(),
         ):
             self._saved = time.monotonic()
+            if self.config.model.pair is not None and position["best"] is None and first:
+                self._measure_pretrained(position)
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
                 position["epoch"] = epoch
                 rate = self._steps(epoch, position, stop)
@@ -182,6 +184,7 @@ class Trainer:
         return {
             "best_epoch": position["best"]["epoch"],
             "dev_rsum": position["best"]["rsum"],
+            "pretrained_dev_rsum": position.get("pretrained"),
             "warnings": list(self._watch.warnings(history).values()),
             "cost": {
                 "training_seconds": position["seconds"],
@@ -189,6 +192,13 @@ class Trainer:
                 "peak_rss_bytes": _peak_rss(),
             },
         }
+
+    def _measure_pretrained(self, position: dict[str, Any]) -> None:
+        """Epoch 0 is the pretrained pair itself: it may stay the best."""
+        dev = self._measured(self.dev)["rsum"]
+        position["best"], position["pretrained"] = {"epoch": 0, "rsum": dev}, dev
+        self._best = weights(self.module)
+        say(f"epoch 0, the pretrained pair as it is: dev rsum {dev:.1f}")
 
     def _steps(self, epoch: int, position: dict[str, Any], stop: threading.Event) -> float:
         """The steps of an epoch that are still to do; images a second."""

@@ -96,6 +96,18 @@ class Material:
             chosen = np.linspace(0, len(images) - 1, most).astype(np.int64)
             keep = np.isin(owner, chosen)
             images, captions, owner = images[chosen], captions[keep], np.searchsorted(chosen, owner[keep])
+        image_side, text_side = self.sides(images, captions)
+        context = self.config.context
+        masked = None
+        if masks and context.caption is not None:
+            ratio = context.mask_ratio
+            fresh = tuned(self.config.model, "text") or self.config.model.predictor.kind == "transformer"
+            drawn = FRESH_MASKS if fresh else context.masks
+            masked = self.masked(captions, Masking(context.caption, ratio[0], ratio[-1]), drawn)
+        return Split(image_side, text_side, owner, masked)
+
+    def sides(self, images: np.ndarray, captions: np.ndarray) -> tuple[Inputs, Inputs]:
+        """Images and captions of these rows as the model takes them."""
         image_side: Inputs
         text_side: Inputs
         if not self.config.context.image:
@@ -108,21 +120,16 @@ class Material:
             text_side = Tokens(self.text, self.data.pairs.captions.take(captions).to_pylist())
         else:
             text_side = CachedFeatures(self.text_features, captions)
-        context = self.config.context
-        masked = None
-        if masks and context.caption is not None:
-            ratio = context.mask_ratio
-            fresh = tuned(self.config.model, "text") or self.config.model.predictor.kind == "transformer"
-            drawn = FRESH_MASKS if fresh else context.masks
-            masked = self.masked(captions, Masking(context.caption, ratio[0], ratio[-1]), drawn)
-        return Split(image_side, text_side, owner, masked)
+        return image_side, text_side
 
     def fit_standardizers(self, joint: JointModel, train: Split) -> None:
         """Mean and deviation of the frozen sides' features over the training split; tuned sides have no fixed ones."""
-        for inputs, standardizer in (
-            (train.images, joint.image_standardizer),
-            (train.texts, joint.text_standardizer),
-            (train.masked, getattr(joint, "caption_standardizer", None)),
+        model = self.config.model
+        for inputs, head, standardizer in (
+            (train.images, model.image_projection, joint.image_standardizer),
+            (train.texts, model.text_projection, joint.text_standardizer),
+            (train.masked, model.caption_projection, getattr(joint, "caption_standardizer", None)),
         ):
-            if isinstance(inputs, CachedFeatures) and standardizer is not None:
+            # An adapter starts as the identity: what it is given are embeddings already.
+            if isinstance(inputs, CachedFeatures) and standardizer is not None and head.kind != "adapter":
                 standardizer.fit(*inputs.moments())

@@ -13,6 +13,7 @@ from pairjepa.backbones.location import find_backbones
 from pairjepa.config.settings import RunConfig
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
+from pairjepa.model.weights import load_weights
 from pairjepa.objectives import check_terms
 from pairjepa.pairs.captions import group_ids
 from pairjepa.pairs.data import read_data
@@ -21,6 +22,7 @@ from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import plan_seeds
 from pairjepa.training.distributed import current
+from pairjepa.training.hubness import load_or_fit
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
 from pairjepa.training.tracking import check_tracker
@@ -168,7 +170,15 @@ def fit_material(material: Material, path: Path, track: str | None = None) -> Ru
     give_back_freed_memory()  # of tables and keys, whose size is that of the data
     summary = trainer.fit()
     if summary is not None:
+        if config.context.image:
+            load_weights(module, folder.model_file)
+            joint: Any = module["joint"]
+            summary["hubness"] = load_or_fit(folder, material, joint, device).settings()
         folder.finish(summary)
+        if summary["best_epoch"] == 0:
+            say(
+                f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
+            )
     group.meet()
     return folder
 

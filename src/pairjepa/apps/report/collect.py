@@ -16,7 +16,7 @@ from pairjepa.evaluation.compare import Evaluated, compare, evaluated
 from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.metrics.geometry import spectrum
-from pairjepa.metrics.hubness import hubness
+from pairjepa.metrics.occurrence import occurrence
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import best_scores, retrieve
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
@@ -159,7 +159,7 @@ def _run(
             side: spectrum(rows)[:WIDEST_SPECTRUM].tolist()
             for side, rows in (("prediction", image), ("target", text))
         },
-        "hubness": {"image_to_text": hubness(image, text), "text_to_image": hubness(text, image)},
+        "hubness": {"image_to_text": occurrence(image, text), "text_to_image": occurrence(text, image)},
     }
     margin = margins(best, seed=seed)
     if margin is None:

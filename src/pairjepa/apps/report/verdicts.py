@@ -63,6 +63,14 @@ def cca(run: Run) -> Verdict | None:
     return gain and judge.against_cca(gain["rsum_difference"], gain["ci"], run["evaluation"]["images"])
 
 
+@verdict("Against the pretrained pair")
+def pretrained(run: Run) -> Verdict | None:
+    """What the model started from, on the same images: the gain is what training on these pairs has added."""
+    gain = run["evaluation"].get("beats_pretrained")
+    images = run["evaluation"]["images"]
+    return gain and judge.against_pretrained(gain["rsum_difference"], gain["ci"], images)
+
+
 @verdict("Matched against random pairs")
 def separation(run: Run) -> Verdict | None:
     """AUC is the share of cases in which the pair that belongs together has the higher cosine.

@@ -40,6 +40,7 @@ def _alt(run: dict[str, Any]) -> str:
     training = run["training"]
     epochs, dev, best = training["epoch"], training["dev"], training["best_epoch"]
     at = epochs.index(best) if best in epochs else len(epochs) - 1
+    chosen = f"epoch {best}" + ("" if best else ", the pretrained pair as it is,")
     changes = [
         f"{name} from {verdicts.number(dev[key][0], places)} to {verdicts.number(dev[key][at], places)}"
         for key, name, places in (
@@ -52,7 +53,7 @@ def _alt(run: dict[str, Any]) -> str:
         if key in dev and dev[key][0] is not None and dev[key][at] is not None
     ]
     count = f"{len(epochs)} epoch" + ("s" if len(epochs) > 1 else "")
-    return f"Training over {count}; epoch {epochs[at]} was chosen. From the first epoch to it: {'; '.join(changes)}."
+    return f"Training over {count}; {chosen} was chosen. From epoch {epochs[0]} to {epochs[at]}: {'; '.join(changes)}."
 
 
 @figure("training", section="training", alt=_alt, needs=lambda run: run["training"])

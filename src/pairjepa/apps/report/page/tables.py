@@ -20,7 +20,8 @@ class Table(NamedTuple):
 def recalls(report: dict[str, Any]) -> list[Table]:
     """Recalls of every run, CCA and chance with intervals; and the differences of the runs, where there are several."""
     runs = [(run["name"], run["evaluation"]) for run in report["runs"]]
-    measured = [*runs, *_ccas(runs), ("chance", runs[0][1]["baselines"]["chance"])]
+    pretrained, cca = _baselines(runs, "pretrained", "pretrained pair"), _baselines(runs, "cca", "CCA")
+    measured = [*runs, *pretrained, *cca, ("chance", runs[0][1]["baselines"]["chance"])]
     names = (*RECALLS, "median_rank", "mrr")
     columns = [(way, name) for way in DIRECTIONS for name in names]
     head = ["", *(f"{DIRECTIONS[way]} {name.replace('_', ' ')}" for way, name in columns), "rsum"]
@@ -48,13 +49,15 @@ def recalls(report: dict[str, Any]) -> list[Table]:
     return tables
 
 
-def _ccas(runs: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
-    """Each CCA; one for all runs where they stand on the same features."""
+def _baselines(
+    runs: list[tuple[str, dict[str, Any]]], key: str, label: str
+) -> list[tuple[str, dict[str, Any]]]:
+    """Each run's; one for all runs where it is the same for all."""
     found = [
-        (f"CCA ({name})", cca) for name, evaluation in runs if (cca := evaluation["baselines"].get("cca"))
+        (f"{label} ({name})", of) for name, evaluation in runs if (of := evaluation["baselines"].get(key))
     ]
-    same = len(found) == len(runs) and all(cca == found[0][1] for _, cca in found)
-    return [("CCA on the same features", found[0][1])] if same else found
+    same = len(found) == len(runs) and all(of == found[0][1] for _, of in found)
+    return [(label, found[0][1])] if same else found
 
 
 def _cell(found: dict[str, Any], name: str, digits: int = 1) -> str:
