@@ -44,6 +44,7 @@ def test_a_hub_folder_and_its_push(
     ("flags", "status", "words"),
     [
         (["--to", "tflite", "--out", "x"], 2, "tflite"),
+        (["--to", "openvino", "--out", "x"], 2, "Take onnx: OpenVINO reads the files of"),
         (
             ["--to", "onnx", "--out", "x", "--push", "me/model"],
             2,
@@ -90,7 +91,7 @@ def test_runs_that_cannot_be_exported(contrastive: Path, masked: Path, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("to", ["onnx", "openvino", "sentence-transformers"])
+@pytest.mark.parametrize("to", ["onnx", "sentence-transformers"])
 def test_a_missing_package_names_its_extra(
     contrastive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
 ) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 import pairjepa
 from pairjepa.apps.search import Hit, Index
-from pairjepa.apps.search.rows import top
+from pairjepa.apps.search.exact import top
 from pairjepa.metrics.retrieval import recall_at
 from pairjepa.pairs import Pairs
 from pairjepa.util.errors import PairJEPAError, UsageError

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pairjepa.config.renamed import updated
 from pairjepa.config.settings import RunConfig, differences
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_path, digest, read_json, write_json, writing
@@ -50,7 +51,7 @@ class RunFolder:
                 "The run was made by another version of PairJEPA: train it again, or use that version."
             )
         self.record: dict[str, Any] = record
-        self.config = RunConfig.from_dict(self.record["config"])
+        self.config = RunConfig.from_dict(updated(self.record["config"]))
 
     @classmethod
     def fits(cls, path: Path, config: RunConfig) -> None:

@@ -1,8 +1,5 @@
 """The verb train: a run, or a group of seeds, from a configuration and pairs."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +18,10 @@ from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import plan_seeds
-from pairjepa.training.distributed import current
 from pairjepa.training.hubness import load_or_fit
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
+from pairjepa.training.processes import current, joined
 from pairjepa.training.tracking import check_tracker
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_folder, writing
@@ -72,7 +69,7 @@ def train_seeds(
 
 
 def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
-    with _processes():
+    with joined():
         return _train_here(planned, pairs, track)
 
 
@@ -91,18 +88,6 @@ def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str 
             say(f"seed {config.training.seed}: {path}")
         folders.append(fit(config, pairs, path, track))
     return folders
-
-
-@contextmanager
-def _processes() -> Iterator[None]:
-    """Where a launcher such as torchrun has started several processes: together, with their answers to each other."""
-    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
-        from pairjepa.training.distributed import joined
-
-        with joined():
-            yield
-    else:
-        yield
 
 
 TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
@@ -179,7 +164,7 @@ def fit_material(material: Material, path: Path, track: str | None = None) -> Ru
             say(
                 f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
             )
-    group.meet()
+    group.wait_for_all()
     return folder
 
 

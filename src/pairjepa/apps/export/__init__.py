@@ -1,4 +1,4 @@
-"""A trained run as others load it: ONNX, OpenVINO, sentence-transformers, a folder for the Hugging Face hub.
+"""A trained run as others load it: ONNX, sentence-transformers, a folder for the Hugging Face hub.
 
 Each target is a file here with a function `export_TARGET(embedder, folder)`, and a line in `folder.PACKAGES`.
 """
@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pairjepa.apps.export.folder import PACKAGES, check_installed, check_new
+from pairjepa.config.renamed import instead
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import is_seed_group
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
@@ -21,7 +22,7 @@ def export(
 
     Args:
         run: a run folder.
-        to: onnx, openvino, sentence-transformers or hub.
+        to: onnx, sentence-transformers or hub.
         out: the folder.
         licence: for the card of `hub`: the hub's identifier of the licence that you give the model.
         name: for the card of `hub`: the `user/name` that it will have there.
@@ -32,7 +33,7 @@ def export(
             folder holds something.
     """
     if to not in PACKAGES:
-        raise unknown("target", to, PACKAGES)
+        raise UsageError(f"{unknown('target', to, PACKAGES)}{instead(to)}")
     path = Path(run)
     if licence is not None and to != "hub":
         raise UsageError(f"--licence must go with --to hub, got --to {to}. Leave it out.")

@@ -10,7 +10,6 @@ from pairjepa.util.files import atomic_folder, writing
 
 PACKAGES = {
     "onnx": ("onnxruntime", "onnxscript"),
-    "openvino": ("openvino", "onnxruntime", "onnxscript"),
     "sentence-transformers": ("sentence_transformers",),
     "hub": (),
 }

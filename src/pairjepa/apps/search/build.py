@@ -59,8 +59,7 @@ def build(
             one disk go one after the other, those on object storage at the same time; nothing is lost either way.
         data: names of columns, where usual ones do not find them.
         approximate: whether a search compares all vectors: auto does up to 300,000.
-        engine: what forwards the backbones, as `model.engine` of a training; ray reads and embeds images in the
-            workers of a cluster.
+        engine: what forwards the backbones, as `model.engine` of a training; ray does so for images alone.
 
     Raises:
         UsageError: no source is given, or a setting does not fit one.
@@ -212,11 +211,8 @@ class _Build:
             self._commit(waiting, embedding)
 
     def _read(self, todo: list[Entry], embedding: "Embedding") -> Generator[list[Loaded]]:
-        if self._engine != "ray":
-            return loaded(todo, self._tables.holds, embedding.enough)
-        from pairjepa.apps.search.on_ray import embedded
-
-        return embedded(embedding.embedder, todo)
+        batches = loaded(todo, self._tables.holds, embedding.enough)
+        return embedding.images_on_ray(batches) if self._engine == "ray" else batches
 
     def _embedded(
         self, loaded: list[Loaded], kept: dict[str, Embedded], embedding: "Embedding"

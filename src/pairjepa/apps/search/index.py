@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 BASE = ("id", "name", "path", "source", "split", "width", "height")
 """Columns of both tables; those that came with the pairs stand beside them."""
+DISPLAY = ("id", "name", "path")
+"""Columns of a hit, beside its captions."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,13 @@ class Item:
 class Index:
     """Embedded images, and their captions if there are any. Safe to be asked by several threads."""
 
-    def __init__(self, place: Place, meta: Meta, before: "Index | None" = None) -> None:
+    def __init__(self, place: Place, meta: Meta, tables: tuple[Vectors, Vectors] | None = None) -> None:
         """See `open`, and `refreshed`."""
         self.place, self.meta = place, meta
-        self._images: Vectors = self._table(IMAGES, None if before is None else before._images)
-        self._captions: Vectors = self._table(CAPTIONS, None if before is None else before._captions)
+        self._images, self._captions = tables or (
+            Vectors(place / name, meta.dim, [*DISPLAY, words], meta.approximate.get(name))
+            for name, words in ((IMAGES, "captions"), (CAPTIONS, "caption"))
+        )
 
     @property
     def path(self) -> Path | str:
@@ -94,18 +98,16 @@ class Index:
             PairJEPAError: the index is gone or damaged.
         """
         meta = Meta.read(self.place)
-        tables = ((self._images, IMAGES), (self._captions, CAPTIONS))
-        if meta == self.meta and not any(table.changed() for table, _ in tables):
+        images = self._images.refreshed(meta.approximate.get(IMAGES))
+        captions = self._captions.refreshed(meta.approximate.get(CAPTIONS))
+        if meta == self.meta and images is self._images and captions is self._captions:
             return self
-        return Index(self.place, meta, self)
+        return Index(self.place, meta, (images, captions))
 
     def warm(self) -> None:
-        """Read now what makes many searches quick: names and captions, and of exact ones all vectors.
-
-        A single search reads less than that. Twice the memory of the vectors is enough for it.
-        """
-        self._images.warm(_shown("images"))
-        self._captions.warm(_shown("captions"))
+        """Read now what the first search would: of exact ones all vectors, names and captions."""
+        self._images.warm()
+        self._captions.warm()
 
     def __len__(self) -> int:
         """Number of images."""
@@ -160,7 +162,7 @@ class Index:
                 f"{self.place} holds no captions: its images came without any. Search its images."
             )
         searched = self._captions if of == "captions" else self._images
-        rows, scores = searched.nearest(vector, k, where, exclude, _shown(of))
+        rows, scores = searched.nearest(vector, k, where, exclude)
         return [
             Hit(
                 id=row["id"],
@@ -236,14 +238,6 @@ class Index:
             )
         return Embedder.load(folder)
 
-    def _table(self, name: str, before: Vectors | None) -> Vectors:
-        return Vectors(self.place / name, self.meta.dim, self.meta.approximate.get(name), before)
-
 
 def _path(value: str | None) -> Path | None:
     return None if value is None else Path(value)
-
-
-def _shown(of: str) -> list[str]:
-    """Columns of a hit."""
-    return ["id", "name", "path", "caption" if of == "captions" else "captions"]

@@ -60,6 +60,11 @@ class Entry:
         metadata = json.dumps(self.metadata, sort_keys=True, default=str)
         return digest(file, self.captions, self.split, metadata)
 
+    def sent(self) -> "Entry":
+        """What another process needs to read it: the name of its file, or its bytes."""
+        read = partial(read_file, self.path) if self.path is not None else partial(bytes, self.read())
+        return Entry("", self.name, self.path, read)
+
 
 @dataclass(frozen=True)
 class Source:

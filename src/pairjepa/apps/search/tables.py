@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32
 
+from pairjepa.apps.search.exact import vectors_of
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.sources import Entry
-from pairjepa.apps.search.vectors import lance_module, reading, vectors_of
+from pairjepa.apps.search.vectors import lance_module, reading
 from pairjepa.util.errors import PairJEPAError
 
 _FRAGMENT = 100_000  # rows a file; a full one is not written again when the index grows
