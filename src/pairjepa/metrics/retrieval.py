@@ -3,12 +3,15 @@
 Axes: queries, gallery, images, captions (rows of embeddings); pairs (relevant query-gallery pairs); dim.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int64
+from threadpoolctl import threadpool_limits
 
 from pairjepa.metrics.relevance import Relevance as Relevance
 from pairjepa.metrics.relevance import checked_owner
@@ -55,8 +58,12 @@ def ranks(
     best, _ = _best_relevant(queries, gallery, relevance, chunk_bytes)
     floor = _floor(best, queries, gallery)
     found = np.empty(len(queries), np.int64)
-    for rows, others in _other_scores(queries, gallery, relevance, chunk_bytes):
+
+    def count(rows: slice, others: Float32[np.ndarray, "rows gallery"]) -> None:
         found[rows] = 1 + (others >= floor[rows, None]).sum(axis=1)
+
+    for _ in _other_scores(count, queries, gallery, relevance, chunk_bytes):
+        pass
     return found
 
 
@@ -90,9 +97,13 @@ def retrieve(
     best_text, best_image = _best_relevant(image, text, relevance, chunk_bytes)
     image_floor, text_floor = _floor(best_text, image, text), _floor(best_image, text, image)
     by_image, by_text = np.ones(len(image), np.int64), np.ones(len(text), np.int64)
-    for rows, others in _other_scores(image, text, relevance, chunk_bytes):
+
+    def count(rows: slice, others: Float32[np.ndarray, "rows captions"]) -> Int64[np.ndarray, " captions"]:
         by_image[rows] += (others >= image_floor[rows, None]).sum(axis=1)
-        by_text += (others >= text_floor).sum(axis=0)
+        return (others >= text_floor).sum(axis=0)
+
+    for counted in _other_scores(count, image, text, relevance, chunk_bytes):
+        by_text += counted
     return RetrievalRanks(by_image, by_text, owner)
 
 
@@ -129,9 +140,13 @@ def best_scores(
     _check_shapes(image, text, relevance)
     own_text, own_image = _best_relevant(image, text, relevance, chunk_bytes)
     other_text, other_image = np.full_like(own_text, -np.inf), np.full_like(own_image, -np.inf)
-    for rows, others in _other_scores(image, text, relevance, chunk_bytes):
+
+    def best(rows: slice, others: Float32[np.ndarray, "rows captions"]) -> Float32[np.ndarray, " captions"]:
         other_text[rows] = others.max(axis=1)
-        other_image = np.maximum(other_image, others.max(axis=0))
+        return others.max(axis=0)
+
+    for found in _other_scores(best, image, text, relevance, chunk_bytes):
+        other_image = np.maximum(other_image, found)
     return BestScores(own_text, other_text, own_image, other_image)
 
 
@@ -263,15 +278,22 @@ def _floor(
 
 
 def _other_scores(
+    of: Callable[[slice, Float32[np.ndarray, "rows gallery"]], Any],
     queries: Float32[np.ndarray, "queries dim"],
     gallery: Float32[np.ndarray, "gallery dim"],
     relevance: Relevance,
     chunk_bytes: int,
-) -> Iterator[tuple[slice, Float32[np.ndarray, "rows gallery"]]]:
-    """The score matrix, some rows at a time, with -inf for the relevant pairs."""
-    query = relevance.query
-    for rows in chunks(len(queries), chunk_bytes // (4 * max(len(gallery), 1))):
+) -> Iterator[Any]:
+    """`of` some rows of the score matrix at a time, with -inf for the relevant pairs."""
+    query, threads = relevance.query, min(8, os.cpu_count() or 1)
+
+    def block(rows: slice) -> Any:
         scores = queries[rows] @ gallery.T
         pairs = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
         scores[query[pairs] - rows.start, relevance.indices[pairs]] = -np.inf
-        yield rows, scores
+        return of(rows, scores)
+
+    size = min(chunk_bytes // (4 * threads * max(len(gallery), 1)), -(-len(queries) // threads))
+    # Threads of our own, which count as well as multiply: BLAS's would still spin when the counting begins.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(block, chunks(len(queries), size))
