@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from pairjepa.pairs.captions import UNDECODABLE
 from pairjepa.pairs.problems import Problems
+from pairjepa.pairs.sources.quotes import mend
 from pairjepa.util.errors import PairJEPAError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -77,8 +79,11 @@ def read_table(path: Path, problems: Problems) -> pa.Table:
             table = pq.read_table(path)
         elif suffix in (".jsonl", ".ndjson"):
             table = _read_jsonl(path, problems)
+        elif suffix == ".tsv":
+            table = read_csv(path, problems, delimiter="\t", quoted=False)
+            table = pa.table({name: _unquoted(table[name]) for name in table.column_names})
         else:
-            table = read_csv(path, problems, delimiter="\t" if suffix == ".tsv" else ",")
+            table = read_csv(path, problems, delimiter=",")
     except (pa.ArrowException, OSError) as error:
         raise PairJEPAError(
             f"{path} must be a {suffix[1:].upper()} table, but cannot be read: {error}."
@@ -111,7 +116,7 @@ def read_csv(
     lost: list[str] = []
 
     def skip(row: Any) -> str:
-        lost.append(f"{path.name}: {row.text[:60]}")
+        lost.append(row.text)
         return "skip"
 
     layout = pa_csv.ParseOptions(
@@ -121,18 +126,37 @@ def read_csv(
         invalid_row_handler=skip,
     )
     blocks = pa_csv.ReadOptions(block_size=_BLOCK, column_names=names)
-    header = pa_csv.open_csv(pa.BufferReader(data), read_options=blocks, parse_options=layout).schema.names
-    lost.clear()
-    table = pa_csv.read_csv(
-        pa.BufferReader(data),
-        read_options=blocks,
-        parse_options=layout,
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()), check_utf8=False
-        ),
-    )
-    problems.add("rows with another number of cells than the header (skipped)", lost)
+
+    def parse(data: bytes) -> pa.Table:
+        header = pa_csv.open_csv(pa.BufferReader(data), read_options=blocks, parse_options=layout).schema.names
+        lost.clear()
+        strings = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), check_utf8=False)
+        return pa_csv.read_csv(
+            pa.BufferReader(data), read_options=blocks, parse_options=layout, convert_options=strings
+        )
+
+    try:
+        table = parse(data)
+        rows = table.num_rows + len(lost) + (names is None)
+        swallows = quoted and b'"' in data and rows < data.rstrip().count(b"\n") + 1
+    except pa.ArrowInvalid:  # a cell that is longer than a block
+        if not quoted or b'"' not in data:
+            raise
+        swallows = True
+    if swallows:
+        table = parse(mend(data.decode(), delimiter, path.name, problems).encode())
+    kind = "rows with another number of cells than the header (skipped)"
+    problems.add(kind, (f"{path.name}: {row[:60]}" for row in lost), len(lost))
     return table
+
+
+def _unquoted(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Cells of a TSV: quotes are text there, but around a whole cell they are a spreadsheet's."""
+    around = pc.match_substring_regex(cells, '^"(?:[^"]|"")*"$')
+    if not pc.any(around).as_py():
+        return cells
+    inner = pc.replace_substring(pc.utf8_slice_codeunits(cells, 1, -1), '""', '"')
+    return pc.if_else(around, inner, cells)
 
 
 def _read_jsonl(path: Path, problems: Problems) -> pa.Table:
