@@ -254,6 +254,31 @@ def test_numbered_caption_columns(six: Six, write_images: Write) -> None:
     assert pairs.table["captions"].to_pylist() == [[one.captions[0], one.captions[-1]] for one in six]
 
 
+def test_lists_written_as_text(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    cells = [
+        json.dumps(six[0].captions),
+        str(six[1].captions),
+        "['a child' 'a child'\n 'the child, again']",
+        "[a girl] on a bike",
+        "['a boat' at 'sea']",
+        "[]",
+    ]
+    _csv(root / "t.csv", [(one.name, cell) for one, cell in zip(six, cells, strict=True)], ("image", "raw"))
+    got = Pairs.open(root / "t.csv").table["captions"].to_pylist()
+    assert got == [*(one.captions for one in six[:3]), *([cell] for cell in cells[3:])]
+
+
+def test_folders_behind_links_are_read(six: Six, write_images: Write) -> None:
+    root = Path(_sidecar(six, write_images))
+    (root / "train").rename(root.parent / "elsewhere")
+    (root / "train").symlink_to("../elsewhere")
+    (root / "test" / "loop").symlink_to("..")
+    pairs = Pairs.open(root)
+    assert pairs.splits == {"train": (4, 8), "dev": (1, 1), "test": (1, 2)}
+    assert not pairs.problems.counts
+
+
 def test_jsonl_of_mixed_cells_and_dates_stays_text(six: Six, write_images: Write) -> None:
     root = write_images("{name}")
     rows = [

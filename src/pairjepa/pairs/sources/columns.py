@@ -1,6 +1,8 @@
 """Which column of a table is the image, which the caption, which the split; and the rows out of it."""
 
+import ast
 import difflib
+import json
 import re
 from dataclasses import dataclass
 
@@ -21,8 +23,14 @@ _USUAL = {
         "filename",
         "path",
         "img",
+        "image_name",
+        "image_file_name",
+        "jpg",
+        "jpeg",
+        "png",
+        "webp",
     ),
-    "caption": ("caption", "captions", "text", "texts", "sentence", "sentences", "description", "title"),
+    "caption": ("caption", "captions", "text", "texts", "sentence", "sentences", "description", "title", "comment", "raw"),
     "split": ("split",),
 }
 _NUMBERED = re.compile(r"(caption|text|sentence)_?\d+", re.IGNORECASE)
@@ -125,7 +133,7 @@ def _caption_cells(table: pa.Table, names: tuple[str, ...], where: str) -> pa.Ch
             if not _is_text(cells.type.value_type):
                 raise _wrong(names[0], where, "captions", cells.type)
             return cells.cast(pa.list_(pa.string()))
-        return _strings(cells, names[0], where)
+        return _listed(_strings(cells, names[0], where))
     parts = [_strings(table[name], name, where).combine_chunks() for name in names]
     flat = pa.concat_arrays(parts).take(
         pa.array(
@@ -134,6 +142,29 @@ def _caption_cells(table: pa.Table, names: tuple[str, ...], where: str) -> pa.Ch
     )
     offsets = pa.array(range(0, len(flat) + 1, len(parts)), pa.int32())
     return pa.chunked_array([pa.ListArray.from_arrays(offsets, flat)])
+
+
+def _listed(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Lists of captions where they are written as text, in JSON or as Python or NumPy print them."""
+    written = pc.match_substring_regex(cells, r"(?s)^\s*\[\s*['\"].*['\"]\s*\]\s*$").fill_null(False)
+    if not pc.any(written).as_py():
+        return cells
+    rows = [
+        _list(cell) if is_list else cell if cell is None else [cell]
+        for cell, is_list in zip(cells.to_pylist(), written.to_pylist(), strict=True)
+    ]
+    return pa.chunked_array([pa.array(rows, pa.list_(pa.string()))])
+
+
+def _list(cell: str) -> list[str]:
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            found = parse(re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", cell))
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if all(isinstance(item, str) for item in found):
+            return list(found)
+    return [cell]
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -23,11 +23,20 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def walk(root: Path) -> Iterator[str]:
-    """Files below `root`, relative to it, with `/`, sorted within each folder; hidden ones are left out."""
-    for folder, inner, files in os.walk(root):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        prefix = os.path.relpath(folder, root).replace(os.sep, "/")
-        for name in sorted(files):
-            if not name.startswith("."):
-                yield name if prefix == "." else f"{prefix}/{name}"
+def walk(root: str | Path, *, _inside: tuple[str, ...] = ()) -> Iterator[str]:
+    """Files below `root`, relative to it, with `/`, sorted within each folder; hidden ones are left out.
+
+    Links to folders are followed, but not into a folder that they stand in.
+    """
+    real = os.path.realpath(root)
+    if real in _inside:
+        return
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except OSError:  # not ours to read
+        return
+    entries = [entry for entry in entries if not entry.name.startswith(".")]
+    yield from (entry.name for entry in entries if not entry.is_dir())
+    for entry in entries:
+        if entry.is_dir():
+            yield from (f"{entry.name}/{name}" for name in walk(entry.path, _inside=(*_inside, real)))
