@@ -15,7 +15,7 @@ from pairjepa.pairs import BadImage, Pairs
 from pairjepa.pairs.raw import RESERVED
 from pairjepa.pairs.scan import digest_of, image_keys
 from pairjepa.pairs.sources import SOURCES
-from pairjepa.pairs.sources.folders import is_image, walk
+from pairjepa.pairs.folders import is_image, walk
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest
 from pairjepa.util.progress import say
@@ -93,7 +93,7 @@ def open_source(source: str, data: DataConfig) -> Source:
         return _of_pairs(os.path.abspath(path) if path.exists() else source, pairs)
     key = os.path.abspath(path)
     files = _named_in_utf8([name for name in walk(path) if is_image(name)])
-    named = any(column is not None for column in (data.image_column, data.caption_column, data.split_column))
+    named = any((data.image_column, data.caption_column, data.split_column, data.images, data.no_header))
     if named or any(module.matches(source) for module in SOURCES.values()):
         try:
             pairs = _open_pairs(source, data)
@@ -117,6 +117,8 @@ def _open_pairs(source: str, data: DataConfig) -> Pairs:
         image_column=data.image_column,
         caption_column=data.caption_column,
         split_column=data.split_column,
+        images=data.images,
+        no_header=data.no_header,
     )
 
 

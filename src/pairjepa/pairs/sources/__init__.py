@@ -4,6 +4,7 @@ A source is a module with `WHAT` (a line for people), `COLUMNS` (whether the use
 `matches(source)` (quick, raises nothing) and `read(request, problems)`.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -65,12 +66,22 @@ def read(request: Request, problems: Problems) -> RawPairs:
     name = next((name for name, source in SOURCES.items() if source.matches(request.source)), None)
     if name is None:
         raise PairJEPAError(_nothing_matches(request.source))
-    for setting in ("image_column", "caption_column", "split_column"):
-        if not SOURCES[name].COLUMNS and (value := getattr(request, setting)) is not None:
+    for setting in ("image_column", "caption_column", "split_column", "no_header"):
+        if not SOURCES[name].COLUMNS and (value := getattr(request, setting)):
             raise UsageError(
                 f"data.{setting} must be left out for {SOURCES[name].WHAT}, got {value!r}. Only tables have columns."
             )
-    return SOURCES[name].read(request, problems)
+    folder = None if request.images is None else Path(request.images).expanduser()
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"data.images must be a folder that is there, got {request.images!r}.")
+    raw = SOURCES[name].read(request, problems)
+    if folder is None:
+        return raw
+    if not raw.folders:
+        raise UsageError(
+            f"data.images must be left out for {SOURCES[name].WHAT}, got {request.images!r}. They hold their images."
+        )
+    return replace(raw, images=folder)
 
 
 def _nothing_matches(source: str) -> str:

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
-from pairjepa.pairs.sources.folders import image_folders
+from pairjepa.pairs.folders import image_folders
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import read_json
 

@@ -3,7 +3,7 @@
 import re
 
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.sources.folders import is_image
+from pairjepa.pairs.folders import is_image
 
 _LINES = 200
 """Lines that one honest row may have."""

@@ -1,7 +1,10 @@
 """Text files as people write them, and tables out of them: CSV, TSV, JSONL, Parquet."""
 
 import codecs
+import gzip
 import json
+import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,14 @@ from pairjepa.pairs.sources.quotes import mend
 from pairjepa.util.errors import PairJEPAError
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+TEXTS = (".txt", ".token")
+"""Suffixes of tables that are read where the file itself is given."""
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "|"}
+_SAMPLE = 100
+_TOKEN = re.compile(rb"\S[^\t]*#\d+\t")
+_FLICKR30K_ROW = re.compile(rb"^([^|\n]+\|\s*\d+)\s{2,}(?=[^|\n]*$)", re.MULTILINE)
+"""The row of Flickr30k's table that lacks its second mark."""
 
 _BLOCK = 1 << 24
 """Bytes that Arrow parses at once, and so the longest line."""
@@ -34,9 +45,10 @@ def read_text(path: Path, problems: Problems) -> bytes:
         PairJEPAError: the file cannot be read or is not UTF-8.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise PairJEPAError(f"{path} must be readable, got: {error.strerror or error}.") from None
+        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PairJEPAError(f"{path} must be readable, got: {reason}.") from None
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise PairJEPAError(f"{path} must be UTF-8, got UTF-16. Save it as UTF-8.")
     data = data.removeprefix(codecs.BOM_UTF8)
@@ -67,23 +79,30 @@ def _decodes(line: bytes) -> bool:
     return True
 
 
-def read_table(path: Path, problems: Problems) -> pa.Table:
-    """Read a table by its suffix. Cells of CSV and TSV are all strings; JSONL and Parquet keep their types.
+def kind_of(path: Path) -> str:
+    """The suffix of a file that says what it holds: `.csv` of `pairs.csv.gz`."""
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def read_table(path: Path, problems: Problems, header: bool = True) -> pa.Table:
+    """Read a table by its suffix. Cells of text tables are all strings; JSONL and Parquet keep their types.
+
+    Args:
+        path: the file.
+        problems: where the skipped rows go, and a note where the separator is not the usual one.
+        header: whether the first line of a text table names its columns; else they are `1`, `2`, …
 
     Raises:
         PairJEPAError: the file cannot be read, or is empty.
     """
-    suffix = path.suffix.lower()
+    suffix = kind_of(path)
     try:
         if suffix == ".parquet":
             table = pq.read_table(path)
         elif suffix in (".jsonl", ".ndjson"):
             table = _read_jsonl(path, problems)
-        elif suffix == ".tsv":
-            table = read_csv(path, problems, delimiter="\t", quoted=False)
-            table = pa.table({name: _unquoted(table[name]) for name in table.column_names})
         else:
-            table = read_csv(path, problems, delimiter=",")
+            table = _read_separated(path, problems, header)
     except (pa.ArrowException, OSError) as error:
         raise PairJEPAError(
             f"{path} must be a {suffix[1:].upper()} table, but cannot be read: {error}."
@@ -94,25 +113,53 @@ def read_table(path: Path, problems: Problems) -> pa.Table:
             f"The columns of {path} must have different names, got {twice!r} twice. Rename one."
         )
     if not table.num_rows:
-        raise PairJEPAError(f"{path} must hold at least one row, got none.")
+        raise PairJEPAError(f"{path} must hold at least one row, got none.{problems.summary()}")
     return table
 
 
-def read_csv(
-    path: Path, problems: Problems, *, delimiter: str, names: list[str] | None = None, quoted: bool = True
+def _read_separated(path: Path, problems: Problems, header: bool) -> pa.Table:
+    data = read_text(path, problems)
+    lines = data.split(b"\n", _SAMPLE)[:_SAMPLE]
+    if _TOKEN.match(lines[0]):  # as Flickr8k and Flickr30k are published: name#number, tab, caption
+        table = _parse(data, path.name, problems, "\t", ["image", "caption"], quoted=False)
+        return table.set_column(0, "image", pc.replace_substring_regex(table["image"], r"#\d+$", ""))
+    usual = "\t" if kind_of(path) == ".tsv" else ","
+    separator = _separator([line.decode() for line in lines if line.strip()], usual)
+    if separator != usual:
+        problems.note(f"The cells of {path.name} are separated by {_SEPARATORS[separator]}.")
+    names = None if header else [str(n + 1) for n in range(lines[0].decode().count(separator) + 1)]
+    if separator in ",;":
+        return _parse(data, path.name, problems, separator, names, quoted=True)
+    data = _FLICKR30K_ROW.sub(rb"\1|", data) if b"| comment_number" in lines[0] else data
+    table = _parse(data, path.name, problems, separator, names, quoted=False)
+    return pa.Table.from_arrays([_unquoted(cells) for cells in table.columns], names=table.column_names)
+
+
+def _separator(lines: list[str], usual: str) -> str:
+    """What stands between cells: it is in the first line, and most lines have as many of it as that."""
+    counts = {
+        mark: sum(line.count(mark) == lines[0].count(mark) for line in lines)
+        for mark in (usual, *_SEPARATORS)
+        if lines and mark in lines[0]
+    }
+    return max(counts, key=counts.__getitem__, default=usual)
+
+
+def _parse(
+    data: bytes, name: str, problems: Problems, delimiter: str, names: list[str] | None, *, quoted: bool
 ) -> pa.Table:
-    """Read a CSV-like file, every cell as a string; rows with another number of cells are counted and skipped.
+    """Every cell as a string; rows with another number of cells are counted and skipped.
 
     Args:
-        path: the file.
+        data: the text of the table.
+        name: the file's, for people.
         problems: where the skipped rows go.
         delimiter: what stands between cells.
-        names: names of the columns, where the file has no header.
+        names: names of the columns, where the text has no header.
         quoted: whether `"` may stand around cells.
     """
-    data = read_text(path, problems)
     if not data.strip():
-        raise PairJEPAError(f"{path} must hold at least one row, got none.")
+        raise PairJEPAError(f"{name} must hold at least one row, got none.")
     lost: list[str] = []
 
     def skip(row: Any) -> str:
@@ -144,14 +191,14 @@ def read_csv(
             raise
         swallows = True
     if swallows:
-        table = parse(mend(data.decode(), delimiter, path.name, problems).encode())
+        table = parse(mend(data.decode(), delimiter, name, problems).encode())
     kind = "rows with another number of cells than the header (skipped)"
-    problems.add(kind, (f"{path.name}: {row[:60]}" for row in lost), len(lost))
+    problems.add(kind, (f"{name}: {row[:60]}" for row in lost), len(lost))
     return table
 
 
 def _unquoted(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Cells of a TSV: quotes are text there, but around a whole cell they are a spreadsheet's."""
+    """Cells between tabs: quotes are text there, but around a whole cell they are a spreadsheet's."""
     around = pc.match_substring_regex(cells, '^"(?:[^"]|"")*"$')
     if not pc.any(around).as_py():
         return cells

@@ -7,7 +7,7 @@ import pyarrow as pa
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
-from pairjepa.pairs.sources.folders import is_image, walk
+from pairjepa.pairs.folders import count_unread, is_image, walk
 from pairjepa.pairs.sources.reading import read_text
 
 WHAT = "a folder of images with a .txt of the same name beside each"
@@ -25,6 +25,7 @@ def read(request: Request, problems: Problems) -> RawPairs:
     root = Path(request.source).expanduser()
     files = list(walk(root))
     images = [name for name in files if is_image(name)]
+    count_unread(files, problems)
     stems = {_stem(name) for name in images}
     alone = [name for name in files if name.lower().endswith(".txt") and _stem(name) not in stems]
     problems.add("caption files that name no image (not used)", alone)
