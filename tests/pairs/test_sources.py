@@ -212,6 +212,40 @@ def _img2dataset_parquet(six: Six, images: Write) -> str:
     return str(root)
 
 
+def _coco(six: Six, images: Write) -> str:
+    words = {"train": "train2017", "dev": "val2017", "test": "test2017"}
+    root = images("unused/{name}") / "coco"
+    (root / "annotations").mkdir(parents=True)
+    for split, word in words.items():
+        (root / word).mkdir()
+        mine = [(number, one) for number, one in enumerate(six) if one.split == split]
+        content = {
+            "images": [{"id": number, "file_name": one.name, "height": 30} for number, one in mine],
+            "annotations": [
+                {"id": 0, "image_id": number, "caption": caption} for number, one in mine for caption in one.captions
+            ],
+        }
+        (root / "annotations" / f"captions_{word}.json").write_text(json.dumps(content))
+        (root / "annotations" / f"instances_{word}.json").write_text("{}")
+        for _, one in mine:
+            (root / word / one.name).write_bytes(one.data)
+    return str(root)
+
+
+def _json(six: Six, images: Write, content: Any) -> str:
+    root = images("images/{name}")
+    (root / "t.json").write_text(json.dumps(content))
+    return str(root)
+
+
+def _json_of_splits(six: Six, images: Write) -> str:
+    root = images("images/{name}")
+    for word, split in (("train", "train"), ("val", "dev"), ("test", "test")):
+        captions = {f"images/{one.name}": one.captions for one in six if one.split == split}
+        (root / f"{word}.json").write_text(json.dumps(captions))
+    return str(root)
+
+
 FORMATS: dict[str, Callable[[Six, Write], str]] = {
     "flickr8k": _flickr8k,
     "flickr8k token": lambda six, images: _flickr8k(six, images, folder="Flicker8k_Dataset", token=True),
@@ -235,6 +269,10 @@ FORMATS: dict[str, Callable[[Six, Write], str]] = {
     "semicolons": lambda six, images: _separated(six, images, "t.csv", ";"),
     "tabs in a csv": lambda six, images: _separated(six, images, "t.csv", "\t"),
     "bars in a txt": lambda six, images: _separated(six, images, "t.txt", "|"),
+    "coco": _coco,
+    "json list": lambda six, images: _json(six, images, _rows(six)),
+    "json list under a key": lambda six, images: _json(six, images, {"version": 1, "data": _rows(six)}),
+    "json captions by image": _json_of_splits,
     "tables of splits": _tables_of_splits,
     "parts of the hub": _hub_parts,
     "img2dataset files": _img2dataset,
@@ -350,6 +388,36 @@ def test_all_rows_with_another_number_of_cells(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image,caption\na.png,a big, red dog\nb.png,a cat, too\n")
     with pytest.raises(PairJEPAError, match=r"got none\. There are 2 rows with another number of cells"):
         Pairs.open(tmp_path)
+
+
+def test_a_file_of_coco_alone_is_split_by_hash(six: Six, write_images: Write) -> None:
+    path = Path(_coco(six, write_images)) / "annotations" / "captions_train2017.json"
+    pairs = Pairs.open(path)
+    assert pairs.names == [f"train2017/{one.name}" for one in six[:4]]
+    assert "hash" in pairs.description
+
+
+@pytest.mark.parametrize("name", ["{}.TXT", "{}.caption", "{}.png.txt"])
+def test_other_names_of_caption_files(six: Six, write_images: Write, name: str) -> None:
+    root = write_images("data/{name}") / "data"
+    for one in six:
+        (root / name.format(one.name[0])).write_text("\n".join(one.captions))
+    assert Pairs.open(root).table["captions"].to_pylist() == [one.captions for one in six]
+
+
+def test_pictures_that_are_not_read_are_counted(six: Six, write_images: Write) -> None:
+    root = Path(_sidecar(six, write_images))
+    (root / "train" / "x.HEIC").touch()
+    (root / "train" / "a.png").rename(root / "train" / "a.jfif")
+    pairs = Pairs.open(root)
+    assert pairs.names[0] == "test/f.png"
+    assert "train/a.jfif" in pairs.names
+    kind = "pictures of a kind that is not read (save them as JPEG)"
+    assert pairs.problems.to_dict() == {kind: {"count": 1, "examples": ["train/x.HEIC"]}}
+    (root / "only").mkdir()
+    (root / "only" / "x.heic").touch()
+    with pytest.raises(PairJEPAError, match="There are 1 pictures of a kind that is not read"):
+        Pairs.open(root / "only")
 
 
 def test_lists_written_as_text(six: Six, write_images: Write) -> None:
@@ -558,7 +626,9 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         ("t.csv", b"image,caption\n", "must hold at least one row, got none"),
         ("t.csv", b"image,image,caption\na,b,c\n", "must have different names, got 'image' twice"),
         ("t.jsonl", b"no\njson\n", "must hold one JSON object a line, but 2 lines are not"),
-        ("t.json", b"{}", "must have Karpathy's form"),
+        ("t.json", b"{}", "must hold a list of pairs"),
+        ("t.json", b'{"images": [1], "sentences": 2}', "must have Karpathy's form"),
+        ("t.json", b'{"images": [], "annotations": [{"image_id": 1}]}', "must have COCO's form .* lacks 'caption'"),
         ("t.json", b"{", "is not valid JSON"),
     ):
         (tmp_path / name).write_bytes(content)

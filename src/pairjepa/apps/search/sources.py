@@ -15,7 +15,8 @@ from pairjepa.pairs import BadImage, Pairs
 from pairjepa.pairs.raw import RESERVED
 from pairjepa.pairs.scan import digest_of, image_keys
 from pairjepa.pairs.sources import SOURCES
-from pairjepa.pairs.folders import is_image, walk
+from pairjepa.pairs.folders import count_unread, is_image, walk
+from pairjepa.pairs.problems import Problems
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest
 from pairjepa.util.progress import say
@@ -92,7 +93,8 @@ def open_source(source: str, data: DataConfig) -> Source:
         pairs = _open_pairs(source, data)
         return _of_pairs(os.path.abspath(path) if path.exists() else source, pairs)
     key = os.path.abspath(path)
-    files = _named_in_utf8([name for name in walk(path) if is_image(name)])
+    below = list(walk(path))
+    files = _named_in_utf8([name for name in below if is_image(name)])
     named = any((data.image_column, data.caption_column, data.split_column, data.images, data.no_header))
     if named or any(module.matches(source) for module in SOURCES.values()):
         try:
@@ -103,6 +105,9 @@ def open_source(source: str, data: DataConfig) -> Source:
             say(f"{source} is taken as images without captions: {error}")
         else:
             return _with_others(_of_pairs(key, pairs), files)
+    count_unread(below, problems := Problems())
+    for kind, count in problems.counts.items():
+        say(f"{source}: {count:,} {kind}, such as {problems.examples[kind][0]}")
     if not files:
         raise PairJEPAError(
             f"{source} must hold images, got none in it or in folders below it. Give a folder of images, images, "

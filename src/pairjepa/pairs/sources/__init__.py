@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from pairjepa.pairs.folders import count_unread, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request, listing
 from pairjepa.pairs.sources import (
+    coco,
     flickr8k,
     hub,
     imagefolder,
@@ -48,6 +50,7 @@ SOURCES: dict[str, Source] = {
     "hub": hub,
     "flickr8k": flickr8k,
     "karpathy": karpathy,
+    "coco": coco,
     "imagefolder": imagefolder,
     "shard folder": shard_folder,
     "tables": tables,
@@ -88,7 +91,10 @@ def _nothing_matches(source: str) -> str:
     path = Path(source).expanduser().absolute()
     looked = "Looked for:" + "".join(f"\n  {module.WHAT}" for module in SOURCES.values())
     if path.is_dir():
-        return f"The folder {path} must hold pairs, but nothing in it is known. {listing(path)} {looked}"
+        count_unread(walk(path), problems := Problems())
+        return (
+            f"The folder {path} must hold pairs, but nothing in it is known. {listing(path)}{problems.summary()} {looked}"
+        )
     if path.exists():
         return f"The file {path} must be pairs of a known kind, but is not. {looked}"
     parent = next(folder for folder in path.parents if folder.is_dir())

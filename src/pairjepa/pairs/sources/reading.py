@@ -19,7 +19,7 @@ from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.sources.quotes import mend
 from pairjepa.util.errors import PairJEPAError
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
 TEXTS = (".txt", ".token")
 """Suffixes of tables that are read where the file itself is given."""
 
@@ -101,6 +101,8 @@ def read_table(path: Path, problems: Problems, header: bool = True) -> pa.Table:
             table = pq.read_table(path)
         elif suffix in (".jsonl", ".ndjson"):
             table = _read_jsonl(path, problems)
+        elif suffix == ".json":
+            table = _read_json(path, problems)
         else:
             table = _read_separated(path, problems, header)
     except (pa.ArrowException, OSError) as error:
@@ -206,6 +208,39 @@ def _unquoted(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(around, inner, cells)
 
 
+def _read_json(path: Path, problems: Problems) -> pa.Table:
+    """A list of objects, under a key or alone, or captions by image."""
+    try:
+        content = json.loads(read_text(path, problems))
+    except (ValueError, RecursionError):
+        raise PairJEPAError(f"{path} is not valid JSON. Restore or rebuild it.") from None
+    rows = content
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list) and _objects(value)]
+        rows = lists[0] if len(lists) == 1 else [{"image": k, "caption": v} for k, v in content.items()]
+        if not lists and not all(_is_caption(value) for value in content.values()):
+            rows = None
+    if not isinstance(rows, list) or not _objects(rows):
+        raise PairJEPAError(
+            f"{path} must hold a list of pairs ([{{\"image\": …, \"caption\": …}}, …]), captions by image "
+            "({\"a.jpg\": …}), COCO's captions or Karpathy's form, but holds something else."
+        )
+    return _table(rows)
+
+
+def _objects(rows: list[Any]) -> bool:
+    return bool(rows) and all(isinstance(row, dict) for row in rows)
+
+
+def _is_caption(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    columns = {key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)}
+    return pa.table({key: _one_type(cells) for key, cells in columns.items()})
+
+
 def _read_jsonl(path: Path, problems: Problems) -> pa.Table:
     data = read_text(path, problems)
     # Strings stay strings: left to itself, Arrow reads "2011-01-02" as a date.
@@ -236,10 +271,7 @@ def _read_jsonl_by_line(path: Path, data: bytes, problems: Problems) -> pa.Table
             f"{path} must hold one JSON object a line, but {len(broken):,} lines are not, such as {broken[0]}."
         )
     problems.add("lines that are not a JSON object (skipped)", broken)
-    columns = {
-        key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)
-    }
-    return pa.table({key: _one_type(cells) for key, cells in columns.items()})
+    return _table(rows)
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Tables: CSV, TSV, JSONL or Parquet, with a column for the image and one for the caption; one, or one for each split."""
+"""Tables: CSV, TSV, JSON, JSONL or Parquet, with a column for the image and one for the caption; one, or one for each split."""
 
 import re
 from pathlib import Path
@@ -8,13 +8,13 @@ import pyarrow as pa
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
-from pairjepa.pairs.folders import image_folders
+from pairjepa.pairs.folders import image_folders, is_image
 from pairjepa.pairs.sources.reading import SUFFIXES, TEXTS, kind_of, read_table
 from pairjepa.pairs.sources.shards import splits_of
 from pairjepa.util.errors import PairJEPAError
 
 WHAT = (
-    "tables (.csv, .tsv, .txt, .jsonl, .parquet, also .gz): one, or in a folder or its data/ one for each split "
+    "tables (.csv, .tsv, .txt, .json, .jsonl, .parquet, also .gz): one, or in a folder or its data/ one for each split "
     "(train.csv, val.csv, test.csv; train-00000-of-00002.parquet)"
 )
 COLUMNS = True
@@ -73,8 +73,12 @@ def _files(source: str) -> list[Path]:
 
 
 def _tables(folder: Path) -> list[Path]:
-    """The tables in a folder; those beside a folder or shard of the same name are img2dataset's about its pairs."""
-    return sorted(
+    """The tables in a folder, JSON only where there is no other.
+
+    Those beside a folder or shard of the same name are img2dataset's about its pairs; a JSON that is named like an
+    image is about that.
+    """
+    files = sorted(
         file
         for file in (folder.iterdir() if folder.is_dir() else ())
         if (kind_of(file) in SUFFIXES or file.suffix == ".token" or file.name == "captions.txt")
@@ -83,3 +87,8 @@ def _tables(folder: Path) -> list[Path]:
         and not file.with_suffix("").is_dir()
         and not file.with_suffix(".tar").is_file()
     )
+    others = [file for file in files if kind_of(file) != ".json"]
+    if others or not files:
+        return others
+    images = {path.stem for path in folder.iterdir() if is_image(path.name)}
+    return [file for file in files if file.stem not in images and not file.stem.endswith("_stats")]
