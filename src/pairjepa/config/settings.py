@@ -41,6 +41,10 @@ class DataConfig:
     """Column that holds the caption or a list of captions."""
     split_column: str | None = None
     """Column that holds train, dev or test."""
+    images: str | None = None
+    """Folder of the images that a table names, where they are not beside it."""
+    no_header: bool = False
+    """The first line of a text table is a pair: the image in the first column, the caption in the second."""
     pairs: int | None = None
     """Keep about this many pairs, chosen by image."""
     seed: int = 0

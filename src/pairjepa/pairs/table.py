@@ -53,6 +53,8 @@ class Pairs:
         image_column: str | None = None,
         caption_column: str | None = None,
         split_column: str | None = None,
+        images: str | Path | None = None,
+        no_header: bool = False,
         pairs: int | None = None,
         seed: int = 0,
     ) -> "Pairs":
@@ -64,6 +66,9 @@ class Pairs:
             image_column: column of the images, where usual names do not find it.
             caption_column: column of the captions.
             split_column: column of the splits.
+            images: the folder of the images, where they are not beside the table.
+            no_header: the first line of a text table is a row; its columns are `1`, `2`, …, the image in the first and
+                the caption in the second.
             pairs: keep about this many captions, chosen by image in every split; None keeps all.
             seed: seed of that choice, and of the drawing of `shapes`.
 
@@ -72,7 +77,9 @@ class Pairs:
             UsageError: a setting does not fit the source.
         """
         problems = Problems()
-        raw = read(Request(str(source), image_column, caption_column, split_column, seed), problems)
+        folder = None if images is None else str(images)
+        request = Request(str(source), image_column, caption_column, split_column, seed, folder, no_header)
+        raw = read(request, problems)
         table, origin = assemble(raw, problems)
         description = f"{raw.title} ({origin}), {table.num_rows:,} images"
         opened = cls(table, description, raw.generated, problems, raw.root)
@@ -261,6 +268,8 @@ def open_pairs(config: DataConfig) -> Pairs:
         image_column=config.image_column,
         caption_column=config.caption_column,
         split_column=config.split_column,
+        images=config.images,
+        no_header=config.no_header,
         pairs=config.pairs,
         seed=config.seed,
     )

@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import Pairs
+from pairjepa.pairs.folders import count_unread, is_image, walk
 from pairjepa.pairs.images import bad_image
+from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED
 from pairjepa.pairs.scan import file_key, image_keys
 from pairjepa.pairs.sources import SOURCES, located
-from pairjepa.pairs.sources.folders import is_image, walk
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest, digest_bytes
 from pairjepa.util.progress import say
@@ -94,8 +95,9 @@ def open_source(source: str, data: DataConfig) -> Source:
         pairs = _open_pairs(source, data)
         return _of_pairs(located(source), pairs)
     key = os.path.abspath(path)
-    files = _named_in_utf8([name for name in walk(path) if is_image(name)])
-    named = any(column is not None for column in (data.image_column, data.caption_column, data.split_column))
+    below = list(walk(path))
+    files = _named_in_utf8([name for name in below if is_image(name)])
+    named = any((data.image_column, data.caption_column, data.split_column, data.images, data.no_header))
     if named or any(module.matches(source) for module in SOURCES.values()):
         try:
             pairs = _open_pairs(source, data)
@@ -105,6 +107,9 @@ def open_source(source: str, data: DataConfig) -> Source:
             say(f"{source} is taken as images without captions: {error}")
         else:
             return _with_others(_of_pairs(key, pairs), files)
+    count_unread(below, problems := Problems())
+    for kind, count in problems.counts.items():
+        say(f"{source}: {count:,} {kind}, such as {problems.examples[kind][0]}")
     if not files:
         raise PairJEPAError(
             f"{source} must hold images, got none in it or in folders below it. Give a folder of images, images, "
@@ -119,6 +124,8 @@ def _open_pairs(source: str, data: DataConfig) -> Pairs:
         image_column=data.image_column,
         caption_column=data.caption_column,
         split_column=data.split_column,
+        images=data.images,
+        no_header=data.no_header,
     )
 
 

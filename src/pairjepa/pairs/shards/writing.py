@@ -17,13 +17,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from pairjepa.pairs.folders import is_image
 from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED
 from pairjepa.pairs.scan import image_keys
 from pairjepa.pairs.shards.targets import Target, target_of
 from pairjepa.pairs.shards.tars import escaped
-from pairjepa.pairs.sources.folders import is_image
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest
