@@ -7,7 +7,7 @@ from typing import Literal
 from pairjepa.apps.search.place import Place
 from pairjepa.util.errors import PairJEPAError
 
-FORMAT = 1
+FORMAT = 2
 IMAGES, CAPTIONS, MODEL, META = "images.lance", "captions.lance", "model", "meta.json"
 
 

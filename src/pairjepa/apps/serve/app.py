@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Form, Query, Request, Response
@@ -172,18 +171,10 @@ def _answer_mistakes(app: FastAPI) -> None:
 def _results(hits: list["Hit"]) -> Results:
     return Results(
         results=[
-            schema.Result(id=hit.id, name=_shown(hit.name), score=hit.score, captions=list(hit.captions))
+            schema.Result(id=hit.id, name=hit.name, score=hit.score, captions=list(hit.captions))
             for hit in hits
         ]
     )
-
-
-def _shown(name: str) -> str:
-    """A name as clients may see it: of one that is a path of this machine (tables may hold them), the last part."""
-    for path in (PurePosixPath(name), PureWindowsPath(name)):
-        if path.is_absolute():
-            return path.name
-    return name
 
 
 def _labels(labels: list[tuple[str, float]]) -> LabelProbabilities:

@@ -17,8 +17,8 @@ Where = Annotated[
     str,
     Field(
         max_length=1000,
-        description="A condition in SQL on columns of the images, such as split = 'test'.",
-        json_schema_extra={"format": "sql-condition"},
+        description="A condition on columns of the images, such as split = 'test' AND width > 500.",
+        json_schema_extra={"format": "condition"},
     ),
 ]
 Of = Annotated[
