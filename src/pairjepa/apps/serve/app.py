@@ -104,7 +104,7 @@ def _add_search(app: FastAPI, service: Service) -> None:
         """Images, or captions, that a picture fits best, or a picture and words together."""
         if form.q is None and form.image is None:
             raise UsageError("The query must be words (q), a picture (image) or both, got neither.")
-        upload = None if form.image is None else await form.image.read()
+        upload = None if form.image is None else form.image.file
         return _results(await service.search(form.q, upload, form.k, form.where, form.of))
 
     @app.get("/api/similar/{id}", responses=problems(404, 422))
@@ -124,7 +124,7 @@ def _add_labels(app: FastAPI, service: Service) -> None:
         form: Annotated[schema.LabelForm, Form(media_type="multipart/form-data")],
     ) -> LabelProbabilities:
         """Which of some labels fits a picture, and how likely each is if one is right."""
-        return _labels(await service.label_upload(await form.image.read(), form.labels))
+        return _labels(await service.label_upload(form.image.file, form.labels))
 
     @app.get("/api/label/{id}", responses=problems(404, 422, 503))
     async def label_image(id: str, labels: Annotated[LabelNames, Query()]) -> LabelProbabilities:

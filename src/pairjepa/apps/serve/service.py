@@ -3,7 +3,7 @@
 import asyncio
 from functools import lru_cache, partial
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -29,7 +29,7 @@ LOOK = 1.0
 
 MAX_LABELS = 100
 DECODERS = 2
-"""Uploads decoded at once: each may unpack to 150 MB."""
+"""Uploads decoded at once, each in `uploads.MEMORY`."""
 
 
 class UnknownImage(Exception):
@@ -53,7 +53,7 @@ class Service:
         self._looking: asyncio.Task[None] | None = None
         self._looked = -inf
         self._lost = ""
-        self._batcher = Batcher(encoder, queue)
+        self._batcher, self._enough = Batcher(encoder, queue), encoder.enough
         self._decoders = CapacityLimiter(DECODERS)
         self._labels = lru_cache(16)(partial(Labels, encoder))
 
@@ -87,7 +87,7 @@ class Service:
             self._looked = asyncio.get_running_loop().time()
 
     async def search(
-        self, words: str | None, upload: bytes | None, k: int, where: str | None, of: Of
+        self, words: str | None, upload: BinaryIO | None, k: int, where: str | None, of: Of
     ) -> list["Hit"]:
         """The `k` best for words, a picture, or both.
 
@@ -111,7 +111,7 @@ class Service:
         vector = await self._vector(id)
         return await self._nearest(vector, k, where, of, exclude=id if of == "images" else None)
 
-    async def label_upload(self, upload: bytes, labels: str) -> list[tuple[str, float]]:
+    async def label_upload(self, upload: BinaryIO, labels: str) -> list[tuple[str, float]]:
         """Labels of an uploaded picture with their probabilities, best first.
 
         Raises:
@@ -147,8 +147,8 @@ class Service:
             raise UnknownImage
         return picture
 
-    async def _decoded(self, upload: bytes) -> "Image.Image":
-        return await to_thread.run_sync(read_picture, upload, limiter=self._decoders)
+    async def _decoded(self, upload: BinaryIO) -> "Image.Image":
+        return await to_thread.run_sync(read_picture, upload, self._enough, limiter=self._decoders)
 
     async def _vector(self, id: str) -> "Float32[np.ndarray, ' dim']":
         self.look()

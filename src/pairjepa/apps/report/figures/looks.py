@@ -1,14 +1,13 @@
 """Where a picture resembles a text."""
 
-import io
 import textwrap
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from PIL import Image
 
 from pairjepa.apps.report.figures.style import COLUMN, drawing
+from pairjepa.pairs.images import decode
 from pairjepa.util.errors import unknown
 
 
@@ -33,8 +32,7 @@ def look(look: dict[str, Any], text: str | None = None, ax: Axes | None = None) 
     values = np.array(shown["values"]).reshape(look["grid"])
     picture = None
     if look["picture"]:
-        with Image.open(io.BytesIO(look["picture"])) as opened:
-            picture = np.asarray(opened.convert("L"))
+        picture = np.asarray(decode(look["picture"]).convert("L"))
     rows, columns = (values if picture is None else picture).shape
     where = (0, columns, rows, 0)
     with drawing(ax, COLUMN, 0.9 + COLUMN * min(rows / columns, 2)) as ax:
