@@ -379,3 +379,44 @@ def benchmark() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+CROSS = [
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},  # another port of this machine
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
+    {"origin": "http://evil.example"},
+    {"origin": "null"},
+    {"origin": "http://127.0.0.1:8000"},
+    {"origin": "http://[::1"},
+    {"origin": "http://127.0.0.1", "sec-fetch-site": "cross-site"},
+]
+
+
+@pytest.mark.parametrize("headers", CROSS)
+def test_pages_of_other_sites_cannot_ask(client: TestClient, photo: bytes, headers: dict[str, str]) -> None:
+    said = "The request must come from this server's own page. Open that in the browser."
+    for path in ("/", "/healthz", "/api/search?q=x", "/openapi.json", f"/api/images/{'0' * 32}"):
+        assert refused(client.get(path, headers=headers), 403) == said
+    assert refused(client.post("/api/search", files={"image": photo}, headers=headers), 403) == said
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"sec-fetch-site": "none"},
+        {"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1"},
+        {"origin": "https://127.0.0.1"},  # behind a server with TLS
+    ],
+)
+def test_our_own_page_and_programs_can(client: TestClient, photo: bytes, headers: dict[str, str]) -> None:
+    assert client.get("/api/search?q=x", headers=headers).status_code == 200
+    assert client.post("/api/search", files={"image": photo}, headers=headers).status_code == 200
+
+
+def test_a_link_to_the_page_may_be_followed_and_none_to_an_answer(client: TestClient) -> None:
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert client.get("/?q=x", headers=link).status_code == 200
+    assert client.get("/api/search?q=x", headers=link).status_code == 403

@@ -106,15 +106,16 @@ class Problem(BaseModel):
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals that an operation declares; any may come of the request's size or Host header."""
+    """The refusals that an operation declares; any may come of the request's size, Host or site."""
     words = {
         400: "A foreign Host header, or a body that cannot be parsed.",
+        403: "A browser asks for a page of another site.",
         404: "No image has this id.",
         413: "The request is too large.",
         422: "A parameter is not as it must be, or the upload is no picture.",
         503: "The queue is full; Retry-After says when to try again.",
     }
-    return {status: {"model": Problem, "description": words[status]} for status in (400, 413, *statuses)}
+    return {status: {"model": Problem, "description": words[status]} for status in (400, 403, 413, *statuses)}
 
 
 def sentence(errors: Sequence[Any]) -> str:
