@@ -158,7 +158,7 @@ def test_images_without_captions(run: Path, tmp_path: Path) -> None:
     (tmp_path / "photos" / "notes.csv").write_text("what,when\nholiday,2011\n")  # no table of pairs
     index = build(run, [tmp_path / "photos"], tmp_path / "out")
     assert {hit.captions for hit in index.search(ANY)} == {()}
-    with pytest.raises(PairJEPAError, match="holds no captions"):
+    with pytest.raises(PairJEPAError, match="its images came without any"):
         index.search(ANY, of="captions")
 
 

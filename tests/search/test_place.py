@@ -12,6 +12,7 @@ from pairjepa.apps.search.place import Place
 from pairjepa.cli import main
 from pairjepa.pairs.shards import places
 from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import cache_folder, digest
 
 from . import photos
 
@@ -138,3 +139,31 @@ def test_files_of_object_storage() -> None:
     place.write("model/a", b"2")
     assert place.here("model", "digest-of-test-files") == here, "it is fetched once"
     assert (here / "a").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    "digest", ["../../../elsewhere", "/tmp/elsewhere", "", "0" * 31, "A" * 32, 7, None, ["0"]]
+)
+def test_a_digest_that_is_none_names_no_folder(tmp_path: Path, digest: object) -> None:
+    record = {"format": 2, "run": "r", "digest": digest, "dim": 16, "model": "onnx", "pairjepa": "1"}
+    place = Place("memory://bucket/stranger.index")
+    place.write("meta.json", json.dumps(record | {"complete": True, "approximate": {}}).encode())
+    place.write("model/pairjepa_onnx.json", b"{}")
+    with pytest.raises(PairJEPAError, match=r"stranger\.index/meta\.json is damaged"):
+        Index.open("memory://bucket/stranger.index")
+
+
+@pytest.mark.parametrize("name", ["..\\..\\elsewhere", "..", ".hidden", "C:elsewhere"])
+def test_an_object_whose_name_leads_elsewhere_is_not_fetched(name: str) -> None:
+    import fsspec
+
+    place = Place("memory://bucket/named-by-a-stranger.index")
+    place.write("model/image.onnx", b"1")
+    files = fsspec.filesystem("memory")
+    file = files.store["/bucket/named-by-a-stranger.index/model/image.onnx"]
+    files.store[f"/bucket/named-by-a-stranger.index/model/{name}"] = file
+    with pytest.raises(PairJEPAError, match="must hold files with plain names, got"):
+        place.here("model", digest(name))
+    assert not (cache_folder() / "models" / digest(name)).exists()
+    del files.store[f"/bucket/named-by-a-stranger.index/model/{name}"]
+    assert (place.here("model", digest(name)) / "image.onnx").read_bytes() == b"1"

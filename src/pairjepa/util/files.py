@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -159,10 +160,20 @@ def digest_bytes(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
+def is_digest(value: object) -> bool:
+    """Whether it can be what `digest` and `digest_file` give: what is read from a file is, before it names another."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
+
+
 def digest_file(path: Path) -> str:
     """32 hex digits of BLAKE2b over the bytes of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def csv_text(cell: str) -> str:
+    """Text as a cell of a CSV file: before what a spreadsheet would take for a formula stands a single quote."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def cache_folder() -> Path:

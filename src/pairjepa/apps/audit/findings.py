@@ -12,7 +12,7 @@ from jaxtyping import Float32, Int64
 from pairjepa.apps.audit.scores import Scores
 from pairjepa.metrics.verdicts import Verdict, wrong_pairs
 from pairjepa.pairs.table import Pairs
-from pairjepa.util.files import atomic_path, writing
+from pairjepa.util.files import atomic_path, csv_text, writing
 
 EXAMPLES = 1000
 """Twins, and captions under several images, that are named; all are counted."""
@@ -127,10 +127,14 @@ class Findings:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """A CSV file, whole or not there; a number that does not exist is empty.
+    """A CSV file, whole or not there; a number that does not exist is empty, and no cell is a formula.
 
     Raises:
         PairJEPAError: it cannot be written.
     """
+    for at, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            cells = [None if cell is None else csv_text(cell) for cell in table[at].to_pylist()]
+            table = table.set_column(at, field, pa.array(cells, pa.string()))
     with writing(path), atomic_path(path) as temporary:
         pyarrow.csv.write_csv(table, temporary)

@@ -1,12 +1,16 @@
 """Where an index lies: a folder, or a URL of object storage that Lance and fsspec both open (`s3://bucket/my.index`)."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
+from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import LEFTOVER, atomic_folder, atomic_path, cache_folder, temporary_folder, writing
 
 T = TypeVar("T")
+
+_PLAIN = re.compile(r"\w[\w.-]*")
 
 
 class Place:
@@ -111,11 +115,14 @@ class Place:
         self.write(f"{name}/{last}", data)
 
     def here(self, name: str, digest: str) -> Path:
-        """A folder in it as one of this machine: of object storage it is fetched once, into the cache.
+        """A folder in it as one of this machine: of object storage its files are fetched once, into the cache.
 
         Args:
             name: of the folder.
             digest: another where its content is another.
+
+        Raises:
+            PairJEPAError: object storage cannot be reached, or a file there has no plain name.
         """
         if self.folder is not None:
             return self.folder / name
@@ -123,7 +130,13 @@ class Place:
         kept = cache_folder() / "models" / digest
         if not kept.is_dir():
             with writing(kept), atomic_folder(kept) as temporary:
-                self._asked(lambda: files.get(f"{root}/{name}/", f"{temporary}/", recursive=True))
+                for path in self._asked(lambda: files.find(f"{root}/{name}", maxdepth=1)):
+                    file = PurePath(path).name
+                    if not _PLAIN.fullmatch(file):  # object storage takes names that lead elsewhere on a disk
+                        raise PairJEPAError(
+                            f"{self / name} must hold files with plain names, got {file!r}. Make the index again."
+                        )
+                    self._asked(lambda: files.get_file(path, temporary / file))  # noqa: B023 called at once
         return kept
 
     def _files(self) -> tuple[Any, str]:

@@ -2,13 +2,15 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import Pairs
@@ -30,7 +32,7 @@ class Entry:
     source: str
     """What the user gave: an absolute path, or an id such as `shapes:60`."""
     name: str
-    """Unique in its source."""
+    """Unique in its source, and no absolute path: others may see it."""
     path: str | None
     """The file; None for bytes in a table."""
     read: Callable[[], bytes]
@@ -134,7 +136,8 @@ def _of_pairs(key: str, pairs: Pairs) -> Source:
         if kind != "images with no caption (left out)":  # those of a folder are not left out here
             say(f"{key}: {count:,} {kind}, such as {pairs.problems.examples[kind][0]}")
     columns = _metadata(pairs.table)
-    rows = pairs.table.select(["name", "path", "split", "captions"]).to_pylist()
+    names = relative_names(pairs.names, os.path.dirname(key) if os.path.isfile(key) else key)
+    rows = pairs.table.select(["path", "split", "captions"]).to_pylist()
     metadata = columns.to_pylist() if columns.num_columns else [{}] * len(rows)
     known: list[str | None] = [None] * len(rows)
     if pairs.shards is not None:
@@ -142,7 +145,7 @@ def _of_pairs(key: str, pairs: Pairs) -> Source:
     entries = [
         Entry(
             key,
-            row["name"],
+            names[number],
             row["path"],
             partial(pairs.read_bytes, number),
             tuple(row["captions"]),
@@ -165,9 +168,54 @@ def _metadata(table: pa.Table) -> pa.Table:
         simple = pa.types.is_primitive(column.type) or pa.types.is_string(column.type)
         if pa.types.is_large_string(column.type) or pa.types.is_null(column.type):
             column, simple = column.cast(pa.string()), True
-        if simple and name not in RESERVED:
-            kept[column_name(name)] = column
+        if not simple or name in RESERVED:
+            continue
+        if pa.types.is_string(column.type) and pc.any(pc.match_substring_regex(column, _ABSOLUTE)).as_py():
+            say(f"The column {name!r} holds absolute paths, and is left out: others may search this index.")
+            continue
+        kept[column_name(name)] = column
     return pa.table(kept)
+
+
+_ABSOLUTE = r"^(file:|/[^/]+/|[A-Za-z]:[\\/]|\\\\)"
+"""What paths of a disk begin with; a word after a single stroke is none."""
+
+
+def relative_names(names: Sequence[str], folder: str) -> list[str]:
+    """Names of images without absolute paths.
+
+    Those in the folder are as it sees them; others that are absolute, or lead out of it, as the folder sees them that
+    they all share, or, where that is the root of a disk, by their last part.
+
+    Args:
+        names: as the pairs have them, all different.
+        folder: where the source is.
+    """
+    paths = {row: path for row, name in enumerate(names) if (path := _path_of(name, folder)) is not None}
+    elsewhere = [path.parent.parts for path in paths.values() if not path.is_relative_to(folder)]
+    shared = len(os.path.commonprefix(elsewhere))  # noqa: RUF071 of tuples it is whole parts
+    shown = list(names)
+    for row, path in paths.items():
+        if path.is_relative_to(folder):
+            shown[row] = path.relative_to(folder).as_posix()
+        else:
+            shown[row] = "/".join(path.parts[shared:]) if shared > 1 else path.name
+    counts = Counter(shown)
+    return [
+        f"{digest(n)[:8]}/{s}" if n != s and counts[s] > 1 else s for n, s in zip(names, shown, strict=True)
+    ]
+
+
+def _path_of(name: str, folder: str) -> PurePath | None:
+    """The path that a name is, if it is absolute or leads out of the folder."""
+    if name.startswith(("/", "\\", "file:")) or name[1:2] == ":":
+        name = name.removeprefix("file:")
+        return next(
+            (kind(name) for kind in (PurePosixPath, PureWindowsPath) if kind(name).is_absolute()), None
+        )
+    if ".." in PurePosixPath(name).parts:
+        return PurePosixPath(os.path.normpath(os.path.join(folder, name)))
+    return None
 
 
 OWN = ("id", "source", "digest", "stamp", "width", "height", "thumbnail", "vector")

@@ -325,4 +325,4 @@ def _unless_another_writes() -> Iterator[None]:
 def _quoted(ids: Sequence[str], most: int = 1000) -> Iterator[str]:
     """Lists for `IN`, none too long."""
     for start in range(0, len(ids), most):
-        yield ", ".join(f"'{id}'" for id in ids[start : start + most])
+        yield ", ".join("'" + id.replace("'", "''") + "'" for id in ids[start : start + most])

@@ -1,13 +1,11 @@
 """Saliency maps: where a picture resembles a text."""
 
-import io
 import textwrap
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from PIL import Image
 
 from pairjepa.apps.report.figures.registry import figure
 from pairjepa.apps.report.figures.style import COLUMN, STYLE, new_figure
@@ -40,8 +38,7 @@ def saliency_map(saliency: dict[str, Any]) -> list[Axes]:
     """
     maps, picture = saliency["maps"], None
     if saliency["picture"]:
-        with Image.open(io.BytesIO(saliency["picture"])) as opened:
-            picture = np.asarray(opened.convert("L"))
+        picture = np.asarray(decode(saliency["picture"]).convert("L"))
     high, wide = saliency["grid"] if picture is None else picture.shape
     every = [value for one in maps for value in one["values"]]
     titles = ["\n".join(textwrap.wrap(f"{one['text']} ({one['cosine']:.2f})", LINE)) for one in maps]
