@@ -57,7 +57,9 @@ class Meta:
         if data is None:
             there = place.names()
             found = (
-                f"it holds {', '.join(there[:8]) or 'nothing'}" if there is not None else "it is no folder"
+                f"it holds {', '.join([name for name in there if name[0] != '.'][:8]) or 'nothing'}"
+                if there is not None
+                else "it is no folder"
             )
             if there is None and not place.exists():
                 found = "it is not there"
