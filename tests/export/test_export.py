@@ -36,7 +36,10 @@ def test_a_hub_folder_and_its_push(
     assert "holds this run already" in said
     assert card.read_text().endswith("\nMine.\n")
 
-    assert main(command) == 1  # without --push it would write over it
+    assert main(command) == 0  # as after a kill at its very end
+    assert "holds this run already. Nothing to do; remove it" in capsys.readouterr().err
+    assert card.read_text().endswith("\nMine.\n")
+    assert main([*command[:3], "onnx", *command[4:]]) == 1
     assert "must be a new or empty folder" in capsys.readouterr().err
 
 

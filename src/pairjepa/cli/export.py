@@ -63,7 +63,7 @@ def export(
             from pairjepa.apps.export import hub
 
             hub.check_name(push)
-        if push is not None and exports.holds(out, run):
+        if push is not None and exports.holds(out, run, to):
             say(f"{out} holds this run already; it is sent as it is")
         else:
             exports.export(run, to, out, licence=licence, name=push)

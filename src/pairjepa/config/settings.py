@@ -8,15 +8,20 @@ import math
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from pairjepa.config.registered import registered
 from pairjepa.config.renamed import instead
 from pairjepa.util.errors import UsageError, close_matches
 
 Weights = Literal["pretrained", "random"]
 Pooling = Literal["cls", "mean"]
-HeadKind = Literal["identity", "linear", "mlp", "residual", "adapter", "transformer"]
-MaskKind = Literal["tokens", "spans", "words", "content"]
+if TYPE_CHECKING:
+    HeadKind = str
+    MaskKind = str
+else:
+    HeadKind = Literal[*registered("model/heads.py", "head"), "transformer"]
+    MaskKind = Literal[*registered("backbones/masking.py", "masking")]
 TargetUpdate = Literal["full", "slow", "frozen", "average"]
 EngineName = Literal["auto", "torch", "onnx", "ray"]
 TEMPERATURES = (0.01, 1.0)
@@ -36,6 +41,10 @@ class DataConfig:
     """Column that holds the caption or a list of captions."""
     split_column: str | None = None
     """Column that holds train, dev or test."""
+    images: str | None = None
+    """Folder of the images that a table names, where they are not beside it."""
+    no_header: bool = False
+    """The first line of a text table is a pair: the image in the first column, the caption in the second."""
     pairs: int | None = None
     """Keep about this many pairs, chosen by image."""
     seed: int = 0
@@ -166,7 +175,7 @@ class TrainingConfig:
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises."""
     micro_batch: int | None = None
-    """Tuned backbones are forwarded in chunks of so many samples (of all processes), with cached gradients."""
+    """Tuned backbones are forwarded in chunks of so many samples in each process, with cached gradients."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints."""
     seed: int = 0
@@ -319,6 +328,29 @@ def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
     before, after = dict(_flatten(old)), dict(_flatten(new))
     names = [n for n in {**before, **after} if n != "training.checkpoint_seconds"]
     return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
+
+
+def result_settings(config: RunConfig) -> dict[str, Any]:
+    """Dotted settings that a result depends on; data, backbones and engine are not among them.
+
+    These are the same or not by their digests, however they were named: `./photos` and `photos` are one folder.
+    """
+    return {
+        name: value for name, value in _flatten(config) if name not in NAMES and not name.startswith("data.")
+    }
+
+
+NAMES = (
+    "model.image",
+    "model.image_revision",
+    "model.text",
+    "model.text_revision",
+    "model.pair",
+    "model.pair_revision",
+    "model.engine",
+    "training.checkpoint_seconds",
+)
+"""Settings beside those of the data that are checked by what they name, or change no result."""
 
 
 def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:

@@ -59,6 +59,7 @@ def inspect(
             "examples": [{"name": pairs.names[row], "reason": facts.error[row]} for row in bad[:EXAMPLES]],
         },
         "problems": pairs.problems.to_dict(),
+        "notes": pairs.problems.notes,
         "leaks": leaks(pairs, facts),
     }
 
@@ -89,6 +90,8 @@ def render(report: dict[str, Any]) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     lines = [report["description"], "", *(f"{name:<{width}}  {value}" for name, value in rows)]
+    if report["notes"]:
+        lines += ["", *(f"Note: {note}" for note in report["notes"])]
     if warnings := _warnings(report):
         lines += ["", *(f"Warning: {warning}" for warning in warnings)]
     return "\n".join(lines)

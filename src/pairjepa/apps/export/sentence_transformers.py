@@ -5,7 +5,6 @@ towers of a pretrained pair. For the rest (CNNs with lower stages, mirrored view
 """
 
 import copy
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from pairjepa.embedder.embedder import Embedder
 from pairjepa.model.heads import Adapter, Residual, Standardizer
 from pairjepa.pairs.pictures import Picture, listed, opened, strings
 from pairjepa.util.errors import UsageError
+from pairjepa.util.files import temporary_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -47,15 +47,15 @@ def export_sentence_transformers(embedder: Embedder, folder: str | Path) -> None
     from sentence_transformers.sentence_transformer.modules import Router
 
     with (
-        new_folder(Path(folder)) as temporary,
-        tempfile.TemporaryDirectory() as scratch,
+        new_folder(Path(folder), "sentence-transformers", embedder.run) as temporary,
+        temporary_folder() as scratch,
         quiet(),
         torch.no_grad(),
     ):
         router = Router(
             {
-                "text": _text_modules(embedder, Path(scratch)),
-                "image": _image_modules(embedder, Path(scratch)),
+                "text": _text_modules(embedder, scratch),
+                "image": _image_modules(embedder, scratch),
             },
             route_mappings={(None, "text"): "text", (None, "image"): "image"},
         )

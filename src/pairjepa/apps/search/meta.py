@@ -6,8 +6,9 @@ from typing import Literal
 
 from pairjepa.apps.search.place import Place
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import is_digest
 
-FORMAT = 1
+FORMAT = 2
 IMAGES, CAPTIONS, MODEL, META = "images.lance", "captions.lance", "model", "meta.json"
 
 
@@ -74,7 +75,10 @@ class Meta:
             )
         try:
             ways = {name: Approximation(**way) for name, way in record.pop("approximate").items()}
-            return cls(**record, approximate=ways)
+            meta = cls(**record, approximate=ways)
+            if not is_digest(meta.digest):  # it becomes a folder's name in the cache
+                raise TypeError
+            return meta
         except (TypeError, KeyError, AttributeError):
             raise PairJEPAError(
                 f"{place / META} is damaged: it does not hold what an index says of itself. "

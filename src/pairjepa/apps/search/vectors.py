@@ -11,13 +11,10 @@ from jaxtyping import Float32, Int64
 
 from pairjepa.apps.search.exact import read_vectors, scores_of, top, vectors_of
 from pairjepa.apps.search.meta import Approximation
-from pairjepa.util.errors import PairJEPAError, UsageError, missing_extra, unknown
+from pairjepa.util.errors import PairJEPAError, UsageError, missing_extra
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-HIDDEN = frozenset(("digest", "stamp", "thumbnail", "vector", "captions", "caption"))
-"""Columns that are no property of an image to filter by."""
 
 _ID = re.compile("[0-9a-f]{32}")
 # Candidates that an approximate search compares exactly: so many for each hit that is wanted, and at least.
@@ -51,7 +48,7 @@ class Vectors:
         with reading(uri):
             self._table: Any = lance_module().dataset(uri, session=session)
             self._rows = self._table.count_rows()
-        self.names: list[str] = self._table.schema.names
+        self.schema: pa.Schema = self._table.schema
         self._warm = False
 
     def __len__(self) -> int:
@@ -86,15 +83,24 @@ class Vectors:
             found = self._table.to_table(columns=columns, filter=f"id = '{id}'", limit=1).to_pylist()
         return found[0] if found else None
 
+    def check_filter(self, sql: str) -> None:
+        """Raise `UsageError` if Lance does not take a filter."""
+        try:
+            self._table.to_table(columns=[], filter=sql, limit=1, with_row_id=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UsageError(
+                f"raw_where must be a filter that Lance takes, got {sql!r} ({first_line(error)})."
+            ) from None
+
     def nearest(
         self, vector: np.ndarray, k: int, where: str | None, exclude: str | None
     ) -> tuple[list[dict[str, Any]], list[float]]:
-        """The best rows, as their display columns, and their scores."""
+        """The best rows, as their display columns, and their scores; `where` is a filter in Lance's SQL."""
         conditions = [f"({where})"] if where is not None else []
         conditions += [f"id != '{exclude}'"] if exclude is not None and _ID.fullmatch(exclude) else []
         condition = " AND ".join(conditions) or None
         if self._approximate is not None:
-            with self._asking(where):
+            with reading(self._uri):
                 found, scores = approximately(
                     self._table,
                     self._dim,
@@ -107,7 +113,7 @@ class Vectors:
             return found.to_pylist(), scores.tolist()
         scores = scores_of(self._vectors, vector)
         if condition is not None:
-            matching = self._matching(condition, where)
+            matching = self._matching(condition)
             scores, every = np.full_like(scores, -np.inf), scores
             scores[matching] = every[matching]
         best = top(scores, k)
@@ -124,35 +130,11 @@ class Vectors:
         with reading(self._uri):
             return self._table.to_table(columns=self._display).combine_chunks()
 
-    def _matching(self, condition: str, where: str | None) -> Int64[np.ndarray, " some"]:
+    def _matching(self, condition: str) -> Int64[np.ndarray, " some"]:
         """Numbers of the rows that a condition holds for."""
-        with self._asking(where):
+        with reading(self._uri):
             found = self._table.to_table(columns=["_rowoffset"], filter=condition)
         return found["_rowoffset"].to_numpy().astype(np.int64)
-
-    @contextlib.contextmanager
-    def _asking(self, where: str | None) -> Iterator[None]:
-        """`reading`, and what is wrong with a condition is said of it."""
-        with reading(self._uri):
-            try:
-                yield
-            except (
-                ValueError,
-                RuntimeError,
-            ) as error:  # the second: Lance gives up on a placeholder, such as ?
-                if where is None:
-                    raise
-                raise self._wrong(where, first_line(error)) from None
-
-    def _wrong(self, where: str, said: str) -> UsageError:
-        columns = [name for name in self.names if name not in HIDDEN]
-        if named := re.search(r"No field named \"?([^\s\"]+?)\"?\.(\s|$)", said):
-            error = unknown("column in where", named[1], columns)
-            return UsageError(f"{error} Words go into quotes: split = 'test'.")
-        return UsageError(
-            f"where must be a condition in SQL on the columns {', '.join(columns)}, got {where!r} ({said}). "
-            "Write it like split = 'test' AND width > 500."
-        )
 
 
 @contextlib.contextmanager

@@ -1,8 +1,6 @@
 """ONNX Runtime on the CPU, in float32."""
 
-import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from pairjepa.backbones.loading import first_line
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Inputs, Unconvertible, no_telemetry
 from pairjepa.features.engines.onnx_graph import pixel_inputs, portable, token_inputs, write_graph
+from pairjepa.util.files import temporary_folder
 
 
 class OnnxEngine:
@@ -55,8 +54,8 @@ def make(backbone: ImageBackbone | TextBackbone) -> OnnxEngine:
     options.log_severity_level = 4
     # its threads would otherwise burn the cores that decode the next images while they wait
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "backbone.onnx"
+    with temporary_folder() as folder:
+        path = folder / "backbone.onnx"
         if isinstance(backbone, ImageBackbone):
             write_graph(_Pixels(backbone), pixel_inputs(backbone), ["features"], path)
         else:
