@@ -87,6 +87,13 @@ class PairText(TextBackbone):
         )
         self.eval()
 
+    @property
+    def padding(self) -> dict[str, Any]:
+        """What a tokenizer of Transformers must be told, where padding is a part of the model."""
+        if self._full is None:
+            return {}
+        return {"padding": "max_length", "max_length": self._full, "return_attention_mask": False}
+
     def forward(
         self, input_ids: Int[Tensor, "batch token"], attention_mask: Int[Tensor, "batch token"]
     ) -> Float[Tensor, "batch dim"]:

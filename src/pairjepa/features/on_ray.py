@@ -21,12 +21,13 @@ import torch
 from jaxtyping import Float32
 
 from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
+from pairjepa.backbones.pair import PairImage, PairText
 from pairjepa.config.settings import ModelConfig
 from pairjepa.features import engines
 from pairjepa.features.engines import Engine
 from pairjepa.features.ray_cluster import cluster, reason
 from pairjepa.features.work import Work, compute_shard
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.memory import keep_freed_memory
 
 RETRIES = 3
@@ -48,14 +49,16 @@ def computed(
         parts: at most a shard each, with a tag to know them by; taken when there is room for them.
 
     Raises:
+        UsageError: the backbone is a tower of a pretrained pair.
         PairJEPAError: the cluster cannot be reached, its machines have other versions than this one, an image cannot
             be read there, features are not finite, or workers died again and again.
     """
+    packed = _packed(backbone)
     with cluster() as (ray, elsewhere):
         resources = ray.cluster_resources()
         gpus = 1 if resources.get("GPU") else 0
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0, max_retries=RETRIES)(_compute)
-        network = [ray.put(_packed(backbone))]  # in a list, it is sent as a reference
+        network = [ray.put(packed)]  # in a list, it is sent as a reference
         room, waiting, running = AHEAD * int(resources["CPU"]), iter(parts), dict[Any, Tag]()
         while True:
             for tag, work in islice(waiting, room - len(running)):
@@ -103,7 +106,13 @@ def _ready(reference: Any, side: str) -> tuple[Any, Engine]:
 
 
 def _packed(backbone: Any) -> dict[str, bytes]:
-    """The files of a backbone: models of Transformers cannot be pickled."""
+    """The files of a backbone: models of Transformers cannot be pickled.
+
+    Raises:
+        UsageError: it is a tower of a pretrained pair, which has no files of its own.
+    """
+    if isinstance(backbone, PairImage | PairText):
+        raise UsageError("model.engine must not be ray for a pretrained pair, got ray. Take auto.")
     with tempfile.TemporaryDirectory() as name:
         backbone.save(Path(name))
         return {file.name: file.read_bytes() for file in Path(name).iterdir()}

@@ -1,7 +1,7 @@
 """A run as a folder of sentence-transformers, of its stock modules alone: loading it runs no code of anyone's.
 
-They compose to one view of a ViT, its pooled output or class token, and to the last layer of a text backbone. For the
-rest (CNNs with lower stages, mirrored views, middle layers) there is `--to onnx`.
+They compose to one view of a ViT, its pooled output or class token, to the last layer of a text backbone, and to both
+towers of a pretrained pair. For the rest (CNNs with lower stages, mirrored views, middle layers) there is `--to onnx`.
 """
 
 import copy
@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from pairjepa.apps.export.equal import check_equal
 from pairjepa.apps.export.folder import check_installed, new_folder
 from pairjepa.backbones.loading import quiet
+from pairjepa.backbones.pair import PairImage, PairText
 from pairjepa.embedder.embedder import Embedder
-from pairjepa.model.heads import Residual, Standardizer
+from pairjepa.model.heads import Adapter, Residual, Standardizer
 from pairjepa.pairs.pictures import Picture, listed, opened, strings
 from pairjepa.util.errors import UsageError
 from pairjepa.util.files import temporary_folder
@@ -85,54 +86,78 @@ def check_settings(embedder: Embedder) -> None:
 def _text_modules(embedder: Embedder, scratch: Path) -> list["Module"]:
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
-    text, folder = embedder.text, scratch / "text"
+    text, folder, joint = embedder.text, scratch / "text", embedder.joint
     model: Any = text.model
     model.save_pretrained(folder)
     tokenizer = copy.deepcopy(text.tokenizer)
     tokenizer.model_max_length = text.max_tokens
     tokenizer.save_pretrained(folder)
-    joint = embedder.joint
-    return [
-        _transformer(folder, "text", "last_hidden_state"),
-        Pooling(model.config.hidden_size, text.pooling),
-        *dense(joint.text_standardizer, [joint.text_projection]),
-        Normalize(),
-    ]
+    if isinstance(text, PairText):
+        _processor(embedder).save_pretrained(folder)  # unused, but a pair's model is loaded with both
+        modules = [_tower(folder, "text", text.padding)]
+    else:
+        pooling = Pooling(model.config.hidden_size, text.pooling)
+        modules = [_transformer(folder, "text", "last_hidden_state"), pooling]
+    return [*modules, *dense(joint.text_standardizer, [joint.text_projection]), Normalize()]
 
 
 def _image_modules(embedder: Embedder, scratch: Path) -> list["Module"]:
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+    from sentence_transformers.sentence_transformer.modules import Normalize
 
     image, folder, joint = embedder.image, scratch / "image", embedder.joint
     size = image.preprocessing.size
     model: Any = image.model
     model.save_pretrained(folder)
     _processor(embedder).save_pretrained(folder)
+    if isinstance(image, PairImage):
+        embedder.text.tokenizer.save_pretrained(folder)
+        modules = [_tower(folder, "image")]
+    else:
+        modules = _pooled(model, size, folder)
+    heads = [joint.image_projection, joint.predictor]
+    return [*modules, *dense(joint.image_standardizer, heads), Normalize()]
+
+
+def _pooled(model: Any, size: int, folder: Path) -> list["Module"]:
+    """Pixels → the pooled output of a single image encoder, or its class token."""
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
     try:
         found = model(pixel_values=torch.zeros(1, 3, size, size, device=model.device))
     except ValueError:
         raise UsageError(f"model.image_size must be the image backbone's own {_TO_BE_EXPORTED}") from None
     pooled, last = getattr(found, "pooler_output", None), found.last_hidden_state
     if pooled is not None and pooled.ndim == 2:
-        modules = [_transformer(folder, "image", "pooler_output", "sentence_embedding")]
-    elif pooled is None and last.ndim == 3:
+        return [_transformer(folder, "image", "pooler_output", "sentence_embedding")]
+    if pooled is None and last.ndim == 3:
         tokens = _transformer(folder, "image", "last_hidden_state")
         # checked by the comparison: some backbones of patches have no class token
-        modules = [tokens, Pooling(last.shape[2], "cls")]
-    else:
-        raise UsageError(
-            f"model.image must be a backbone of patches, such as a ViT, got {type(model).__name__}, {_TO_BE_EXPORTED}"
-        )
-    heads = [joint.image_projection, joint.predictor]
-    return [*modules, *dense(joint.image_standardizer, heads), Normalize()]
+        return [tokens, Pooling(last.shape[2], "cls")]
+    raise UsageError(
+        f"model.image must be a backbone of patches, such as a ViT, got {type(model).__name__}, {_TO_BE_EXPORTED}"
+    )
 
 
-def _transformer(folder: Path, modality: str, output: str, key: str = "token_embeddings") -> "Module":
-    """The backbone in `folder`; one of its outputs goes under `key`."""
+def _tower(folder: Path, modality: str, padding: dict[str, Any] | None = None) -> "Module":
+    """One tower of the pretrained pair in `folder`, with its projection."""
+    method = f"get_{modality}_features"
+    return _transformer(folder, modality, "pooler_output", "sentence_embedding", method, padding)
+
+
+def _transformer(
+    folder: Path,
+    modality: str,
+    output: str,
+    key: str = "token_embeddings",
+    method: str = "forward",
+    processing: dict[str, Any] | None = None,
+) -> "Module":
+    """The model in `folder`; one of its outputs goes under `key`."""
     from sentence_transformers.sentence_transformer.modules import Transformer
 
-    way: Any = {modality: {"method": "forward", "method_output_name": output}}
-    return Transformer(str(folder), modality_config=way, module_output_name=key)
+    way: Any = {modality: {"method": method, "method_output_name": output}}
+    called: Any = {modality: processing} if processing else None
+    return Transformer(str(folder), modality_config=way, module_output_name=key, processing_kwargs=called)
 
 
 def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Module"]:
@@ -140,12 +165,19 @@ def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Modul
 
     A head that takes more than it is given (the predictor of a masked run, whose caption is hidden) takes zeros.
     """
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
     width = len(standardizer.mean)
     modules = [_dense(torch.diag(1 / standardizer.scale), -standardizer.mean / standardizer.scale)]
     for head in heads:
         if isinstance(head, Residual):
-            modules += _residual(head, width)
+            modules += _beside(head.mlp, head.linear.weight[:, :width], head.linear.bias)
             width = head.linear.out_features
+            continue
+        if isinstance(head, Adapter):
+            scale = torch.eye(width) * width**0.5
+            grown = _dense(scale, torch.zeros(width))
+            modules += [Normalize(), grown, *_beside(head.mlp, torch.eye(width), torch.zeros(width))]
             continue
         for layer in head.children():
             if isinstance(layer, nn.Linear):
@@ -160,22 +192,20 @@ def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Modul
     return modules
 
 
-def _residual(head: Residual, width: int) -> list["Module"]:
-    """The hidden layer and the linear map side by side; then the last layer of the one plus the other."""
-    hidden, last, linear = head.mlp[0], head.mlp[-1], head.linear
-    assert isinstance(hidden, nn.Linear)
-    assert isinstance(last, nn.Linear)
-    units, dim = hidden.out_features, linear.out_features
+def _beside(mlp: nn.Module, weight: Tensor, bias: Tensor) -> list["Module"]:
+    """The hidden layer of an MLP and a linear map side by side; then the last layer of the one plus the other."""
+    hidden, last = (layer for layer in mlp.children() if isinstance(layer, nn.Linear))
+    (dim, width), units = weight.shape, hidden.out_features
     unused = int(units + dim == width)  # the library takes a square skip for the identity
-    add = torch.cat([last.weight, torch.eye(dim, device=last.weight.device)], dim=1)
+    add = torch.cat([last.weight.cpu(), torch.eye(dim)], dim=1)
     return [
         _dense(
             F.pad(hidden.weight[:, :width], (0, 0, 0, dim + unused)),
             F.pad(hidden.bias, (0, dim + unused)),
             nn.ReLU(),
-            F.pad(linear.weight[:, :width], (0, 0, units, unused)),
+            F.pad(weight, (0, 0, units, unused)),
         ),
-        _dense(F.pad(add, (0, unused)), last.bias + linear.bias),
+        _dense(F.pad(add, (0, unused)), last.bias + bias.to(last.bias.device)),
     ]
 
 
