@@ -9,13 +9,13 @@ from torch import nn
 from pairjepa.backbones import image as image_backbone
 from pairjepa.backbones import text as text_backbone
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.loading import first_line, load_transformer, quiet
+from pairjepa.backbones.loading import load_transformer, quiet
 from pairjepa.backbones.location import locate
 from pairjepa.backbones.preprocessing import read_preprocessing
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.tiny import TINY_IMAGE, TINY_TEXT, tiny_bert, tiny_preprocessing, tiny_resnet
 from pairjepa.config.settings import ModelConfig, RunConfig
-from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line
 from pairjepa.util.files import read_json
 
 

@@ -16,10 +16,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairjepa.backbones.loading import architecture, first_line, quiet, weights_digest
+from pairjepa.backbones.loading import architecture, quiet, weights_digest
 from pairjepa.backbones.preprocessing import Preprocessing
 from pairjepa.config.settings import View
-from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line
 from pairjepa.util.files import digest, write_json
 
 SETTINGS = "pairjepa_image.json"

@@ -5,16 +5,16 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pairjepa.backbones.location import Side
 from pairjepa.config.settings import Weights
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, first_line
 
 # Written by Transformers into a config, and without influence on what is computed.
 _NO_INFLUENCE = {
@@ -92,8 +92,13 @@ def without_trained_pooler(model: nn.Module) -> None:
 
 def weights_digest(model: nn.Module) -> str:
     """32 hex digits over names, shapes, types and bytes of all weights and buffers."""
-    state = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
+    return tensors_digest(model.state_dict())
+
+
+def tensors_digest(tensors: Mapping[str, Tensor], *more: Any) -> str:
+    """32 hex digits over names, shapes, types and bytes of tensors, and over anything else in JSON."""
+    state = hashlib.blake2b("".join(map(json.dumps, more)).encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
         array = tensor.detach().cpu().contiguous().numpy()
         state.update(json.dumps([name, array.dtype.str, list(array.shape)]).encode())
         state.update(memoryview(array.reshape(-1)).cast("B"))
@@ -135,11 +140,6 @@ def _errors_of(setting: str, folder: Path) -> Iterator[None]:
         raise PairJEPAError(
             f"{setting} {folder} cannot be loaded by Transformers ({first_line(error)}). Choose another folder."
         ) from None
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what a library says, without the full stop; the rest is for its own users."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip().rstrip(".")[:200]
 
 
 def _side_config(config: Any, side: Side, folder: Path) -> Any:

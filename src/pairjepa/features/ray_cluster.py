@@ -16,8 +16,7 @@ from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
 from typing import Any
 
-from pairjepa.backbones.loading import first_line
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, first_line
 from pairjepa.util.progress import say
 
 PACKAGES = ("pairjepa", "torch", "transformers", "tokenizers", "numpy", "pillow", "pyarrow")

@@ -18,12 +18,13 @@ from pairjepa.pairs.captions import group_ids
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
-from pairjepa.run.folder import RunFolder
+from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import plan_seeds
 from pairjepa.training.distributed import current
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
 from pairjepa.training.tracking import check_tracker
+from pairjepa.util.checksums import seal
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_folder, writing
 from pairjepa.util.memory import give_back_freed_memory
@@ -103,9 +104,6 @@ def _processes() -> Iterator[None]:
         yield
 
 
-TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
-
-
 DEV_IMAGES = 5000  # that an epoch is measured on: its images are compared with all of its captions
 
 
@@ -147,6 +145,7 @@ def fit_material(material: Material, path: Path, track: str | None = None) -> Ru
         if group.first and _kept_in_run(config, side) and not (path / side).is_dir():
             with writing(path / side), atomic_folder(path / side) as temporary:
                 backbone.save(temporary)
+                seal(temporary)
 
     device = best_device()
     module = build_module(config, image, text)

@@ -16,11 +16,11 @@ from pairjepa.apps.report.verdicts import verdicts
 from pairjepa.evaluation.compare import Evaluated, compare, evaluated
 from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.evaluation.seeds import over_seeds
+from pairjepa.evaluation.stored import read_evaluation
 from pairjepa.metrics.geometry import spectrum
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import best_scores, retrieve
-from pairjepa.util.errors import PairJEPAError, UsageError, unknown
-from pairjepa.util.files import read_json
+from pairjepa.util.errors import UsageError, unknown
 from pairjepa.util.progress import say
 
 SPLITS = ("train", "dev", "test")
@@ -100,13 +100,7 @@ def collect(
 
 
 def _evaluation(one: Evaluated, split: str) -> dict[str, Any]:
-    path = one.run.path / "evaluation" / f"{split}.json"
-    if not path.is_file():
-        raise PairJEPAError(
-            f"{one.run.path} must have {path.relative_to(one.run.path)}, got embeddings alone. "
-            f"Do it with: {one.command}."
-        )
-    return read_json(path, "Evaluation")
+    return read_evaluation(one.run, split, one.embeddings.run, one.command)
 
 
 def _illustrations(name: str, one: Evaluated, split: str, notes: list[str]) -> Illustrations:

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float32
 
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.loading import first_line
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Inputs, Unconvertible, no_telemetry
 from pairjepa.features.engines.graphs import graph_of
 from pairjepa.features.engines.onnx_graph import write_graph
+from pairjepa.util.errors import first_line
 
 
 class OnnxEngine:

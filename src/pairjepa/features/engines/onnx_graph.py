@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pairjepa.backbones.loading import first_line
 from pairjepa.features.engines import Unconvertible
 from pairjepa.features.engines.graphs import converting
+from pairjepa.util.errors import first_line
 
 OPSET = 20
 

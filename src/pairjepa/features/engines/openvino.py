@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.loading import first_line
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Inputs, Unconvertible, no_telemetry
 from pairjepa.features.engines.graphs import converting, graph_of
+from pairjepa.util.errors import first_line
 
 FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 """Its own choice on many CPUs is bfloat16: twice as fast, with a cosine to float32 down to 0.966."""
