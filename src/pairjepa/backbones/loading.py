@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pairjepa.backbones.location import Side
 from pairjepa.config.settings import Weights
-from pairjepa.util.errors import PairJEPAError, first_line
+from pairjepa.util.errors import PairJEPAError, first_line, hindrance
 
 # Written by Transformers into a config, and without influence on what is computed.
 _NO_INFLUENCE = {
@@ -30,11 +31,17 @@ _NO_INFLUENCE = {
 _MAY_BE_MISSING = re.compile(r"(^|\.)pooler\.|mask_token")
 
 
-def load_transformer(folder: Path, side: Side, weights: Weights, seed: int) -> nn.Module:
+MEND = "Put it back, or train the run again in another folder."
+"""What to do about a damaged backbone that a run has kept."""
+
+
+def load_transformer(
+    folder: Path, side: Side, weights: Weights, seed: int, mend: str = "Choose another folder."
+) -> nn.Module:
     """The bare model of a Transformers folder, in float32, in evaluation mode.
 
     A folder of two towers (CLIP, SigLIP) gives the one that is asked for. Whatever has to start from random weights is
-    drawn from `seed`; the global random state is left alone.
+    drawn from `seed`; the global random state is left alone. `mend` says what to do about a damaged folder.
 
     Raises:
         PairJEPAError: Transformers does not know the model, its weights are not whole, or it is of the other side.
@@ -42,7 +49,7 @@ def load_transformer(folder: Path, side: Side, weights: Weights, seed: int) -> n
     from transformers import AutoConfig, AutoModel
 
     setting = f"model.{side}"
-    with quiet(), torch.random.fork_rng(), _errors_of(setting, folder):
+    with quiet(), torch.random.fork_rng(), _errors_of(setting, folder, mend):
         torch.manual_seed(seed)
         config = _side_config(AutoConfig.from_pretrained(folder, trust_remote_code=False), side, folder)
         if weights == "random":
@@ -101,7 +108,7 @@ def tensors_digest(tensors: Mapping[str, Tensor], *more: Any) -> str:
     for name, tensor in sorted(tensors.items()):
         array = tensor.detach().cpu().contiguous().numpy()
         state.update(json.dumps([name, array.dtype.str, list(array.shape)]).encode())
-        state.update(memoryview(array.reshape(-1)).cast("B"))
+        state.update(array.reshape(-1).view(np.uint8).data)
     return state.hexdigest()
 
 
@@ -130,7 +137,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _errors_of(setting: str, folder: Path) -> Iterator[None]:
+def _errors_of(setting: str, folder: Path, mend: str) -> Iterator[None]:
     """Whatever Transformers says about a folder, as one sentence."""
     try:
         yield
@@ -138,7 +145,7 @@ def _errors_of(setting: str, folder: Path) -> Iterator[None]:
         raise
     except Exception as error:  # a broken file can break it anywhere
         raise PairJEPAError(
-            f"{setting} {folder} cannot be loaded by Transformers ({first_line(error)}). Choose another folder."
+            f"{setting} {folder} cannot be loaded by Transformers ({first_line(error)}). {hindrance(error) or mend}"
         ) from None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, UnknownCommandError
 
 import pairjepa
-from pairjepa.cli import audit, export, labels, report, search, serve, shards, training
+from pairjepa.cli import audit, export, labels, report, search, serve, shards, training, verify
 from pairjepa.config.recipes import RECIPES
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
 from pairjepa.util.progress import say
@@ -24,7 +24,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for _group in (training, report, search, labels, audit, serve, export, shards):
+for _group in (training, report, search, labels, audit, serve, export, shards, verify):
     _group.add(app)
 
 

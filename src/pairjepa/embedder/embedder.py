@@ -22,6 +22,7 @@ from pairjepa.objectives import Objective
 from pairjepa.pairs.pictures import Picture, asked, listed, opened, strings
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.unit import check_unit
 
 BATCH = 32  # images or captions forwarded at once
 
@@ -189,10 +190,15 @@ class Embedder:
         """From features of all views, one image after the other."""
         predictions = self.joint.predict(image, caption)
         views = predictions.unflatten(0, (-1, len(self.config.model.image_views)))
-        return mean_direction(views.float()).cpu().numpy()
+        return check_unit(mean_direction(views.float()).cpu().numpy(), "The predictions", self._mend)
 
     def _targets(self, text: Tensor) -> np.ndarray:
-        return F.normalize(self.joint.target(text).float(), dim=1).cpu().numpy()
+        targets = F.normalize(self.joint.target(text).float(), dim=1).cpu().numpy()
+        return check_unit(targets, "The targets", self._mend)
+
+    @property
+    def _mend(self) -> str:
+        return f"The weights of {self.run.path} are of no use: train another run, at a lower training.learning_rate."
 
     @property
     def joint(self) -> JointModel:

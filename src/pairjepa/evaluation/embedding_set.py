@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from pairjepa.metrics.retrieval import CHUNK_BYTES, chunks
 from pairjepa.util.checksums import FILE, check, read_record, seal, write_record
 from pairjepa.util.errors import PairJEPAError, unreadable
 from pairjepa.util.files import parse_json
+from pairjepa.util.unit import not_unit
 
 FORMAT = 1
-UNIT_NORM_TOLERANCE = 1e-3
 FILES = ("image.npy", "text.npy", "owner.npy", "images.jsonl", "captions.jsonl", "meta.json")
 _MEND = "Make it anew: pairjepa evaluate RUN, with --export FOLDER if it was exported."
 
@@ -147,14 +146,10 @@ class EmbeddingSet:
         seal(folder)
 
     def _check_rows(self, field: str) -> None:
-        rows = getattr(self, field)
-        for part in chunks(len(rows), CHUNK_BYTES // (4 * max(rows.shape[1], 1))):
-            norms = np.linalg.norm(rows[part], axis=1)
-            wrong = np.flatnonzero(~(np.abs(norms - 1) <= UNIT_NORM_TOLERANCE))  # so that NaN is wrong too
-            if wrong.size:
-                row = part.start + int(wrong[0])
-                what = "have rows of norm 1" if np.isfinite(norms[wrong[0]]) else "be finite"
-                raise self._bad(f"{field}.npy", what, f"norm {norms[wrong[0]]:.4g} in row {row}")
+        if (wrong := not_unit(getattr(self, field))) is not None:
+            row, norm = wrong
+            what = "have rows of norm 1" if np.isfinite(norm) else "be finite"
+            raise self._bad(f"{field}.npy", what, f"norm {norm:.4g} in row {row}")
 
     def _bad(self, file: str, rule: str, value: Any) -> PairJEPAError:
         if self.origin is None:

@@ -5,6 +5,7 @@ they are replaced one by one, and no two files can be replaced at the same momen
 a record of those of all its files, `checksums.json`. What PairJEPA 0.1 wrote has none and is read as it is.
 """
 
+import functools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -106,23 +107,29 @@ _WORDS = {
 }
 
 
-def seal(folder: Path, but: Iterable[str] = ()) -> None:
-    """Write `checksums.json`: of all files in a folder and in those below it that have none of their own.
+def seal(folder: Path, names: Iterable[str] | None = None) -> None:
+    """Write `checksums.json`.
 
-    A file that is listed already is never written again (those of a table): it keeps its checksum, and is not read.
+    A file that is listed there already keeps its checksum and is not read: it is one that is never written again.
 
     Args:
         folder: made as a whole, or added to.
-        but: files that others may change.
+        names: of files in it; all if not given, but those below it that have checksums of their own.
     """
     known = _listed(folder) if (folder / FILE).is_file() else {}
-    names = sorted(_files(folder, set(but)))
-    files = {name: known.get(name) or digest_file(folder / name) for name in names}
+    files = {
+        n: known.get(n) or digest_file(folder / n) for n in sorted(_files(folder) if names is None else names)
+    }
     write_record(folder / FILE, {"format": FORMAT, "files": files})
 
 
 def check(folder: Path, mend: str, names: Iterable[str] | None = None) -> bool:
-    """Read files of a sealed folder, all or these; of one without checksums (0.1) it is only warned.
+    """Read files of a sealed folder; of one without checksums (0.1) it is only warned.
+
+    Args:
+        folder: the folder.
+        mend: what to do if a file is missing or damaged, a sentence.
+        names: of files, or what they begin with (`image.onnx` and `image.onnx.data`); all if not given.
 
     Returns:
         Whether it has checksums.
@@ -131,26 +138,34 @@ def check(folder: Path, mend: str, names: Iterable[str] | None = None) -> bool:
         PairJEPAError: one is not there, cannot be read, or is not what was written.
     """
     if not (folder / FILE).is_file():
-        say(f"warning: {folder} has no {FILE}, as of PairJEPA 0.1: what is damaged in it may not be noticed.")
+        _warn(folder)
         return False
     listed = _listed(folder)
-    for name in listed if names is None else names:
-        if name not in listed:
-            raise PairJEPAError(f"{folder / FILE} must list {name}, got none. {mend}")
+    wanted = tuple(listed if names is None else names)
+    if missing := [name for name in wanted if name not in listed]:
+        raise PairJEPAError(f"{folder / FILE} must list {missing[0]}, got none. {mend}")
+    for name in listed:
+        if not name.startswith(wanted):
+            continue
         if (wrong := _wrong(folder / name, listed[name], mend)) is not None:
             raise wrong
     return True
 
 
-def damages(folder: Path) -> dict[str, str]:
-    """File of a sealed folder → what is wrong with it; empty if nothing is.
+def verify(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The files of a sealed folder, and what is wrong with some of them.
 
     Raises:
         PairJEPAError: `checksums.json` itself is damaged.
     """
     listed = _listed(folder)
     wrong = {name: _wrong(folder / name, checksum, "") for name, checksum in listed.items()}
-    return {name: str(error).strip() for name, error in wrong.items() if error is not None}
+    return list(listed), {name: str(error).strip() for name, error in wrong.items() if error is not None}
+
+
+@functools.cache
+def _warn(folder: Path) -> None:
+    say(f"warning: {folder} has no {FILE}, as of PairJEPA 0.1: what is damaged in it may not be noticed.")
 
 
 def _wrong(path: Path, checksum: str, mend: str) -> PairJEPAError | None:
@@ -169,11 +184,9 @@ def _listed(folder: Path) -> dict[str, str]:
     return listed
 
 
-def _files(folder: Path, but: set[str]) -> Iterable[str]:
+def _files(folder: Path) -> Iterable[str]:
     for path in folder.iterdir():
-        if path.name.startswith(".") or path.name == FILE or path.name in but:
-            continue
-        if path.is_file():
+        if path.is_file() and path.name != FILE:
             yield path.name
         elif path.is_dir() and not (path / FILE).is_file():
-            yield from (f"{path.name}/{name}" for name in _files(path, set()))
+            yield from (f"{path.name}/{name}" for name in _files(path))

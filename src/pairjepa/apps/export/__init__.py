@@ -10,7 +10,6 @@ from pairjepa.apps.export.folder import PACKAGES, check_installed, check_new
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import is_seed_group
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
-from pairjepa.util.files import digest_file
 from pairjepa.util.progress import say
 
 
@@ -58,7 +57,7 @@ def export(
 
 def holds(out: str | Path, run: str | Path) -> bool:
     """Whether `out` is a hub folder of the run already: it may be pushed again, with a card that was edited."""
-    theirs, ours = (Path(folder) / "model.safetensors" for folder in (out, run))
-    if not (theirs.is_file() and ours.is_file() and (Path(out) / "README.md").is_file()):
+    if not ((Path(out) / "README.md").is_file() and (Path(out) / "run.json").is_file()):
         return False
-    return digest_file(theirs) == digest_file(ours)
+    theirs, ours = (RunFolder(Path(folder)) for folder in (out, run))
+    return theirs.model_file.is_file() and ours.model_file.is_file() and theirs.weights == ours.weights

@@ -22,8 +22,8 @@ from pairjepa.embedder.onnx_embedder import FORMAT, SETTINGS, OnnxEmbedder
 from pairjepa.features.engines import Unconvertible
 from pairjepa.features.engines.graphs import example_pixels, example_tokens, portable
 from pairjepa.features.engines.onnx_graph import write_graph
+from pairjepa.util.checksums import seal, write_record
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import digest_file, write_json
 
 
 def export_onnx(embedder: Embedder, folder: str | Path) -> None:
@@ -37,7 +37,8 @@ def export_onnx(embedder: Embedder, folder: str | Path) -> None:
     with new_folder(Path(folder)) as temporary:
         _write_graphs(embedder, temporary)
         _write_tokenizer(embedder, temporary / "tokenizer.json")
-        write_json(temporary / SETTINGS, _settings(embedder))
+        write_record(temporary / SETTINGS, _settings(embedder))
+        seal(temporary)
         check_equal(embedder, OnnxEmbedder.load(temporary))
 
 
@@ -133,7 +134,7 @@ def _write_tokenizer(embedder: Embedder, path: Path) -> None:
 def _settings(embedder: Embedder) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "run": digest_file(embedder.run.model_file),
+        "run": embedder.weights,
         "recipe": embedder.config.recipe,
         "dim": embedder.dim,
         "temperature": embedder.temperature,

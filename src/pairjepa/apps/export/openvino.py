@@ -18,6 +18,7 @@ from pairjepa.embedder.onnx_embedder import SETTINGS as ONNX_SETTINGS
 from pairjepa.embedder.onnx_embedder import Graph, OnnxEmbedder
 from pairjepa.features.engines import no_telemetry
 from pairjepa.features.engines.openvino import FLOAT32
+from pairjepa.util.checksums import seal
 
 SETTINGS = "pairjepa_openvino.json"
 
@@ -40,6 +41,7 @@ def export_openvino(embedder: Embedder, folder: str | Path) -> None:
             openvino.save_model(openvino.convert_model(graph), target, compress_to_fp16=False)
         shutil.copy(onnx / "tokenizer.json", temporary)
         shutil.copy(onnx / ONNX_SETTINGS, temporary / SETTINGS)
+        seal(temporary)
         check_equal(embedder, OpenVinoEmbedder.load(temporary))
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from pairjepa.apps.search.meta import Approximation
-from pairjepa.apps.search.rows import array_of, top
-from pairjepa.apps.search.vectors import approximately, lance_module, vectors_of
+from pairjepa.apps.search.rows import top
+from pairjepa.apps.search.stored import checked_vectors, vector_columns
+from pairjepa.apps.search.vectors import approximately, lance_module
 from pairjepa.util.progress import say
 
 Choice = Literal["auto", "on", "off"]
@@ -63,7 +64,8 @@ def approximate(table: str, queries: str, dim: int, before: Approximation | None
             return before
     asked = lance.dataset(queries)
     chosen = np.random.default_rng(0).permutation(asked.count_rows())[:QUERIES]
-    vectors = vectors_of(asked.take(np.sort(chosen).tolist(), columns=["vector"])["vector"], dim)
+    rows_asked = asked.take(np.sort(chosen).tolist(), columns=vector_columns(asked))
+    vectors = checked_vectors(rows_asked, dim, queries)
     probes, recall = _measured(searched, vectors, dim, count)
     name = table.rsplit("/", 1)[-1]
     say(
@@ -100,8 +102,8 @@ def _exact(table: Any, queries: np.ndarray, dim: int) -> Int64[np.ndarray, "quer
     """Row ids of the nearest by comparing all, a batch of rows after the other."""
     ids = np.empty((len(queries), 0), np.int64)
     scores = np.empty((len(queries), 0), np.float32)
-    for batch in table.to_batches(columns=["vector"], with_row_id=True, batch_size=8192):
-        vectors = array_of(batch["vector"], dim)
+    for batch in table.to_batches(columns=vector_columns(table), with_row_id=True, batch_size=8192):
+        vectors = checked_vectors(batch, dim, table.uri)
         rows = np.asarray(batch["_rowid"]).astype(np.int64)
         scores = np.concatenate([scores, queries @ vectors.T], axis=1)
         ids = np.concatenate([ids, np.tile(rows, (len(queries), 1))], axis=1)

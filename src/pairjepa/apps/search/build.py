@@ -23,8 +23,9 @@ from pairjepa.config.settings import DataConfig, EngineName
 from pairjepa.features.engines import check_engine
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.run.folder import RunFolder
+from pairjepa.util.checksums import seal
 from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.files import cache_folder, digest_file
+from pairjepa.util.files import cache_folder
 from pairjepa.util.progress import progress, say
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _checked(place: Place, run: RunFolder) -> Meta | None:
         )
     if META not in (there or []):
         return None
-    meta, digest = Meta.read(place), digest_file(run.model_file)
+    meta, digest = Meta.read(place), run.weights
     if meta.digest != digest:
         raise PairJEPAError(
             f"{place} was made with the run {meta.run} (weights {meta.digest[:8]}), and {run.path} is another "
@@ -147,10 +148,11 @@ class _Build:
         self._run, self._place, self._sources, self._engine = run, place, sources, engine
         self._loaded: Embedder | None = None
         self._unreadable: list[Loaded] = []
+        self._weights = None if meta is None else meta.digest  # that are to be loaded
         if meta is None:
             meta = Meta(
                 run="",
-                digest=digest_file(run.model_file),
+                digest=self._encoding().weights,
                 dim=self._encoding().dim,
                 model="run",
                 pairjepa=metadata.version("pairjepa"),
@@ -158,7 +160,7 @@ class _Build:
         self._meta = meta
         if meta.run != (here := str(run.path.absolute())):  # a new index, or a run that has moved
             self._note(run=here)
-        self._tables = Tables(place, meta.dim, _unified(sources))
+        self._tables = Tables(place, meta.dim, meta.digest, _unified(sources))
 
     def finished(self, choice: approximation.Choice) -> Index:
         """Do what there is to do."""
@@ -182,8 +184,11 @@ class _Build:
             self._tables.once()
         if changed:
             self._tables.finish()
-        self._note(complete=True, approximate=self._approximated(choice, changed))
+        ways = self._approximated(choice, changed)
         self._tables.forget()
+        if self._place.folder is not None:
+            seal(self._place.folder, self._tables.files(self._place.folder))
+        self._note(complete=True, approximate=ways)
         say(
             f"{len(known):,} images: {new:,} new or changed, {len(known) - new:,} as they were, {len(gone):,} gone"
         )
@@ -259,6 +264,11 @@ class _Build:
 
             keep_freed_memory()
             self._loaded = Embedder.load(self._run)
+            if self._weights not in (None, self._loaded.weights):
+                raise PairJEPAError(
+                    f"{self._run.path} must keep its weights while it is indexed, got others. "
+                    "Index with it in another folder."
+                )
         return self._loaded
 
     def _keep_model(self) -> None:

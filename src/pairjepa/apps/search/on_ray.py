@@ -19,7 +19,7 @@ from pairjepa.apps.export.hub import write_run
 from pairjepa.apps.search.embedding import Embedding
 from pairjepa.apps.search.loading import BATCH, Loaded, load, never
 from pairjepa.apps.search.sources import Entry, read_file
-from pairjepa.apps.search.vectors import vectors_of
+from pairjepa.apps.search.stored import vectors_of
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.features.on_ray import one_core, results, rounds
 from pairjepa.features.ray_cluster import cluster

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from pairjepa.apps.search.pruning import SAMPLE, Basis, Level
+from pairjepa.apps.search.stored import checked_vectors, vector_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -197,13 +198,13 @@ class Rows:
         if not fragments:
             return {}
         batches = table.scanner(
-            columns=[*self._names, "vector"], fragments=fragments, with_row_id=True
+            columns=[*self._names, *vector_columns(table)], fragments=fragments, with_row_id=True
         ).to_batches()
         parts = [
             Part(
                 batch.select(self._names).columns,
                 batch["_rowid"].to_numpy().astype(np.int64),
-                array_of(batch["vector"], self._dim),
+                checked_vectors(batch, self._dim, table.uri),
             )
             for batch in batches
             if batch.num_rows
@@ -288,11 +289,6 @@ def _sample(parts: list[Part]) -> Float32[np.ndarray, "rows dim"]:
     """About `SAMPLE` rows, from everywhere."""
     step = max(1, sum(map(len, parts)) // SAMPLE)
     return np.concatenate([part.vectors[::step] for part in parts])
-
-
-def array_of(chunk: "pa.FixedSizeListArray", dim: int) -> Float32[np.ndarray, "rows dim"]:
-    """A chunk of a column of vectors as an array, without a copy."""
-    return np.asarray(chunk.flatten()).reshape(-1, dim)
 
 
 def top(scores: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " top"]:

@@ -161,7 +161,7 @@ def _metadata(table: pa.Table) -> pa.Table:
     return pa.table(kept)
 
 
-OWN = ("id", "source", "digest", "stamp", "width", "height", "thumbnail", "vector")
+OWN = ("id", "source", "digest", "stamp", "width", "height", "thumbnail", "vector", "checksum")
 """Columns of the index; metadata of such a name gets a `_` behind it."""
 
 

@@ -10,14 +10,15 @@ import numpy as np
 from jaxtyping import Float32
 
 from pairjepa.apps.search.meta import Approximation
-from pairjepa.apps.search.rows import Rows, array_of, top
+from pairjepa.apps.search.rows import Rows, top
 from pairjepa.apps.search.shown import Shown
-from pairjepa.util.errors import PairJEPAError, UsageError, missing_extra, unknown
+from pairjepa.apps.search.stored import check_weights, checked_vectors, vector_columns
+from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, needs, unknown
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-HIDDEN = frozenset(("digest", "stamp", "thumbnail", "vector", "captions", "caption"))
+HIDDEN = frozenset(("digest", "stamp", "thumbnail", "vector", "checksum", "captions", "caption"))
 """Columns that are no property of an image to filter by."""
 
 _ID = re.compile("[0-9a-f]{32}")
@@ -29,18 +30,24 @@ class Vectors:
     """One version of a table of vectors."""
 
     def __init__(
-        self, uri: str, dim: int, approximate: Approximation | None, before: "Vectors | None" = None
+        self,
+        uri: str,
+        dim: int,
+        weights: str,
+        approximate: Approximation | None,
+        before: "Vectors | None" = None,
     ) -> None:
         """Open it.
 
         Args:
             uri: a path, or what Lance takes for object storage.
             dim: width of the vectors.
+            weights: digest of those that they are of.
             approximate: how it is searched without comparing all.
             before: an earlier version, of which what is in memory is taken over.
 
         Raises:
-            PairJEPAError: it is missing or damaged.
+            PairJEPAError: it is missing, damaged, or of other weights.
         """
         self._uri, self._dim, self._approximate = uri, dim, approximate
         with reading(uri):
@@ -48,6 +55,7 @@ class Vectors:
             session = None if before is None else before._table.session()
             self._table: Any = lance_module().dataset(uri, session=session)
             self._rows = self._table.count_rows()
+        check_weights(self._table, uri, weights)
         self.names: list[str] = self._table.schema.names
         self._warm: tuple[str, ...] = ()
         self._shown: Shown | None = None
@@ -86,6 +94,14 @@ class Vectors:
         with reading(self._uri):
             found = self._table.to_table(columns=columns, filter=f"id = '{id}'", limit=1).to_pylist()
         return found[0] if found else None
+
+    def vector(self, id: str) -> Float32[np.ndarray, " dim"] | None:
+        """That of the first row of that id."""
+        if not _ID.fullmatch(id):
+            return None
+        with reading(self._uri):
+            found = self._table.to_table(columns=vector_columns(self._table), filter=f"id = '{id}'", limit=1)
+        return checked_vectors(found, self._dim, self._uri)[0] if found.num_rows else None
 
     def nearest(
         self, vector: np.ndarray, k: int, where: str | None, exclude: str | None, columns: list[str]
@@ -174,9 +190,12 @@ def reading(table: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        reason = first_line(error)[:200]
+        if (advice := hindrance(error)) is not None:
+            raise PairJEPAError(f"The table {table} cannot be read ({reason}). {advice}") from None
         raise PairJEPAError(
-            f"The table {table} is damaged or not all there ({first_line(error)[:200]}). "
+            f"The table {table} is damaged or not all there ({reason}). "
             "If it was written while it was open here, open it again; else put it back, or make the index again in "
             "another folder."
         ) from None
@@ -194,10 +213,8 @@ def lance_module() -> Any:
     Raises:
         PairJEPAError: it is not installed.
     """
-    try:
+    with needs("lance", "search", "pylance"):
         import lance
-    except ImportError:
-        raise missing_extra("pylance", "search") from None
     return lance
 
 
@@ -223,7 +240,7 @@ def approximately(
         filter: a condition in SQL.
     """
     found = table.to_table(
-        columns=[*columns, "vector", "_distance"],
+        columns=[*columns, *vector_columns(table), "_distance"],
         nearest={
             "column": "vector",
             "q": vector,
@@ -235,13 +252,6 @@ def approximately(
         prefilter=True,
         with_row_id=True,
     )
-    scores = np.vecdot(vectors_of(found["vector"], dim), vector)
+    scores = np.vecdot(checked_vectors(found, dim, table.uri), vector)
     best = top(scores, k)
     return found.select([*columns, "_rowid"]).take(best), scores[best]
-
-
-def vectors_of(column: "pa.ChunkedArray", dim: int) -> Float32[np.ndarray, "rows dim"]:
-    """A column of vectors as one array."""
-    return np.concatenate(
-        [np.empty((0, dim), np.float32), *(array_of(chunk, dim) for chunk in column.chunks)]
-    )

@@ -59,7 +59,7 @@ def index(shards: Sequence[Shard], request: Request, problems: Problems) -> pa.T
     def work(number: int) -> pa.Table:
         table = _read(shards[number], request)
         with writing(kept), atomic_path(files[number]) as temporary:
-            pq.write_table(table, temporary)
+            pq.write_table(table, temporary, write_page_checksum=True)
         return table
 
     if missing:
@@ -89,7 +89,7 @@ def _key(shard: Shard, request: Request) -> list[Any]:
 def _known(file: Path) -> pa.Table | None:
     """What was kept of a shard; a damaged file is as good as none."""
     try:
-        table = pq.read_table(file)
+        table = pq.read_table(file, page_checksum_verification=True)
     except (OSError, pa.ArrowException):
         return None
     return table if _FOUND in (table.schema.metadata or {}) else None
