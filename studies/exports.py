@@ -32,7 +32,7 @@ from pairjepa.pairs import open_pairs
 
 DOCS = Path(__file__).parent.parent / "docs"
 TARGETS = ("onnx", "openvino", "sentence-transformers")
-START = "import sys; from pairjepa.embedder.onnx_embedder import OnnxEmbedder as E; E.load(sys.argv[1]).encode_text('a dog')"
+START = "import sys; from pairjepa import OnnxEmbedder as E; E.load(sys.argv[1]).encode_text('a dog')"
 
 
 def main() -> None:

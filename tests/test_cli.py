@@ -34,20 +34,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
         return work
 
     report = {"images": 3, "name": "\udcff caf\u00e9"}
-    fake = SimpleNamespace(
-        inspect=record("inspect", report),
-        train=record("train", None),
-        train_seeds=record("train_seeds", None),
-        evaluate=record("evaluate", RESULT),
-    )
-    monkeypatch.setitem(sys.modules, "pairjepa.training.train", fake)
-    monkeypatch.setattr(pairjepa, "workflow", fake, raising=False)
-    monkeypatch.setitem(
-        sys.modules, "pairjepa.pairs.inspect", SimpleNamespace(render=lambda r: f"{r['images']} images")
-    )
-    monkeypatch.setitem(
-        sys.modules, "pairjepa.evaluation", SimpleNamespace(table=lambda r: f"table of {list(r)}")
-    )
+    monkeypatch.setattr("pairjepa.apps.inspect.inspect", record("inspect", report))
+    monkeypatch.setattr("pairjepa.training.train.train", record("train", None))
+    monkeypatch.setattr("pairjepa.training.train.train_seeds", record("train_seeds", None))
+    monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", record("evaluate", RESULT))
+    monkeypatch.setattr("pairjepa.pairs.inspect.render", lambda r: f"{r['images']} images")
+    monkeypatch.setattr("pairjepa.evaluation.tables.table", lambda r: f"table of {list(r)}")
     return made
 
 
@@ -170,7 +162,7 @@ def test_demo_says_what_came_out_and_what_to_do_next(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = SimpleNamespace(demo=lambda run: ([run / "one", run / "two"], "what came out"))
-    monkeypatch.setitem(sys.modules, "pairjepa.apps.demo", fake)
+    monkeypatch.setattr("pairjepa.apps.demo.demo", fake.demo)
     assert main(["demo", "--run", "RUN"]) == 0
     out, err = capsys.readouterr()
     assert out.strip() == "what came out"
@@ -204,9 +196,10 @@ def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
 ) -> None:
     seeds = [{"run": f"RUN/seed-{seed}", "seed": seed, "notes": [f"note {seed}"]} for seed in (0, 1)]
     group = {"seeds": seeds, "mean": {"rsum": 12.5}, "sd": None}
-    monkeypatch.setattr(sys.modules["pairjepa.training.train"], "evaluate", lambda *_, **__: group)
-    fake = SimpleNamespace(seeds_table=lambda r: f"table of {len(r['seeds'])} seeds")
-    monkeypatch.setitem(sys.modules, "pairjepa.evaluation", fake)
+    monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", lambda *_, **__: group)
+    monkeypatch.setattr(
+        "pairjepa.evaluation.tables.seeds_table", lambda r: f"table of {len(r['seeds'])} seeds"
+    )
     assert main(["evaluate", "RUN"]) == 0
     out, err = capsys.readouterr()
     assert out == "table of 2 seeds\n\nseed 0: note 0\n\nseed 1: note 1\n"
@@ -285,7 +278,7 @@ def test_how_it_ends(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(sys.modules["pairjepa.training.train"], "evaluate", fail)
+    monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", fail)
     assert main(["evaluate", "RUN", "--json"]) == status
     assert capsys.readouterr() == ("", message)
 
@@ -315,7 +308,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 def test_a_reader_that_goes_away_is_told_nothing() -> None:
     done = python(
         "import os, sys, types, pairjepa.cli as cli\n"
-        "sys.modules['pairjepa.training.train'] = types.SimpleNamespace(inspect=lambda *_: {'images': 3})\n"
+        "sys.modules['pairjepa.apps.inspect'] = types.SimpleNamespace(inspect=lambda *_: {'images': 3})\n"
         "reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)\n"
         "sys.exit(cli.main(['inspect', 'DATA', '--json']))"
     )

@@ -122,7 +122,7 @@ def test_dev_figures_of_the_best_epoch_are_those_of_evaluate(run: Path) -> None:
 def test_of_a_large_dev_split_some_images_are_measured_after_each_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pairjepa.evaluation.evaluate.DEV_IMAGES", 4)
+    monkeypatch.setattr("pairjepa.training.train.DEV_IMAGES", 4)
     done = pairjepa.train(config(training__epochs=1), None, tmp_path / "run")
     assert done.metrics()[0]["possible_rank"]["prediction"] == 3
     assert pairjepa.evaluate(tmp_path / "run", "dev")["images"] > 4
@@ -306,7 +306,7 @@ def metrics_on_a_full_disk(path: Path, mode: str = "r", **options: Any) -> Any:
         ("pairjepa.pairs.scan.pq.write_table", full_disk),
         ("pairjepa.features.cache.np.save", full_disk),
         ("pairjepa.run.folder.write_json", full_disk),
-        ("pairjepa.training.checkpoint.save_file", safetensors_on_a_full_disk),
+        ("pairjepa.model.weights.save_file", safetensors_on_a_full_disk),
         ("pathlib.Path.open", metrics_on_a_full_disk),
     ],
     ids=["scan", "features", "run.json", "weights", "metrics"],

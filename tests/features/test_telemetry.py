@@ -9,7 +9,7 @@ import pytest
 ONNX = """
 from pathlib import Path
 import onnx, sys
-from pairjepa.onnx_embedder import OnnxEmbedder
+from pairjepa.embedder.onnx_embedder import OnnxEmbedder
 node = onnx.helper.make_node("Identity", ["a"], ["b"])
 a, b = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "ab")
 graph = onnx.helper.make_graph([node], "one", [a], [b])
@@ -22,7 +22,7 @@ embedder._text
 OPENVINO = """
 from pairjepa.features.engines.openvino import make
 from pairjepa.config import ModelConfig
-from pairjepa.features.encoders import load_image_backbone
+from pairjepa.backbones.encoders import load_image_backbone
 make(load_image_backbone(ModelConfig(image="tiny-resnet"), 0))
 import sys
 assert sys.modules["openvino_telemetry"] is None

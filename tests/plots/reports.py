@@ -1,4 +1,4 @@
-"""A report as `pairjepa.apps.report.collect` makes it, small and by hand: two runs, of four images with two captions."""
+"""A small report by hand, as `apps.report.collect` makes it: two runs of four images with two captions."""
 
 import io
 from typing import Any

@@ -252,7 +252,7 @@ def test_a_run_that_moved(run: Path, tmp_path: Path) -> None:
 
 BUILD = """
 import sys
-from pairjepa.search import build, loading
+from pairjepa.apps.search import build, loading
 build.COMMIT = loading.BATCH = 4
 build._Build._keep_model = lambda self: None
 build.build(*sys.argv[1:2], sys.argv[2:3], sys.argv[3])

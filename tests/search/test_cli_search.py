@@ -107,7 +107,7 @@ def test_a_query_loads_only_what_it_needs(index: Index) -> None:
     """Neither the framework nor what reads pairs: that is most of what makes the answer quick."""
     code = (
         "import sys; from pairjepa.cli import main; main(['search', sys.argv[1], 'a red circle']);"
-        "print(*sorted({'torch', 'transformers', 'scipy', 'sklearn', 'pairjepa.apps.search.build', 'pairjepa.training.material'}"
+        "print(*sorted({'torch', 'transformers', 'scipy', 'sklearn', 'pairjepa.apps.search.build'}"
         " & sys.modules.keys()), file=sys.stderr)"
     )
     done = subprocess.run(

@@ -15,7 +15,7 @@ from pairjepa.util.errors import unknown
 def look(look: dict[str, Any], text: str | None = None, ax: Axes | None = None) -> Axes:
     """What each position adds to a picture's cosine with a text, over the picture: an indication, not an explanation.
 
-    Their mean is that cosine (see `pairjepa.evaluation.illustrate.look`). All texts of a picture have the same scale, so that
+    Their mean is that cosine (see `evaluation.illustrate.look`). All texts of a picture have the same scale, so that
     what is not there stays dark.
 
     Args:
