@@ -160,7 +160,7 @@ class _Build:
         self._meta = meta
         if meta.run != (here := str(run.path.absolute())):  # a new index, or a run that has moved
             self._note(run=here)
-        self._tables = Tables(place, meta.dim, meta.digest, _unified(sources))
+        self._tables = Tables(place, meta.dim, _unified(sources), meta.digest)
 
     def finished(self, choice: approximation.Choice) -> Index:
         """Do what there is to do."""

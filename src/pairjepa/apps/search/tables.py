@@ -70,8 +70,8 @@ class Row:
 class Tables:
     """Both tables, open for writing."""
 
-    def __init__(self, place: Place, dim: int, weights: str, columns: pa.Schema) -> None:
-        """Open or make them, for vectors of these weights, with these columns beside those of every index.
+    def __init__(self, place: Place, dim: int, columns: pa.Schema, weights: str) -> None:
+        """Open or make them, with these columns beside those of every index, for vectors of these weights.
 
         Raises:
             PairJEPAError: a table is damaged or of other weights, or a column is there already and of another type.
