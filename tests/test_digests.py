@@ -68,7 +68,7 @@ def test_an_evaluation_of_a_run_that_went_on_is_not_published(
     last = train(run).weights
     assert last != first
     with pytest.raises(
-        PairJEPAError, match="must be of the model that .* holds.*Evaluate it again: pairjepa eval"
+        PairJEPAError, match=r"must be of the model that .* holds.*Evaluate it again: pairjepa eval"
     ):
         collect([run])
     export(run, "hub", tmp_path / "early")
@@ -180,7 +180,7 @@ def test_an_interrupted_run_follows_the_advice_on_a_damaged_file(
         run.model_file.unlink()
     else:
         with pytest.raises(
-            PairJEPAError, match="or remove (it and|.*checkpoint.safetensors and) run the same"
+            PairJEPAError, match=r"or remove (it and|.*checkpoint.safetensors and) run the same"
         ):
             train(run.path)
         run.checkpoint_file.unlink()

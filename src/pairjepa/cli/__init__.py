@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, UnknownCommandError
 import pairjepa
 from pairjepa.cli import audit, export, labels, report, search, serve, shards, training, verify
 from pairjepa.config.recipes import RECIPES
-from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line, hindrance, unknown
 from pairjepa.util.progress import say
 
 app = App(
@@ -46,6 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (PairJEPAError, OSError) as error:
         return _failed(str(error), 1)
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if (advice := _advice(error)) is None:
+            raise
+        return _failed(f"{first_line(error)}. {advice}", 1)
     except KeyboardInterrupt:
         say("interrupted; run the same command again to go on")
         return 130
@@ -55,6 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _failed(message: str, status: int) -> int:
     say(f"error: {message}")
     return status
+
+
+def _advice(error: Exception) -> str | None:
+    """What to do where it is the machine that lacks something; None where it is a mistake of this program."""
+    if "home directory" in str(error):
+        return "Write the whole path in the place of ~."
+    return hindrance(error)
 
 
 def _unknown_command(error: UnknownCommandError) -> str:

@@ -62,6 +62,8 @@ def collect(
         raise unknown("split", split, SPLITS)
     if points < 1:
         raise UsageError(f"points must be at least 1, got {points}.")
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed must be between 0 and {2**32 - 1}, got {seed}.")
     check_method(projection)
     groups = evaluated(runs, split)
     evaluations = {name: [_evaluation(one, split) for one in group] for name, group in groups.items()}

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from pairjepa.pairs.shards.places import connect, is_url, tried
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import atomic_path, cache_folder, read_json, write_json, writing
+from pairjepa.util.files import atomic_path, cache_folder, parse_json, read_json, write_json, writing
 
 MANIFEST = "shards.json"
 """Says beside the shards which pairs they are, so that others are not mixed with them."""
@@ -105,7 +105,7 @@ class _Remote:
         if not tried(self._url, lambda: self._fs.exists(f"{self._path}/{MANIFEST}")):
             return None
         try:
-            return json.loads(tried(self._url, lambda: self._fs.cat_file(f"{self._path}/{MANIFEST}")))
+            return parse_json(tried(self._url, lambda: self._fs.cat_file(f"{self._path}/{MANIFEST}")))
         except ValueError:
             return "damaged"
 

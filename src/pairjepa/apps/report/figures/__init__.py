@@ -10,12 +10,10 @@ A function draws on the `Axes` that it is given and returns it; without one it m
 in words what each figure shows.
 """
 
-try:
-    import matplotlib  # noqa: F401
-except ImportError:
-    from pairjepa.util.errors import missing_extra
+from pairjepa.util.errors import needs
 
-    raise missing_extra("matplotlib", "report") from None
+with needs("matplotlib", "report"):
+    import matplotlib  # noqa: F401
 
 from pairjepa.apps.report.figures.looks import look
 from pairjepa.apps.report.figures.retrieval import partial_recall, recall_bars, recall_curves
