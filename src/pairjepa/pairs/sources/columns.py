@@ -26,6 +26,7 @@ _USUAL = {
         "img",
         "image_name",
         "image_file_name",
+        "image_id",
         "jpg",
         "jpeg",
         "png",
@@ -34,7 +35,7 @@ _USUAL = {
     "caption": ("caption", "captions", "text", "texts", "sentence", "sentences", "description", "title", "comment", "raw"),
     "split": ("split",),
 }
-_NUMBERED = re.compile(r"(caption|text|sentence)_?\d+", re.IGNORECASE)
+_NUMBERED = re.compile(r"(caption|text|sentence)[_ ]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
