@@ -25,10 +25,11 @@ from sides import default_out, machine
 
 from pairjepa.apps.search import Index
 from pairjepa.apps.search.approximate import WANTED, Choice, approximate, wanted
+from pairjepa.apps.search.exact import vectors_of
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES, META, MODEL
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.tables import Tables
-from pairjepa.apps.search.vectors import lance_module, vectors_of
+from pairjepa.apps.search.vectors import lance_module
 from pairjepa.util.files import write_json
 
 NEIGHBOURS = 10

@@ -22,7 +22,6 @@ import numpy as np
 from results import fill
 
 from pairjepa.apps.export import export
-from pairjepa.apps.export.openvino import OpenVinoEmbedder
 from pairjepa.apps.export.sentence_transformers import Loaded
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.embedder.encoder import Encoder
@@ -31,7 +30,7 @@ from pairjepa.evaluation.tables import markdown
 from pairjepa.pairs import open_pairs
 
 DOCS = Path(__file__).parent.parent / "docs"
-TARGETS = ("onnx", "openvino", "sentence-transformers")
+TARGETS = ("onnx", "sentence-transformers")
 START = "import sys; from pairjepa import OnnxEmbedder as E; E.load(sys.argv[1]).encode_text('a dog')"
 
 
@@ -101,8 +100,6 @@ def loaded(to: str, folder: Path, embedder: Embedder) -> Encoder:
     """What was exported, as an encoder."""
     if to == "onnx":
         return OnnxEmbedder.load(folder)
-    if to == "openvino":
-        return OpenVinoEmbedder.load(folder)
     from sentence_transformers import SentenceTransformer
 
     return Loaded(SentenceTransformer(str(folder), device="cpu"), embedder)

@@ -69,6 +69,28 @@ def test_some_sides_alone_write_nothing(script: Path) -> None:
     assert not (script.parent / "docs").exists()
 
 
+def test_killed_at_a_random_moment_the_same_command_goes_on_and_nothing_is_left() -> None:
+    command = [sys.executable, str(BENCHMARKS / "kill_resume.py"), "--times", "1", "--verbs"]
+    done = subprocess.run(
+        [*command, "inspect", "shards", "evaluate"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    head, *rows = done.stdout.splitlines()
+    assert head.split() == [
+        "verb",
+        "seconds",
+        "moments",
+        "killed",
+        "failed",
+        "other",
+        "result",
+        "files",
+        "left",
+    ]
+    assert [row.split()[0] for row in rows] == ["inspect", "shards", "evaluate"]
+    assert all(row.split()[-3:] == ["0", "0", "0"] for row in rows)
+
+
 def test_the_page_says_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import page

@@ -268,7 +268,7 @@ def test_pairs_that_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (result["images"], result["captions"]) == (10, len(pairs.split("test")))
     with pytest.raises(UsageError, match=r"data\.source must name the pairs, got none"):
         pairjepa.evaluate(tmp_path / "run")
-    with pytest.raises(PairJEPAError, match="have changed since it was trained: 60 images"):
+    with pytest.raises(PairJEPAError, match="must be those it was trained on: 60 images"):
         pairjepa.evaluate(tmp_path / "run", pairs=own_pairs(63))
 
 

@@ -235,6 +235,27 @@ def rows_of_table(data: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_models_that_know_nothing_cannot_tell(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Captions that are drawn anew say nothing of their images; half of them would look wrong."""
+    rows, table = rows_of_table(data), data.parent / "drawn.csv"
+    order = np.random.default_rng(0).permutation(len(rows))
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["image", "caption"])
+        writer.writeheader()
+        pairs = zip(rows, order, strict=True)
+        writer.writerows({"image": row["image"], "caption": rows[at]["caption"]} for row, at in pairs)
+    out = tmp_path / "audit"
+    assert main(["audit", str(run), str(table), "--out", str(out), "--folds", "2"]) == 0
+    table.unlink()
+    assert (
+        "It cannot be told how many captions are wrong; the models know too little" in capsys.readouterr().out
+    )
+    assert json.loads((out / "audit.json").read_text())["estimated_wrong"] is None
+    assert "cannot tell" in (out / "audit.html").read_text()
+
+
 def test_the_command(
     run: Path, data: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

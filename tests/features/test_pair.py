@@ -181,6 +181,19 @@ def test_temperature_is_that_of_the_checkpoint(tmp_path: Path) -> None:
     assert pair_temperature(model) == pytest.approx(float(model.temperature.detach()))
 
 
+def flava() -> Any:
+    from transformers import FlavaConfig, FlavaModel
+
+    parts = {f"{name}_config": VISION for name in ("image", "multimodal")}
+    return FlavaModel(FlavaConfig(text_config=TEXT, **parts, projection_dim=12))
+
+
+def test_a_family_without_one_vector_a_caption_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, flava)
+    with pytest.raises(PairJEPAError, match=r"model\.pair must"):
+        load_pair(tmp_path)
+
+
 def test_what_is_no_pair_is_said(tmp_path: Path) -> None:
     from transformers import CLIPTextConfig, CLIPTextModel
 

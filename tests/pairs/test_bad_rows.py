@@ -37,7 +37,12 @@ def test_line_breaks_within_a_caption(write_images: Write) -> None:
         ['a.png,"a tall ladder', "b.png,a dog", "c.png,a cat", "d.png,a cow"],
         ['a.png,"a tall ladder', "b.png,a dog", 'c.png,"a big, red cat"', "d.png,a cow"],
         ['a.png,"a tall ladder', 'b.png,a ladder of 5"', "c.png,a cat", 'd.png,"a cow'],
-        ['a.png,"Stop" says the sign', "b.png,a dog", 'c.png,"a dog, brown\nand a cat, white"', 'd.png,"a 5"" cow'],
+        [
+            'a.png,"Stop" says the sign',
+            "b.png,a dog",
+            'c.png,"a dog, brown\nand a cat, white"',
+            'd.png,"a 5"" cow',
+        ],
     ],
     ids=["to the end", "to the next cell", "to an end of a line", "beside line breaks"],
 )

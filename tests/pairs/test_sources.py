@@ -222,7 +222,9 @@ def _coco(six: Six, images: Write) -> str:
         content = {
             "images": [{"id": number, "file_name": one.name, "height": 30} for number, one in mine],
             "annotations": [
-                {"id": 0, "image_id": number, "caption": caption} for number, one in mine for caption in one.captions
+                {"id": 0, "image_id": number, "caption": caption}
+                for number, one in mine
+                for caption in one.captions
             ],
         }
         (root / "annotations" / f"captions_{word}.json").write_text(json.dumps(content))
@@ -600,7 +602,9 @@ def test_a_table_elsewhere(six: Six, write_images: Write, tmp_path: Path) -> Non
     (tmp_path / "tables").mkdir()
     for number, prefix in enumerate(("", "photos/", "C:\\data\\photos\\", "/home/me/photos/")):
         path = tmp_path / "tables" / f"{number}.csv"
-        _csv(path, [(f"{prefix}{one.split}/{one.name}", one.captions[0]) for one in six], ("image", "caption"))
+        _csv(
+            path, [(f"{prefix}{one.split}/{one.name}", one.captions[0]) for one in six], ("image", "caption")
+        )
         with pytest.raises(PairJEPAError, match=r"Name their folder with --data\.images"):
             Pairs.open(path)
         pairs = Pairs.open(path, images=tmp_path / "photos")
@@ -628,7 +632,11 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         ("t.jsonl", b"no\njson\n", "must hold one JSON object a line, but 2 lines are not"),
         ("t.json", b"{}", "must hold a list of pairs"),
         ("t.json", b'{"images": [1], "sentences": 2}', "must have Karpathy's form"),
-        ("t.json", b'{"images": [], "annotations": [{"image_id": 1}]}', "must have COCO's form .* lacks 'caption'"),
+        (
+            "t.json",
+            b'{"images": [], "annotations": [{"image_id": 1}]}',
+            "must have COCO's form .* lacks 'caption'",
+        ),
         ("t.json", b"{", "is not valid JSON"),
     ):
         (tmp_path / name).write_bytes(content)
@@ -639,5 +647,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
 def test_two_tables_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.csv").touch()
     (tmp_path / "b.csv").touch()
-    with pytest.raises(PairJEPAError, match=r"must hold one table, or one for each split, got a\.csv, b\.csv"):
+    with pytest.raises(
+        PairJEPAError, match=r"must hold one table, or one for each split, got a\.csv, b\.csv"
+    ):
         Pairs.open(tmp_path)

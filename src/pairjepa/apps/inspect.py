@@ -25,6 +25,8 @@ def inspect(config: DataConfig, text_model: str | None = None, max_tokens: int =
     if text_model is not None:
         from pairjepa.backbones.encoders import load_text_backbone
 
-        backbone = load_text_backbone(ModelConfig(text=text_model, max_tokens=max_tokens), 0, pairs.captions.to_pylist())
+        backbone = load_text_backbone(
+            ModelConfig(text=text_model, max_tokens=max_tokens), 0, pairs.captions.to_pylist()
+        )
         tokens = backbone.token_facts(pairs.captions.to_pylist())
     return inspection.inspect(pairs, scan(pairs, cache_folder()), tokens, max_tokens)

@@ -133,6 +133,8 @@ def pair_temperature(model: nn.Module) -> float | None:
 def _embedding(output: Any) -> Tensor:
     """Transformers gives a tensor, or an output whose `pooler_output` is the projected embedding."""
     found: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    if found.ndim != 2:  # FLAVA gives a vector a token
+        raise ValueError(f"its embedding has the shape {tuple(found.shape)}, not a vector a row")
     return found
 
 

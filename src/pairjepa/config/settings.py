@@ -8,16 +8,22 @@ import math
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from pairjepa.config.registered import registered
+from pairjepa.config.renamed import instead
 from pairjepa.util.errors import UsageError, close_matches
 
 Weights = Literal["pretrained", "random"]
 Pooling = Literal["cls", "mean"]
-HeadKind = Literal["identity", "linear", "mlp", "residual", "adapter", "transformer"]
-MaskKind = Literal["tokens", "spans", "words", "content"]
+if TYPE_CHECKING:
+    HeadKind = str
+    MaskKind = str
+else:
+    HeadKind = Literal[*registered("model/heads.py", "head"), "transformer"]
+    MaskKind = Literal[*registered("backbones/masking.py", "masking")]
 TargetUpdate = Literal["full", "slow", "frozen", "average"]
-EngineName = Literal["auto", "torch", "openvino", "onnx", "ray"]
+EngineName = Literal["auto", "torch", "onnx", "ray"]
 TEMPERATURES = (0.01, 1.0)
 """Bounds of τ."""
 View = Literal["whole", "whole-mirrored", "centre", "centre-mirrored"]
@@ -101,7 +107,7 @@ class ModelConfig:
     max_tokens: int | None = 32
     """Captions are cut after this many tokens, special tokens included; `none` is the most that a pair takes."""
     engine: EngineName = "auto"
-    """What computes features of frozen backbones; `auto`: the fastest that agrees with torch, `ray`: torch on Ray."""
+    """What computes features of frozen backbones; `auto`: onnx for images on a CPU, else torch; `ray`: torch on Ray."""
     dim: int = 512
     """Width of the shared space."""
     image_projection: HeadConfig = field(default_factory=HeadConfig)
@@ -169,7 +175,7 @@ class TrainingConfig:
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises."""
     micro_batch: int | None = None
-    """Tuned backbones are forwarded in chunks of so many samples (of all processes), with cached gradients."""
+    """Tuned backbones are forwarded in chunks of so many samples in each process, with cached gradients."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints."""
     seed: int = 0
@@ -324,6 +330,29 @@ def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
     return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
 
 
+def result_settings(config: RunConfig) -> dict[str, Any]:
+    """Dotted settings that a result depends on; data, backbones and engine are not among them.
+
+    These are the same or not by their digests, however they were named: `./photos` and `photos` are one folder.
+    """
+    return {
+        name: value for name, value in _flatten(config) if name not in NAMES and not name.startswith("data.")
+    }
+
+
+NAMES = (
+    "model.image",
+    "model.image_revision",
+    "model.text",
+    "model.text_revision",
+    "model.pair",
+    "model.pair_revision",
+    "model.engine",
+    "training.checkpoint_seconds",
+)
+"""Settings beside those of the data that are checked by what they name, or change no result."""
+
+
 def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if dataclasses.is_dataclass(value):
         items = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
@@ -369,7 +398,8 @@ def _build(kind: Any, value: Any, name: str) -> Any:
         return _build(next(a for a in arguments if a is not type(None)), value, name)
     if origin is Literal:
         if value not in arguments:
-            raise UsageError(f"{name} must be one of {', '.join(map(str, arguments))}, got {value!r}.")
+            known = ", ".join(map(str, arguments))
+            raise UsageError(f"{name} must be one of {known}, got {value!r}.{instead(value)}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):

@@ -7,7 +7,6 @@ run, counts).
 """
 
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from jaxtyping import Float32, Int64
 
 from pairjepa.metrics.retrieval import CHUNK_BYTES, chunks
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import read_json, write_json
+from pairjepa.util.files import atomic_folder, read_json, write_json
 
 FORMAT = 1
 UNIT_NORM_TOLERANCE = 1e-3
@@ -79,15 +78,8 @@ class EmbeddingSet:
         """
         folder = Path(folder)
         check_target(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Both live beside the target, on the same file system, and are gone when this ends.
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            new, old = Path(temporary, "new"), Path(temporary, "old")
-            new.mkdir()
+        with atomic_folder(folder, replace=True) as new:
             self._write(new)
-            if folder.exists():
-                folder.rename(old)
-            new.rename(folder)
 
     @classmethod
     def load(cls, folder: Path, *, mmap: bool = False) -> "EmbeddingSet":

@@ -26,6 +26,7 @@ from pairjepa.model.build import build_module
 from pairjepa.model.weights import load_weights
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
+from pairjepa.pairs.sources import located
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
@@ -33,8 +34,8 @@ from pairjepa.training.hubness import bank_rows, dev_rows, load_or_fit
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
 from pairjepa.training.train import TEXT_ONLY
-from pairjepa.util.errors import PairJEPAError, unknown
-from pairjepa.util.files import digest_file, write_json, writing
+from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.files import digest_file, remove_leftovers, write_json, writing
 from pairjepa.util.progress import say
 
 PARTIAL_RATIOS = (0.0, 0.3, 0.6, 0.9)
@@ -49,6 +50,7 @@ def evaluate(
     export: str | Path | None = None,
     relevance: Literal["owner", "text"] = "owner",
     pairs: Pairs | None = None,
+    data: str | Path | None = None,
 ) -> dict[str, Any]:
     """Embed a split, measure it beside chance and CCA, and keep both in the run folder.
 
@@ -58,6 +60,7 @@ def evaluate(
         export: a folder for the embeddings, besides the run's own; of a seed group, one in it for each seed.
         relevance: `owner` counts an image's own captions, `text` every caption with the same words.
         pairs: the pairs that the run was trained on, if they were given to `train`.
+        data: where the data are now, if they have moved; the run keeps that.
 
     Raises:
         UsageError: `split` or `relevance` is unknown.
@@ -74,13 +77,25 @@ def evaluate(
         find_backbones(one.config, one.path)
         if target is not None:
             check_target(target)
-    pairs = opened(pairs, next(iter(runs)).config.data)
+    named = next(iter(runs)).config.data
+    if data is not None:
+        named = replace(named, source=located(str(data)))
+    try:
+        pairs = opened(pairs, named)
+    except UsageError:
+        raise
+    except PairJEPAError as error:
+        raise PairJEPAError(
+            f"{error} If the data of {run} have moved, say where they are now: pairjepa evaluate {run} --data WHERE."
+        ) from None
     pairs.check_split(split)
     results = []
     for one, target in runs.items():
         if one.summary is None:
             say(f"warning: the training of {one.path} is not complete; this is the best epoch so far.")
         results.append(measure(one, pairs, split, target, relevance))
+        if data is not None:  # and they are the same
+            one.note_names(replace(one.config, data=named))
     return over_seeds(results) if group else results[0]
 
 
@@ -93,13 +108,14 @@ def measure(
         PairJEPAError: data or backbones have changed.
     """
     config = folder.config
+    remove_leftovers(folder.path, deep=True)
     data = read_data(pairs, 1.0)
     folder.check_data(data.record)
     data.pairs.check_split(split)  # it may have lost its last readable image
     image, text = load_backbones(config, (), folder.path)
     folder.check_backbones(describe(config, image, text))
     warn_of_leaks(data.record)
-    material = Material(config, data, image, text)
+    material = Material(config, data, image, text, folder.record.get("engines"))
     pretrained = _pretrained(material, split) if config.model.pair is not None else None
     cca = _cca(material, split)  # on the features before training: first, while the backbones are untrained
     embedder = _embedder(folder, material)
@@ -205,7 +221,8 @@ def _control(folder: RunFolder, material: Material) -> tuple[RunFolder, Material
     if not (folder.path / TEXT_ONLY / "model.safetensors").is_file():
         return None
     control = RunFolder(folder.path / TEXT_ONLY)
-    return control, Material(control.config, material.data, *load_backbones(control.config, (), control.path))
+    backbones = load_backbones(control.config, (), control.path)
+    return control, Material(control.config, material.data, *backbones, control.record.get("engines"))
 
 
 def queries(

@@ -114,8 +114,8 @@ class JointModel(nn.Module):
         return out
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """After a step: move an averaged target a little towards the caption side of the context (I-JEPA's form)."""
+    def update_ema_target(self) -> None:
+        """After a step: move an EMA target a little towards the caption side of the context (I-JEPA's form)."""
         if self._averaged:
             online = self.caption_projection.state_dict()
             for name, value in self.text_projection.state_dict().items():

@@ -10,9 +10,7 @@ from jaxtyping import Int64
 UNDECODABLE = "\ufdd0"
 """Stands for bytes that are not UTF-8 (a Unicode noncharacter, so no honest text holds it)."""
 
-_WITHOUT_BLANKS = (
-    r"([\p{Han}\p{Hiragana}\p{Katakana}]|[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]{1,4})"
-)
+_WITHOUT_BLANKS = r"([\p{Han}\p{Hiragana}\p{Katakana}]|[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]{1,4})"
 """About a word each in scripts that have no blanks between words."""
 _WORD_OR_MARK = r"[\p{L}\p{M}\p{N}_]+|[^\p{L}\p{M}\p{N}_\s]"
 

@@ -103,6 +103,4 @@ def _listing(folder: str) -> dict[str, str]:
     except OSError:
         return {}
     stems = {os.path.splitext(name)[0]: name for name in reversed(names) if is_image(name)}
-    return {
-        unicodedata.normalize("NFC", key): name for key, name in (stems | {n: n for n in names}).items()
-    }
+    return {unicodedata.normalize("NFC", key): name for key, name in (stems | {n: n for n in names}).items()}

@@ -17,7 +17,7 @@ from pairjepa.pairs.problems import EXAMPLES, Problems
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest
 
-RESERVED = ("name", "path", "bytes", "member", "split", "captions", "image", "caption")
+RESERVED = ("name", "path", "bytes", "member", "digest", "split", "captions", "image", "caption")
 """Columns with a meaning; metadata of such a name gets a `_` behind it."""
 
 

@@ -12,12 +12,13 @@ from PIL import Image
 
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
-from pairjepa.pairs.images import BadImage, decode
+from pairjepa.pairs.images import BadImage, bad_image, decode
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import Request, assemble
 from pairjepa.pairs.shards.reading import read as read_member
 from pairjepa.pairs.sources import read
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.files import digest_bytes
 from pairjepa.util.progress import say
 
 
@@ -30,7 +31,8 @@ class Pairs:
             (large_binary, null where there is a path), `split` (string: train, dev, test, or rest, which is not
             used), `captions` (list<string>, at least one), and metadata columns as they came. Pairs from shards have
             neither path nor bytes but `member`, a struct: `shard` (its path or URL) and `stamp` (another if the shard
-            has changed), both dictionaries of strings, `offset` and `length` (int64, bytes).
+            has changed), both dictionaries of strings, `offset` and `length` (int64, bytes). Pairs that were scanned
+            have `digest` (string): an image file that is another one now is not read.
         description: what it is, for people.
         generated: whether the program drew the images itself.
         problems: what was counted and skipped while opening.
@@ -185,23 +187,27 @@ class Pairs:
         """The image file of a row, as it is.
 
         Raises:
-            BadImage: the file cannot be read.
-            PairJEPAError: the shard that it is in cannot be reached.
+            BadImage: the file cannot be read, or has changed since it was scanned.
+            PairJEPAError: the shard that it is in cannot be reached, or the system has no more open files or memory.
         """
+        name = self._name(row)
         if "member" in self.table.column_names:
             member = self.table["member"][row].as_py()
             try:
-                return read_member(member["shard"], member["stamp"], member["offset"], member["length"])
+                data = read_member(member["shard"], member["stamp"], member["offset"], member["length"])
             except BadImage as error:
-                raise BadImage(error.reason, self._name(row)) from None
-        path = self.table["path"][row].as_py()
-        if path is None:
-            data: bytes = self.table["bytes"][row].as_py()
-            return data
-        try:
-            return Path(path).read_bytes()
-        except OSError as error:
-            raise BadImage(f"cannot be read: {error.strerror or error}", self._name(row)) from None
+                raise BadImage(error.reason, name) from None
+        elif (path := self.table["path"][row].as_py()) is not None:
+            try:
+                data = Path(path).read_bytes()
+            except OSError as error:
+                raise bad_image(error, name) from None
+        else:
+            kept: bytes = self.table["bytes"][row].as_py()
+            return kept
+        if "digest" in self.table.column_names and digest_bytes(data) != self.table["digest"][row].as_py():
+            raise BadImage("has changed", name)
+        return data
 
     def image(self, row: int, draft: tuple[int, int] | None = None) -> Image.Image:
         """The picture of a row: RGB, upright.
@@ -223,6 +229,14 @@ class Pairs:
 
     def _name(self, row: int) -> str:
         return str(self.table["name"][row])
+
+    def scanned(self, digests: np.ndarray) -> "Pairs":
+        """These pairs, whose image files are to stay what they are.
+
+        Args:
+            digests: of each image file.
+        """
+        return self._with(self.table.append_column("digest", pa.array(digests, pa.string())))
 
     def _with(self, table: pa.Table) -> "Pairs":
         return replace(self, table=table)

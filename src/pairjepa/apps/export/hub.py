@@ -4,6 +4,7 @@ Everything that names the machine, or items of the data, is left out of it.
 """
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from pairjepa.embedder.embedder import Embedder
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import read_json, write_json
 
+FILES = ("model.safetensors", "metrics.jsonl", "summary.json")
+"""Of a run, what is copied as it is."""
 EVALUATIONS = ("test", "test-text", "dev", "dev-text")
 
 
@@ -30,11 +33,13 @@ def export_hub(
         name: the `user/name` that it will have on the hub, for the card; the folder's own if not given.
 
     Raises:
-        PairJEPAError: the folder holds something, or what was written is not what the run computes.
+        PairJEPAError: the folder holds something, a file of the run is a link, or what was written is not what the run
+            computes.
     """
     run, target = embedder.run, Path(folder)
+    refuse_links(run.path / name for name in ("run.json", *FILES, *SIDES, "evaluation"))
     title, address = (name.split("/")[-1], name) if name else (target.name, "USER/NAME")
-    with new_folder(target) as temporary:
+    with new_folder(target, "hub", embedder.run) as temporary:
         record = write_run(embedder, temporary)
         evaluations = {}
         for kind in EVALUATIONS:
@@ -53,7 +58,7 @@ def write_run(embedder: Embedder, folder: Path) -> dict[str, Any]:
     run = embedder.run
     record = _without_paths(run.record)
     write_json(folder / "run.json", record)
-    for file in ("model.safetensors", "metrics.jsonl", "summary.json"):
+    for file in FILES:
         if (run.path / file).is_file():
             shutil.copy(run.path / file, folder)
     for side in SIDES:
@@ -62,6 +67,17 @@ def write_run(embedder: Embedder, folder: Path) -> dict[str, Any]:
         else:
             getattr(embedder, side).save(folder / side)
     return record
+
+
+def refuse_links(paths: Iterable[Path]) -> None:
+    """Raise `PairJEPAError` if one of these, or a file in one, is a link: a stranger's may lead to your own files."""
+    for path in paths:
+        link = next((one for one in (path, *path.rglob("*")) if one.is_symlink()), None)
+        if link is not None:
+            raise PairJEPAError(
+                f"{link} must be a file to be published, got a link to {link.resolve()}. "
+                "Put a copy in its place, if that may be published."
+            )
 
 
 def push(folder: str | Path, name: str, private: bool = False) -> str:
@@ -73,8 +89,9 @@ def push(folder: str | Path, name: str, private: bool = False) -> str:
         private: whether only you see it, where it has to be made.
 
     Raises:
-        PairJEPAError: nobody is logged in, the hub does not let you, or it cannot be reached.
+        PairJEPAError: a file is a link, nobody is logged in, the hub does not let you, or it cannot be reached.
     """
+    refuse_links(Path(folder).iterdir())
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
@@ -141,7 +158,5 @@ def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last(source: str | None) -> str | None:
-    """The last part of a path; hub ids and built-in names are kept whole."""
-    if source is None or not (Path(source).expanduser().exists() or source.count("/") > 1 or "\\" in source):
-        return source
-    return Path(source).name
+    """The last part of a path, which is absolute in a run; hub ids, URLs and built-in names are kept whole."""
+    return Path(source).name if source is not None and Path(source).is_absolute() else source

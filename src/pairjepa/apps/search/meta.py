@@ -6,8 +6,9 @@ from typing import Literal
 
 from pairjepa.apps.search.place import Place
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import is_digest
 
-FORMAT = 1
+FORMAT = 2
 IMAGES, CAPTIONS, MODEL, META = "images.lance", "captions.lance", "model", "meta.json"
 
 
@@ -56,7 +57,9 @@ class Meta:
         if data is None:
             there = place.names()
             found = (
-                f"it holds {', '.join(there[:8]) or 'nothing'}" if there is not None else "it is no folder"
+                f"it holds {', '.join([name for name in there if name[0] != '.'][:8]) or 'nothing'}"
+                if there is not None
+                else "it is no folder"
             )
             if there is None and not place.exists():
                 found = "it is not there"
@@ -74,7 +77,10 @@ class Meta:
             )
         try:
             ways = {name: Approximation(**way) for name, way in record.pop("approximate").items()}
-            return cls(**record, approximate=ways)
+            meta = cls(**record, approximate=ways)
+            if not is_digest(meta.digest):  # it becomes a folder's name in the cache
+                raise TypeError
+            return meta
         except (TypeError, KeyError, AttributeError):
             raise PairJEPAError(
                 f"{place / META} is damaged: it does not hold what an index says of itself. "

@@ -4,6 +4,7 @@ A source is a module with `WHAT` (a line for people), `COLUMNS` (whether the use
 `matches(source)` (quick, raises nothing) and `read(request, problems)`.
 """
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,7 @@ from typing import Protocol
 from pairjepa.pairs.folders import count_unread, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request, listing
+from pairjepa.pairs.shards.places import is_url
 from pairjepa.pairs.sources import (
     coco,
     flickr8k,
@@ -87,14 +89,20 @@ def read(request: Request, problems: Problems) -> RawPairs:
     return replace(raw, images=folder)
 
 
+def located(source: str) -> str:
+    """The same source from any working directory: paths and patterns are made absolute."""
+    if shapes.matches(source) or is_url(source) or hub.is_id(source):
+        return source
+    return os.path.abspath(Path(source.removeprefix("file://")).expanduser())
+
+
 def _nothing_matches(source: str) -> str:
     path = Path(source).expanduser().absolute()
     looked = "Looked for:" + "".join(f"\n  {module.WHAT}" for module in SOURCES.values())
     if path.is_dir():
         count_unread(walk(path), problems := Problems())
-        return (
-            f"The folder {path} must hold pairs, but nothing in it is known. {listing(path)}{problems.summary()} {looked}"
-        )
+        found = f"{listing(path)}{problems.summary()}"
+        return f"The folder {path} must hold pairs, but nothing in it is known. {found} {looked}"
     if path.exists():
         return f"The file {path} must be pairs of a known kind, but is not. {looked}"
     parent = next(folder for folder in path.parents if folder.is_dir())

@@ -51,7 +51,8 @@ def _rows(path: Path, root: Path, problems: Problems) -> pa.Table:
             "Other pairs can be given as CSV, TSV, JSON, JSONL or Parquet."
         ) from None
     problems.add(
-        "captions of an image that is not listed (dropped)", [str(key) for key, _ in captions if key not in name_of]
+        "captions of an image that is not listed (dropped)",
+        [str(key) for key, _ in captions if key not in name_of],
     )
     bare = name_of.keys() - {key for key, _ in captions}
     problems.add("images with no caption (left out)", sorted(name_of[key] for key in bare))

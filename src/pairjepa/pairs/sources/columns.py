@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pairjepa.pairs.raw import RESERVED, Request
 from pairjepa.pairs.folders import is_image
+from pairjepa.pairs.raw import RESERVED, Request
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 _USUAL = {
@@ -32,7 +32,18 @@ _USUAL = {
         "png",
         "webp",
     ),
-    "caption": ("caption", "captions", "text", "texts", "sentence", "sentences", "description", "title", "comment", "raw"),
+    "caption": (
+        "caption",
+        "captions",
+        "text",
+        "texts",
+        "sentence",
+        "sentences",
+        "description",
+        "title",
+        "comment",
+        "raw",
+    ),
     "split": ("split",),
 }
 _NUMBERED = re.compile(r"(caption|text|sentence)[_ ]?\d+", re.IGNORECASE)
@@ -54,21 +65,22 @@ def find(names: list[str], request: Request, where: str) -> Columns:
         UsageError: a named column is not there.
         PairJEPAError: there is no image or caption column of a usual name.
     """
-    if request.no_header:
-        image, caption = request.image_column or "1", request.caption_column or "2"
-    else:
-        image, caption = request.image_column, request.caption_column
-    image = _named(names, image, "image", where) or _usual(names, "image")
-    caption = _named(names, caption, "caption", where)
+    first, second = ("1", "2") if request.no_header else (None, None)
+    image = _named(names, request.image_column or first, "image", where) or _usual(names, "image")
+    caption = _named(names, request.caption_column or second, "caption", where)
     captions = (caption,) if caption else usual_captions(names)
     split = _named(names, request.split_column, "split", where) or _usual(names, "split")
     for kind, found in (("image", image), ("caption", captions)):
         if not found:
-            first = " If its first line is a pair, add --data.no-header." if any(map(is_image, names)) else ""
-            urls = " Images behind addresses must be downloaded first: img2dataset does, and all that it writes is read."
+            header = (
+                " If its first line is a pair, add --data.no-header." if any(map(is_image, names)) else ""
+            )
+            urls = (
+                " Download images behind addresses first: img2dataset does, and all that it writes is read."
+            )
             raise PairJEPAError(
                 f"{where} must have a column for the {kind}, got the columns {', '.join(name[:60] for name in names)}. "
-                f"Looked for {', '.join(_USUAL[kind])}; name yours with --data.{kind}-column.{first}"
+                f"Looked for {', '.join(_USUAL[kind])}; name yours with --data.{kind}-column.{header}"
                 f"{urls if kind == 'image' and 'url' in map(str.lower, names) else ''}"
             )
     assert image is not None
@@ -101,7 +113,10 @@ def together(parts: list[pa.Table]) -> pa.Table:
                 part.column_names.index("caption"),
                 "caption",
                 pa.array(
-                    [cell if isinstance(cell, list) or cell is None else [cell] for cell in part["caption"].to_pylist()],
+                    [
+                        cell if isinstance(cell, list) or cell is None else [cell]
+                        for cell in part["caption"].to_pylist()
+                    ],
                     pa.list_(pa.string()),
                 ),
             )

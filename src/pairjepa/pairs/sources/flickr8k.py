@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from pairjepa.pairs import splits as splitting
+from pairjepa.pairs.folders import is_image
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
-from pairjepa.pairs.folders import is_image
 from pairjepa.pairs.sources.reading import read_text
 from pairjepa.pairs.sources.tables import read_rows
 

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pairjepa.pairs import splits as splitting
+from pairjepa.pairs.folders import count_unread, is_image, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
-from pairjepa.pairs.folders import count_unread, is_image, walk
 from pairjepa.pairs.sources.tables import read_rows
 
 WHAT = "a Hugging Face ImageFolder (metadata.csv, .jsonl or .parquet beside the images, or in each split's folder)"

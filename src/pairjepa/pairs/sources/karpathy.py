@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pairjepa.pairs.folders import image_folders
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
-from pairjepa.pairs.folders import image_folders
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import read_json
 

@@ -177,7 +177,9 @@ def _parse(
     blocks = pa_csv.ReadOptions(block_size=_BLOCK, column_names=names)
 
     def parse(data: bytes) -> pa.Table:
-        header = pa_csv.open_csv(pa.BufferReader(data), read_options=blocks, parse_options=layout).schema.names
+        header = pa_csv.open_csv(
+            pa.BufferReader(data), read_options=blocks, parse_options=layout
+        ).schema.names
         lost.clear()
         strings = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), check_utf8=False)
         return pa_csv.read_csv(
@@ -222,7 +224,7 @@ def _read_json(path: Path, problems: Problems) -> pa.Table:
             rows = None
     if not isinstance(rows, list) or not _objects(rows):
         raise PairJEPAError(
-            f"{path} must hold a list of pairs ([{{\"image\": …, \"caption\": …}}, …]), captions by image "
+            f'{path} must hold a list of pairs ([{{"image": …, "caption": …}}, …]), captions by image '
             "({\"a.jpg\": …}), COCO's captions or Karpathy's form, but holds something else."
         )
     return _table(rows)
@@ -233,11 +235,15 @@ def _objects(rows: list[Any]) -> bool:
 
 
 def _is_caption(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(item, str) for item in value)
+    )
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    columns = {key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)}
+    columns = {
+        key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)
+    }
     return pa.table({key: _one_type(cells) for key, cells in columns.items()})
 
 

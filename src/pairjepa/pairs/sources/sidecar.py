@@ -5,9 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from pairjepa.pairs import splits as splitting
+from pairjepa.pairs.folders import count_unread, is_image, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
-from pairjepa.pairs.folders import count_unread, is_image, walk
 from pairjepa.pairs.sources.reading import read_text
 
 WHAT = "a folder of images with a .txt or .caption of the same name beside each (a.txt or a.jpg.txt of a.jpg)"
@@ -50,7 +50,7 @@ def read(request: Request, problems: Problems) -> RawPairs:
 
 def _texts(files: list[str]) -> dict[str, str]:
     """Caption files by the name, without suffix, of the image that they are about."""
-    found = {}
+    found: dict[str, str] = {}
     for name in files:
         if name.lower().endswith((".txt", ".caption")):
             stem = _stem(name)

@@ -1,14 +1,14 @@
-"""Tables: CSV, TSV, JSON, JSONL or Parquet, with a column for the image and one for the caption; one, or one for each split."""
+"""Tables, one or one for each split: CSV, TSV, JSON, JSONL, Parquet, with a column for image and one for caption."""
 
 import re
 from pathlib import Path
 
 import pyarrow as pa
 
+from pairjepa.pairs.folders import image_folders, is_image
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
-from pairjepa.pairs.folders import image_folders, is_image
 from pairjepa.pairs.sources.reading import SUFFIXES, TEXTS, kind_of, read_table
 from pairjepa.pairs.sources.shards import splits_of
 from pairjepa.util.errors import PairJEPAError
