@@ -18,9 +18,9 @@ import pyarrow as pa
 
 from pairjepa.apps.search import Index
 from pairjepa.apps.search.approximate import Choice, approximate, wanted
-from pairjepa.apps.search.exact import vectors_of
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES, META, MODEL
 from pairjepa.apps.search.place import Place
+from pairjepa.apps.search.stored import vectors_of
 from pairjepa.apps.search.tables import Tables
 from pairjepa.apps.search.vectors import lance_module
 
@@ -123,7 +123,7 @@ def made_index(
     dim, made = real.dim, Made(images, like)
     folder.mkdir(parents=True, exist_ok=True)
     place = Place(folder)
-    Tables(place, dim, pa.schema([]))
+    Tables(place, dim, pa.schema([]), real.digest)
     schemas = {name: lance_module().dataset(str(folder / name)).schema for name in (IMAGES, CAPTIONS)}
     for vectors, words in made.batches():
         columns = _columns(range(start, start + len(vectors)), thumbnail)
@@ -132,7 +132,7 @@ def made_index(
             columns["caption"] = [said[0] for said in columns["captions"]]
             _append(folder / CAPTIONS, columns, words, schemas[CAPTIONS])
         start += len(vectors)
-    Tables(place, dim, pa.schema([])).finish()
+    Tables(place, dim, pa.schema([]), real.digest).finish()
     ways = {}
     for name, asked in ((IMAGES, CAPTIONS if captions else IMAGES), (CAPTIONS, IMAGES)):
         if wanted(images if name == IMAGES or captions else 0, choice):
@@ -161,6 +161,7 @@ def _columns(numbers: range, thumbnail: int) -> dict[str, list[object]]:
 
 
 def _append(table: Path, columns: dict[str, list[object]], vectors: np.ndarray, schema: pa.Schema) -> None:
+    columns = columns | {"checksum": row_checksums(vectors).tolist()}
     flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     rows = pa.Table.from_arrays(
         [flat if field.name == "vector" else pa.array(columns[field.name], field.type) for field in schema],

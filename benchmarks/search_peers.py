@@ -36,8 +36,8 @@ from made_index import made_index, real_captions
 from sides import Measured, main, needs, ratio
 
 from pairjepa.apps.search import Index
-from pairjepa.apps.search.exact import vectors_of
 from pairjepa.apps.search.meta import IMAGES
+from pairjepa.apps.search.stored import vectors_of
 from pairjepa.apps.search.vectors import lance_module
 
 K = 10

@@ -19,6 +19,7 @@ from pairjepa.config.settings import RunConfig
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.pairs import Pairs
 from pairjepa.run.folder import RunFolder
+from pairjepa.util.checksums import unsigned
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 SMALL = {
@@ -46,6 +47,7 @@ KEYS = {
         "baselines",
     ),
     *("beats_cca", "cosine", "geometry", "bootstrap", "notes", "run", "recipe", "seed", "data", "cost"),
+    *("weights", "control_weights"),
 }
 
 
@@ -112,7 +114,7 @@ def test_evaluate_prints_one_object_with_exactly_these_keys(
         }
     recalls = [result[way][f"R@{k}"] for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
     assert result["rsum"] == pytest.approx(sum(recalls))
-    assert result == json.loads((run / "evaluation" / "test.json").read_text("utf-8"))
+    assert (result, True) == unsigned(json.loads((run / "evaluation" / "test.json").read_text("utf-8")))
 
 
 def test_a_run_that_is_complete_is_left_as_it_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,7 +324,7 @@ def metrics_on_a_full_disk(path: Path, mode: str = "r", **options: Any) -> Any:
     [
         ("pairjepa.pairs.scan.pq.write_table", full_disk),
         ("pairjepa.features.cache.np.save", full_disk),
-        ("pairjepa.run.folder.write_json", full_disk),
+        ("pairjepa.run.folder.write_record", full_disk),
         ("pairjepa.model.weights.save_file", safetensors_on_a_full_disk),
         ("pathlib.Path.open", metrics_on_a_full_disk),
     ],

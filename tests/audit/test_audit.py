@@ -18,6 +18,7 @@ from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import DataConfig
 from pairjepa.training.material import Material
 from pairjepa.training.train import fit_material
+from pairjepa.util.checksums import unsigned
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -168,7 +169,8 @@ def test_other_data_are_scored_again_and_other_files_left(
 
 def test_what_is_said_of_it(done: Path) -> None:
     result = json.loads((done.parent / "result.json").read_text())
-    written = json.loads((done / "audit.json").read_text())
+    written, right = unsigned(json.loads((done / "audit.json").read_text()))
+    assert right
     assert {name: result[name] for name in written} == written
     assert (written["images"], written["captions"]) == (48, 96)
     assert written["settings"]["folds"] == 3

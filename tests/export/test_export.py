@@ -82,7 +82,7 @@ def test_runs_that_cannot_be_exported(contrastive: Path, masked: Path, tmp_path:
     with pytest.raises(PairJEPAError, match=r"must be a single one, got the seed group .*seed-\*"):
         export(half.parent, "hub", tmp_path / "out")
     (half / "model.safetensors").unlink()
-    with pytest.raises(PairJEPAError, match="a run whose first epoch is not finished"):
+    with pytest.raises(PairJEPAError, match=r"a complete run without its model.safetensors. Put it back"):
         export(half, "hub", tmp_path / "out")
     with pytest.raises(UsageError, match=r"context\.image must be on to be exported"):
         export(masked / "text-only", "onnx", tmp_path / "out")

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import pairjepa
 from pairjepa.apps.report import collect
 from pairjepa.apps.report.verdicts import VERDICTS
+from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .runs import embeddings, make_run
@@ -119,9 +121,9 @@ def test_several_runs_are_compared_with_the_first(run: Path, tmp_path: Path) -> 
 def test_what_is_missing_is_named_with_its_remedy(run: Path, tmp_path: Path) -> None:
     bare = shutil.copytree(run, tmp_path / "my run")
     shutil.rmtree(bare / "evaluation")
-    with pytest.raises(PairJEPAError, match=r"must have evaluation/test.json") as raised:
+    with pytest.raises(PairJEPAError, match=r"evaluation/test.json is not there") as raised:
         collect([bare])
-    assert str(raised.value).endswith(f"Do it with: pairjepa evaluate '{bare}' --split test.")
+    assert str(raised.value).endswith(f"Make it again: pairjepa evaluate '{bare}' --split test.")
     with pytest.raises(PairJEPAError, match=r"has not been evaluated on the dev split. Do it with: pairjepa"):
         collect([run], "dev")
 
@@ -142,8 +144,8 @@ def test_a_mistake_is_told(run: Path, arguments: dict[str, Any], message: str) -
 
 def test_pictures_of_other_weights_are_left_out(run: Path, tmp_path: Path) -> None:
     old = shutil.copytree(run, tmp_path / "old")
-    meta = old / "illustrations" / "test" / "meta.json"
-    meta.write_text(meta.read_text().replace('"run": "0"', '"run": "1"'))
+    folder = old / "illustrations" / "test"
+    replace(Illustrations.load(folder, 40), run="1").save(folder)
     report = collect([old], projection="pca")
     assert report["thumbnails"] == [None] * 40
     assert report["runs"][0]["saliency"] == []

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors.torch import load_file
 
 import pairjepa
 from pairjepa.apps.search import Hit, Index
@@ -24,6 +25,7 @@ from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.tables import Tables
 from pairjepa.apps.search.vectors import lance_module
 from pairjepa.config.settings import DataConfig
+from pairjepa.model.weights import save_weights
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from . import photos
@@ -246,7 +248,9 @@ def test_a_run_that_moved(run: Path, tmp_path: Path) -> None:
     build(tmp_path / "moved", [folder], out)
     assert Index.open(out).encoder().dim == 16
     weights = tmp_path / "moved" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes() + b" ")
+    tensors = load_file(weights)
+    tensors["objective.log_temperature"] += 0.1
+    save_weights(tensors, weights)
     with pytest.raises(PairJEPAError, match="has been trained again since"):
         Index.open(out).encoder()
 
@@ -398,7 +402,7 @@ def test_captions_that_stand_there_twice_are_taken_out_where_their_image_was_alr
     index = build(run, [folder], out)
     lance, table = lance_module(), f"{out}/{CAPTIONS}"
     before = lance.dataset(table).to_table()
-    tables = Tables(index.place, index.dim, pa.schema([]))
+    tables = Tables(index.place, index.dim, pa.schema([]), index.meta.digest)
     tables.once()
     assert lance.dataset(table).to_table() == before
     lance.write_dataset(before, table, mode="append")

@@ -91,6 +91,10 @@ def _checked(folder: Path, setting: str) -> Path:
 def _refuse_exchanged(folder: Path, side: Side) -> None:
     """Raise for a configuration that is plainly of the other side, before Transformers is imported to ask it."""
     config = read_json(folder / "config.json", "Backbone configuration")
+    if not isinstance(config, dict):
+        raise PairJEPAError(
+            f"model.{side} must be a Transformers folder, got {folder}, whose config.json is no table."
+        )
     words = "vocab_size" in config
     pixels = any(key in config for key in ("num_channels", "image_size"))
     if "vision_config" in config or "text_config" in config or words == pixels or pixels == (side == "image"):

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.loading import architecture, first_line, load_pair_model, weights_digest
+from pairjepa.backbones.loading import architecture, load_pair_model, weights_digest
 from pairjepa.backbones.preprocessing import Preprocessing, read_preprocessing
 from pairjepa.backbones.text import TextBackbone, tokenizer_parts
-from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line
 from pairjepa.util.files import digest
 
 PADS_TO_FULL_LENGTH = ("siglip", "siglip2")

@@ -11,11 +11,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pairjepa.backbones.loading import architecture, quiet, weights_digest
+from pairjepa.backbones.loading import MEND, architecture, quiet, weights_digest
 from pairjepa.backbones.masking import FUNCTION_WORDS, Tokens
 from pairjepa.config.settings import Pooling
+from pairjepa.util.checksums import read_record, write_record
 from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.files import digest, write_json
+from pairjepa.util.files import digest
 
 SETTINGS = "pairjepa_text.json"
 
@@ -137,7 +138,7 @@ class TextBackbone(nn.Module):
         with quiet():
             self.model.save_pretrained(folder)  # type: ignore[operator]
             self.tokenizer.save_pretrained(folder)
-        write_json(
+        write_record(
             folder / SETTINGS,
             {"pooling": self.pooling, "max_tokens": self.max_tokens, "layers": list(self.layers)},
         )
@@ -179,14 +180,13 @@ def tokenizer_parts(tokenizer: Any) -> Any:
     return {name: part for name, part in parts.items() if name not in ("truncation", "padding")}
 
 
-def read_settings(folder: Path, settings: Any) -> tuple[Pooling, int, tuple[int, ...]]:
+def read_settings(folder: Path) -> tuple[Pooling, int, tuple[int, ...]]:
     """What `save` wrote beside the weights: pooling, max_tokens, layers.
 
     Raises:
         PairJEPAError: it is not what `save` writes.
     """
-    try:
-        layers = tuple(int(index) for index in settings["layers"])
-        return settings["pooling"], int(settings["max_tokens"]), layers or (-1,)
-    except (KeyError, TypeError, ValueError):
-        raise PairJEPAError(f"{folder / SETTINGS} is damaged. Train the run again.") from None
+    settings = read_record(folder / SETTINGS, {"pooling": str, "max_tokens": int, "layers": [int]}, MEND)
+    if settings["pooling"] not in ("cls", "mean"):
+        raise PairJEPAError(f"{folder / SETTINGS} is damaged. {MEND}")
+    return settings["pooling"], settings["max_tokens"], tuple(settings["layers"]) or (-1,)

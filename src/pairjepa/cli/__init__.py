@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from cyclopts import App, CoercionError, CycloptsError, UnknownCommandError
 
 import pairjepa
-from pairjepa.cli import audit, export, labels, report, search, serve, shards, training
+from pairjepa.cli import audit, export, labels, report, search, serve, shards, training, verify
 from pairjepa.config.recipes import RECIPES
 from pairjepa.config.renamed import instead
-from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line, hindrance, unknown
 from pairjepa.util.progress import say
 
 app = App(
@@ -25,7 +25,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for _group in (training, report, search, labels, audit, serve, export, shards):
+for _group in (training, report, search, labels, audit, serve, export, shards, verify):
     _group.add(app)
 
 
@@ -49,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (PairJEPAError, OSError) as error:
         return _failed(str(error), 1)
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if (advice := _advice(error)) is None:
+            raise
+        return _failed(f"{first_line(error)}. {advice}", 1)
     except KeyboardInterrupt:
         say("interrupted; run the same command again to go on")
         return 130
@@ -58,6 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _failed(message: str, status: int) -> int:
     say(f"error: {message}")
     return status
+
+
+def _advice(error: Exception) -> str | None:
+    """What to do where it is the machine that lacks something; None where it is a mistake of this program."""
+    if "home directory" in str(error):
+        return "Write the whole path in the place of ~."
+    return hindrance(error)
 
 
 def _unknown_command(error: UnknownCommandError) -> str:

@@ -266,6 +266,7 @@ class RunConfig:
         _at_least("objective.sigreg_directions", o.sigreg_directions, 1)
         for name, least in (("epochs", 1), ("batch_size", 2), ("captions_per_image", 1), ("micro_batch", 1)):
             _at_least(f"training.{name}", getattr(t, name), least)
+        _between("training.seed", t.seed, 0, 2**32 - 1)
         if t.learning_rate <= 0:
             raise _bad("training.learning_rate", "be positive", t.learning_rate)
         if t.weight_decay < 0:

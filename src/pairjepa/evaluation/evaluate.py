@@ -1,7 +1,6 @@
 """The verb evaluate: embed a split of a run, measure it beside baselines, keep both in the run folder."""
 
 import contextlib
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,20 +21,18 @@ from pairjepa.features.engines import check_engine
 from pairjepa.metrics.baselines import RidgeCCA
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
-from pairjepa.model.build import build_module
-from pairjepa.model.weights import load_weights
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.sources import located
 from pairjepa.pairs.table import Pairs, opened
-from pairjepa.run.folder import RunFolder
+from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
 from pairjepa.training.hubness import bank_rows, dev_rows, load_or_fit
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
-from pairjepa.training.train import TEXT_ONLY
+from pairjepa.util.checksums import write_record
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
-from pairjepa.util.files import digest_file, remove_leftovers, write_json, writing
+from pairjepa.util.files import remove_leftovers, writing
 from pairjepa.util.progress import say
 
 PARTIAL_RATIOS = (0.0, 0.3, 0.6, 0.9)
@@ -118,7 +115,7 @@ def measure(
     material = Material(config, data, image, text, folder.record.get("engines"))
     pretrained = _pretrained(material, split) if config.model.pair is not None else None
     cca = _cca(material, split)  # on the features before training: first, while the backbones are untrained
-    embedder = _embedder(folder, material)
+    embedder = Embedder.of(folder, image, text)
     embeddings = _embed(embedder, material, split)
     correction = (
         load_or_fit(folder, material, embedder.joint, best_device()) if config.context.image else None
@@ -127,11 +124,15 @@ def measure(
         embeddings, cca=cca, pretrained=pretrained, hubness=correction, relevance=relevance
     )
     examples: list[dict[str, Any]] = []
+    control = None
     if config.context.caption is not None and config.context.image:
-        result["partial"], examples = _partial(folder, material, split)
+        control = _control(embedder, material)
+        result["partial"], examples = _partial(embedder, material, split, control)
     illustrations = _illustrate(embedder, material, embeddings, examples)
     result |= {
         "run": str(folder.path),
+        "weights": embedder.weights,
+        "control_weights": None if control is None else control[0].weights,
         "recipe": config.recipe,
         "seed": config.training.seed,
         "data": {key: data.record[key] for key in ("description", "generated", "digest", "leaks")},
@@ -143,12 +144,12 @@ def measure(
             embeddings.save(target)
     with writing(folder.path):
         illustrations.save(folder.path / ILLUSTRATIONS / split)
-        write_json(folder.path / "evaluation" / f"{name}.json", json.loads(json.dumps(result)))
+        write_record(folder.path / "evaluation" / f"{name}.json", result)
     return result
 
 
 def _partial(
-    folder: RunFolder, material: Material, split: str
+    embedder: Embedder, material: Material, split: str, control: tuple[Embedder, Material] | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Image and partly masked caption → its own caption, beside shuffled images and the text-only control.
 
@@ -158,11 +159,10 @@ def _partial(
     _, _, owner = material.rows(split)
     images = len(np.unique(owner))
     other = shuffled_images(images)[owner]
-    control = _control(folder, material)
     chosen = np.sort(np.random.default_rng(0).permutation(len(owner))[:PARTIAL_EXAMPLES])
     result, examples = {}, []
     for ratio in PARTIAL_RATIOS:
-        seen, shuffled = queries(folder, material, split, ratio, [owner, other])
+        seen, shuffled = queries(embedder, material, split, ratio, [owner, other])
         ways = {
             "with_image": seen,
             "shuffled": shuffled if images > 1 else None,
@@ -216,34 +216,32 @@ def _illustrate(
     return Illustrations(thumbnails(pairs), partial, seen, embeddings.run, notes)
 
 
-def _control(folder: RunFolder, material: Material) -> tuple[RunFolder, Material] | None:
+def _control(embedder: Embedder, material: Material) -> tuple[Embedder, Material] | None:
     """The text-only run in a masked one, with backbones of its own: those of the run hold the run's weights."""
-    if not (folder.path / TEXT_ONLY / "model.safetensors").is_file():
+    path = embedder.run.path / TEXT_ONLY
+    if not (path / "model.safetensors").is_file():
+        say(
+            f"warning: {path} holds no weights: the text-only queries are left out. "
+            "Run the same train command again to have them."
+        )
         return None
-    control = RunFolder(folder.path / TEXT_ONLY)
-    backbones = load_backbones(control.config, (), control.path)
-    return control, Material(control.config, material.data, *backbones, control.record.get("engines"))
+    control = RunFolder(path)
+    backbones = load_backbones(control.config, (), path)
+    features = Material(control.config, material.data, *backbones, control.record.get("engines"))
+    return Embedder.of(control, *backbones), features
 
 
 def queries(
-    folder: RunFolder, material: Material, split: str, ratio: float, shown: list[np.ndarray]
+    embedder: Embedder, material: Material, split: str, ratio: float, shown: list[np.ndarray]
 ) -> list[Queries]:
     """Predictions and targets of a run's best epoch, for each way `shown` of putting an image to each caption."""
     _, captions, _ = material.rows(split)
     kind = material.config.context.caption
     assert kind is not None
-    device = best_device()
-    joint, sides = _embedder(folder, material).joint, material.split(split)
+    device, joint, sides = best_device(), embedder.joint, material.split(split)
     masked = material.masked(captions, Masking(kind, ratio, ratio), 1)
     targets = embed_texts(joint, sides.texts, device)
     return [(embed_partial(joint, sides.images, masked, owner, device), targets) for owner in shown]
-
-
-def _embedder(folder: RunFolder, material: Material) -> Embedder:
-    """A run's best epoch; tuned backbones of the material get that epoch's weights too."""
-    module = build_module(folder.config, material.image, material.text)
-    load_weights(module, folder.model_file)
-    return Embedder(folder, module, material.image, material.text)
 
 
 def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
@@ -258,7 +256,7 @@ def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
         names=pairs.names,
         captions=material.data.pairs.captions.take(captions).to_pylist(),
         split=split,
-        run=digest_file(embedder.run.model_file),
+        run=embedder.weights,
     )
 
 

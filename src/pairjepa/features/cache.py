@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from pairjepa.util.errors import PairJEPAError, unreadable
-from pairjepa.util.files import atomic_path, digest, digest_file, write_json
+from pairjepa.util.files import atomic_path, digest, digest_file, read_json, write_json
 from pairjepa.util.progress import say
 
 FORMAT = 1
@@ -266,6 +266,29 @@ def _listed(folder: Path) -> list[str]:
         return []
     except OSError as error:
         raise unreadable(folder, error, _MEND) from None
+
+
+def verify(folder: Path) -> tuple[list[Path], dict[Path, str]]:
+    """The files of a store, and what is wrong with some of them: they are computed again when they are needed."""
+    path = folder / "manifest.json"
+    files, wrong = [path], {}
+    try:
+        manifest = read_json(path, "The manifest")
+        store = FeatureStore.__new__(FeatureStore)
+        store.folder, store.key, store._item_shape = folder, digest(manifest), tuple(manifest["item_shape"])
+        if store.key != folder.name:
+            raise ValueError("it is of other features")
+    except (PairJEPAError, KeyError, TypeError, ValueError) as error:
+        return files, {path: f"{path} is damaged ({error})."}
+    for label in sorted(folder.glob("*.json")):
+        if label == path:
+            continue
+        files += [label, label.with_suffix(".npy")]
+        try:
+            store._read(label.stem)
+        except (PairJEPAError, OSError, ValueError, KeyError, TypeError) as error:
+            wrong[label.with_suffix(".npy")] = f"{label.with_suffix('.npy')} is damaged ({error})."
+    return files, wrong
 
 
 def _manifest(made_of: dict[str, Any], item_shape: tuple[int, ...]) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
 from typing import Any
 
-from pairjepa.backbones.loading import first_line
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, first_line
 
 PACKAGES = ("pairjepa", "torch", "transformers", "tokenizers", "numpy", "pillow", "pyarrow")
 """What the features and their way depend on: of the same version on all machines."""

@@ -197,7 +197,7 @@ def _known(folder: Path, keys: pa.Array) -> pa.Table:
     parts = [_SCHEMA.empty_table()]
     for path in sorted(folder.glob(f"{_VERSION}-*.parquet")):
         try:
-            shard = pq.read_table(path)
+            shard = pq.read_table(path, page_checksum_verification=True)
         except (pa.ArrowException, OSError) as error:
             if hindrance(error):
                 raise unreadable(path, error, "") from None
@@ -253,7 +253,7 @@ def _write(shard: pa.Table, folder: Path) -> None:
     target = folder / f"{_VERSION}-{digest(kept['key'].to_pylist())}.parquet"
     try:
         with atomic_path(target) as temporary:
-            pq.write_table(kept, temporary)
+            pq.write_table(kept, temporary, write_page_checksum=True)
     except OSError as error:
         raise PairJEPAError(
             f"The cache {folder} must be writable, got: {error.strerror or error}. "

@@ -12,18 +12,25 @@ embeddings/SPLIT, evaluation/SPLIT.json                                  written
 
 import json
 import platform
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from pairjepa.config.renamed import updated
 from pairjepa.config.settings import RunConfig, result_settings
-from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import LEFTOVER, atomic_path, read_json, remove_leftovers, write_json, writing
+from pairjepa.util.checksums import KEY, read_record, signed, unsigned, write_record
+from pairjepa.util.errors import PairJEPAError, UsageError, unreadable
+from pairjepa.util.files import LEFTOVER, atomic_path, digest_file, parse_json, remove_leftovers, writing
 from pairjepa.util.lock import LOCK
+from pairjepa.util.progress import say
 
 FORMAT = 1
+TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
 
 
 class RunFolder:
@@ -43,15 +50,13 @@ class RunFolder:
                 f"{path} is no run folder (no run.json; {found}). "
                 "Make one with: pairjepa train contrastive --data DATA --run FOLDER."
             )
-        record = read_json(path / "run.json", "Run record")
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            found = repr(record.get("format")) if isinstance(record, dict) else "no record at all"
-            raise PairJEPAError(
-                f"{path / 'run.json'} must have format {FORMAT}, got {found}. "
-                "The run was made by another version of PairJEPA: train it again, or use that version."
-            )
-        self.record: dict[str, Any] = record
-        self.config = RunConfig.from_dict(updated(self.record["config"]))
+        mend = "Put the run's own back, or train it again in another folder."
+        self.record = read_record(path / "run.json", _RECORD, mend, FORMAT)
+        try:
+            self.config = RunConfig.from_dict(updated(self.record["config"]))
+            self.config.validate()
+        except UsageError as error:
+            raise PairJEPAError(f"{path / 'run.json'} must hold a configuration: {error} {mend}") from None
 
     @classmethod
     def fits(cls, path: Path, config: RunConfig) -> None:
@@ -96,10 +101,20 @@ class RunFolder:
         if not (path / "run.json").is_file():
             record = {"format": FORMAT, "config": config.to_dict(), "data": data, "versions": _versions()}
             with writing(path):
-                write_json(path / "run.json", record)
+                write_record(path / "run.json", record)
         run = cls(path)
         run.check_data(data)
+        run._begin_anew_without_weights()
         return run
+
+    def _begin_anew_without_weights(self) -> None:
+        """Forget how far the run was if the weights of its best epoch are gone: they can only be trained again."""
+        if self.model_file.is_file() or not self.has_epochs:
+            return
+        if self.summary_file.is_file():
+            say(f"The weights of {self.path} are gone ({self.model_file.name}): it is trained anew.")
+        for path in (self.summary_file, self.checkpoint_file):
+            path.unlink(missing_ok=True)
 
     def check_data(self, data: dict[str, Any]) -> None:
         """Raise `PairJEPAError` if the data are not those of the run."""
@@ -141,7 +156,7 @@ class RunFolder:
         if any(self.record.get(key) != value for key, value in changes.items()):
             self.record |= changes
             with writing(self.path):
-                write_json(self.path / "run.json", self.record)
+                write_record(self.path / "run.json", self.record)
 
     def note_backbones(self, backbones: dict[str, Any]) -> None:
         """Record what the backbones are, or check that they are the same as when the run began."""
@@ -150,12 +165,32 @@ class RunFolder:
         self._note(backbones=backbones)
 
     def check_trained(self) -> None:
-        """Raise `PairJEPAError` if there are no weights yet."""
+        """Raise `PairJEPAError` if there are no weights."""
         if not self.model_file.is_file():
-            raise PairJEPAError(
-                f"{self.path} must hold a trained model, got a run whose first epoch is not finished. "
-                "Run the same train command again to go on with it."
+            found = (
+                "a run whose first epoch is not finished. Run the same train command again to go on with it."
             )
+            if self.summary_file.is_file():
+                found = (
+                    f"a complete run without its {self.model_file.name}. "
+                    "Put it back, or run the same train command again, which trains anew."
+                )
+            raise PairJEPAError(f"{self.path} must hold a trained model, got {found}")
+
+    @property
+    def weights(self) -> str:
+        """Digest of the weights of the best epoch, by which files made with them know them; nothing is loaded.
+
+        Raises:
+            PairJEPAError: they are not there, or cannot be read.
+        """
+        try:
+            with safe_open(self.model_file, framework="numpy") as file:
+                about = file.metadata() or {}
+            return about.get(KEY) or digest_file(self.model_file)  # of 0.1
+        except Exception as error:
+            mend = "Put it back, or remove it and run the same train command again, which trains anew."
+            raise unreadable(self.model_file, error, mend) from None
 
     def check_backbones(self, backbones: dict[str, Any]) -> None:
         """Raise `PairJEPAError` if a backbone is not the one that the run was trained on."""
@@ -174,10 +209,27 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def summary_file(self) -> Path:
+        """What says that the run is complete."""
+        return self.path / "summary.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """What was measured, a line an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def has_epochs(self) -> bool:
+        """Whether an epoch was measured."""
+        return self.metrics_file.is_file() and self.metrics_file.stat().st_size > 0
+
+    @property
     def summary(self) -> dict[str, Any] | None:
         """Best epoch and cost; None while the run is not complete."""
-        path = self.path / "summary.json"
-        return read_json(path, "Summary") if path.is_file() else None
+        if not self.summary_file.is_file():
+            return None
+        mend = "Put it back, or remove it and run the same train command again, which trains anew."
+        return read_record(self.summary_file, _SUMMARY, mend)
 
     @property
     def checkpoint_file(self) -> Path:
@@ -187,34 +239,67 @@ class RunFolder:
     def finish(self, summary: dict[str, Any]) -> None:
         """Say that the run is complete; its checkpoint, three times the weights, is of no use any more."""
         with writing(self.path):
-            write_json(self.path / "summary.json", summary)
+            write_record(self.summary_file, summary)
             self.checkpoint_file.unlink(missing_ok=True)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """One dict an epoch; a line that a crash cut short is left out."""
-        path = self.path / "metrics.jsonl"
-        if not path.is_file():
+        """One dict an epoch; of a run that is not complete, a line that a crash cut short is left out.
+
+        Raises:
+            PairJEPAError: the file is damaged, or lines are missing.
+        """
+        if not self.metrics_file.is_file():
             return []
-        lines = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+        mend = "Put it back, or remove it: reports then go without the course of the training."
+        lines = [line for line, _ in self._lines(mend)]
+        epochs = self.config.training.epochs
+        if self.summary_file.is_file() and len(lines) != epochs:
+            raise self._bad_metrics(f"{epochs} epochs", len(lines), mend)
         return lines
 
     def keep_metrics(self, epochs: int) -> list[dict[str, Any]]:
-        """Forget what stands after `epochs` epochs (they are trained again) and return the rest."""
-        kept = [line for line in self.metrics() if line["epoch"] <= epochs]
-        with writing(self.path), atomic_path(self.path / "metrics.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        return kept
+        """Forget what stands after `epochs` epochs (they are trained again) and return the rest.
+
+        Raises:
+            PairJEPAError: the file is damaged, or lines of these epochs are missing.
+        """
+        mend = f"Put it back, or remove {self.checkpoint_file} and run the same command again, which trains anew."
+        kept = list(islice(self._lines(mend), epochs))
+        if len(kept) != epochs:
+            raise self._bad_metrics(f"the {epochs} epochs before the checkpoint", len(kept), mend)
+        with writing(self.path), atomic_path(self.metrics_file) as temporary:
+            temporary.write_bytes(b"".join(text for _, text in kept))
+        return [line for line, _ in kept]
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one epoch."""
-        path = self.path / "metrics.jsonl"
-        with writing(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        before = self.metrics_file.read_bytes().splitlines()[-1:] if self.metrics_file.is_file() else []
+        record = signed(line, json.loads(before[0]).get(KEY, "") if before else "")
+        with writing(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _lines(self, mend: str) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Each epoch with its line, as long as they are whole and in their order."""
+        before = ""
+        if not self.metrics_file.is_file():
+            return
+        for number, text in enumerate(self.metrics_file.read_bytes().splitlines(keepends=True), 1):
+            if not text.endswith(b"\n") and not self.summary_file.is_file():
+                return
+            try:
+                record = parse_json(text)
+            except ValueError:
+                record = None
+            line, right = unsigned(record, before) if isinstance(record, dict) else ({}, False)
+            if not right or line.get("epoch") != number or (before and KEY not in record):
+                raise self._bad_metrics(
+                    f"epoch {number} in line {number}, as it was written", "another", mend
+                )
+            before = record.get(KEY, "")
+            yield line, text
+
+    def _bad_metrics(self, rule: str, got: Any, mend: str) -> PairJEPAError:
+        return PairJEPAError(f"{self.metrics_file} must hold {rule}, got {got}. {mend}")
 
 
 def _foreign(run: Path, file: Path) -> bool:
@@ -226,3 +311,25 @@ def _foreign(run: Path, file: Path) -> bool:
 def _versions() -> dict[str, str]:
     names = ("pairjepa", "torch", "transformers", "numpy", "pillow")
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+
+
+_RECORD = {
+    "config": dict,
+    "data": {
+        "digest": str,
+        "description": str,
+        "generated": bool,
+        "images": int,
+        "captions": int,
+        "splits": {str: {"images": int, "captions": int}},
+        "unreadable": int,
+        "leaks": {"counts": [{"images": int, "splits": [str], "same_bytes": int, "near": int}]},
+    },
+    "versions": {str: str},
+}
+_SUMMARY = {
+    "best_epoch": int,
+    "dev_rsum": float,
+    "warnings": [str],
+    "cost": {"training_seconds": float, "trained_parameters": int, "peak_rss_bytes": int},
+}

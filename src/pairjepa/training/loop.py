@@ -142,6 +142,8 @@ class Trainer:
         if self._checkpoint.is_file():
             position = load_checkpoint(self._checkpoint, self.module, self.optimizer)
             say(f"Going on at epoch {position['epoch']}, step {position['batch'] + 1}.")
+        elif self.run.has_epochs:
+            say(f"{self.run.path} has no checkpoint to go on from: it is trained anew.")
         first = self.group.first
         history = self.run.keep_metrics(position["epoch"] - 1) if first else []
         told: set[str] = set()

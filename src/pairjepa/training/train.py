@@ -19,13 +19,14 @@ from pairjepa.pairs.captions import group_ids
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
-from pairjepa.run.folder import RunFolder
+from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import plan_seeds
 from pairjepa.training.hubness import load_or_fit
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
 from pairjepa.training.processes import current, joined
 from pairjepa.training.tracking import check_tracker
+from pairjepa.util.checksums import seal
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_folder, writing
 from pairjepa.util.lock import exclusive
@@ -94,9 +95,6 @@ def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str 
     return folders
 
 
-TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
-
-
 DEV_IMAGES = 5000  # that an epoch is measured on: its images are compared with all of its captions
 
 
@@ -157,6 +155,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         if group.first and _kept_in_run(config, side) and not (path / side).is_dir():
             with writing(path / side), atomic_folder(path / side) as temporary:
                 backbone.save(temporary)
+                seal(temporary)
 
     device = best_device()
     module = build_module(config, image, text)

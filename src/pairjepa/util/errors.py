@@ -1,9 +1,11 @@
 """What a user did wrong, said in one sentence: `<name> must <rule>, got <value>. <what to do>.`"""
 
+import contextlib
 import difflib
 import errno
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -35,6 +37,29 @@ def missing_extra(package: str, extra: str) -> PairJEPAError:
         f"This needs the package {package!r}, which is not installed. "
         f"Install it with: pip install 'pairjepa[{extra}]'."
     )
+
+
+@contextlib.contextmanager
+def needs(module: str, extra: str, package: str | None = None) -> Iterator[None]:
+    """Import an optional package in the block.
+
+    Args:
+        module: what is imported.
+        extra: of PairJEPA, which brings it.
+        package: its name where it is not the module's.
+
+    Raises:
+        PairJEPAError: it is not installed; or it is, and cannot be loaded.
+    """
+    try:
+        yield
+    except (ImportError, OSError, MemoryError) as error:
+        if find_spec(module) is None:
+            raise missing_extra(package or module, extra) from None
+        advice = hindrance(error) or f"Install it anew: pip install --force-reinstall {package or module}."
+        raise PairJEPAError(
+            f"The package {package or module!r} is installed and cannot be loaded ({first_line(error)}). {advice}"
+        ) from None
 
 
 def unreadable(path: Path | str, error: BaseException, mend: str) -> PairJEPAError:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, unreadable
 
 LEFTOVER = ".tmp"
 """What the names of temporary folders end with."""
@@ -135,14 +135,28 @@ def write_json(target: Path, value: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, what: str) -> Any:
-    """Read a JSON file; `what` names it in the error."""
+def read_json(path: Path, what: str, mend: str = "Put the right file there.") -> Any:
+    """Read a JSON file; `what` names it in the error, `mend` says what to do if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_json(path.read_bytes())
     except FileNotFoundError:
-        raise PairJEPAError(f"{what} {path} is not there.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise PairJEPAError(f"{what} {path} is not valid JSON: {error}.") from None
+        raise PairJEPAError(f"{what} {path} is not there. {mend}") from None
+    except ValueError as error:
+        raise PairJEPAError(f"{what} {path} is not valid JSON ({error}). {mend}") from None
+    except (OSError, MemoryError) as error:
+        raise unreadable(path, error, mend) from None
+
+
+def parse_json(data: bytes) -> Any:
+    """What JSON in UTF-8 says.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than Python reads.
+    """
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def digest(*parts: Any) -> str:
@@ -177,8 +191,17 @@ def csv_text(cell: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where features are kept: `$PAIRJEPA_CACHE`, else `$XDG_CACHE_HOME/pairjepa`, else `~/.cache/pairjepa`."""
+    """Where features are kept: `$PAIRJEPA_CACHE`, else `$XDG_CACHE_HOME/pairjepa`, else `~/.cache/pairjepa`.
+
+    Raises:
+        PairJEPAError: none of them is named, and the user has no home.
+    """
     if named := os.environ.get("PAIRJEPA_CACHE"):
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "pairjepa"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "pairjepa"
+    except RuntimeError:  # this user has no home
+        raise PairJEPAError(
+            "The cache must have a folder, got a user without a home. Set PAIRJEPA_CACHE to a folder."
+        ) from None

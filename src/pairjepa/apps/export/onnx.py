@@ -27,8 +27,8 @@ from pairjepa.features.engines.onnx_graph import (
     token_inputs,
     write_graph,
 )
+from pairjepa.util.checksums import seal, write_record
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import digest_file, write_json
 
 
 def export_onnx(embedder: Embedder, folder: str | Path) -> None:
@@ -42,7 +42,8 @@ def export_onnx(embedder: Embedder, folder: str | Path) -> None:
     with new_folder(Path(folder), "onnx", embedder.run) as temporary:
         _write_graphs(embedder, temporary)
         _write_tokenizer(embedder, temporary / "tokenizer.json")
-        write_json(temporary / SETTINGS, _settings(embedder))
+        write_record(temporary / SETTINGS, _settings(embedder))
+        seal(temporary)
         check_equal(embedder, OnnxEmbedder.load(temporary))
 
 
@@ -130,7 +131,7 @@ def _write_tokenizer(embedder: Embedder, path: Path) -> None:
 def _settings(embedder: Embedder) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "run": digest_file(embedder.run.model_file),
+        "run": embedder.weights,
         "recipe": embedder.config.recipe,
         "dim": embedder.dim,
         "temperature": embedder.temperature,

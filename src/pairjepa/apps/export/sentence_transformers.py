@@ -21,6 +21,7 @@ from pairjepa.backbones.pair import PairImage, PairText
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.model.heads import Adapter, Residual, Standardizer
 from pairjepa.pairs.pictures import Picture, listed, opened, strings
+from pairjepa.util.checksums import seal, write_record
 from pairjepa.util.errors import UsageError
 from pairjepa.util.files import temporary_folder
 
@@ -63,6 +64,8 @@ def export_sentence_transformers(embedder: Embedder, folder: str | Path) -> None
         model.save_pretrained(str(temporary), create_model_card=False)
         loaded = SentenceTransformer(str(temporary), device="cpu", local_files_only=True)
         check_equal(embedder, Loaded(loaded, embedder))
+        write_record(temporary / "pairjepa.json", {"weights": embedder.weights})
+        seal(temporary)
 
 
 def check_settings(embedder: Embedder) -> None:
@@ -253,6 +256,7 @@ class Loaded:
     sees_captions = False
 
     def __init__(self, model: "SentenceTransformer", embedder: Embedder) -> None:
+        self.weights = embedder.weights
         self._model, self.dim, self.temperature = model, embedder.dim, embedder.temperature
         self.enough = embedder.enough
 

@@ -15,12 +15,12 @@ from pairjepa.apps.report.verdicts import verdicts
 from pairjepa.evaluation.compare import Evaluated, compare, evaluated
 from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.evaluation.seeds import over_seeds
+from pairjepa.evaluation.stored import read_evaluation
 from pairjepa.metrics.geometry import spectrum
 from pairjepa.metrics.occurrence import occurrence
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import best_scores, retrieve
-from pairjepa.util.errors import PairJEPAError, UsageError, unknown
-from pairjepa.util.files import read_json
+from pairjepa.util.errors import UsageError, unknown
 from pairjepa.util.progress import say
 
 SPLITS = ("train", "dev", "test")
@@ -62,6 +62,8 @@ def collect(
         raise unknown("split", split, SPLITS)
     if points < 1:
         raise UsageError(f"points must be at least 1, got {points}.")
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed must be between 0 and {2**32 - 1}, got {seed}.")
     check_method(projection)
     groups = evaluated(runs, split)
     evaluations = {name: [_evaluation(one, split) for one in group] for name, group in groups.items()}
@@ -100,13 +102,7 @@ def collect(
 
 
 def _evaluation(one: Evaluated, split: str) -> dict[str, Any]:
-    path = one.run.path / "evaluation" / f"{split}.json"
-    if not path.is_file():
-        raise PairJEPAError(
-            f"{one.run.path} must have {path.relative_to(one.run.path)}, got embeddings alone. "
-            f"Do it with: {one.command}."
-        )
-    return read_json(path, "Evaluation")
+    return read_evaluation(one.run, split, one.embeddings.run, one.command)
 
 
 def _illustrations(name: str, one: Evaluated, split: str, notes: list[str]) -> Illustrations:

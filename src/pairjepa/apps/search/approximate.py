@@ -7,8 +7,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32
 
-from pairjepa.apps.search.exact import array_of, vectors_of
 from pairjepa.apps.search.meta import Approximation
+from pairjepa.apps.search.stored import checked_vectors, vector_columns
 from pairjepa.apps.search.vectors import approximately, lance_module
 from pairjepa.util.progress import say
 
@@ -65,7 +65,8 @@ def approximate(table: str, queries: str, dim: int, before: Approximation | None
             return before
     asked = lance.dataset(queries)
     chosen = np.random.default_rng(0).permutation(asked.count_rows())[:QUERIES]
-    vectors = vectors_of(asked.take(np.sort(chosen).tolist(), columns=["vector"])["vector"], dim)
+    rows_asked = asked.take(np.sort(chosen).tolist(), columns=vector_columns(asked))
+    vectors = checked_vectors(rows_asked, dim, queries)
     probes, recall = _measured(searched, vectors, dim, count)
     name = table.rsplit("/", 1)[-1]
     say(
@@ -105,7 +106,7 @@ def _measured(
 def _tenth(table: Any, queries: np.ndarray, dim: int) -> Float32[np.ndarray, " queries"]:
     """A hair below the score of each query's tenth nearest, by comparing all, a batch of rows after the other."""
     best = np.full((len(queries), NEAREST), -np.inf, np.float32)
-    for batch in table.to_batches(columns=["vector"], batch_size=8192):
-        scores = np.concatenate([best, queries @ array_of(batch["vector"], dim).T], axis=1)
+    for batch in table.to_batches(columns=vector_columns(table), batch_size=8192):
+        scores = np.concatenate([best, queries @ checked_vectors(batch, dim, table.uri).T], axis=1)
         best = np.partition(scores, -NEAREST, axis=1)[:, -NEAREST:]
     return best.min(axis=1, initial=np.inf, where=best > -np.inf) - ROUNDING

@@ -24,8 +24,9 @@ from pairjepa.embedder.onnx_embedder import SETTINGS
 from pairjepa.features.engines import check_engine
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.run.folder import RunFolder
+from pairjepa.util.checksums import seal
 from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.files import cache_folder, digest_file, remove_leftovers
+from pairjepa.util.files import cache_folder, remove_leftovers
 from pairjepa.util.lock import LOCK, exclusive
 from pairjepa.util.progress import progress, say
 
@@ -94,7 +95,7 @@ def _checked(place: Place, run: RunFolder) -> Meta | None:
         )
     if META not in (there or []):
         return None
-    meta, digest = Meta.read(place), digest_file(run.model_file)
+    meta, digest = Meta.read(place), run.weights
     if meta.digest != digest:
         raise PairJEPAError(
             f"{place} was made with the run {meta.run} (weights {meta.digest[:8]}), and {run.path} is another "
@@ -140,10 +141,11 @@ class _Build:
         self._run, self._place, self._sources, self._engine = run, place, sources, engine
         self._loaded: Embedder | None = None
         self._unreadable: list[Loaded] = []
+        self._weights = None if meta is None else meta.digest  # that are to be loaded
         if meta is None:
             meta = Meta(
                 run="",
-                digest=digest_file(run.model_file),
+                digest=self._encoding().weights,
                 dim=self._encoding().dim,
                 model="run",
                 pairjepa=metadata.version("pairjepa"),
@@ -151,7 +153,7 @@ class _Build:
         self._meta = meta
         if meta.run != (here := str(run.path.absolute())):  # a new index, or a run that has moved
             self._note(run=here)
-        self._tables = Tables(place, meta.dim, _unified(sources))
+        self._tables = Tables(place, meta.dim, _unified(sources), meta.digest)
 
     def finished(self, choice: approximation.Choice) -> Index:
         """Do what there is to do."""
@@ -175,8 +177,11 @@ class _Build:
             self._tables.once()
         if changed:
             self._tables.finish()
-        self._note(complete=True, approximate=self._approximated(choice, changed))
+        ways = self._approximated(choice, changed)
         self._tables.forget()
+        if self._place.folder is not None:
+            seal(self._place.folder, self._tables.files(self._place.folder))
+        self._note(complete=True, approximate=ways)
         say(
             f"{len(known):,} images: {new:,} new or changed, {len(known) - new:,} as they were, {len(gone):,} gone"
         )
@@ -249,6 +254,11 @@ class _Build:
 
             keep_freed_memory()
             self._loaded = Embedder.load(self._run)
+            if self._weights not in (None, self._loaded.weights):
+                raise PairJEPAError(
+                    f"{self._run.path} must keep its weights while it is indexed, got others. "
+                    "Index with it in another folder."
+                )
         return self._loaded
 
     def _keep_model(self) -> None:

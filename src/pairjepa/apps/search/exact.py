@@ -6,35 +6,22 @@ Axes: `rows` in the order of the table, `dim`.
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+from pairjepa.apps.search.stored import checked_vectors, vector_columns
 
 BLOCK = 16_384
 """Rows that one thread multiplies at a time."""
 
 
-def vectors_of(column: "pa.ChunkedArray", dim: int) -> Float32[np.ndarray, "rows dim"]:
-    """A column of vectors as one array."""
-    return np.concatenate(
-        [np.empty((0, dim), np.float32), *(array_of(chunk, dim) for chunk in column.chunks)]
-    )
-
-
-def array_of(chunk: "pa.FixedSizeListArray", dim: int) -> Float32[np.ndarray, "rows dim"]:
-    """A chunk of a column of vectors as an array, without a copy."""
-    return np.asarray(chunk.flatten()).reshape(-1, dim)
-
-
 def read_vectors(table: Any, dim: int) -> Float32[np.ndarray, "rows dim"]:
-    """All vectors of a table of Lance, read batch by batch, so that they are in memory once."""
+    """All vectors of a table of Lance, checked, and read batch by batch, so that they are in memory once."""
     vectors, start = np.empty((table.count_rows(), dim), np.float32), 0
-    for batch in table.to_batches(columns=["vector"]):
-        vectors[start : start + batch.num_rows] = array_of(batch["vector"], dim)
+    for batch in table.to_batches(columns=vector_columns(table)):
+        vectors[start : start + batch.num_rows] = checked_vectors(batch, dim, table.uri)
         start += batch.num_rows
     return vectors
 

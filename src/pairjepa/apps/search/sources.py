@@ -218,7 +218,7 @@ def _path_of(name: str, folder: str) -> PurePath | None:
     return None
 
 
-OWN = ("id", "source", "digest", "stamp", "width", "height", "thumbnail", "vector")
+OWN = ("id", "source", "digest", "stamp", "width", "height", "thumbnail", "vector", "checksum")
 """Columns of the index; metadata of such a name gets a `_` behind it."""
 
 

@@ -20,13 +20,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32
 
-from pairjepa.apps.search.exact import vectors_of
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.sources import Entry
+from pairjepa.apps.search.stored import WEIGHTS, check_weights, checked_vectors, row_checksums, vector_columns
 from pairjepa.apps.search.vectors import lance_module, reading
+from pairjepa.util.checksums import FILE
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_folder
+from pairjepa.util.unit import check_unit
 
 _FRAGMENT = 100_000  # rows a file; a full one is not written again when the index grows
 _DELETED = 0.1  # share of a file's rows: more, and it is written again without them
@@ -69,13 +71,13 @@ class Row:
 class Tables:
     """Both tables, open for writing."""
 
-    def __init__(self, place: Place, dim: int, columns: pa.Schema) -> None:
-        """Open or make them, with these columns beside those of every index.
+    def __init__(self, place: Place, dim: int, columns: pa.Schema, weights: str) -> None:
+        """Open or make them, with these columns beside those of every index, for vectors of these weights.
 
         Raises:
-            PairJEPAError: a table is damaged, or a column is there already and of another type.
+            PairJEPAError: a table is damaged or of other weights, or a column is there already and of another type.
         """
-        vector = pa.field("vector", pa.list_(pa.float32(), dim))
+        vector = [pa.field("checksum", pa.uint64()), pa.field("vector", pa.list_(pa.float32(), dim))]
         base = [
             *(pa.field(name, pa.string()) for name in ("id", "name", "path", "source", "split")),
             *(pa.field(name, pa.int32()) for name in ("width", "height")),
@@ -89,10 +91,12 @@ class Tables:
             CAPTIONS: [pa.field("caption", pa.string())],
         }
         there = place.names() or []
+        if place.folder is not None and not set(own) <= set(there):
+            (place.folder / FILE).unlink(missing_ok=True)  # of tables that are gone
         self._tables: dict[str, Any] = {}
         for name, fields in own.items():
             if name not in there:
-                schema = pa.schema([*base, *columns, *fields, vector])
+                schema = pa.schema([*base, *columns, *fields, *vector], {WEIGHTS: weights})
                 if place.folder is None:
                     _make(place / name, schema)
                 else:
@@ -100,7 +104,8 @@ class Tables:
                         _make(str(new), schema)
             self._tables[name] = _opened(place / name)
         for name in own:
-            self._add_columns(name, columns)
+            check_weights(self._tables[name], place / name, weights)
+            self._add_columns(name, pa.schema([*columns, vector[0]]))
         self._dim = dim
         with reading(place / IMAGES):
             images = self._images.to_table(columns=["id", "source", "stamp", "digest"])
@@ -116,6 +121,11 @@ class Tables:
             self._delete(CAPTIONS, left_over)
             self._left_over.clear()
 
+    def files(self, folder: Path) -> list[str]:
+        """All files of the tables of the index in a folder; Lance never writes one of them again."""
+        paths = [path for name in self._tables for path in (folder / name).rglob("*") if path.is_file()]
+        return [path.relative_to(folder).as_posix() for path in paths if path.suffix != ".json"]
+
     def rows(self, name: str) -> int:
         """Rows of one table."""
         return int(self._tables[name].count_rows())
@@ -129,7 +139,8 @@ class Tables:
         ids = [self._held[digest] for digest in digests if digest in self._held]
         found = [
             self._images.to_table(
-                columns=["digest", "vector", "thumbnail", "width", "height"], filter=f"id IN ({part})"
+                columns=["digest", "thumbnail", "width", "height", *vector_columns(self._images)],
+                filter=f"id IN ({part})",
             )
             for part in _quoted(ids)
         ]
@@ -137,7 +148,7 @@ class Tables:
             Embedded(digest, vector, thumbnail, width, height)
             for table in found
             for vector, digest, thumbnail, width, height in zip(
-                vectors_of(table["vector"], self._dim),
+                checked_vectors(table, self._dim, self._images.uri),
                 *(table[name].to_pylist() for name in ("digest", "thumbnail", "width", "height")),
                 strict=True,
             )
@@ -251,6 +262,9 @@ class Tables:
     def _append(self, name: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> None:
         table = self._tables[name]
         schema: pa.Schema = table.schema
+        check_unit(vectors, "What is indexed", "Its run is of no use: train another.")
+        for row, checksum in zip(rows, row_checksums(vectors).tolist(), strict=True):
+            row["checksum"] = checksum
         plain = pa.Table.from_pylist(rows, schema=pa.schema([f for f in schema if f.name != "vector"]))
         values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self._dim)
         full = plain.append_column(schema.field("vector"), values).select(schema.names)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from pairjepa.apps.search.exact import read_vectors, scores_of, top, vectors_of
+from pairjepa.apps.search.exact import read_vectors, scores_of, top
 from pairjepa.apps.search.meta import Approximation
-from pairjepa.util.errors import PairJEPAError, UsageError, missing_extra
+from pairjepa.apps.search.stored import check_weights, checked_vectors, vector_columns
+from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, needs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +30,7 @@ class Vectors:
         uri: str,
         dim: int,
         display: Sequence[str],
+        weights: str,
         approximate: Approximation | None,
         session: Any = None,
     ) -> None:
@@ -38,16 +40,19 @@ class Vectors:
             uri: a path, or what Lance takes for object storage.
             dim: width of the vectors.
             display: the columns of a hit.
+            weights: digest of those that the vectors are of.
             approximate: how it is searched without comparing all.
             session: Lance's caches, shared with an earlier version.
 
         Raises:
-            PairJEPAError: it is missing or damaged.
+            PairJEPAError: it is missing, damaged, or of other weights.
         """
         self._uri, self._dim, self._display, self._approximate = uri, dim, list(display), approximate
         with reading(uri):
             self._table: Any = lance_module().dataset(uri, session=session)
             self._rows = self._table.count_rows()
+        check_weights(self._table, uri, weights)
+        self._weights = weights
         self.schema: pa.Schema = self._table.schema
         self._warm = False
 
@@ -60,7 +65,7 @@ class Vectors:
             if self._table.latest_version == self._table.version and approximate == self._approximate:
                 return self
             session = self._table.session()
-        newest = Vectors(self._uri, self._dim, self._display, approximate, session)
+        newest = Vectors(self._uri, self._dim, self._display, self._weights, approximate, session)
         if self._warm:
             newest.warm()
         return newest
@@ -91,6 +96,14 @@ class Vectors:
             raise UsageError(
                 f"raw_where must be a filter that Lance takes, got {sql!r} ({first_line(error)})."
             ) from None
+
+    def vector(self, id: str) -> Float32[np.ndarray, " dim"] | None:
+        """That of the first row of that id."""
+        if not _ID.fullmatch(id):
+            return None
+        with reading(self._uri):
+            found = self._table.to_table(columns=vector_columns(self._table), filter=f"id = '{id}'", limit=1)
+        return checked_vectors(found, self._dim, self._uri)[0] if found.num_rows else None
 
     def nearest(
         self, vector: np.ndarray, k: int, where: str | None, exclude: str | None
@@ -146,9 +159,12 @@ def reading(table: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        reason = first_line(error)[:200]
+        if (advice := hindrance(error)) is not None:
+            raise PairJEPAError(f"The table {table} cannot be read ({reason}). {advice}") from None
         raise PairJEPAError(
-            f"The table {table} is damaged or not all there ({first_line(error)[:200]}). "
+            f"The table {table} is damaged or not all there ({reason}). "
             "If it was written while it was open here, open it again; else put it back, or make the index again in "
             "another folder."
         ) from None
@@ -166,10 +182,8 @@ def lance_module() -> Any:
     Raises:
         PairJEPAError: it is not installed.
     """
-    try:
+    with needs("lance", "search", "pylance"):
         import lance
-    except ImportError:
-        raise missing_extra("pylance", "search") from None
     return lance
 
 
@@ -195,7 +209,7 @@ def approximately(
         filter: a condition in SQL.
     """
     found = table.to_table(
-        columns=[*columns, "vector", "_distance"],
+        columns=[*columns, *vector_columns(table), "_distance"],
         nearest={
             "column": "vector",
             "q": vector,
@@ -206,6 +220,6 @@ def approximately(
         filter=filter,
         prefilter=True,
     )
-    scores = np.vecdot(vectors_of(found["vector"], dim), vector)
+    scores = np.vecdot(checked_vectors(found, dim, table.uri), vector)
     best = top(scores, k)
     return found.select(list(columns)).take(best), scores[best]

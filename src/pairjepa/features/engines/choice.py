@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from pairjepa.backbones.loading import first_line
 from pairjepa.features import engines
 from pairjepa.features.cache import FeatureStore
 from pairjepa.features.engines import Engine, Unconvertible
 from pairjepa.features.work import Work
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, first_line
 from pairjepa.util.progress import say
 
 LEAST_COSINE = 0.9999

@@ -8,10 +8,10 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.loading import first_line
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Inputs, Unconvertible, no_telemetry
 from pairjepa.features.engines.onnx_graph import pixel_inputs, portable, token_inputs, write_graph
+from pairjepa.util.errors import first_line
 from pairjepa.util.files import temporary_folder
 
 

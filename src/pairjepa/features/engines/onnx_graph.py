@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.loading import first_line, quiet
+from pairjepa.backbones.loading import quiet
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Unconvertible
+from pairjepa.util.errors import first_line
 
 OPSET = 20
 

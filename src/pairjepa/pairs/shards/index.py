@@ -60,7 +60,7 @@ def index(shards: Sequence[Shard], request: Request, problems: Problems) -> pa.T
     def work(number: int) -> pa.Table:
         table = _read(shards[number], request)
         with writing(kept), atomic_path(files[number]) as temporary:
-            pq.write_table(table, temporary)
+            pq.write_table(table, temporary, write_page_checksum=True)
         return table
 
     if missing:
@@ -90,7 +90,7 @@ def _key(shard: Shard, request: Request) -> list[Any]:
 def _known(file: Path) -> pa.Table | None:
     """What was kept of a shard; a damaged file is as good as none."""
     try:
-        table = pq.read_table(file)
+        table = pq.read_table(file, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         if hindrance(error):
             raise unreadable(file, error, "") from None

@@ -11,6 +11,7 @@ from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import (
     atomic_path,
     cache_folder,
+    parse_json,
     read_json,
     remove_leftovers,
     temporary_folder,
@@ -104,7 +105,7 @@ class _Remote:
         if not tried(self._url, lambda: self._fs.exists(f"{self._path}/{MANIFEST}")):
             return None
         try:
-            return json.loads(tried(self._url, lambda: self._fs.cat_file(f"{self._path}/{MANIFEST}")))
+            return parse_json(tried(self._url, lambda: self._fs.cat_file(f"{self._path}/{MANIFEST}")))
         except ValueError:
             return "damaged"
 

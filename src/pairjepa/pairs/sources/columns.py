@@ -64,10 +64,9 @@ def find(names: list[str], request: Request, where: str) -> Columns:
         UsageError: a named column is not there.
         PairJEPAError: there is no image or caption column of a usual name.
     """
+    image, caption = request.image_column, request.caption_column
     if request.no_header:
-        image, caption = request.image_column or "1", request.caption_column or "2"
-    else:
-        image, caption = request.image_column, request.caption_column
+        image, caption = image or "1", caption or "2"
     image = _named(names, image, "image", where) or _usual(names, "image")
     caption = _named(names, caption, "caption", where)
     captions = (caption,) if caption else usual_captions(names)
@@ -75,7 +74,9 @@ def find(names: list[str], request: Request, where: str) -> Columns:
     for kind, found in (("image", image), ("caption", captions)):
         if not found:
             first = " If its first line is a pair, add --data.no-header." if any(map(is_image, names)) else ""
-            urls = " Images behind addresses must be downloaded first: img2dataset does, and all that it writes is read."
+            urls = (
+                " Images behind addresses must be downloaded first: img2dataset does, and its output is read."
+            )
             raise PairJEPAError(
                 f"{where} must have a column for the {kind}, got the columns {', '.join(name[:60] for name in names)}. "
                 f"Looked for {', '.join(_USUAL[kind])}; name yours with --data.{kind}-column.{first}"

@@ -12,7 +12,7 @@ from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
-from pairjepa.util.errors import PairJEPAError, missing_extra
+from pairjepa.util.errors import PairJEPAError, needs
 
 WHAT = "a data set of the Hugging Face hub (user/name), or a folder of datasets.save_to_disk"
 COLUMNS = True
@@ -37,10 +37,8 @@ def read(request: Request, problems: Problems) -> RawPairs:
     Raises:
         PairJEPAError: `datasets` is not installed, the hub cannot be reached, or the data set is not there.
     """
-    try:
+    with needs("datasets", "hub"):
         import datasets
-    except ImportError:
-        raise missing_extra("datasets", "hub") from None
     local = _saved(path := Path(request.source).expanduser())
     loaded = _load(datasets, path) if local else download(datasets, request.source)
     parts = loaded if isinstance(loaded, dict) else {None: loaded}

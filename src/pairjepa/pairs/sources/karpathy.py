@@ -36,18 +36,16 @@ def read(request: Request, problems: Problems) -> RawPairs:
         ]
         splits = ["train" if entry["split"] == "restval" else entry["split"] for entry in entries]
         captions = [[sentence["raw"] for sentence in entry["sentences"]] for entry in entries]
-    except (KeyError, TypeError, AttributeError) as error:
+        columns = {"image": names, "caption": captions, "split": splits}
+        kinds = (pa.string(), pa.list_(pa.string()), pa.string())
+        rows = pa.table(
+            [pa.array(c, kind) for c, kind in zip(columns.values(), kinds, strict=True)], [*columns]
+        )
+    except (KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise PairJEPAError(
             f"{path} must have Karpathy's form (images: filename, split, sentences: raw), but lacks {error}. "
             "Other pairs can be given as CSV, TSV, JSONL or Parquet."
         ) from None
-    rows = pa.table(
-        {
-            "image": pa.array(names, pa.string()),
-            "caption": pa.array(captions, pa.list_(pa.string())),
-            "split": pa.array(splits, pa.string()),
-        }
-    )
     folders = image_folders(path.parent)
     return RawPairs(rows, path.stem.removeprefix("dataset_"), "Karpathy's split", folders, root=path.parent)
 

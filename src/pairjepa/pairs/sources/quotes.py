@@ -75,7 +75,8 @@ class _Looks:
         """A line with its quotes as text; what is too much belongs to the last cell."""
         mark = re.escape(self.delimiter)
         first = re.compile(rf'("(?:[^"]|"")*"(?={mark})|[^{mark}]*){mark}')
-        cells, at = [], 0
+        cells: list[str] = []
+        at = 0
         while len(cells) < self.count - 1 and (found := first.match(line, at)):
             cells.append(_as_text(found[1]))
             at = found.end()

@@ -283,7 +283,7 @@ def _read_jsonl_by_line(path: Path, data: bytes, problems: Problems) -> pa.Table
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

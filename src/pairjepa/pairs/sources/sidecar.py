@@ -50,7 +50,7 @@ def read(request: Request, problems: Problems) -> RawPairs:
 
 def _texts(files: list[str]) -> dict[str, str]:
     """Caption files by the name, without suffix, of the image that they are about."""
-    found = {}
+    found: dict[str, str] = {}
     for name in files:
         if name.lower().endswith((".txt", ".caption")):
             stem = _stem(name)

@@ -1,4 +1,4 @@
-"""Tables: CSV, TSV, JSON, JSONL or Parquet, with a column for the image and one for the caption; one, or one for each split."""
+"""Tables (CSV, TSV, JSON, JSONL, Parquet) with a column for the image and one for the caption, or one a split."""
 
 import re
 from pathlib import Path

@@ -10,12 +10,10 @@ without one it makes a figure of its own, which is `axes.figure`. Matplotlib's s
 not used.
 """
 
-try:
-    import matplotlib  # noqa: F401
-except ImportError:
-    from pairjepa.util.errors import missing_extra
+from pairjepa.util.errors import needs
 
-    raise missing_extra("matplotlib", "report") from None
+with needs("matplotlib", "report"):
+    import matplotlib  # noqa: F401
 
 from pairjepa.apps.report.figures.map import map_by_cluster, map_by_modality
 from pairjepa.apps.report.figures.registry import FIGURES, drawings, figure

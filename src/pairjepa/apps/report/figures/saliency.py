@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from pairjepa.apps.report.figures.registry import figure
 from pairjepa.apps.report.figures.style import COLUMN, STYLE, new_figure
+from pairjepa.pairs.images import decode
 
 COLUMNS = 2
 LINE = 26  # characters
