@@ -17,13 +17,8 @@ from pairjepa.config.settings import RunConfig
 from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.retrieval import Relevance
 from pairjepa.model.joint import JointModel
-<<<<<<< ours
-from pairjepa.model.weights import save_weights, weights
-from pairjepa.objectives import Labels, Objective
-=======
 from pairjepa.model.weights import read_tensors, save_weights, weights
-from pairjepa.objectives import Objective
->>>>>>> theirs
+from pairjepa.objectives import Labels, Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.training.inputs import Pixels, to_device
