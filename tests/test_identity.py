@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from pairjepa.backbones.location import is_hub_id
 from pairjepa.backbones.tiny import tiny_resnet
 from pairjepa.cli import main
+from pairjepa.embedder.embedder import Embedder
 from pairjepa.pairs import Pairs, sources
 from pairjepa.run.folder import RunFolder
+from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import write_json
 
 SETTINGS = ["--model.text", "tiny-bert", "--model.dim", "16", "--training.batch-size", "20"]
@@ -165,6 +168,14 @@ def test_features_are_computed_by_the_engine_that_the_run_began_with(
 )
 def test_sources_from_any_working_directory(typed: str, located: str) -> None:
     assert sources.located(typed) == located.replace("HERE", os.getcwd()).replace("HOME", str(Path.home()))
+
+
+def test_a_folder_is_never_taken_for_a_hub_id(home: Path) -> None:
+    local = ("org/resnet", "org/nosuch", "org", "./someone/model", str(home / "nosuch"), "~/nosuch", "a/b/c")
+    assert not any(map(is_hub_id, local))
+    assert all(map(is_hub_id, ("someone/model", "bert-base-uncased")))
+    with pytest.raises(PairJEPAError, match="org/nosuch is no run folder"):
+        Embedder.from_pretrained("org/nosuch")
 
 
 def test_two_trainings_of_one_run(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -286,8 +286,8 @@ def verify(folder: Path) -> tuple[list[Path], dict[Path, str]]:
         files += [label, label.with_suffix(".npy")]
         try:
             store._read(label.stem)
-        except (PairJEPAError, OSError, ValueError, KeyError, TypeError) as error:
-            wrong[label.with_suffix(".npy")] = f"{label.with_suffix('.npy')} is damaged ({error})."
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            wrong[label.with_suffix(".npy")] = str(unreadable(label.with_suffix(".npy"), error, "")).strip()
     return files, wrong
 
 

@@ -159,6 +159,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         folder.note_names(config)
     material.engines = dict(folder.record.get("engines", {}))
     if folder.summary is not None:
+        folder.checkpoint_file.unlink(missing_ok=True)  # of a kill between the two
         say(f"{path} is complete: best epoch {folder.summary['best_epoch']}. Nothing to do.")
         return folder
     for side, backbone in (("image", image), ("text", text)):
