@@ -181,6 +181,19 @@ def test_temperature_is_that_of_the_checkpoint(tmp_path: Path) -> None:
     assert pair_temperature(model) == pytest.approx(float(model.temperature.detach()))
 
 
+def flava() -> Any:
+    from transformers import FlavaConfig, FlavaModel
+
+    parts = {f"{name}_config": VISION for name in ("image", "multimodal")}
+    return FlavaModel(FlavaConfig(text_config=TEXT, **parts, projection_dim=12))
+
+
+def test_a_family_without_one_vector_a_caption_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, flava)
+    with pytest.raises(PairJEPAError, match=r"model\.pair must"):
+        load_pair(tmp_path)
+
+
 def test_what_is_no_pair_is_said(tmp_path: Path) -> None:
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -235,3 +248,27 @@ def test_an_adapted_pair_is_used_as_any_run(adapted: Path) -> None:
 def test_the_pair_s_width_is_the_run_s() -> None:
     with pytest.raises(UsageError, match=r"model\.dim must be 12, the width of the pretrained pair, got 64"):
         build_head(12, 64, HeadConfig("adapter"))
+
+
+@pytest.mark.parametrize("make", [clip, siglip], ids=lambda make: make.__name__)
+def test_an_adapted_pair_is_exported_to_sentence_transformers(
+    make: Callable[[], Any], tmp_path: Path
+) -> None:
+    """Of stock modules; the export compares what it has written with the run."""
+    pytest.importorskip("sentence_transformers")
+    from pairjepa.apps.export import export
+
+    save(tmp_path / "pair", make)
+    given = {"data.source": "shapes:60", "model.pair": str(tmp_path / "pair"), "training.epochs": 1}
+    pairjepa.train(recipe("adapt", given), None, tmp_path / "run")
+    assert export(tmp_path / "run", "sentence-transformers", tmp_path / "st").is_dir()
+
+
+def test_ray_is_refused_before_any_cluster(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    from pairjepa.features.on_ray import computed
+
+    save(tmp_path, clip)
+    for tower in load_pair(tmp_path):
+        with pytest.raises(UsageError, match=r"model\.engine must not be ray for a pretrained pair"):
+            next(computed(tower, ()))

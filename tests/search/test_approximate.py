@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     centres = generator.standard_normal((60, DIM))
     vectors = centres[generator.integers(0, 60, ROWS)] + 0.5 * generator.standard_normal((ROWS, DIM))
     unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    tables = Tables(Place(path), DIM, pa.schema([]))
+    tables = Tables(Place(path), DIM, pa.schema([]), "digest")
     rows = []
     for number, vector in enumerate(unit):
         split = "test" if number % 2 else "train"
@@ -134,7 +134,7 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     def grown(to: int, way: Approximation | None) -> Approximation:
         nonlocal done
-        tables = Tables(place, DIM, pa.schema([]))
+        tables = Tables(place, DIM, pa.schema([]), "digest")
         tables.put(_rows(vectors[done:to], done))
         done = to
         tables.finish()
@@ -161,7 +161,7 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     most = grown(3000, more)
     assert (indexed(), most.partitions) == (3000, approximate.partitions(3000))
 
-    tables = Tables(place, DIM, pa.schema([]))
+    tables = Tables(place, DIM, pa.schema([]), "digest")
     gone = [id for id, known in tables.known.items() if known.digest in ("5", "2999")]
     tables.remove(gone)
     tables.finish()
@@ -170,9 +170,19 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert index.search(vectors[6], 1)[0].name == "6"
 
 
+def test_an_equal_vector_under_another_row_is_one_of_the_nearest(tmp_path: Path) -> None:
+    """Of twenty equal ones, any ten are the ten nearest."""
+    vectors = np.random.default_rng(0).standard_normal((30, DIM)).astype(np.float32)
+    vectors = np.tile(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), (20, 1))
+    Tables(Place(tmp_path), DIM, pa.schema([])).put(_rows(vectors, 0))
+    way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / CAPTIONS), DIM)
+    assert way.recall_at_10 == 1
+
+
 def test_a_width_that_its_codes_do_not_take(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).standard_normal((300, 20)).astype(np.float32)
-    tables = Tables(Place(tmp_path), 20, pa.schema([]))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    tables = Tables(Place(tmp_path), 20, pa.schema([]), "digest")
     tables.put(_rows(vectors, 0))
     way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / IMAGES), 20)
     assert way.kind == approximate.OTHER_KIND

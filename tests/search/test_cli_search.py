@@ -11,6 +11,7 @@ import pytest
 from pairjepa.apps.search import Index
 from pairjepa.apps.search.terminal import protocol
 from pairjepa.cli import main
+from pairjepa.util.checksums import signed, unsigned
 
 from . import photos
 
@@ -57,6 +58,9 @@ def test_results_go_to_stdout(index: Index, capsys: pytest.CaptureFixture[str]) 
     assert set(results[0]) == {"id", "name", "score", "captions", "path"}
     assert len(results[0]["captions"]) == 1
 
+    assert main(["search", str(index.path), "x", "-k", "99", "--raw-where", "upper(split) = 'TEST'"]) == 0
+    assert capsys.readouterr().out.count("\n       ") == 8
+
     assert main(["search", str(index.path), "a red circle", "--where", "width = 1"]) == 0
     assert capsys.readouterr().err.startswith("Nothing is found.")
 
@@ -82,6 +86,8 @@ def test_both_together_and_names_that_are_commands(
         ([""], 2, "must have words"),
         (["x", "-k", "0"], 2, "k must be at least 1"),
         (["x", "--where", "splitt = 1"], 2, "Did you mean 'split'"),
+        (["x", "--where", "upper(split) = 'A'"], 2, "where must be a condition"),
+        (["x", "--raw-where", "uper(split) = 'A'"], 2, "raw_where must be a filter that Lance takes"),
         (["--image", "nix.jpg"], 1, "nix.jpg"),
     ],
 )
@@ -95,7 +101,7 @@ def test_mistakes(
 def test_long_words_and_an_unfinished_index(masked_index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     record = masked_index / "meta.json"
     text = record.read_text()
-    record.write_text(text.replace('"complete": true', '"complete": false'))
+    record.write_text(json.dumps(signed(unsigned(json.loads(text))[0] | {"complete": False})))
     assert main(["search", str(masked_index), "circle " * 1500]) == 0
     record.write_text(text)
     said = capsys.readouterr().err

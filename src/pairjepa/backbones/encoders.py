@@ -9,15 +9,15 @@ from torch import nn
 from pairjepa.backbones import image as image_backbone
 from pairjepa.backbones import text as text_backbone
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.loading import load_tokenizer, load_transformer
+from pairjepa.backbones.loading import MEND, load_tokenizer, load_transformer
 from pairjepa.backbones.location import locate
 from pairjepa.backbones.pair import load_pair
 from pairjepa.backbones.preprocessing import read_preprocessing
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.tiny import TINY_IMAGE, TINY_TEXT, tiny_bert, tiny_preprocessing, tiny_resnet
 from pairjepa.config.settings import ModelConfig, RunConfig
+from pairjepa.util.checksums import check
 from pairjepa.util.errors import UsageError
-from pairjepa.util.files import read_json
 
 
 def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = None) -> ImageBackbone:
@@ -33,9 +33,9 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         UsageError: no backbone is named, or its size or stages cannot be.
     """
     if folder is not None:
-        saved = read_json(folder / image_backbone.SETTINGS, "The image backbone's settings")
-        settings = image_backbone.read_settings(folder, saved)
-        return ImageBackbone(load_transformer(folder, "image", "pretrained", seed), *settings)
+        check(folder, MEND)
+        settings = image_backbone.read_settings(folder)
+        return ImageBackbone(load_transformer(folder, "image", "pretrained", seed, MEND), *settings)
     if model.image == TINY_IMAGE:
         network, preprocessing = tiny_resnet(seed), tiny_preprocessing()
     else:
@@ -69,9 +69,9 @@ def load_text_backbone(
     """
     assert model.max_tokens is not None  # `validate` allows that for a pair alone
     if folder is not None:
-        saved = read_json(folder / text_backbone.SETTINGS, "The text backbone's settings")
-        settings = text_backbone.read_settings(folder, saved)
-        network = load_transformer(folder, "text", "pretrained", seed)
+        check(folder, MEND)
+        settings = text_backbone.read_settings(folder)
+        network = load_transformer(folder, "text", "pretrained", seed, MEND)
         return TextBackbone(network, load_tokenizer(folder), *settings)
     if model.text == TINY_TEXT:
         network, tokenizer = tiny_bert(captions, model.max_tokens, seed)

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.loading import architecture, first_line, load_pair_model, weights_digest
+from pairjepa.backbones.loading import architecture, load_pair_model, weights_digest
 from pairjepa.backbones.preprocessing import Preprocessing, read_preprocessing
 from pairjepa.backbones.text import TextBackbone, tokenizer_parts
-from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line
 from pairjepa.util.files import digest
 
 PADS_TO_FULL_LENGTH = ("siglip", "siglip2")
@@ -87,6 +87,13 @@ class PairText(TextBackbone):
         )
         self.eval()
 
+    @property
+    def padding(self) -> dict[str, Any]:
+        """What a tokenizer of Transformers must be told, where padding is a part of the model."""
+        if self._full is None:
+            return {}
+        return {"padding": "max_length", "max_length": self._full, "return_attention_mask": False}
+
     def forward(
         self, input_ids: Int[Tensor, "batch token"], attention_mask: Int[Tensor, "batch token"]
     ) -> Float[Tensor, "batch dim"]:
@@ -133,6 +140,8 @@ def pair_temperature(model: nn.Module) -> float | None:
 def _embedding(output: Any) -> Tensor:
     """Transformers gives a tensor, or an output whose `pooler_output` is the projected embedding."""
     found: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    if found.ndim != 2:  # FLAVA gives a vector a token
+        raise ValueError(f"its embedding has the shape {tuple(found.shape)}, not a vector a row")
     return found
 
 

@@ -122,12 +122,16 @@ def evaluate(
         Literal["owner", "text"],
         Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
     ] = "owner",
+    data: Annotated[
+        str | None,
+        Parameter(help="Where the run's data are now, if they have moved; checked by their digest."),
+    ] = None,
 ) -> None:
     """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA."""
     with stdout_for_results():
         from pairjepa.evaluation import evaluate as evaluation
 
-        result = evaluation.evaluate(run, split, export=export, relevance=relevance)
+        result = evaluation.evaluate(run, split, export=export, relevance=relevance, data=data)
     if as_json:
         print_json(result)
     else:

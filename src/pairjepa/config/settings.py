@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pairjepa.config.registered import registered
+from pairjepa.config.renamed import instead
 from pairjepa.util.errors import UsageError, close_matches
 
 Weights = Literal["pretrained", "random"]
@@ -22,7 +23,7 @@ else:
     HeadKind = Literal[*registered("model/heads.py", "head"), "transformer"]
     MaskKind = Literal[*registered("backbones/masking.py", "masking")]
 TargetUpdate = Literal["full", "slow", "frozen", "average"]
-EngineName = Literal["auto", "torch", "openvino", "onnx", "ray"]
+EngineName = Literal["auto", "torch", "onnx", "ray"]
 TEMPERATURES = (0.01, 1.0)
 """Bounds of τ."""
 View = Literal["whole", "whole-mirrored", "centre", "centre-mirrored"]
@@ -40,6 +41,10 @@ class DataConfig:
     """Column that holds the caption or a list of captions."""
     split_column: str | None = None
     """Column that holds train, dev or test."""
+    images: str | None = None
+    """Folder of the images that a table names, where they are not beside it."""
+    no_header: bool = False
+    """The first line of a text table is a pair: the image in the first column, the caption in the second."""
     pairs: int | None = None
     """Keep about this many pairs, chosen by image."""
     seed: int = 0
@@ -102,7 +107,7 @@ class ModelConfig:
     max_tokens: int | None = 32
     """Captions are cut after this many tokens, special tokens included; `none` is the most that a pair takes."""
     engine: EngineName = "auto"
-    """What computes features of frozen backbones; `auto`: the fastest that agrees with torch, `ray`: torch on Ray."""
+    """What computes features of frozen backbones; `auto`: onnx for images on a CPU, else torch; `ray`: torch on Ray."""
     dim: int = 512
     """Width of the shared space."""
     image_projection: HeadConfig = field(default_factory=HeadConfig)
@@ -261,6 +266,7 @@ class RunConfig:
         _at_least("objective.sigreg_directions", o.sigreg_directions, 1)
         for name, least in (("epochs", 1), ("batch_size", 2), ("captions_per_image", 1), ("micro_batch", 1)):
             _at_least(f"training.{name}", getattr(t, name), least)
+        _between("training.seed", t.seed, 0, 2**32 - 1)
         if t.learning_rate <= 0:
             raise _bad("training.learning_rate", "be positive", t.learning_rate)
         if t.weight_decay < 0:
@@ -325,6 +331,29 @@ def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
     return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
 
 
+def result_settings(config: RunConfig) -> dict[str, Any]:
+    """Dotted settings that a result depends on; data, backbones and engine are not among them.
+
+    These are the same or not by their digests, however they were named: `./photos` and `photos` are one folder.
+    """
+    return {
+        name: value for name, value in _flatten(config) if name not in NAMES and not name.startswith("data.")
+    }
+
+
+NAMES = (
+    "model.image",
+    "model.image_revision",
+    "model.text",
+    "model.text_revision",
+    "model.pair",
+    "model.pair_revision",
+    "model.engine",
+    "training.checkpoint_seconds",
+)
+"""Settings beside those of the data that are checked by what they name, or change no result."""
+
+
 def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
     if dataclasses.is_dataclass(value):
         items = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
@@ -370,7 +399,8 @@ def _build(kind: Any, value: Any, name: str) -> Any:
         return _build(next(a for a in arguments if a is not type(None)), value, name)
     if origin is Literal:
         if value not in arguments:
-            raise UsageError(f"{name} must be one of {', '.join(map(str, arguments))}, got {value!r}.")
+            known = ", ".join(map(str, arguments))
+            raise UsageError(f"{name} must be one of {known}, got {value!r}.{instead(value)}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):

@@ -15,6 +15,7 @@ from pairjepa.util.errors import UsageError, unknown
 HEADS: dict[str, Callable[[int, int, HeadConfig], nn.Module]] = {}
 """Kind → what makes a head from one width to another."""
 head = registrar(HEADS)
+CONSTANT = 1e-4  # of the largest mean: what rounding leaves of the deviation of equal rows
 
 
 class Standardizer(nn.Module):
@@ -25,6 +26,8 @@ class Standardizer(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    constant = False
+    """Whether it was fitted to features that are the same in every row."""
 
     def __init__(self, width: int) -> None:
         """`width`: of the features."""
@@ -36,6 +39,7 @@ class Standardizer(nn.Module):
         """Take over statistics; a feature that is constant (dead) is only centred."""
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation)))
+        self.constant = bool(deviation.max() <= CONSTANT * mean.abs().max())
 
     def forward(self, features: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
         """Standardise."""

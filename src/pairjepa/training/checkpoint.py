@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pairjepa.model.weights import fill, read_tensors, weights, write_tensors
+from pairjepa.util.errors import PairJEPAError
 
 
 def save_checkpoint(
@@ -25,8 +26,17 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Put weights and moments back and return the position."""
+    """Put weights and moments back and return the position.
+
+    Raises:
+        PairJEPAError: the file is damaged, or no checkpoint of this model.
+    """
     tensors, about = read_tensors(path)
+    if "position" not in about:
+        raise PairJEPAError(
+            f"{path} must be a checkpoint, got other tensors. "
+            "Remove it, and run the same train command again, which trains anew."
+        )
     fill(module, {n.removeprefix("module/"): t for n, t in tensors.items() if n.startswith("module/")}, path)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}

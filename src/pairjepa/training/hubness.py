@@ -13,8 +13,9 @@ from pairjepa.model.joint import JointModel
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_texts
+from pairjepa.util.checksums import KEY
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import atomic_path, digest_file, writing
+from pairjepa.util.files import atomic_path, digest_bytes, writing
 
 FILE = "hubness.safetensors"
 BANK_ROWS = 5_000
@@ -48,7 +49,7 @@ def load_or_fit(
         joint: the heads of that epoch.
         device: where they are.
     """
-    weights = digest_file(folder.model_file)
+    weights = folder.weights
     if (kept := _load(folder.path / FILE, weights)) is not None:
         return kept
     bank, (images, captions, owner) = bank_rows(material), dev_rows(material)
@@ -62,8 +63,8 @@ def load_or_fit(
         embed_texts(joint, dev_text, device),
         owner,
     )
-    about = {"correction": json.dumps(correction.settings()), "run": weights}
     banks = {"image": correction.image_bank, "text": correction.text_bank}
+    about = {"correction": json.dumps(correction.settings()), "run": weights, KEY: _checksum(banks)}
     with writing(folder.path), atomic_path(folder.path / FILE) as temporary:
         save_file({side: np.ascontiguousarray(bank) for side, bank in banks.items()}, temporary, about)
     return correction
@@ -83,10 +84,16 @@ def _load(path: Path, weights: str) -> HubnessCorrection | None:
             if about.get("run") != weights:
                 return None
             settings = json.loads(about["correction"])
-            banks = file.get_tensor("image"), file.get_tensor("text")
-        return HubnessCorrection(*banks, float(settings["alpha"]), int(settings["k"]))
+            banks = {side: file.get_tensor(side) for side in ("image", "text")}
+        if about[KEY] != _checksum(banks):
+            raise ValueError("its checksum is another")
+        return HubnessCorrection(banks["image"], banks["text"], float(settings["alpha"]), int(settings["k"]))
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise PairJEPAError(f"{path} is damaged ({error}). Remove it, and evaluate the run again.") from None
+
+
+def _checksum(banks: dict[str, np.ndarray]) -> str:
+    return digest_bytes(b"".join(np.ascontiguousarray(bank).tobytes() for bank in banks.values()))
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:

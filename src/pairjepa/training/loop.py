@@ -17,7 +17,7 @@ from pairjepa.config.settings import RunConfig
 from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.retrieval import Relevance
 from pairjepa.model.joint import JointModel
-from pairjepa.model.weights import save_weights, weights
+from pairjepa.model.weights import read_tensors, save_weights, weights
 from pairjepa.objectives import Labels, Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
@@ -29,7 +29,7 @@ from pairjepa.training.processes import current
 from pairjepa.training.step import TrainStep, data_parallel
 from pairjepa.training.stopping import stop_between_steps
 from pairjepa.training.tracking import tracked
-from pairjepa.training.watch import warnings
+from pairjepa.training.watch import Watch
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.memory import keep_freed_memory
 from pairjepa.util.progress import say
@@ -99,7 +99,21 @@ class Trainer:
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._checkpoint = run.checkpoint_file
         self._best: dict[str, torch.Tensor] = {}  # weights of the best epoch, until they are written
-        self._chance = chance(Relevance.by_owner(dev.owner, len(dev.images)))["rsum"]
+        self._watch = Watch(
+            config,
+            chance(Relevance.by_owner(dev.owner, len(dev.images)))["rsum"],
+            len(dev.images),
+            len(train.images),
+            self.joint.dim,
+            [
+                side
+                for side, standardizer in (
+                    ("prediction", self.joint.image_standardizer),
+                    ("target", self.joint.text_standardizer),
+                )
+                if standardizer.constant
+            ],
+        )
 
     @property
     def joint(self) -> JointModel:
@@ -127,7 +141,11 @@ class Trainer:
         position: dict[str, Any] = {"epoch": 1, "batch": 0, "sums": {}, "best": None, "seconds": 0.0}
         if self._checkpoint.is_file():
             position = load_checkpoint(self._checkpoint, self.module, self.optimizer)
+            if position["best"] is not None:
+                read_tensors(self.run.model_file)  # sound, or it says what to do
             say(f"Going on at epoch {position['epoch']}, step {position['batch'] + 1}.")
+        elif self.run.has_epochs:
+            say(f"{self.run.path} has no checkpoint to go on from: it is trained anew.")
         first = self.group.first
         history = self.run.keep_metrics(position["epoch"] - 1) if first else []
         told: set[str] = set()
@@ -155,7 +173,7 @@ class Trainer:
                     self.run.append_metrics(history[-1])
                     send(history[-1])
                     say(line(history[-1], self.config.training.epochs, better))
-                    for kind, sentence in warnings(history, self._chance).items():
+                    for kind, sentence in self._watch.warnings(history).items():
                         if kind not in told:
                             told.add(kind)
                             say(f"warning: {sentence}")
@@ -167,7 +185,7 @@ class Trainer:
             "best_epoch": position["best"]["epoch"],
             "dev_rsum": position["best"]["rsum"],
             "pretrained_dev_rsum": position.get("pretrained"),
-            "warnings": list(warnings(history, self._chance).values()),
+            "warnings": list(self._watch.warnings(history).values()),
             "cost": {
                 "training_seconds": position["seconds"],
                 "trained_parameters": sum(p.numel() for p in self.module.parameters() if p.requires_grad),

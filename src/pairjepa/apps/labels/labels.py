@@ -17,7 +17,7 @@ from pairjepa.apps.search.sources import Entry, open_source
 from pairjepa.config.settings import DataConfig
 from pairjepa.embedder.encoder import Encoder
 from pairjepa.util.errors import PairJEPAError, UsageError, close_matches
-from pairjepa.util.files import atomic_path, writing
+from pairjepa.util.files import atomic_path, csv_text, writing
 from pairjepa.util.progress import progress, say
 
 TEMPLATES = ("a {}", "the {}", "a photo of a {}")
@@ -85,6 +85,8 @@ class Labelled:
     """Name and reason of the images that could not."""
     truth: list[str | None] | None
     """The right label of each image, if it is known; None if none is."""
+    weights: str
+    """Digest of the weights that labelled them."""
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """The `k` likeliest labels of each image with their probabilities; of equal ones the first given is first."""
@@ -132,6 +134,7 @@ def label_images(
         known.probabilities(embeddings),
         unreadable,
         None if right is None else [right[row] for row in read],
+        encoder.weights,
     )
 
 
@@ -206,7 +209,7 @@ def checked_templates(templates: Sequence[str]) -> tuple[str, ...]:
 
 
 def write_csv(path: Path, found: Labelled, k: int) -> None:
-    """One row an image: `path`, the likeliest `label` and its `probability`, then `label_2`, … up to `k`, and `truth`.
+    """One row an image: `path`, the likeliest `label`, `probability`, `label_2`, … up to `k`, `truth`, `weights`.
 
     Raises:
         PairJEPAError: the file cannot be written.
@@ -221,11 +224,13 @@ def write_csv(path: Path, found: Labelled, k: int) -> None:
         header.append("truth")
         for row, right in zip(rows[1:], found.truth, strict=True):
             row.append(right or "")
+    for row, cell in zip(rows, ["weights", *[found.weights] * len(found.names)], strict=True):
+        row.append(cell)
     write_rows(path, rows)
 
 
 def write_rows(path: Path, rows: list[list[Any]]) -> None:
-    """A CSV file, whole or not there.
+    """A CSV file, whole or not there; no cell of it is a formula.
 
     Raises:
         PairJEPAError: it cannot be written.
@@ -236,7 +241,9 @@ def write_rows(path: Path, rows: list[list[Any]]) -> None:
         # a name may hold bytes that are no UTF-8: they go back to disk as they came
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        # all text in quotes: a carriage return alone would else begin a row
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerows([csv_text(c) if isinstance(c, str) else c for c in row] for row in rows)
 
 
 def _embedded(

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Form, Query, Request, Response
@@ -17,7 +16,7 @@ from pairjepa.apps.serve.batching import Busy
 from pairjepa.apps.serve.guard import Guard
 from pairjepa.apps.serve.page import add_page
 from pairjepa.apps.serve.schema import K, LabelNames, LabelProbabilities, Of, Results, Where, Words, problems
-from pairjepa.apps.serve.service import Service, UnknownImage
+from pairjepa.apps.serve.service import Replaced, Service, UnknownImage
 from pairjepa.pairs.images import BadImage
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.progress import say
@@ -67,13 +66,13 @@ def create_app(
     _add_search(app, service)
     _add_labels(app, service)
 
-    @app.get("/api/images/{id}", response_class=Response, responses=PICTURE | problems(404))
+    @app.get("/api/images/{id}", response_class=Response, responses=PICTURE | problems(404, 503))
     async def image(id: str) -> Response:
         """A picture of an image of the index, at most 256 pixels a side."""
         headers = {"Cache-Control": "private, max-age=3600"}
         return Response(await service.thumbnail(id), media_type="image/jpeg", headers=headers)
 
-    @app.get("/healthz", responses=problems())
+    @app.get("/healthz", responses=problems(503))
     async def healthz() -> schema.Health:
         """Whether the server answers, and what from."""
         service.look()
@@ -105,10 +104,10 @@ def _add_search(app: FastAPI, service: Service) -> None:
         """Images, or captions, that a picture fits best, or a picture and words together."""
         if form.q is None and form.image is None:
             raise UsageError("The query must be words (q), a picture (image) or both, got neither.")
-        upload = None if form.image is None else await form.image.read()
+        upload = None if form.image is None else form.image.file
         return _results(await service.search(form.q, upload, form.k, form.where, form.of))
 
-    @app.get("/api/similar/{id}", responses=problems(404, 422))
+    @app.get("/api/similar/{id}", responses=problems(404, 422, 503))
     async def similar(
         id: str,
         k: Annotated[K, Query()] = 10,
@@ -125,7 +124,7 @@ def _add_labels(app: FastAPI, service: Service) -> None:
         form: Annotated[schema.LabelForm, Form(media_type="multipart/form-data")],
     ) -> LabelProbabilities:
         """Which of some labels fits a picture, and how likely each is if one is right."""
-        return _labels(await service.label_upload(await form.image.read(), form.labels))
+        return _labels(await service.label_upload(form.image.file, form.labels))
 
     @app.get("/api/label/{id}", responses=problems(404, 422, 503))
     async def label_image(id: str, labels: Annotated[LabelNames, Query()]) -> LabelProbabilities:
@@ -159,6 +158,10 @@ def _answer_mistakes(app: FastAPI) -> None:
     async def busy(_: Request, error: Busy) -> JSONResponse:
         return refuse(503, str(error), {"Retry-After": str(error.retry_after)})
 
+    @app.exception_handler(Replaced)
+    async def replaced(_: Request, error: Replaced) -> JSONResponse:
+        return refuse(503, str(error))
+
     @app.exception_handler(PairJEPAError)
     async def damaged(_: Request, error: PairJEPAError) -> JSONResponse:
         say(f"error: {error}")
@@ -172,18 +175,10 @@ def _answer_mistakes(app: FastAPI) -> None:
 def _results(hits: list["Hit"]) -> Results:
     return Results(
         results=[
-            schema.Result(id=hit.id, name=_shown(hit.name), score=hit.score, captions=list(hit.captions))
+            schema.Result(id=hit.id, name=hit.name, score=hit.score, captions=list(hit.captions))
             for hit in hits
         ]
     )
-
-
-def _shown(name: str) -> str:
-    """A name as clients may see it: of one that is a path of this machine (tables may hold them), the last part."""
-    for path in (PurePosixPath(name), PureWindowsPath(name)):
-        if path.is_absolute():
-            return path.name
-    return name
 
 
 def _labels(labels: list[tuple[str, float]]) -> LabelProbabilities:

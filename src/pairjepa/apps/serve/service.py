@@ -1,10 +1,9 @@
 """What the server does, without HTTP: searches and labels over one index, nothing of it on the event loop."""
 
 import asyncio
-import re
 from functools import lru_cache, partial
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -30,10 +29,7 @@ LOOK = 1.0
 
 MAX_LABELS = 100
 DECODERS = 2
-"""Uploads decoded at once: each may unpack to 150 MB."""
-
-PRIVATE = frozenset(("path", "source", "stamp", "digest", "thumbnail", "vector"))
-"""Columns that a client's condition may not speak of: by asking again and again it could spell out a path."""
+"""Uploads decoded at once, each in `uploads.MEMORY`."""
 
 
 class UnknownImage(Exception):
@@ -41,6 +37,13 @@ class UnknownImage(Exception):
 
     def __init__(self) -> None:
         super().__init__("No image of the index has this id. Ids are what a search gives.")
+
+
+class Replaced(Exception):
+    """Another run's index lies where that of the encoder was: what is asked would be compared with other vectors."""
+
+    def __init__(self) -> None:
+        super().__init__("The index was replaced by that of another run. The server must be started again.")
 
 
 class Service:
@@ -57,14 +60,10 @@ class Service:
         self._looking: asyncio.Task[None] | None = None
         self._looked = -inf
         self._lost = ""
-        self._batcher = Batcher(encoder, queue)
+        self._replaced = False
+        self._batcher, self._enough = Batcher(encoder, queue), encoder.enough
         self._decoders = CapacityLimiter(DECODERS)
         self._labels = lru_cache(16)(partial(Labels, encoder))
-
-    @property
-    def columns(self) -> list[str]:
-        """What a client's condition may speak of."""
-        return [name for name in self.index.columns if name not in PRIVATE]
 
     async def __aenter__(self) -> "Service":
         await self._batcher.__aenter__()
@@ -79,15 +78,25 @@ class Service:
         """Take up what was indexed since, beside the requests; those that come meanwhile are answered as before.
 
         An index that cannot be read any more is said once, and the one that is in memory goes on answering.
+
+        Raises:
+            Replaced: it is that of another run now.
         """
         idle = self._looking is None or self._looking.done()
         if idle and asyncio.get_running_loop().time() >= self._looked + LOOK:
             self._looking = asyncio.create_task(self._look())
+        if self._replaced:
+            raise Replaced
 
     async def _look(self) -> None:
         try:
-            self.index = await to_thread.run_sync(self.index.refreshed)
-            self._lost = ""
+            found = await to_thread.run_sync(self.index.refreshed)
+            if replaced := found.meta.digest != self.index.meta.digest:
+                if not self._replaced:
+                    say(f"{found.path} was replaced by the index of another run. Start the server again.")
+            else:
+                self.index = found
+            self._replaced, self._lost = replaced, ""
         except PairJEPAError as error:
             if self._lost != (lost := str(error)):
                 say(f"What was indexed since cannot be read: {lost}")
@@ -96,7 +105,7 @@ class Service:
             self._looked = asyncio.get_running_loop().time()
 
     async def search(
-        self, words: str | None, upload: bytes | None, k: int, where: str | None, of: Of
+        self, words: str | None, upload: BinaryIO | None, k: int, where: str | None, of: Of
     ) -> list["Hit"]:
         """The `k` best for words, a picture, or both.
 
@@ -120,7 +129,7 @@ class Service:
         vector = await self._vector(id)
         return await self._nearest(vector, k, where, of, exclude=id if of == "images" else None)
 
-    async def label_upload(self, upload: bytes, labels: str) -> list[tuple[str, float]]:
+    async def label_upload(self, upload: BinaryIO, labels: str) -> list[tuple[str, float]]:
         """Labels of an uploaded picture with their probabilities, best first.
 
         Raises:
@@ -156,8 +165,8 @@ class Service:
             raise UnknownImage
         return picture
 
-    async def _decoded(self, upload: bytes) -> "Image.Image":
-        return await to_thread.run_sync(read_picture, upload, limiter=self._decoders)
+    async def _decoded(self, upload: BinaryIO) -> "Image.Image":
+        return await to_thread.run_sync(read_picture, upload, self._enough, limiter=self._decoders)
 
     async def _vector(self, id: str) -> "Float32[np.ndarray, ' dim']":
         self.look()
@@ -170,21 +179,8 @@ class Service:
         self, vector: np.ndarray, k: int, where: str | None, of: Of, exclude: str | None = None
     ) -> list["Hit"]:
         self.look()
-        if of == "captions" and not self.index.has_captions:
-            raise UsageError("in must be images for this index, got captions: its images came without any.")
         search = partial(self.index.search, vector, k, where=where, of=of, exclude=exclude)
-        if where is None:
-            return await to_thread.run_sync(search)
-        wrong = UsageError(
-            f"where must be a condition in SQL on {', '.join(self.columns)}, got {where!r}. "
-            "Write it like split = 'test'."
-        )
-        if _speaks_of_private(where):
-            raise wrong
-        try:
-            return await to_thread.run_sync(search)
-        except UsageError:
-            raise wrong from None  # in our words: those of the library may hold a path of this machine
+        return await to_thread.run_sync(search)
 
     async def _labelled(self, vector: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, float]]:
         known = await self._batcher.run(partial(self._labels, names))
@@ -197,10 +193,3 @@ def _names(labels: str) -> tuple[str, ...]:
     if len(names) > MAX_LABELS:
         raise UsageError(f"labels must be at most {MAX_LABELS}, got {len(names)}.")
     return names
-
-
-def _speaks_of_private(where: str) -> bool:
-    """Whether a private column may be named. Text in plain quotes is no name; if anything else quotes, all is read."""
-    tricky = re.search(r"""[\\"`$]|--|/\*""", where)
-    names = where if tricky else re.sub(r"'[^']*'", "", where)
-    return not PRIVATE.isdisjoint(re.findall(r"\w+", names.lower()))
