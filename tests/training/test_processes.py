@@ -1,11 +1,13 @@
 """Several processes train what one does: real ones, which meet over gloo."""
 
+import functools
 import importlib.util
 import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,34 +43,39 @@ def place(rank: int, size: int) -> dict[str, str]:
     return {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `together.main` leaves in two, and in three processes."""
-    path, size = tmp_path_factory.mktemp("together"), request.param
-    meeting = os.environ | address()
-    started = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, path], env=meeting | place(rank, size), stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(size)
-    ]
-    words = [process.communicate(timeout=240)[1] for process in started]
-    ends = [process.returncode for process in started]
-    assert ends == ([1, -9] if size == 2 else [1, 1, 1]), "\n\n".join(words)
-    (path / "stderr.json").write_text(json.dumps(words))
-    return path
+@pytest.fixture(scope="module")
+def together_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """A function: the folder of what `together.main` leaves in so many processes."""
+
+    @functools.cache
+    def of(size: int) -> Path:
+        path, meeting = tmp_path_factory.mktemp("together"), os.environ | address()
+        started = [
+            subprocess.Popen(
+                [sys.executable, SCRIPT, path],
+                env=meeting | place(rank, size),
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(size)
+        ]
+        words = [process.communicate(timeout=240)[1] for process in started]
+        ends = [process.returncode for process in started]
+        assert ends == ([1, -9] if size == 2 else [1, 1, 1]), "\n\n".join(words)
+        (path / "stderr.json").write_text(json.dumps(words))
+        return path
+
+    return of
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[dict[str, Tensor], Path]]:
     """A function: the steps and the run folder of a case in one process."""
-    done: dict[str, tuple[dict[str, Tensor], Path]] = {}
 
+    @functools.cache
     def of(name: str) -> tuple[dict[str, Tensor], Path]:
-        if name not in done:
-            run = tmp_path_factory.mktemp("alone") / "run"
-            done[name] = together.train(name, run), run
-        return done[name]
+        run = tmp_path_factory.mktemp("alone") / "run"
+        return together.train(name, run), run
 
     return of
 
@@ -81,11 +88,12 @@ def losses(run: Path) -> list[float]:
     return [line["loss"] for line in RunFolder(run).metrics()]
 
 
+@pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("name", TERMS)
-def test_a_term_of_all_processes_is_that_of_one(name: str, folder: Path) -> None:
+def test_a_term_of_all_processes_is_that_of_one(name: str, size: int, together_in: Any) -> None:
     expected = together.term(name, ALONE)
     assert expected["gradient/0"].abs().max() > 0
-    each = kept(folder, name)
+    each = kept(together_in(size), name)
     for side in ("gradient/0", "gradient/1"):
         rows = torch.cat([local[side] for local in each])
         torch.testing.assert_close(rows, expected[side], rtol=1e-9, atol=1e-12)
@@ -95,17 +103,15 @@ def test_a_term_of_all_processes_is_that_of_one(name: str, folder: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("folder", "name"),
-    [(size, name) for size, names in together.STEPS.items() for name in names],
-    indirect=["folder"],
+    ("size", "name"), [(size, name) for size, names in together.STEPS.items() for name in names]
 )
-def test_several_processes_take_the_steps_of_one(name: str, folder: Path, alone: Any) -> None:
+def test_several_processes_take_the_steps_of_one(size: int, name: str, together_in: Any, alone: Any) -> None:
     """Numbers and gradients of all steps are those of one process, and all processes have the same weights.
 
     The loss is computed in float32, so that a gradient is right to a part in 10⁷ of the largest one in the first
     step; Adam makes more of it where gradients are zero but for rounding.
     """
-    expected, run = alone(name)
+    (expected, run), folder = alone(name), together_in(size)
     each = kept(folder, name)
     assert {key.split("/")[1] for key in expected} == {"value", "gradient", "weight"}
     assert all(tensors.keys() == expected.keys() for tensors in each)
@@ -121,10 +127,9 @@ def test_several_processes_take_the_steps_of_one(name: str, folder: Path, alone:
     assert losses(run) == pytest.approx(losses(folder / name), rel=1e-5)
 
 
-@pytest.mark.parametrize("folder", [2], indirect=True)
-def test_goes_on_with_another_number_of_processes(folder: Path, tmp_path: Path, alone: Any) -> None:
-    """Several, then one: the first part was stopped by Ctrl-C in one process."""
-    run = folder / "interrupted"
+def test_goes_on_with_another_number_of_processes(together_in: Any, alone: Any) -> None:
+    """Two, then one: the first part was stopped by Ctrl-C in one process."""
+    run = together_in(2) / "interrupted"
     assert (run / "checkpoint.safetensors").is_file()
     assert RunFolder(run).summary is None
     last = together.train("interrupted", run)
@@ -137,15 +142,17 @@ def test_goes_on_with_another_number_of_processes(folder: Path, tmp_path: Path, 
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=2e-3, msg=name)
 
 
-def test_a_process_that_is_gone_ends_the_others_in_a_sentence(folder: Path) -> None:
-    first, *_, last = json.loads((folder / "stderr.json").read_text())
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_process_that_is_gone_ends_the_others_in_a_sentence(size: int, together_in: Any) -> None:
+    first, *_, last = json.loads((together_in(size) / "stderr.json").read_text())
     assert "PairJEPAError: Another process of this training has ended or does not answer (" in first
     assert first.endswith("). Run the same command again to go on from the last checkpoint.\n")
     assert last.endswith("ValueError: out of luck\n") or not last
 
 
-def test_only_the_first_process_prints(folder: Path) -> None:
-    first, *others = json.loads((folder / "stderr.json").read_text())
+@pytest.mark.parametrize("size", [2, 3])
+def test_only_the_first_process_prints(size: int, together_in: Any) -> None:
+    first, *others = json.loads((together_in(size) / "stderr.json").read_text())
     assert f"{len(others) + 1} processes train together." in first
     assert "epoch 1/1" in first
     assert not any("epoch 1/1" in other for other in others)
@@ -186,9 +193,11 @@ def test_batch_norm_is_synchronised_on_gpus_alone(monkeypatch: pytest.MonkeyPatc
 
 
 def test_more_processes_than_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "current", lambda: Group(size=4))
-    config = recipe("tiny", together.SMALL | {"training.batch_size": 4})
-    with pytest.raises(UsageError, match=r"training\.batch_size must give each process two .*, got \d for 4"):
+    monkeypatch.setattr(loop, "current", lambda: Group(size=30))
+    config = recipe("tiny", together.SMALL)
+    with pytest.raises(
+        UsageError, match=r"training\.batch_size must give each process two .*, got \d+ for 30"
+    ):
         pairjepa.train(config, None, tmp_path / "run")
 
 

@@ -81,13 +81,13 @@ class Group:
         DistributedDataParallel takes the mean over the processes where the sum is wanted: hence the factor.
         """
         rows = self.local_rows(samples)
-        everything = local.new_zeros(samples, local.shape[1])
-        everything[rows] = local.detach()
-        dist.all_reduce(everything)
+        gathered = local.new_zeros(samples, local.shape[1])
+        gathered[rows] = local.detach()
+        dist.all_reduce(gathered)
         if local.requires_grad:
             local.register_hook(lambda gradient: gradient * self.size)
-            everything[rows] = local
-        return everything
+            gathered[rows] = local
+        return gathered
 
 
 ALONE = Group()

@@ -59,10 +59,8 @@ class TrainStep(nn.Module):
         local_seed = seed + self._group.rank
         torch.manual_seed(local_seed)
         with autocast(hidden.device):
-            image, text = (
-                features(split.images.backbone, images, size),
-                features(split.texts.backbone, texts, size),
-            )
+            image = features(split.images.backbone, images, size)
+            text = features(split.texts.backbone, texts, size)
             caption = None
             if split.masked is not None and masked is not None:
                 caption = features(split.masked.backbone, masked, size)
@@ -90,9 +88,8 @@ def data_parallel(step: TrainStep, device: torch.device, group: Group) -> nn.Mod
         for name, part in step.module.items():
             if name == "joint" or step.micro_batch is None:
                 nn.SyncBatchNorm.convert_sync_batchnorm(part)  # in place, as `part` itself is no BatchNorm
-    return DistributedDataParallel(
-        step, static_graph=True
-    )  # some parameters get no gradient, always the same ones
+    # static: some parameters get no gradient, and they are the same ones in all steps
+    return DistributedDataParallel(step, static_graph=True)
 
 
 def autocast(device: torch.device) -> Any:
