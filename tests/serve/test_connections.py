@@ -52,9 +52,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[uvicorn.Server]:
         while not server.started:
             time.sleep(0.01)
         server.address = listener.getsockname()  # type: ignore[attr-defined]
-        yield server
-        server.should_exit = True
-        thread.join()
+        try:
+            yield server
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 def connected(server: uvicorn.Server, sent: bytes) -> socket.socket:
