@@ -37,7 +37,8 @@ from sides import Measured, main, needs, ratio
 
 from pairjepa.apps.search import Index
 from pairjepa.apps.search.meta import IMAGES
-from pairjepa.apps.search.vectors import lance_module, vectors_of
+from pairjepa.apps.search.stored import vectors_of
+from pairjepa.apps.search.vectors import lance_module
 
 K = 10
 WARM_UP = 10

@@ -18,6 +18,7 @@ from results import ROOT, fill
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override, recipe
+from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.evaluate import queries
 from pairjepa.evaluation.tables import markdown
 from pairjepa.metrics.partial import evaluate_partial, shuffled_images
@@ -120,22 +121,23 @@ def table(record: dict[str, Any]) -> str:
 
 def _measured(config: Any, pairs: Any, path: Path) -> dict[str, float]:
     kept = path / "measured.json"
-    if kept.is_file():
-        return dict(read_json(kept, "Measurements"))
     image, text = load_backbones(config, pairs.captions_of("train").to_pylist(), path)
     material = Material(config, read_data(pairs, config.data.max_bad), image, text)
     folder: RunFolder = fit_material(material, path)
     summary = folder.summary
     assert summary is not None
+    if kept.is_file() and (before := read_json(kept, "Measurements")).get("weights") == folder.weights:
+        return dict(before["found"])
+    embedder = Embedder.of(folder, image, text)
     found = {"rsum": summary["dev_rsum"], "seconds": summary["cost"]["training_seconds"]}
     _, _, owner = material.rows("dev")
     images = len(np.unique(owner))
     other = shuffled_images(images)[owner]
     for ratio in RATIOS:
-        seen, shuffled = queries(folder, material, "dev", ratio, [owner, other])
+        seen, shuffled = queries(embedder, material, "dev", ratio, [owner, other])
         result = evaluate_partial(seen, shuffled, None, owner, images, draws=10)
         found |= {f"R@1 {ratio}": result["R@1"], f"shuffled R@1 {ratio}": result["shuffled"]["R@1"]}
-    write_json(kept, found)
+    write_json(kept, {"weights": embedder.weights, "found": found})
     return found
 
 

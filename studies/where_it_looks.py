@@ -1,4 +1,4 @@
-"""Do the maps of `pairjepa.evaluation.illustrate.look` point at what the text names? On `shapes` the place of a thing is known.
+"""Do saliency maps point at what the text names? On `shapes` the place of a thing is known.
 
     pairjepa train contrastive --data shapes:1500 --model.image FOLDER --model.text FOLDER --run runs/pretrained
     pairjepa train tiny --data shapes:2000 --model.image-size 128 --run runs/tiny

@@ -135,7 +135,7 @@ class Bench:
 
     def measured(self, name: str, folder: RunFolder, joint: JointModel) -> dict[str, Any]:
         """What the study shows of one run: from its `measured.json`, if weights and protocols are the same."""
-        key = digest(digest_file(folder.model_file), digest_file(Path(reference_protocol.__file__)))
+        key = digest(folder.weights, digest_file(Path(reference_protocol.__file__)))
         path = folder.path / "measured.json"
         if path.is_file() and (kept := read_json(path, "Measurements"))["key"] == key:
             return kept

@@ -14,6 +14,7 @@ import pairjepa
 from pairjepa.cli import main
 from pairjepa.config.recipes import RECIPES, recipe
 from pairjepa.config.settings import differences
+from pairjepa.objectives import TERMS
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 RUN_FLAGS = ["--data", "DATA", "--model.image", "IMG", "--model.text", "TXT", "--run", "RUN"]
@@ -34,20 +35,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
         return work
 
     report = {"images": 3, "name": "\udcff caf\u00e9"}
-    fake = SimpleNamespace(
-        inspect=record("inspect", report),
-        train=record("train", None),
-        train_seeds=record("train_seeds", None),
-        evaluate=record("evaluate", RESULT),
-    )
-    monkeypatch.setitem(sys.modules, "pairjepa.training.train", fake)
-    monkeypatch.setattr(pairjepa, "workflow", fake, raising=False)
-    monkeypatch.setitem(
-        sys.modules, "pairjepa.pairs.inspect", SimpleNamespace(render=lambda r: f"{r['images']} images")
-    )
-    monkeypatch.setitem(
-        sys.modules, "pairjepa.evaluation", SimpleNamespace(table=lambda r: f"table of {list(r)}")
-    )
+    monkeypatch.setattr("pairjepa.apps.inspect.inspect", record("inspect", report))
+    monkeypatch.setattr("pairjepa.training.train.train", record("train", None))
+    monkeypatch.setattr("pairjepa.training.train.train_seeds", record("train_seeds", None))
+    monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", record("evaluate", RESULT))
+    monkeypatch.setattr("pairjepa.pairs.inspect.render", lambda r: f"{r['images']} images")
+    monkeypatch.setattr("pairjepa.evaluation.tables.table", lambda r: f"table of {list(r)}")
     return made
 
 
@@ -78,14 +71,15 @@ def test_the_help_of_train_lists_the_recipes(capsys: pytest.CaptureFixture[str])
 
 
 def test_the_help_of_a_recipe_shows_its_values_and_the_docstrings_of_the_fields(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # nothing is cut to fit
     main(["train", "reference-contrastive", "--help"])
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "--model.image STR Image backbone: a local Transformers folder" in text
     assert "[default: microsoft/resnet-18]" in text
-    assert "--objective.weights Weight of each term by name, as in" in text
-    assert "leaves a term out. [default: info_nce 1.0]" in text
+    together = "".join(text.split())  # long names are cut to fit
+    assert all(f"--objective.weights.{name.replace('_', '-')}FLOAT" in together for name in TERMS)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +98,7 @@ def test_what_is_not_given_is_the_recipe_s(calls: list[SimpleNamespace]) -> None
         (["--model.dim", "8"], {"model.dim": 8}),
         (["--model.image-projection.hidden=9"], {"model.image_projection.hidden": 9}),
         (["--objective.weights.info-nce", "0.5"], {"objective.weights.info_nce": 0.5}),
-        (["--objective.weights.an-other", "2"], {"objective.weights.an_other": 2.0}),
+        (["--objective.weights.smooth-l1", "2"], {"objective.weights.smooth_l1": 2.0}),
         (["--objective.no-learn-temperature"], {"objective.learn_temperature": False}),
         (["--model.image-stages", "15", "20", "21"], {"model.image_stages": (15, 20, 21)}),
         (["--model.image-stages", "-1"], {"model.image_stages": (-1,)}),
@@ -163,14 +157,14 @@ def test_inspect_passes_on_the_settings_of_the_data(calls: list[SimpleNamespace]
 def test_evaluate_passes_on_its_options(calls: list[SimpleNamespace]) -> None:
     assert main(["evaluate", "RUN", "--split", "dev", "--export", "OUT", "--relevance", "text"]) == 0
     assert calls[0].arguments == (Path("RUN"), "dev")
-    assert calls[0].options == {"export": Path("OUT"), "relevance": "text"}
+    assert calls[0].options == {"export": Path("OUT"), "relevance": "text", "data": None}
 
 
 def test_demo_says_what_came_out_and_what_to_do_next(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = SimpleNamespace(demo=lambda run: ([run / "one", run / "two"], "what came out"))
-    monkeypatch.setitem(sys.modules, "pairjepa.apps.demo", fake)
+    monkeypatch.setattr("pairjepa.apps.demo.demo", fake.demo)
     assert main(["demo", "--run", "RUN"]) == 0
     out, err = capsys.readouterr()
     assert out.strip() == "what came out"
@@ -204,9 +198,10 @@ def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
 ) -> None:
     seeds = [{"run": f"RUN/seed-{seed}", "seed": seed, "notes": [f"note {seed}"]} for seed in (0, 1)]
     group = {"seeds": seeds, "mean": {"rsum": 12.5}, "sd": None}
-    monkeypatch.setattr(sys.modules["pairjepa.training.train"], "evaluate", lambda *_, **__: group)
-    fake = SimpleNamespace(seeds_table=lambda r: f"table of {len(r['seeds'])} seeds")
-    monkeypatch.setitem(sys.modules, "pairjepa.evaluation", fake)
+    monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", lambda *_, **__: group)
+    monkeypatch.setattr(
+        "pairjepa.evaluation.tables.seeds_table", lambda r: f"table of {len(r['seeds'])} seeds"
+    )
     assert main(["evaluate", "RUN"]) == 0
     out, err = capsys.readouterr()
     assert out == "table of 2 seeds\n\nseed 0: note 0\n\nseed 1: note 1\n"
@@ -239,7 +234,7 @@ def test_a_command_ends_with_what_to_run_next(
     [
         (["trian"], 'Unknown command "trian". Did you mean "train"?'),
         (["train", "contrastiv"], "Unknown recipe 'contrastiv'. Did you mean 'contrastive'"),
-        (["train", "nosuch", "--run", "RUN"], "Unknown recipe 'nosuch'. Known: contrastive"),
+        (["train", "nosuch", "--run", "RUN"], "Unknown recipe 'nosuch'. Known: adapt, contrastive"),
         (["train", "--run", "RUN", "contrastive"], "The recipe must come first, got '--run'."),
         (["train", "tiny", *RUN_FLAGS, "--model.dmi", "3"], "Did you mean --model.dim?"),
         (["train", "tiny", *RUN_FLAGS, "--model.dim", "wide"], 'unable to convert "wide" into int'),
@@ -285,7 +280,7 @@ def test_how_it_ends(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(sys.modules["pairjepa.training.train"], "evaluate", fail)
+    monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", fail)
     assert main(["evaluate", "RUN", "--json"]) == status
     assert capsys.readouterr() == ("", message)
 
@@ -315,7 +310,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 def test_a_reader_that_goes_away_is_told_nothing() -> None:
     done = python(
         "import os, sys, types, pairjepa.cli as cli\n"
-        "sys.modules['pairjepa.training.train'] = types.SimpleNamespace(inspect=lambda *_: {'images': 3})\n"
+        "sys.modules['pairjepa.apps.inspect'] = types.SimpleNamespace(inspect=lambda *_: {'images': 3})\n"
         "reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)\n"
         "sys.exit(cli.main(['inspect', 'DATA', '--json']))"
     )

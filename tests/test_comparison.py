@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import pairjepa
 from pairjepa.cli import main
@@ -17,9 +18,9 @@ from pairjepa.config.recipes import recipe
 from pairjepa.evaluation.compare import compare
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.metrics import metrics, retrieve
+from pairjepa.model.weights import save_weights
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.files import digest_file
 
 IMAGES = 40
 DATA = {"digest": "d" * 32, "images": 500, "captions": 900}
@@ -182,10 +183,10 @@ def test_embeddings_of_another_split_or_of_older_weights_are_refused(tmp_path: P
     with pytest.raises(PairJEPAError, match="must be of the dev split, got test"):
         compare([one, one], "dev")
     two = make_run(tmp_path / "two", embeddings(0.5))
-    (two / "model.safetensors").write_bytes(b"weights")
+    save_weights({"weight": torch.ones(2)}, two / "model.safetensors")
     with pytest.raises(PairJEPAError, match=r"must be of the model that .*two holds.*Evaluate it again"):
         compare([two, two])
-    current = replace(embeddings(0.5), run=digest_file(two / "model.safetensors"))
+    current = replace(embeddings(0.5), run=RunFolder(two).weights)
     current.save(two / "embeddings" / "test")
     assert compare([two, two])["images"] == IMAGES
 

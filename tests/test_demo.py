@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from pairjepa.apps import demo
-from pairjepa.training import train as workflow
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +46,8 @@ def test_a_second_time_there_is_nothing_to_do(
     shown: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, text = shown
-    monkeypatch.setattr(workflow, "train", None)
-    monkeypatch.setattr(workflow, "evaluate", None)
+    monkeypatch.setattr("pairjepa.training.train.train", None)
+    monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", None)
     assert demo.demo(folder)[1] == text
     assert capsys.readouterr().err.count("Nothing to do.") == 2
 

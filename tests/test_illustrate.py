@@ -19,11 +19,11 @@ from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.tiny import tiny_bert
 from pairjepa.config.recipes import recipe
 from pairjepa.embedder.embedder import Embedder
+from pairjepa.evaluation import evaluate as stages
 from pairjepa.evaluation import illustrate
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.illustrate import content_words, hidden_words, look, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations
-from pairjepa.evaluation.result import evaluate_embeddings as stages
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError, UsageError
 

@@ -1,6 +1,7 @@
 """The run folder: what it refuses, and that it is whole at any moment."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import RunConfig
 from pairjepa.run.folder import RunFolder
-from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError
 
 CONFIG = recipe("contrastive", {"data.source": "DATA"})
 DATA = {"digest": "a" * 32, "images": 1200, "captions": 6000}
@@ -53,10 +54,14 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_kill_left_is_no_obstacle_and_is_cleared_away(tmp_path: Path) -> None:
-    (tmp_path / ".run.json.x1y2.tmp").touch()
-    (tmp_path / ".image.tmp").mkdir()
+    for left in (".run.json.x1y2.tmp", ".image.x1y2.tmp/image", "evaluation/.test.json.x1y2.tmp"):
+        (tmp_path / left).mkdir(parents=True)
+    (tmp_path / ".run.json.x1y2.tmp" / "run.json").write_text('{"fo')
     started(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        "evaluation",
+        "run.json",
+    ]
 
 
 def test_other_data_are_refused_with_both_counts(tmp_path: Path) -> None:
@@ -84,21 +89,57 @@ def test_no_run(tmp_path: Path) -> None:
         RunFolder(tmp_path)
 
 
+def record(**changes: Any) -> str:
+    """As of PairJEPA 0.1, without a checksum."""
+    data = DATA | {
+        "description": "pairs",
+        "generated": True,
+        "splits": {"train": {"images": 1200, "captions": 6000}},
+        "unreadable": 0,
+        "leaks": {"counts": [], "examples": []},
+    }
+    whole = {"format": 1, "config": CONFIG.to_dict(), "data": data, "versions": {"python": "3"}}
+    return json.dumps(whole | changes)
+
+
+def test_a_record_of_0_1_is_read(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(record())
+    assert RunFolder(tmp_path).config == CONFIG
+
+
+def test_a_changed_byte_of_a_record_is_found(tmp_path: Path) -> None:
+    started(tmp_path)
+    file = tmp_path / "run.json"
+    file.write_bytes(file.read_bytes().replace(b'"seed": 0', b'"seed": 1', 1))
+    with pytest.raises(PairJEPAError, match=r"run.json must be as it was written, got another content"):
+        RunFolder(tmp_path)
+
+
 @pytest.mark.parametrize(
-    ("text", "error", "message"),
+    ("text", "message"),
     [
-        ('{"format": 99}', PairJEPAError, "must have format 1, got 99. The run was made by another version"),
-        ("[1]", PairJEPAError, "must have format 1, got no record at all"),
-        ('{"format"', PairJEPAError, "is not valid JSON"),
-        ('{"format": 1, "config": {"modle": {}}}', UsageError, "Unknown setting modle. Did you mean 'model'"),
+        (
+            '{"format": 99}',
+            "must have format 1, got 99. If another version of PairJEPA made it, use that one",
+        ),
+        ("[1]", "must hold a table, got a list"),
+        ('{"format"', "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON .nested too deep"),
+        ('{"format": 1}', "must hold config, got none"),
+        (
+            record(data={"digest": 1}),
+            "must hold data.description, got none",
+        ),
+        (record(config={"modle": {}}), "Unknown setting modle. Did you mean 'model'"),
+        (record(config={"training": {"epochs": -1}}), "training.epochs must be at least 1, got -1"),
+        (record(config={"model": {"image_views": 3}}), "model.image_views must be a list, got 3"),
     ],
 )
-def test_a_record_that_cannot_be_read(
-    text: str, error: type[Exception], message: str, tmp_path: Path
-) -> None:
+def test_a_record_that_cannot_be_read(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(error, match=message):
+    with pytest.raises(PairJEPAError, match=message) as error:
         RunFolder(tmp_path)
+    assert "Put the run's own back, or train it again in another folder." in str(error.value)
 
 
 def test_a_run_without_weights_cannot_be_used(tmp_path: Path) -> None:
@@ -110,6 +151,12 @@ def test_a_run_without_weights_cannot_be_used(tmp_path: Path) -> None:
         run.check_trained()
     run.model_file.touch()
     run.check_trained()
+    run.model_file.unlink()
+    run.finish({"best_epoch": 1})
+    with pytest.raises(
+        PairJEPAError, match=r"a complete run without its model.safetensors. Put it back, or run"
+    ):
+        run.check_trained()
 
 
 def test_metrics_that_a_crash_cut_short(tmp_path: Path) -> None:
@@ -122,19 +169,65 @@ def test_metrics_that_a_crash_cut_short(tmp_path: Path) -> None:
     assert [line["epoch"] for line in run.metrics()] == [1, 2, 3]
     assert run.keep_metrics(2) == [{"epoch": 1}, {"epoch": 2}]
     run.append_metrics({"epoch": 3, "again": True})
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3, "again": True}]
+    assert run.metrics() == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3, "again": True}]
+
+
+def measured(path: Path, epochs: int, *, complete: bool) -> RunFolder:
+    run = started(path, replace(CONFIG, training=replace(CONFIG.training, epochs=epochs)))
+    for epoch in range(1, epochs + 1):
+        run.append_metrics({"epoch": epoch, "loss": 1 / epoch})
+    if complete:
+        run.finish({"best_epoch": 1})
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[1:], "epoch 1 in line 1, as it was written"),
+        (lambda lines: [lines[0], lines[2], lines[3]], "epoch 2 in line 2"),
+        (lambda lines: lines[:-1], "must hold 4 epochs, got 3"),
+        (lambda lines: [lines[0].replace("1.0", "1.5"), *lines[1:]], "epoch 1 in line 1"),
+        (lambda lines: [*lines[:3], lines[3][:9]], "epoch 4 in line 4"),
+        (lambda lines: [*lines[:3], '{"epoch": 4, "loss": 0.3}\n'], "epoch 4 in line 4"),
+        (lambda lines: ["[" * 100_000], "epoch 1 in line 1"),
+    ],
+)
+def test_lines_that_vanish_or_change_are_found(
+    change: Callable[[list[str]], list[str]], message: str, tmp_path: Path
+) -> None:
+    run = measured(tmp_path, 4, complete=True)
+    file = tmp_path / "metrics.jsonl"
+    assert len(run.metrics()) == 4
+    file.write_text("".join(change(file.read_text().splitlines(keepends=True))))
+    with pytest.raises(PairJEPAError, match=message) as error:
+        run.metrics()
+    assert "Put it back, or remove it: reports then go without" in str(error.value)
+    file.unlink()
+    assert run.metrics() == []
+
+
+def test_lines_before_a_checkpoint_must_be_there(tmp_path: Path) -> None:
+    run = measured(tmp_path, 4, complete=False)
+    file = tmp_path / "metrics.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:2]))
+    assert [line["epoch"] for line in run.keep_metrics(2)] == [1, 2]
+    with pytest.raises(
+        PairJEPAError, match=r"the 3 epochs before the checkpoint, got 2. .*remove .*checkpoint"
+    ):
+        run.keep_metrics(3)
+    assert run.keep_metrics(0) == []  # as without the checkpoint
+
+
+def test_lines_of_0_1_are_read_and_added_to(tmp_path: Path) -> None:
+    run = measured(tmp_path, 4, complete=False)
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
+    run.append_metrics({"epoch": 3})
+    run.append_metrics({"epoch": 4})
+    assert [line["epoch"] for line in run.metrics()] == [1, 2, 3, 4]
+    assert run.keep_metrics(3) == [{"epoch": 1}, {"epoch": 2}, {"epoch": 3}]
 
 
 def test_metrics_are_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         started(tmp_path).append_metrics({"loss": float("nan")})
-
-
-def test_the_digest_is_of_all_that_the_result_depends_on(tmp_path: Path) -> None:
-    run = started(tmp_path / "a")
-    digests = {run.digest, started(tmp_path / "b", digest="b" * 32).digest}
-    digests.add(started(tmp_path / "c", recipe("contrastive", {"data.source": "D"})).digest)
-    run.note_backbones(BACKBONES)
-    assert len({*digests, run.digest}) == 4
-    assert started(tmp_path / "d", digest="b" * 32).digest in digests

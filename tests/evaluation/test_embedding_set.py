@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.embedding_set import FILES, EmbeddingSet
+from pairjepa.util.checksums import unsigned
 from pairjepa.util.errors import PairJEPAError
 
 from .arrays import ragged
@@ -31,9 +32,9 @@ def test_what_is_saved_is_loaded(embeddings, tmp_path, mmap):
     assert isinstance(loaded.image, np.memmap) == mmap
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
     meta = json.loads((tmp_path / "deep" / "out" / "meta.json").read_text())
-    assert meta == {
+    assert unsigned(meta) == ({
         "format": 1, "split": "test", "run": "abc", "images": 5, "captions": len(embeddings.owner), "dim": 8
-    }  # fmt: skip
+    }, True)  # fmt: skip
 
 
 def test_an_earlier_export_is_replaced_and_nothing_else_is(embeddings, tmp_path):
@@ -63,9 +64,9 @@ def test_a_failed_save_leaves_the_earlier_one(embeddings, tmp_path):
     ("damage", "message"),
     [
         (lambda f: (f / "text.npy").unlink(), "must hold .* got no text.npy"),
-        (lambda f: (f / "image.npy").write_bytes(b"\x93NUMPY"), "image.npy must be a whole NumPy array"),
-        (lambda f: (f / "text.npy").write_bytes((f / "text.npy").read_bytes()[:-4]), "text.npy must be a whole"),
-        (lambda f: np.save(f / "owner.npy", np.array([{}])), "owner.npy must be a whole NumPy array"),
+        (lambda f: (f / "image.npy").write_bytes(b"\x93NUMPY"), "image.npy is damaged .EOF"),
+        (lambda f: (f / "text.npy").write_bytes((f / "text.npy").read_bytes()[:-4]), "text.npy is damaged"),
+        (lambda f: np.save(f / "owner.npy", np.array([{}])), "owner.npy is damaged"),
         (lambda f: np.save(f / "image.npy", np.eye(5)), r"image.npy must hold float32 of 2 axes, got float64"),
         (lambda f: np.save(f / "text.npy", np.eye(4, dtype="f4")), "text.npy must be 8 wide like image.npy, got 4"),
         (lambda f: np.save(f / "image.npy", np.eye(3, 8, dtype="f4")), "images.jsonl must have 3 rows, got 5"),
@@ -79,17 +80,32 @@ def test_a_failed_save_leaves_the_earlier_one(embeddings, tmp_path):
         (lambda f: np.save(f / "owner.npy", 4 - np.load(f / "owner.npy")), "captions.jsonl must agree with owner"),
         (lambda f: (f / "images.jsonl").write_text('{"name": 3}\n'), "images.jsonl must hold one JSON record a line"),
         (lambda f: (f / "captions.jsonl").write_text("{"), "captions.jsonl must hold one JSON record .* after 0"),
-        (lambda f: (f / "meta.json").write_text('{"format": 2}'), "meta.json must be of format 1, got 2"),
-        (lambda f: (f / "meta.json").write_text("[]"), r"meta.json must be of format 1, got \[\]"),
+        (lambda f: (f / "meta.json").write_text('{"format": 2}'), "meta.json must have format 1, got 2"),
+        (lambda f: (f / "meta.json").write_text('{"format": 1, "split": 1}'), "meta.json must hold run, got none"),
+        (lambda f: (f / "meta.json").write_text("[]"), "meta.json must hold a table, got a list"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:.*invalid value|.*divide by zero")
 def test_damage_is_named_with_its_file(embeddings, tmp_path, damage, message):
     embeddings.save(tmp_path / "out")
+    (tmp_path / "out" / "checksums.json").unlink()  # as of 0.1
+    assert EmbeddingSet.load(tmp_path / "out").captions == embeddings.captions
     damage(tmp_path / "out")
     with pytest.raises(PairJEPAError, match=message) as raised:
         EmbeddingSet.load(tmp_path / "out")
     assert str(tmp_path / "out") in str(raised.value)
+
+
+@pytest.mark.parametrize("file", [*FILES, "checksums.json"])
+def test_one_changed_byte_is_found_in_any_file(embeddings, tmp_path, file):
+    embeddings.save(tmp_path / "out")
+    data = bytearray((tmp_path / "out" / file).read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "out" / file).write_bytes(data)
+    with pytest.raises(
+        PairJEPAError, match=f"{file}.* must be as it was written|is not valid JSON|must list"
+    ):
+        EmbeddingSet.load(tmp_path / "out", mmap=True)
 
 
 def test_a_folder_that_is_not_there(tmp_path):

@@ -5,17 +5,19 @@ import numpy as np
 import pytest
 
 from pairjepa.evaluation.illustrations import Illustrations, found
+from pairjepa.util.checksums import unsigned
 from pairjepa.util.errors import PairJEPAError
 
 from .arrays import naive_rank, unit
 
+NO_QUERIES = {"shuffled_image": 2, "with_image": None, "shuffled": None, "text_only": None}
 CAPTION = "<script>alert(1)</script> \udcff 犬"
 
 
 @pytest.fixture
 def illustrations():
     token = {"text": CAPTION, "hidden": True}
-    partial = [{"caption": 3, "image": 1, "ratio": 0.3, "tokens": [token], "text_only": None}]
+    partial = [{"caption": 3, "image": 1, "ratio": 0.3, "tokens": [token]} | NO_QUERIES]
     maps = [{"text": CAPTION, "values": [0.25, -0.5], "cosine": 0.125}]
     looks = [{"image": row, "picture": b"jpeg %d" % row, "grid": [1, 2], "maps": maps} for row in (2, 0)]
     return Illustrations([b"\xff\xd8a", None, b"\xff\xd8b"], partial, looks, "abc", ["No looks."])
@@ -51,28 +53,50 @@ def test_where_there_is_none_all_is_empty(tmp_path):
     [
         (
             lambda folder: (folder / "thumbnails.parquet").write_bytes(b"PAR1"),
-            r"hold a whole thumbnails\.parquet",
+            r"thumbnails\.parquet is damaged",
         ),
-        (lambda folder: (folder / "pictures.parquet").unlink(), r"hold a whole pictures\.parquet"),
+        (lambda folder: (folder / "pictures.parquet").unlink(), r"pictures\.parquet is not there"),
         (lambda folder: (folder / "partial.json").unlink(), r"partial\.json is not there"),
-        (lambda folder: (folder / "looks.json").write_text('[{"image": 1}]'), "a picture for every look"),
+        (lambda folder: (folder / "looks.json").write_text('[{"image": 1}]'), "must hold .0..grid, got none"),
+        (
+            lambda folder: (folder / "looks.json").write_text('[{"image": 1, "grid": [], "maps": []}]'),
+            "a picture for every look",
+        ),
+        (
+            lambda folder: (folder / "partial.json").write_text("{}"),
+            "partial.json must hold a list, got a table",
+        ),
         (lambda folder: (folder / "looks.json").write_text("[{"), r"looks\.json is not valid JSON"),
-        (lambda folder: (folder / "meta.json").write_text("[]"), "must be of .*'images': 3"),
-        (lambda folder: (folder / "meta.json").write_text('{"format": 99, "images": 3}'), "'format': 99"),
+        (lambda folder: (folder / "meta.json").write_text("[]"), "meta.json must hold a table"),
+        (lambda folder: (folder / "meta.json").write_text('{"format": 99, "images": 3}'), "format 1, got 99"),
     ],
 )
 def test_damage_is_a_sentence(illustrations, tmp_path, damage, match):
     illustrations.save(tmp_path / "test")
+    (tmp_path / "test" / "checksums.json").unlink()  # as of 0.1
     damage(tmp_path / "test")
-    with pytest.raises(PairJEPAError, match=match):
+    with pytest.raises(PairJEPAError, match=match) as raised:
+        Illustrations.load(tmp_path / "test", 3)
+    assert "pairjepa evaluate RUN --split test" in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["thumbnails.parquet", "pictures.parquet", "looks.json", "partial.json"])
+def test_one_changed_byte_is_found(illustrations, tmp_path, name):
+    illustrations.save(tmp_path / "test")
+    file = tmp_path / "test" / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(PairJEPAError, match=f"{name} must be as it was written"):
         Illustrations.load(tmp_path / "test", 3)
 
 
 def test_other_images_are_refused(illustrations, tmp_path):
     illustrations.save(tmp_path / "test")
-    with pytest.raises(PairJEPAError, match=r"'images': 4.*Remove it and run pairjepa evaluate again"):
+    with pytest.raises(PairJEPAError, match=r"be of 4 images, got 3. Evaluate the run again"):
         Illustrations.load(tmp_path / "test", 4)
-    meta = json.loads((tmp_path / "test" / "meta.json").read_text())
+    (tmp_path / "test" / "checksums.json").unlink()
+    meta, _ = unsigned(json.loads((tmp_path / "test" / "meta.json").read_text()))
     (tmp_path / "test" / "meta.json").write_text(json.dumps(meta | {"images": 2}))
     with pytest.raises(PairJEPAError, match=r"name rows of 2 images in pictures\.parquet"):
         Illustrations.load(tmp_path / "test", 2)

@@ -17,8 +17,8 @@ from pairjepa.embedder.embedder import Embedder
 from pairjepa.embedder.onnx_embedder import SETTINGS, OnnxEmbedder
 from pairjepa.pairs.images import decode
 from pairjepa.pairs.pictures import Picture
+from pairjepa.util.checksums import unsigned
 from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.files import digest_file
 
 from .conftest import CAPTIONS, FROZEN, SMALL
 
@@ -52,7 +52,7 @@ def test_the_same_vectors_as_the_run(
     same(masked_embedder, theirs, pictures)
     assert (theirs.dim, theirs.sees_captions) == (16, True)
     assert theirs.temperature == pytest.approx(masked_embedder.temperature)
-    assert theirs.run == digest_file(masked_embedder.run.model_file)
+    assert theirs.weights == masked_embedder.weights == masked_embedder.run.weights
     assert theirs.encode_image([]).shape == theirs.encode_text([]).shape == (0, 16)
     with pytest.raises(UsageError, match="one for each image, got 1 for 2"):
         theirs.predict(pictures[:2], "a circle")
@@ -98,27 +98,42 @@ def test_what_is_said_beside_the_graphs(folder: Path) -> None:
         assert str(Path(pairjepa.__file__).parent).encode() not in file.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "file", ["text.onnx", "text.onnx.data", "tokenizer.json", SETTINGS, "checksums.json"]
+)
+def test_one_changed_byte_is_found(folder: Path, tmp_path: Path, file: str) -> None:
+    broken = Path(shutil.copytree(folder, tmp_path / "broken"))
+    data = bytearray((broken / file).read_bytes())
+    data[len(data) // 2] ^= 1
+    (broken / file).write_bytes(data)
+    with pytest.raises(
+        PairJEPAError, match=f"{file}.* (must be as it was written|must list|is not valid JSON)"
+    ):
+        OnnxEmbedder.load(broken).encode_text("a circle")
+
+
 def test_what_cannot_be_loaded(folder: Path, tmp_path: Path, pictures: Sequence[Picture]) -> None:
     with pytest.raises(PairJEPAError, match=f"must be a folder with {SETTINGS}.*export RUN --to onnx"):
         OnnxEmbedder.load(tmp_path)
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
+    (broken / "checksums.json").unlink()  # as of 0.1
     (broken / "text.onnx").write_bytes(b"no graph")
     (broken / "image.onnx.data").write_bytes(b"")
-    with pytest.raises(PairJEPAError, match=r"text\.onnx cannot be loaded.*Export the run again"):
+    with pytest.raises(PairJEPAError, match=r"text\.onnx is damaged.*Export the run again"):
         OnnxEmbedder.load(broken).encode_text("a circle")
-    with pytest.raises(PairJEPAError, match=r"image\.onnx cannot be loaded"):
+    with pytest.raises(PairJEPAError, match=r"image\.onnx is damaged"):
         OnnxEmbedder.load(broken).encode_image(pictures[0])
     shutil.copy(folder / "text.onnx", broken)
     (broken / "tokenizer.json").write_text("{}")
-    with pytest.raises(PairJEPAError, match=r"tokenizer\.json cannot be read"):
+    with pytest.raises(PairJEPAError, match=r"tokenizer\.json is damaged"):
         OnnxEmbedder.load(broken).encode_text("a circle")
-    settings = json.loads((broken / SETTINGS).read_text())
+    settings, _ = unsigned(json.loads((broken / SETTINGS).read_text()))
     for changed, words in (
         (settings | {"format": 99}, "must have format 1, got 99"),
-        (["a list"], "no settings at all"),
-        ({"format": 1}, "is damaged"),
-        (settings | {"preprocessing": {"size": 64}}, "is damaged"),
+        (["a list"], "must hold a table, got a list"),
+        ({"format": 1}, "must hold run, got none"),
+        (settings | {"preprocessing": {"size": 64}}, "must hold preprocessing.resize, got none"),
     ):
         (broken / SETTINGS).write_text(json.dumps(changed))
         with pytest.raises(PairJEPAError, match=words):

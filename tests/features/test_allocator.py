@@ -9,7 +9,7 @@ import pytest
 SCRIPT = """
 import re
 import numpy as np
-from pairjepa.features.allocator import give_back_freed_memory, keep_freed_memory
+from pairjepa.util.memory import give_back_freed_memory, keep_freed_memory
 
 def anonymous():
     return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024

@@ -1,6 +1,5 @@
 """Run folders made by hand, trained and evaluated without any training."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,12 @@ from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
 from pairjepa.run.folder import RunFolder
+from pairjepa.util.checksums import write_record
 
-DATA = {"digest": "d" * 32, "description": "drawn by a test", "generated": True, "images": 99, "captions": 99}
+DATA = {
+    "digest": "d" * 32, "description": "drawn by a test", "generated": True, "images": 99, "captions": 99,
+    "splits": {"dev": {"images": 40, "captions": 80}},
+}  # fmt: skip
 WORDS = ("a red square", "the blue circle", "some green stars", "<script>alert(1)</script>")
 
 
@@ -78,7 +81,9 @@ def make_run(
     partial: dict[str, Any] | None = None,
 ) -> Path:
     """What `train` and `evaluate` would have left."""
-    run = RunFolder.start(path, recipe("tiny", {"training.seed": seed}), DATA)
+    run = RunFolder.start(
+        path, recipe("tiny", {"training.seed": seed, "training.epochs": max(epochs, 1)}), DATA
+    )
     for number in range(1, epochs + 1):
         run.append_metrics(epoch(number, 100.0 + number, 150.0 if number == 2 else None))
     found.save(path / "embeddings" / found.split)
@@ -88,8 +93,7 @@ def make_run(
     result |= {"run": str(path), "recipe": "tiny", "seed": seed, "data": DATA, "cost": None}
     if partial is not None:
         result["partial"] = partial
-    (path / "evaluation").mkdir()
-    (path / "evaluation" / "test.json").write_text(json.dumps(result), encoding="utf-8")
+    write_record(path / "evaluation" / "test.json", result)
     if thumbnails is not None:
         looks = [{"image": 1, "picture": b"jpeg", "grid": [1, 2], "maps": []}]
         words = [{"caption": 0, "image": 0, "ratio": 0.6, "tokens": []}]

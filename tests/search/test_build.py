@@ -1,5 +1,6 @@
 """What an index holds after each kind of change, and that nothing is embedded twice."""
 
+import errno
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from safetensors.torch import load_file
 
 import pairjepa
 from pairjepa.apps.search import Hit, Index
@@ -23,6 +25,7 @@ from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.tables import Tables
 from pairjepa.apps.search.vectors import lance_module
 from pairjepa.config.settings import DataConfig
+from pairjepa.model.weights import save_weights
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from . import photos
@@ -245,14 +248,16 @@ def test_a_run_that_moved(run: Path, tmp_path: Path) -> None:
     build(tmp_path / "moved", [folder], out)
     assert Index.open(out).encoder().dim == 16
     weights = tmp_path / "moved" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes() + b" ")
+    tensors = load_file(weights)
+    tensors["objective.log_temperature"] += 0.1
+    save_weights(tensors, weights)
     with pytest.raises(PairJEPAError, match="has been trained again since"):
         Index.open(out).encoder()
 
 
 BUILD = """
 import sys
-from pairjepa.search import build, loading
+from pairjepa.apps.search import build, loading
 build.COMMIT = loading.BATCH = 4
 build._Build._keep_model = lambda self: None
 build.build(*sys.argv[1:2], sys.argv[2:3], sys.argv[3])
@@ -283,6 +288,56 @@ def test_killed_at_any_moment_it_goes_on(run: Path, tmp_path: Path) -> None:
     assert len(captions) == 120
 
 
+def test_killed_or_out_of_disk_as_it_makes_its_first_files(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    photos.write(folder, range(4))
+    commit = lance_module().LanceDataset.commit
+    for table in ("images.lance", "captions.lance"):
+
+        def full(uri: str, *arguments: object, table: str = table, **options: object) -> object:
+            if uri.endswith(table):
+                Path(uri, "_versions").mkdir(parents=True)
+                Path(uri, "_versions", "1.manifest").write_bytes(b"half")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return commit(uri, *arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(lance_module().LanceDataset, "commit", full)
+            with pytest.raises(PairJEPAError, match="cannot be written: No space left on device"):
+                build(run, [folder], out)
+    for left in (".meta.json.x1.tmp", ".images.lance.x2.tmp/images.lance/_versions", ".model.x3.tmp/model"):
+        (out / left).mkdir(parents=True)  # as SIGKILL leaves them
+    index = build(run, [folder], out)
+    assert index.meta.complete
+    assert len(index) == 4
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".lock", "captions.lance", "checksums.json", "images.lance", "meta.json"
+    ]  # fmt: skip
+
+
+def test_what_a_killed_commit_leaves_is_removed(run: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    photos.write(folder, range(4))
+    build(run, [folder], out)
+    before = sorted(path for path in out.rglob("*"))
+    for left in (
+        "images.lance/data/0123.lance",
+        "images.lance/data/.tmpAb12",
+        "images.lance/_transactions/7-0123.txn",
+        "images.lance/_transactions/.tmpAb12",
+        "captions.lance/_versions/9.manifest#1",
+        "captions.lance/_indices/0123/.tmpAb12",
+        "captions.lance/_indices/0123/page.lance",
+    ):
+        (out / left).parent.mkdir(exist_ok=True)
+        (out / left).write_bytes(b"half")
+    index = build(run, [folder], out)
+    assert sorted(path for path in out.rglob("*") if path.name != "0123") == before
+    assert len(index.search(ANY, 99)) == 4
+
+
 def _kill(command: list[str], when: Callable[[], bool]) -> None:
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -309,7 +364,7 @@ def test_two_writers_lose_nothing(run: Path, tmp_path: Path, scheme: str) -> Non
     ]
     said = [writer.communicate(timeout=100)[1].decode() for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0], said
-    assert not scheme or not any("being written by another process" in words for words in said)
+    assert not scheme or not any("out is being written by" in words for words in said)
     index = Index.open(out)
     assert index.meta.complete
     hits = index.search(ANY, 1000)
@@ -347,7 +402,7 @@ def test_captions_that_stand_there_twice_are_taken_out_where_their_image_was_alr
     index = build(run, [folder], out)
     lance, table = lance_module(), f"{out}/{CAPTIONS}"
     before = lance.dataset(table).to_table()
-    tables = Tables(index.place, index.dim, pa.schema([]))
+    tables = Tables(index.place, index.dim, pa.schema([]), index.meta.digest)
     tables.once()
     assert lance.dataset(table).to_table() == before
     lance.write_dataset(before, table, mode="append")
@@ -363,7 +418,7 @@ def test_a_writer_waits_for_another(run: Path, tmp_path: Path) -> None:
         writer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert writer.stderr is not None
         said = ""
-        while "out is being written by another process; this one goes on" not in said:
+        while f"out is being written by process {os.getpid()} on " not in said:
             line = writer.stderr.readline()
             assert line, said
             said += line

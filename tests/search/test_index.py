@@ -11,12 +11,16 @@ from PIL import Image
 
 import pairjepa
 from pairjepa.apps.search import Hit, Index
-from pairjepa.apps.search.rows import top
+from pairjepa.apps.search.exact import top
+from pairjepa.apps.search.vectors import lance_module
 from pairjepa.metrics.retrieval import recall_at
 from pairjepa.pairs import Pairs
+from pairjepa.util.checksums import signed, unsigned
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .conftest import SHAPES
+
+ANY = np.eye(16, dtype=np.float32)[0]
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +141,12 @@ def test_top_keeps_the_order_of_equal_scores() -> None:
 )
 def test_what_cannot_be_asked(index: Index, arguments: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        index.search(**{"vector": np.ones(16, np.float32)} | arguments)
+        index.search(**{"vector": ANY} | arguments)
+
+
+def test_a_vector_that_is_not_of_unit_norm_cannot_be_asked(index: Index) -> None:
+    with pytest.raises(PairJEPAError, match="vector must have norm 1, got norm 2"):
+        index.search(2 * ANY)
 
 
 class TestWhatIsNoIndex:
@@ -148,7 +157,7 @@ class TestWhatIsNoIndex:
     def test_no_folder_or_another(self, tmp_path: Path, run: Path) -> None:
         with pytest.raises(PairJEPAError, match=r"nix is no index .*it is not there.*pairjepa index RUN"):
             Index.open(tmp_path / "nix")
-        with pytest.raises(PairJEPAError, match=r"no meta\.json; it holds .*run\.json"):
+        with pytest.raises(PairJEPAError, match=r"no meta\.json; it holds embeddings"):
             Index.open(run)
 
     @pytest.mark.parametrize(
@@ -156,7 +165,7 @@ class TestWhatIsNoIndex:
     )
     def test_another_version_or_a_damaged_record(self, copy: Path, record: str) -> None:
         (copy / "meta.json").write_text(record)
-        with pytest.raises(PairJEPAError, match=r"meta\.json (must have format 2|is damaged)"):
+        with pytest.raises(PairJEPAError, match=r"meta\.json must (have format 2|hold a table|hold run)"):
             Index.open(copy)
 
     def test_a_table_is_missing(self, copy: Path) -> None:
@@ -168,10 +177,48 @@ class TestWhatIsNoIndex:
         for file in (copy / "images.lance" / "data").iterdir():
             file.write_bytes(b"\0" * file.stat().st_size)
         with pytest.raises(PairJEPAError, match=r"images\.lance is damaged or not all there"):
-            Index.open(copy).search(np.ones(16, np.float32))
+            Index.open(copy).search(ANY)
+
+    def test_a_table_of_other_weights(self, copy: Path) -> None:
+        """Another run's index of the same width, copied over this one while it is read."""
+        meta = json.loads((copy / "meta.json").read_text())
+        (copy / "meta.json").write_text(json.dumps(signed(unsigned(meta)[0] | {"digest": "0" * 32})))
+        with pytest.raises(
+            PairJEPAError, match=r"images\.lance must hold vectors of the weights 00000000, as the"
+        ):
+            Index.open(copy)
+
+    @pytest.mark.parametrize("warm", [False, True])
+    def test_a_changed_byte_of_a_vector(self, copy: Path, index: Index, warm: bool) -> None:
+        found = index.search(ANY, 1)[0]
+        vector = index.vector(found.id)
+        assert vector is not None
+        (file,) = (copy / "images.lance" / "data").iterdir()
+        data, at = bytearray(file.read_bytes()), file.read_bytes().index(vector.tobytes())
+        data[at] ^= 1  # the last bit of a mantissa: its norm is 1, and no score tells
+        file.write_bytes(data)
+        opened = Index.open(copy)
+        with pytest.raises(
+            PairJEPAError, match=r"images\.lance must hold the vectors that were written, got 1 oth"
+        ):
+            opened.warm() if warm else opened.search(ANY)
+        with pytest.raises(PairJEPAError, match="got 1 others"):
+            opened.vector(found.id)
+
+    def test_vectors_of_0_1_are_checked_by_their_norm(self, copy: Path) -> None:
+        table = lance_module().dataset(str(copy / "images.lance"))
+        table.drop_columns(["checksum"])
+        assert len(Index.open(copy).search(ANY)) == 10
+        table.update({"vector": f"[{', '.join(['1e18'] * 16)}]"}, where="split = 'dev'")
+        with pytest.raises(
+            PairJEPAError, match=r"images\.lance must hold vectors of norm 1, got norm 4e\+18"
+        ):
+            Index.open(copy).search(ANY)
 
     def test_a_model_of_another_run(self, copy: Path) -> None:
         file = copy / "model" / "pairjepa_onnx.json"
-        file.write_text(json.dumps(json.loads(file.read_text()) | {"run": "0" * 32}))
-        with pytest.raises(PairJEPAError, match=r"must be the model that .* was made with"):
+        file.write_text(json.dumps(signed(unsigned(json.loads(file.read_text()))[0] | {"run": "0" * 32})))
+        with pytest.raises(
+            PairJEPAError, match=r"must be the model that .* was made with .* Remove .*/model, and"
+        ):
             Index.open(copy).encoder()

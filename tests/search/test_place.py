@@ -95,6 +95,35 @@ def test_storage_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None
         Index.open("memory://bucket/my.index")
 
 
+def _model(path: Path) -> None:
+    path.mkdir()
+    for name in "abc":
+        (path / name).write_text("1")
+
+
+def test_a_part_of_a_folder_behind_a_url_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    memory = type(fsspec.filesystem("memory"))
+    place, put, sent = Place("memory://bucket/parts"), memory.put_file, []
+
+    def killed(self: object, source: str, target: str, **options: object) -> None:
+        if len(sent) == 1:
+            raise KeyboardInterrupt
+        sent.append(target)
+        put(self, source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "put_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            place.keep("model", _model, last="a")
+    assert len(sent) == 1
+    assert "model" in (place.names() or [])
+    assert not place.holds("model/a")
+    place.keep("model", _model, last="a")
+    assert place.holds("model/a")
+
+
 def test_files_of_object_storage() -> None:
     place = Place("memory://bucket/place-of-files/")
     assert str(place) == "memory://bucket/place-of-files"
@@ -102,7 +131,7 @@ def test_files_of_object_storage() -> None:
     assert not place.exists()
     assert place.read("meta.json") is None
     place.write("meta.json", b"{}")
-    place.keep("model", lambda path: (path.mkdir(), (path / "a").write_text("1")))
+    place.keep("model", _model, last="a")
     assert place.names() == ["meta.json", "model"]
     assert place.read("meta.json") == b"{}"
     here = place.here("model", "digest-of-test-files")
@@ -120,7 +149,7 @@ def test_a_digest_that_is_none_names_no_folder(tmp_path: Path, digest: object) -
     place = Place("memory://bucket/stranger.index")
     place.write("meta.json", json.dumps(record | {"complete": True, "approximate": {}}).encode())
     place.write("model/pairjepa_onnx.json", b"{}")
-    with pytest.raises(PairJEPAError, match=r"stranger\.index/meta\.json is damaged"):
+    with pytest.raises(PairJEPAError, match=r"stranger\.index/meta\.json must hold"):
         Index.open("memory://bucket/stranger.index")
 
 

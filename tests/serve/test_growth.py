@@ -107,3 +107,40 @@ def test_an_index_that_is_gone_is_said_once_and_still_answers(
         shutil.rmtree(tmp_path / "out")
         assert len(_names(client)) == 4
     assert isinstance(index, Index)
+
+
+def test_another_run_s_index_of_the_same_width_is_not_searched(
+    run: Path, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"data.source": "shapes:60", "training.epochs": 1, "training.seed": 1}
+    pairjepa.train(pairjepa.recipe("tiny-masked", settings), None, tmp_path / "other")
+    index, other = (
+        build(run, [folder], tmp_path / "out"),
+        build(tmp_path / "other", [folder], tmp_path / "new"),
+    )
+    assert index.dim == other.dim
+    index.warm()
+    with client_of(index, index.encoder()) as client:
+        asked = {"q": "a red circle"}
+        right = client.get("/api/search", params=asked).json()
+        id = right["results"][0]["id"]
+        (tmp_path / "out").rename(tmp_path / "old")
+        (tmp_path / "new").rename(tmp_path / "out")
+
+        def refused() -> bool:
+            answer = client.get("/api/search", params=asked)
+            assert answer.status_code == 503 or answer.json() == right
+            return answer.status_code == 503
+
+        _until(refused)
+        for path in ("/healthz", f"/api/similar/{id}", f"/api/images/{id}", "/api/search?q=a"):
+            answer = client.get(path)
+            assert answer.status_code == 503
+            assert (
+                "replaced by that of another run. The server must be started again" in answer.json()["detail"]
+            )
+        (tmp_path / "out").rename(tmp_path / "new")  # and back
+        (tmp_path / "old").rename(tmp_path / "out")
+        _until(lambda: client.get("/healthz").status_code == 200)
+        assert client.get("/api/search", params=asked).json() == right
+    assert capfd.readouterr().err.count("was replaced by the index of another run") == 1

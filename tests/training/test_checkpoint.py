@@ -1,7 +1,9 @@
 """Weights and the point where a training goes on: whole, checked, and the same to the bit."""
 
+import errno
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 from pairjepa.model.weights import load_weights, save_weights, weights
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import digest_file
 
 POSITION = {"epoch": 3, "batch": 2, "sums": {"loss": 0.1 + 0.2}, "best": None, "seconds": 1.5}
 
@@ -83,13 +86,55 @@ def test_a_damaged_file_is_refused_by_name(damage: Any, tmp_path: Path) -> None:
     save_weights(weights(module), tmp_path / "model.safetensors")
     damage(tmp_path / "model.safetensors")
     with pytest.raises(
-        PairJEPAError, match=r"model\.safetensors is damaged \(.*\)\. Remove it and train again"
+        PairJEPAError,
+        match=r"model\.safetensors is damaged \(.*\)\. Put it back, or remove it and run the same",
     ):
         load_weights(module, tmp_path / "model.safetensors")
 
 
+def test_each_changed_byte_is_found_or_changes_nothing(tmp_path: Path) -> None:
+    module, path = network(), tmp_path / "model.safetensors"
+    save_weights(weights(module), path)
+    whole, found = path.read_bytes(), 0
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        try:
+            load_weights(other := network(), path)
+        except PairJEPAError:
+            found += 1
+        else:  # a byte of the checksum's name
+            assert all(
+                torch.equal(a, b) for a, b in zip(module.parameters(), other.parameters(), strict=True)
+            )
+    assert found > 0.95 * len(range(0, len(whole), 7))
+
+
+def test_weights_of_0_1_have_the_digest_of_their_file(tmp_path: Path) -> None:
+    module, path = network(), tmp_path / "model.safetensors"
+    save_file({name: value.clone().contiguous() for name, value in module.state_dict().items()}, path)
+    assert load_weights(network(), path) == digest_file(path)
+
+
+def test_what_else_keeps_a_file_from_being_read_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_weights(weights(network()), tmp_path / "model.safetensors")
+    for error, advice in (
+        (MemoryError("Cannot allocate memory (os error 12)"), "Memory is short"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Memory is short"),
+        (OSError(errno.EMFILE, "Too many open files"), "raise the limit"),
+        (PermissionError(errno.EACCES, "Permission denied"), "The right to read is missing"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr("pairjepa.model.weights.safe_open", Mock(side_effect=error))
+            with pytest.raises(PairJEPAError, match=f"cannot be read .*{advice}") as raised:
+                load_weights(network(), tmp_path / "model.safetensors")
+        assert "damaged" not in str(raised.value)
+        load_weights(network(), tmp_path / "model.safetensors")  # as soon as it is no more
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(PairJEPAError, match="has not finished its first epoch"):
+    with pytest.raises(PairJEPAError, match=r"model.safetensors is not there. Put it back"):
         load_weights(network(), tmp_path / "model.safetensors")
 
 

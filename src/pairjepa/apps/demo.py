@@ -1,5 +1,6 @@
 """The whole job on pairs that the program draws: both approaches trained from nothing, evaluated and compared."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import RunConfig
 from pairjepa.evaluation import compare as comparison
 from pairjepa.evaluation.compare_tables import compare_table
+from pairjepa.evaluation.stored import read_evaluation
 from pairjepa.run.folder import RunFolder
-from pairjepa.util.files import read_json
+from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.progress import say
 
 RECIPES = {"contrastive": "tiny", "masked": "tiny-masked"}
@@ -42,13 +44,12 @@ def demo(run: Path) -> tuple[list[Path], str]:
 def _evaluated(config: RunConfig, run: Path) -> dict[str, Any]:
     """The evaluation of a run on test: what it left if it is complete, else it is trained and evaluated."""
     RunFolder.fits(run, config)
-    file = run / "evaluation" / "test.json"
-    found: dict[str, Any] = read_json(file, "Evaluation") if file.is_file() else {"cost": None}
-    controls = [partial["text_only"] for partial in found.get("partial", {}).values()]
-    early = found["cost"] is None or None in controls  # it was measured before the training had ended
-    if not early:
-        say(f"{run} is trained and evaluated. Nothing to do.")
-        return found
+    with contextlib.suppress(PairJEPAError):  # it is not there, damaged, or of weights of an earlier epoch
+        folder = RunFolder(run)
+        if folder.summary is not None:
+            found = read_evaluation(folder, "test", folder.weights, "")
+            say(f"{run} is trained and evaluated. Nothing to do.")
+            return found
     from pairjepa.evaluation.evaluate import evaluate
     from pairjepa.training.train import train
 

@@ -16,11 +16,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairjepa.backbones.loading import architecture, first_line, quiet, weights_digest
-from pairjepa.backbones.preprocessing import Preprocessing
+from pairjepa.backbones.loading import MEND, architecture, quiet, weights_digest
+from pairjepa.backbones.preprocessing import SHAPE, Preprocessing
 from pairjepa.config.settings import View
-from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.files import digest, write_json
+from pairjepa.util.checksums import read_record, write_record
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line
+from pairjepa.util.files import digest
 
 SETTINGS = "pairjepa_image.json"
 
@@ -128,14 +129,12 @@ class ImageBackbone(nn.Module):
         """Write weights, configuration and preprocessing; `load_image_backbone(folder=...)` reads them back."""
         with quiet():
             self.model.save_pretrained(folder)  # type: ignore[operator]
-        write_json(
-            folder / SETTINGS,
-            {
-                "preprocessing": self.preprocessing.to_dict(),
-                "stages": list(self.stages),
-                "grid": self.grid,
-            },
-        )
+        settings = {
+            "preprocessing": self.preprocessing.to_dict(),
+            "stages": list(self.stages),
+            "grid": self.grid,
+        }
+        write_record(folder / SETTINGS, settings)
 
     def _run(self, pixels: Tensor, all_states: bool = False) -> Any:
         wanted = all_states or bool(self.stages)
@@ -253,15 +252,16 @@ def _check_stages(stages: tuple[int, ...], states: int) -> None:
             )
 
 
-def read_settings(folder: Path, settings: Any) -> tuple[Preprocessing, tuple[int, ...], int | None]:
+def read_settings(folder: Path) -> tuple[Preprocessing, tuple[int, ...], int | None]:
     """What `save` wrote beside the weights.
 
     Raises:
         PairJEPAError: it is not what `save` writes.
     """
-    try:
-        stages = tuple(int(index) for index in settings["stages"])
-        grid = settings["grid"]
-        return Preprocessing.from_dict(settings["preprocessing"]), stages or (-1,), grid
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise PairJEPAError(f"{folder / SETTINGS} is damaged. Train the run again.") from None
+    shape = {"preprocessing": SHAPE, "stages": [int], "grid": (type(None), int)}
+    settings = read_record(folder / SETTINGS, shape, MEND)
+    return (
+        Preprocessing.from_dict(settings["preprocessing"]),
+        tuple(settings["stages"]) or (-1,),
+        settings["grid"],
+    )

@@ -5,16 +5,17 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pairjepa.backbones.location import Side
 from pairjepa.config.settings import Weights
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, first_line, hindrance
 
 # Written by Transformers into a config, and without influence on what is computed.
 _NO_INFLUENCE = {
@@ -30,11 +31,17 @@ _NO_INFLUENCE = {
 _MAY_BE_MISSING = re.compile(r"(^|\.)pooler\.|mask_token")
 
 
-def load_transformer(folder: Path, side: Side, weights: Weights, seed: int) -> nn.Module:
+MEND = "Put it back, or train the run again in another folder."
+"""What to do about a damaged backbone that a run has kept."""
+
+
+def load_transformer(
+    folder: Path, side: Side, weights: Weights, seed: int, mend: str = "Choose another folder."
+) -> nn.Module:
     """The bare model of a Transformers folder, in float32, in evaluation mode.
 
     A folder of two towers (CLIP, SigLIP) gives the one that is asked for. Whatever has to start from random weights is
-    drawn from `seed`; the global random state is left alone.
+    drawn from `seed`; the global random state is left alone. `mend` says what to do about a damaged folder.
 
     Raises:
         PairJEPAError: Transformers does not know the model, its weights are not whole, or it is of the other side.
@@ -42,7 +49,7 @@ def load_transformer(folder: Path, side: Side, weights: Weights, seed: int) -> n
     from transformers import AutoConfig, AutoModel
 
     setting = f"model.{side}"
-    with quiet(), torch.random.fork_rng(), _errors_of(setting, folder):
+    with quiet(), torch.random.fork_rng(), _errors_of(setting, folder, mend):
         torch.manual_seed(seed)
         config = _side_config(AutoConfig.from_pretrained(folder, trust_remote_code=False), side, folder)
         if weights == "random":
@@ -66,6 +73,61 @@ def load_transformer(folder: Path, side: Side, weights: Weights, seed: int) -> n
                 )
     without_trained_pooler(model)
     return model.eval()
+
+
+def load_pair_model(folder: Path) -> tuple[nn.Module, Any]:
+    """A dual encoder with its projections, in float32 and evaluation mode, and its tokenizer.
+
+    Raises:
+        PairJEPAError: it is no dual encoder that embeds both sides, or its weights or tokenizer are not whole.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    with quiet(), _errors_of("model.pair", folder, "Choose another folder."):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        kind = getattr(config, "model_type", "unknown")
+        if not hasattr(config, "vision_config") or not hasattr(config, "text_config"):
+            raise PairJEPAError(
+                f"model.pair must be a dual encoder such as CLIP or SigLIP, got {folder}, a single encoder ({kind}). "
+                "Give it as model.image or model.text."
+            )
+        model, found = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True
+        )
+        if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
+            raise PairJEPAError(
+                f"model.pair must embed images and texts apart, got {folder} ({kind}). "
+                "Choose CLIP, SigLIP, SigLIP2, AltCLIP, Chinese-CLIP, MetaCLIP or ALIGN."
+            )
+        missing = sorted(found["missing_keys"])
+        if missing:
+            raise PairJEPAError(
+                f"model.pair must be a folder with all weights of its model, got {folder}, which lacks "
+                f"{len(missing)} of them ({missing[0]}). Save the whole model there."
+            )
+    return model.eval(), load_tokenizer(folder, "model.pair")
+
+
+def load_tokenizer(folder: Path, setting: str = "model.text") -> Any:
+    """The tokenizer of a Transformers folder.
+
+    Raises:
+        PairJEPAError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    reason = "it has no words"
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        # Without its files Transformers makes one up, of special tokens alone.
+        if len(tokenizer) > len(tokenizer.all_special_tokens):
+            return tokenizer
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        reason = first_line(error)
+    raise PairJEPAError(
+        f"{setting} must be a folder with its tokenizer, got {folder}. Save the tokenizer there too ({reason})."
+    )
 
 
 def random_transformer(config: Any, seed: int) -> nn.Module:
@@ -92,11 +154,16 @@ def without_trained_pooler(model: nn.Module) -> None:
 
 def weights_digest(model: nn.Module) -> str:
     """32 hex digits over names, shapes, types and bytes of all weights and buffers."""
-    state = hashlib.blake2b(digest_size=16)
-    for name, tensor in sorted(model.state_dict().items()):
+    return tensors_digest(model.state_dict())
+
+
+def tensors_digest(tensors: Mapping[str, Tensor], *more: Any) -> str:
+    """32 hex digits over names, shapes, types and bytes of tensors, and over anything else in JSON."""
+    state = hashlib.blake2b("".join(map(json.dumps, more)).encode(), digest_size=16)
+    for name, tensor in sorted(tensors.items()):
         array = tensor.detach().cpu().contiguous().numpy()
         state.update(json.dumps([name, array.dtype.str, list(array.shape)]).encode())
-        state.update(memoryview(array.reshape(-1)).cast("B"))
+        state.update(array.reshape(-1).view(np.uint8).data)
     return state.hexdigest()
 
 
@@ -125,7 +192,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _errors_of(setting: str, folder: Path) -> Iterator[None]:
+def _errors_of(setting: str, folder: Path, mend: str) -> Iterator[None]:
     """Whatever Transformers says about a folder, as one sentence."""
     try:
         yield
@@ -133,13 +200,8 @@ def _errors_of(setting: str, folder: Path) -> Iterator[None]:
         raise
     except Exception as error:  # a broken file can break it anywhere
         raise PairJEPAError(
-            f"{setting} {folder} cannot be loaded by Transformers ({first_line(error)}). Choose another folder."
+            f"{setting} {folder} cannot be loaded by Transformers ({first_line(error)}). {hindrance(error) or mend}"
         ) from None
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what a library says, without the full stop; the rest is for its own users."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip().rstrip(".")[:200]
 
 
 def _side_config(config: Any, side: Side, folder: Path) -> Any:

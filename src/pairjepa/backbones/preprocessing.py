@@ -51,6 +51,10 @@ _FAMILIES: dict[str, dict[str, Any]] = {
 _OTHERS = {**_IMAGENET, "resample": _BILINEAR, "size": 224}
 
 
+SHAPE = {"size": int, "resize": int, "keep_aspect": bool, "resample": int, "mean": [float], "std": [float]}
+"""What `Preprocessing.to_dict` gives."""
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How a picture becomes the input of a backbone: a square of `size` pixels, `(pixel - mean) / std`."""
@@ -99,7 +103,8 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
         """Rebuild what `to_dict` gave."""
-        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        known = {name: values[name] for name in SHAPE}
+        return cls(**known | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
 
     def _whole(self, image: Image.Image) -> Image.Image:
         return image.resize((self.size, self.size), self.resample)

@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, UnknownCommandError
+from cyclopts import App, CoercionError, CycloptsError, UnknownCommandError
 
 import pairjepa
-from pairjepa.cli import audit, export, labels, report, search, serve, shards, training
+from pairjepa.cli import audit, export, labels, report, search, serve, shards, training, verify
 from pairjepa.config.recipes import RECIPES
-from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.config.renamed import instead
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line, hindrance, unknown
 from pairjepa.util.progress import say
 
 app = App(
@@ -24,7 +25,7 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for _group in (training, report, search, labels, audit, serve, export, shards):
+for _group in (training, report, search, labels, audit, serve, export, shards, verify):
     _group.add(app)
 
 
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except UnknownCommandError as error:
         return _failed(_unknown_command(error), 2)
+    except CoercionError as error:
+        return _failed(f"{error}{instead(error.token.value) if error.token else ''}", 2)
     except (CycloptsError, UsageError) as error:
         return _failed(str(error), 2)
     except BrokenPipeError:
@@ -46,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except (PairJEPAError, OSError) as error:
         return _failed(str(error), 1)
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if (advice := _advice(error)) is None:
+            raise
+        return _failed(f"{first_line(error)}. {advice}", 1)
     except KeyboardInterrupt:
         say("interrupted; run the same command again to go on")
         return 130
@@ -55,6 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _failed(message: str, status: int) -> int:
     say(f"error: {message}")
     return status
+
+
+def _advice(error: Exception) -> str | None:
+    """What to do where it is the machine that lacks something; None where it is a mistake of this program."""
+    if "home directory" in str(error):
+        return "Write the whole path in the place of ~."
+    return hindrance(error)
 
 
 def _unknown_command(error: UnknownCommandError) -> str:

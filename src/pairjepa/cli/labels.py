@@ -94,6 +94,7 @@ def _record(found: "Labelled", top_k: int, measured: dict[str, Any] | None) -> d
     truth = found.truth or [None] * len(found.names)
     return {
         "labels": list(found.labels),
+        "weights": found.weights,
         "templates": list(found.templates),
         "results": [
             {

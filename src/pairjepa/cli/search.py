@@ -15,7 +15,14 @@ from pairjepa.util.progress import say
 if TYPE_CHECKING:
     from pairjepa.apps.search.index import Hit, Index
 
-SETTINGS = ("data.image_column", "data.caption_column", "data.split_column", "model.engine")
+SETTINGS = (
+    "data.image_column",
+    "data.caption_column",
+    "data.split_column",
+    "data.images",
+    "data.no_header",
+    "model.engine",
+)
 
 
 def add(app: App) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.location import SIDES, hub_refusals
+from pairjepa.backbones.location import SIDES, hub_refusals, is_hub_id
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.words import WordEmbeddings
 from pairjepa.model.build import build_module
@@ -22,6 +22,7 @@ from pairjepa.objectives import Objective
 from pairjepa.pairs.pictures import Picture, asked, listed, opened, strings
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.unit import check_unit
 
 BATCH = 32  # images or captions forwarded at once
 
@@ -34,6 +35,7 @@ class Embedder:
 
     Attributes:
         run: the run folder.
+        weights: digest of the weights that were loaded; files made with them have the same.
         config: the run's settings.
         image: the image backbone.
         text: the text backbone.
@@ -42,10 +44,10 @@ class Embedder:
     """
 
     def __init__(
-        self, run: RunFolder, module: nn.ModuleDict, image: ImageBackbone, text: TextBackbone
+        self, run: RunFolder, module: nn.ModuleDict, image: ImageBackbone, text: TextBackbone, weights: str
     ) -> None:
         """See `load`."""
-        self.run, self.config = run, run.config
+        self.run, self.config, self.weights = run, run.config, weights
         self._device = best_device()
         self._module = module.to(self._device).eval()
         self.image, self.text = image.to(self._device).eval(), text.to(self._device).eval()
@@ -63,9 +65,18 @@ class Embedder:
         folder.check_trained()
         image, text = _backbones(folder)
         folder.check_backbones(describe(folder.config, image, text))
-        module = build_module(folder.config, image, text)
-        load_weights(module, folder.model_file)
-        return cls(folder, module, image, text)
+        return cls.of(folder, image, text)
+
+    @classmethod
+    def of(cls, run: RunFolder, image: ImageBackbone, text: TextBackbone) -> "Embedder":
+        """The best epoch of a run on its untrained backbones; tuned ones get that epoch's weights.
+
+        Raises:
+            PairJEPAError: the weights are missing, damaged or of another model.
+        """
+        module = build_module(run.config, image, text)
+        weights = load_weights(module, run.model_file)
+        return cls(run, module, image, text, weights)
 
     @classmethod
     def from_pretrained(cls, name: str | Path, revision: str | None = None) -> "Embedder":
@@ -80,7 +91,7 @@ class Embedder:
         Raises:
             PairJEPAError: it is neither, the hub cannot be reached, or as `load`.
         """
-        return cls.load(Path(name) if Path(name).is_dir() else _snapshot(str(name), revision))
+        return cls.load(_snapshot(str(name), revision) if is_hub_id(str(name)) else Path(name).expanduser())
 
     @property
     def dim(self) -> int:
@@ -179,10 +190,15 @@ class Embedder:
         """From features of all views, one image after the other."""
         predictions = self.joint.predict(image, caption)
         views = predictions.unflatten(0, (-1, len(self.config.model.image_views)))
-        return mean_direction(views.float()).cpu().numpy()
+        return check_unit(mean_direction(views.float()).cpu().numpy(), "The predictions", self._mend)
 
     def _targets(self, text: Tensor) -> np.ndarray:
-        return F.normalize(self.joint.target(text).float(), dim=1).cpu().numpy()
+        targets = F.normalize(self.joint.target(text).float(), dim=1).cpu().numpy()
+        return check_unit(targets, "The targets", self._mend)
+
+    @property
+    def _mend(self) -> str:
+        return f"The weights of {self.run.path} are of no use: train another run, at a lower training.learning_rate."
 
     @property
     def joint(self) -> JointModel:

@@ -20,6 +20,10 @@ class Encoder(Protocol):
         """Width of the shared space."""
 
     @property
+    def weights(self) -> str:
+        """Digest of the run's weights; files made with them have the same."""
+
+    @property
     def temperature(self) -> float:
         """The run's τ: cosines over it are the logits that it was trained with."""
 

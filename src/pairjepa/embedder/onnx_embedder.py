@@ -7,30 +7,26 @@ of the batch, `dim` = shared space.
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
-from pairjepa.backbones.preprocessing import Preprocessing
+from pairjepa.backbones.preprocessing import SHAPE, Preprocessing
 from pairjepa.features.engines import no_telemetry
 from pairjepa.pairs.pictures import Picture, asked, listed, opened, strings
-from pairjepa.util.errors import PairJEPAError, missing_extra
-from pairjepa.util.files import read_json
+from pairjepa.util.checksums import check, read_record
+from pairjepa.util.errors import PairJEPAError, needs, unreadable
+from pairjepa.util.unit import check_unit
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
 
 SETTINGS = "pairjepa_onnx.json"
 FORMAT = 1
+MEND = "Export the run again: pairjepa export RUN --to onnx --out FOLDER."
 BATCH = 32  # images or captions computed at once
-
-
-class Graph(Protocol):
-    """What ONNX Runtime makes of a file."""
-
-    def run(self, outputs: list[str], inputs: dict[str, np.ndarray], /) -> list[np.ndarray]:
-        """The named outputs."""
 
 
 class OnnxEmbedder:
@@ -40,18 +36,16 @@ class OnnxEmbedder:
 
     Attributes:
         folder: what `pairjepa export RUN --to onnx` wrote.
-        run: digest of the weights that it was made from; an embedding set of the same run has the same.
+        weights: digest of the weights that it was made from; an embedding set of the same run has the same.
         dim: width of the shared space.
         temperature: the run's τ.
         sees_captions: whether `predict` takes words beside the image.
     """
 
-    _settings_file = SETTINGS
-
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], mend: str) -> None:
         """See `load`."""
-        self.folder = folder
-        self.run: str = settings["run"]
+        self.folder, self._mend = folder, mend
+        self.weights: str = settings["run"]
         self.dim: int = settings["dim"]
         self.temperature: float = settings["temperature"]
         self.sees_captions: bool = settings["sees_captions"]
@@ -60,29 +54,20 @@ class OnnxEmbedder:
         self._pad: int = settings["pad"]
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path, mend: str = MEND) -> Self:
         """Open an exported folder.
+
+        Args:
+            folder: what `export` wrote.
+            mend: what to do if it is damaged, a sentence.
 
         Raises:
             PairJEPAError: there is no such folder, it is damaged, or another version wrote it.
         """
-        path, file = Path(folder), cls._settings_file
+        path, file = Path(folder), SETTINGS
         if not (path / file).is_file():
-            raise PairJEPAError(
-                f"{path} must be a folder with {file}, got one without. "
-                "Make it with: pairjepa export RUN --to onnx --out FOLDER."
-            )
-        settings = read_json(path / file, "Export")
-        if not isinstance(settings, dict) or settings.get("format") != FORMAT:
-            found = repr(settings.get("format")) if isinstance(settings, dict) else "no settings at all"
-            raise PairJEPAError(
-                f"{path / file} must have format {FORMAT}, got {found}. "
-                "Another version of PairJEPA made it: export the run again."
-            )
-        try:
-            return cls(path, settings)
-        except (KeyError, TypeError, AttributeError):
-            raise PairJEPAError(f"{path / file} is damaged. Export the run again.") from None
+            raise PairJEPAError(f"{path} must be a folder with {file}, got one without. {mend}")
+        return cls(path, read_record(path / file, _SETTINGS, mend, FORMAT), mend)
 
     @property
     def enough(self) -> tuple[int, int]:
@@ -99,7 +84,7 @@ class OnnxEmbedder:
         rows = []
         for start in range(0, len(texts), BATCH):
             rows.append(self._text.run(["target"], self._tokens(texts[start : start + BATCH]))[0])
-        return self._together(rows)
+        return self._together(rows, "The targets")
 
     def predict(
         self, images: Picture | Iterable[Picture], captions: str | Sequence[str] | None = None
@@ -120,10 +105,10 @@ class OnnxEmbedder:
                 views = self._joint.run(["prediction"], {"image": image, "caption": caption})[0]
             mean = views.reshape(-1, len(self._views), self.dim).mean(axis=1)
             rows.append(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12))
-        return self._together(rows)
+        return self._together(rows, "The predictions")
 
-    def _together(self, rows: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+    def _together(self, rows: list[np.ndarray], what: str) -> np.ndarray:
+        return check_unit(np.concatenate([np.empty((0, self.dim), np.float32), *rows]), what, self._mend)
 
     def _pixels(self, pictures: list[Picture]) -> UInt8[np.ndarray, "batch size size 3"]:
         """All views of each picture, one picture after the other."""
@@ -147,40 +132,50 @@ class OnnxEmbedder:
         from tokenizers import Tokenizer
 
         path = self.folder / "tokenizer.json"
+        check(self.folder, self._mend, [path.name])
         try:
             return Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises nothing more exact
-            raise PairJEPAError(f"{path} cannot be read ({error}). Export the run again.") from None
+            raise unreadable(path, error, self._mend) from None
 
     @cached_property
-    def _image(self) -> Graph:
+    def _image(self) -> "InferenceSession":
         return self._graph("image")
 
     @cached_property
-    def _text(self) -> Graph:
+    def _text(self) -> "InferenceSession":
         return self._graph("text")
 
     @cached_property
-    def _joint(self) -> Graph:
+    def _joint(self) -> "InferenceSession":
         return self._graph("joint")
 
-    def _graph(self, name: str) -> Graph:
+    def _graph(self, name: str) -> "InferenceSession":
         """Load `name`.onnx.
 
         Raises:
             PairJEPAError: it is damaged or missing, or ONNX Runtime is.
         """
         no_telemetry()
-        try:
+        with needs("onnxruntime", "onnx"):
             from onnxruntime import InferenceSession, SessionOptions
-        except ImportError:
-            raise missing_extra("onnxruntime", "onnx") from None
         path = self.folder / f"{name}.onnx"
+        check(self.folder, self._mend, [path.name])
         options = SessionOptions()
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 4  # what it says of a damaged file it says in its exception too
         try:
             return InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own classes are private to its extension
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise PairJEPAError(f"{path} cannot be loaded ({reason}). Export the run again.") from None
+            raise unreadable(path, error, self._mend) from None
+
+
+_SETTINGS = {
+    "run": str,
+    "dim": int,
+    "temperature": float,
+    "sees_captions": bool,
+    "preprocessing": SHAPE,
+    "views": [str],
+    "pad": int,
+}

@@ -16,7 +16,6 @@ from pairjepa.metrics.retrieval import RetrievalRanks, retrieve
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import runs_at
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
-from pairjepa.util.files import digest_file
 from pairjepa.util.progress import say
 
 BOOTSTRAP_SEED = 0
@@ -109,7 +108,7 @@ def _embeddings(run: RunFolder, split: str, command: str) -> EmbeddingSet:
         raise PairJEPAError(
             f"{folder} must be of the {split} split, got {found.split}. Do it again: {command}."
         )
-    if run.model_file.is_file() and digest_file(run.model_file) != found.run:
+    if run.model_file.is_file() and run.weights != found.run:
         raise PairJEPAError(
             f"{folder} must be of the model that {run.path} holds, got that of another epoch or training. "
             f"Evaluate it again: {command}."

@@ -7,7 +7,6 @@ run, counts).
 """
 
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from pairjepa.metrics.retrieval import CHUNK_BYTES, chunks
-from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import read_json, write_json
+from pairjepa.util.checksums import FILE, check, read_record, seal, write_record
+from pairjepa.util.errors import PairJEPAError, unreadable
+from pairjepa.util.files import atomic_folder, parse_json
+from pairjepa.util.unit import not_unit
 
 FORMAT = 1
-UNIT_NORM_TOLERANCE = 1e-3
 FILES = ("image.npy", "text.npy", "owner.npy", "images.jsonl", "captions.jsonl", "meta.json")
+_MEND = "Make it anew: pairjepa evaluate RUN, with --export FOLDER if it was exported."
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,15 +79,8 @@ class EmbeddingSet:
         """
         folder = Path(folder)
         check_target(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Both live beside the target, on the same file system, and are gone when this ends.
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            new, old = Path(temporary, "new"), Path(temporary, "old")
-            new.mkdir()
+        with atomic_folder(folder, replace=True) as new:
             self._write(new)
-            if folder.exists():
-                folder.rename(old)
-            new.rename(folder)
 
     @classmethod
     def load(cls, folder: Path, *, mmap: bool = False) -> "EmbeddingSet":
@@ -106,12 +99,8 @@ class EmbeddingSet:
             raise PairJEPAError(
                 f"Embeddings folder {folder} must hold {', '.join(FILES)}, got no {', '.join(missing)}."
             )
-        meta = read_json(folder / "meta.json", "Embeddings description")
-        if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-            got = meta.get("format") if isinstance(meta, dict) else meta
-            raise PairJEPAError(
-                f"{folder / 'meta.json'} must be of format {FORMAT}, got {got!r}. Export it again."
-            )
+        meta = read_record(folder / "meta.json", {"split": str, "run": str}, _MEND, FORMAT)
+        check(folder, _MEND)
         records = _read_lines(folder / "captions.jsonl", {"image": int, "caption": str})
         loaded = cls(
             image=_load_array(folder / "image.npy", mmap),
@@ -119,8 +108,8 @@ class EmbeddingSet:
             owner=_load_array(folder / "owner.npy", False),
             names=[record["name"] for record in _read_lines(folder / "images.jsonl", {"name": str})],
             captions=[record["caption"] for record in records],
-            split=str(meta.get("split")),
-            run=str(meta.get("run")),
+            split=meta["split"],
+            run=meta["run"],
             origin=folder,
         )
         differs = [row for row, record in enumerate(records) if record["image"] != loaded.owner[row]]
@@ -145,27 +134,26 @@ class EmbeddingSet:
             ),
         )
         counts = {"images": len(self.image), "captions": len(self.text), "dim": self.image.shape[1]}
-        write_json(folder / "meta.json", {"format": FORMAT, "split": self.split, "run": self.run} | counts)
+        write_record(folder / "meta.json", {"format": FORMAT, "split": self.split, "run": self.run} | counts)
+        seal(folder)
 
     def _check_rows(self, field: str) -> None:
-        rows = getattr(self, field)
-        for part in chunks(len(rows), CHUNK_BYTES // (4 * max(rows.shape[1], 1))):
-            norms = np.linalg.norm(rows[part], axis=1)
-            wrong = np.flatnonzero(~(np.abs(norms - 1) <= UNIT_NORM_TOLERANCE))  # so that NaN is wrong too
-            if wrong.size:
-                row = part.start + int(wrong[0])
-                what = "have rows of norm 1" if np.isfinite(norms[wrong[0]]) else "be finite"
-                raise self._bad(f"{field}.npy", what, f"norm {norms[wrong[0]]:.4g} in row {row}")
+        if (wrong := not_unit(getattr(self, field))) is not None:
+            row, norm = wrong
+            what = "have rows of norm 1" if np.isfinite(norm) else "be finite"
+            raise self._bad(f"{field}.npy", what, f"norm {norm:.4g} in row {row}")
 
     def _bad(self, file: str, rule: str, value: Any) -> PairJEPAError:
         if self.origin is None:
             return PairJEPAError(f"{file} must {rule}, got {value}.")
-        return PairJEPAError(f"{self.origin / file} must {rule}, got {value}. Export it again.")
+        return PairJEPAError(f"{self.origin / file} must {rule}, got {value}. {_MEND}")
 
 
 def check_target(folder: Path) -> None:
     """Raise `PairJEPAError` if `EmbeddingSet.save` would not write `folder`."""
-    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= set(FILES)):
+    if folder.exists() and not (
+        folder.is_dir() and {path.name for path in folder.iterdir()} <= {*FILES, FILE}
+    ):
         raise PairJEPAError(
             f"The export folder must be new, empty or an earlier export, got {folder}. Name another one."
         )
@@ -174,10 +162,10 @@ def check_target(folder: Path) -> None:
 def _load_array(path: Path, mmap: bool) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise PairJEPAError(f"{path} must be a whole NumPy array, got: {error}. Export it again.") from None
+    except (ValueError, EOFError, OSError, MemoryError) as error:
+        raise unreadable(path, error, _MEND) from None
     if not isinstance(array, np.ndarray):
-        raise PairJEPAError(f"{path} must be one NumPy array, got an archive of them. Export it again.")
+        raise PairJEPAError(f"{path} must be one NumPy array, got an archive of them. {_MEND}")
     return array
 
 
@@ -191,15 +179,15 @@ def _write_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
 def _read_lines(path: Path, types: dict[str, type]) -> list[dict[str, Any]]:
     """Records of a JSON Lines file, each with the named fields of the named types."""
     records = []
-    with path.open(encoding="utf-8", newline="\n") as file:
+    with path.open("rb") as file:
         try:
             for line in file:
-                record = json.loads(line)
+                record = parse_json(line)
                 if not (isinstance(record, dict) and all(type(record.get(k)) is t for k, t in types.items())):
                     raise ValueError(f"a line without {' and '.join(types)}")
                 records.append(record)
         except ValueError as error:  # JSON and UTF-8 errors are of this kind
             raise PairJEPAError(
-                f"{path} must hold one JSON record a line, got {error} after {len(records)} good lines."
+                f"{path} must hold one JSON record a line, got {error} after {len(records)} good lines. {_MEND}"
             ) from None
     return records

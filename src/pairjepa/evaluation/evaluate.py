@@ -1,7 +1,6 @@
 """The verb evaluate: embed a split of a run, measure it beside baselines, keep both in the run folder."""
 
 import contextlib
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,23 +15,24 @@ from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
 from pairjepa.evaluation.illustrate import hidden_words, looks, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
-from pairjepa.evaluation.result import evaluate_embeddings
+from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.features.engines import check_engine
 from pairjepa.metrics.baselines import RidgeCCA
+from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
-from pairjepa.model.build import build_module
-from pairjepa.model.weights import load_weights
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
+from pairjepa.pairs.sources import located
 from pairjepa.pairs.table import Pairs, opened
-from pairjepa.run.folder import RunFolder
+from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
+from pairjepa.training.hubness import bank_rows, dev_rows, load_or_fit
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
-from pairjepa.training.train import TEXT_ONLY
-from pairjepa.util.errors import PairJEPAError, unknown
-from pairjepa.util.files import digest_file, write_json, writing
+from pairjepa.util.checksums import write_record
+from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.files import remove_leftovers, writing
 from pairjepa.util.progress import say
 
 PARTIAL_RATIOS = (0.0, 0.3, 0.6, 0.9)
@@ -47,6 +47,7 @@ def evaluate(
     export: str | Path | None = None,
     relevance: Literal["owner", "text"] = "owner",
     pairs: Pairs | None = None,
+    data: str | Path | None = None,
 ) -> dict[str, Any]:
     """Embed a split, measure it beside chance and CCA, and keep both in the run folder.
 
@@ -56,6 +57,7 @@ def evaluate(
         export: a folder for the embeddings, besides the run's own; of a seed group, one in it for each seed.
         relevance: `owner` counts an image's own captions, `text` every caption with the same words.
         pairs: the pairs that the run was trained on, if they were given to `train`.
+        data: where the data are now, if they have moved; the run keeps that.
 
     Raises:
         UsageError: `split` or `relevance` is unknown.
@@ -72,13 +74,25 @@ def evaluate(
         find_backbones(one.config, one.path)
         if target is not None:
             check_target(target)
-    pairs = opened(pairs, next(iter(runs)).config.data)
+    named = next(iter(runs)).config.data
+    if data is not None:
+        named = replace(named, source=located(str(data)))
+    try:
+        pairs = opened(pairs, named)
+    except UsageError:
+        raise
+    except PairJEPAError as error:
+        raise PairJEPAError(
+            f"{error} If the data of {run} have moved, say where they are now: pairjepa evaluate {run} --data WHERE."
+        ) from None
     pairs.check_split(split)
     results = []
     for one, target in runs.items():
         if one.summary is None:
             say(f"warning: the training of {one.path} is not complete; this is the best epoch so far.")
         results.append(measure(one, pairs, split, target, relevance))
+        if data is not None:  # and they are the same
+            one.note_names(replace(one.config, data=named))
     return over_seeds(results) if group else results[0]
 
 
@@ -91,25 +105,34 @@ def measure(
         PairJEPAError: data or backbones have changed.
     """
     config = folder.config
+    remove_leftovers(folder.path, deep=True)
     data = read_data(pairs, 1.0)
     folder.check_data(data.record)
     data.pairs.check_split(split)  # it may have lost its last readable image
     image, text = load_backbones(config, (), folder.path)
     folder.check_backbones(describe(config, image, text))
     warn_of_leaks(data.record)
-    material = Material(config, data, image, text)
-    baseline = _cca(
-        material, split
-    )  # on the features before training: first, while the backbones are untrained
-    embedder = _embedder(folder, material)
+    material = Material(config, data, image, text, folder.record.get("engines"))
+    pretrained = _pretrained(material, split) if config.model.pair is not None else None
+    cca = _cca(material, split)  # on the features before training: first, while the backbones are untrained
+    embedder = Embedder.of(folder, image, text)
     embeddings = _embed(embedder, material, split)
-    result = evaluate_embeddings(embeddings, cca=baseline, relevance=relevance)
+    correction = (
+        load_or_fit(folder, material, embedder.joint, best_device()) if config.context.image else None
+    )
+    result = evaluate_embeddings(
+        embeddings, cca=cca, pretrained=pretrained, hubness=correction, relevance=relevance
+    )
     examples: list[dict[str, Any]] = []
+    control = None
     if config.context.caption is not None and config.context.image:
-        result["partial"], examples = _partial(folder, material, split)
+        control = _control(embedder, material)
+        result["partial"], examples = _partial(embedder, material, split, control)
     illustrations = _illustrate(embedder, material, embeddings, examples)
     result |= {
         "run": str(folder.path),
+        "weights": embedder.weights,
+        "control_weights": None if control is None else control[0].weights,
         "recipe": config.recipe,
         "seed": config.training.seed,
         "data": {key: data.record[key] for key in ("description", "generated", "digest", "leaks")},
@@ -121,12 +144,12 @@ def measure(
             embeddings.save(target)
     with writing(folder.path):
         illustrations.save(folder.path / ILLUSTRATIONS / split)
-        write_json(folder.path / "evaluation" / f"{name}.json", json.loads(json.dumps(result)))
+        write_record(folder.path / "evaluation" / f"{name}.json", result)
     return result
 
 
 def _partial(
-    folder: RunFolder, material: Material, split: str
+    embedder: Embedder, material: Material, split: str, control: tuple[Embedder, Material] | None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Image and partly masked caption → its own caption, beside shuffled images and the text-only control.
 
@@ -136,11 +159,10 @@ def _partial(
     _, _, owner = material.rows(split)
     images = len(np.unique(owner))
     other = shuffled_images(images)[owner]
-    control = _control(folder, material)
     chosen = np.sort(np.random.default_rng(0).permutation(len(owner))[:PARTIAL_EXAMPLES])
     result, examples = {}, []
     for ratio in PARTIAL_RATIOS:
-        seen, shuffled = queries(folder, material, split, ratio, [owner, other])
+        seen, shuffled = queries(embedder, material, split, ratio, [owner, other])
         ways = {
             "with_image": seen,
             "shuffled": shuffled if images > 1 else None,
@@ -194,33 +216,32 @@ def _illustrate(
     return Illustrations(thumbnails(pairs), partial, seen, embeddings.run, notes)
 
 
-def _control(folder: RunFolder, material: Material) -> tuple[RunFolder, Material] | None:
+def _control(embedder: Embedder, material: Material) -> tuple[Embedder, Material] | None:
     """The text-only run in a masked one, with backbones of its own: those of the run hold the run's weights."""
-    if not (folder.path / TEXT_ONLY / "model.safetensors").is_file():
+    path = embedder.run.path / TEXT_ONLY
+    if not (path / "model.safetensors").is_file():
+        say(
+            f"warning: {path} holds no weights: the text-only queries are left out. "
+            "Run the same train command again to have them."
+        )
         return None
-    control = RunFolder(folder.path / TEXT_ONLY)
-    return control, Material(control.config, material.data, *load_backbones(control.config, (), control.path))
+    control = RunFolder(path)
+    backbones = load_backbones(control.config, (), path)
+    features = Material(control.config, material.data, *backbones, control.record.get("engines"))
+    return Embedder.of(control, *backbones), features
 
 
 def queries(
-    folder: RunFolder, material: Material, split: str, ratio: float, shown: list[np.ndarray]
+    embedder: Embedder, material: Material, split: str, ratio: float, shown: list[np.ndarray]
 ) -> list[Queries]:
     """Predictions and targets of a run's best epoch, for each way `shown` of putting an image to each caption."""
     _, captions, _ = material.rows(split)
     kind = material.config.context.caption
     assert kind is not None
-    device = best_device()
-    joint, sides = _embedder(folder, material).joint, material.split(split)
+    device, joint, sides = best_device(), embedder.joint, material.split(split)
     masked = material.masked(captions, Masking(kind, ratio, ratio), 1)
     targets = embed_texts(joint, sides.texts, device)
     return [(embed_partial(joint, sides.images, masked, owner, device), targets) for owner in shown]
-
-
-def _embedder(folder: RunFolder, material: Material) -> Embedder:
-    """A run's best epoch; tuned backbones of the material get that epoch's weights too."""
-    module = build_module(folder.config, material.image, material.text)
-    load_weights(module, folder.model_file)
-    return Embedder(folder, module, material.image, material.text)
 
 
 def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
@@ -235,20 +256,39 @@ def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
         names=pairs.names,
         captions=material.data.pairs.captions.take(captions).to_pylist(),
         split=split,
-        run=digest_file(embedder.run.model_file),
+        run=embedder.weights,
     )
 
 
-def _cca(material: Material, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of ridge CCA on the features that the run began with, views averaged."""
+def _pretrained(material: Material, split: str) -> Baseline:
+    """The pretrained pair as it is, views averaged, and its own correction."""
+
+    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        views = _unit(material.image_features.gather(images))
+        return _unit(views.mean(axis=1)), _unit(material.text_features.gather(captions))
+
+    images, captions, _ = material.rows(split)
+    dev_images, dev_captions, dev_owner = dev_rows(material)
+    bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
+    return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+
+
+def _cca(material: Material, split: str) -> Baseline:
+    """Embeddings of ridge CCA on the features that the run began with, views averaged, and its own correction."""
     train_images, train_captions, train_owner = material.rows("train")
     images, captions, _ = material.rows(split)
+    dev_images, dev_captions, dev_owner = dev_rows(material)
     fitted = RidgeCCA.fit(
-        material.pooled_features(train_images),
-        material.text_features.gather(train_captions),
-        train_owner,
+        material.pooled_features(train_images), material.text_features.gather(train_captions), train_owner
     )
-    return (
-        fitted.image(material.pooled_features(images)),
-        fitted.text(material.text_features.gather(captions)),
-    )
+
+    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        features = material.text_features.gather(captions)
+        return fitted.image(material.pooled_features(images)), fitted.text(features)
+
+    bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
+    return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))

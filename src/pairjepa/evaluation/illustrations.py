@@ -5,7 +5,6 @@ binary), `partial.json`, `looks.json`, and `meta.json` (format, digest of the we
 """
 
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +18,9 @@ from jaxtyping import Int
 from pairjepa.metrics.partial import Queries
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import ranks
-from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import atomic_folder, read_json, write_json
+from pairjepa.util.checksums import check, misfit, read_record, seal, write_record
+from pairjepa.util.errors import PairJEPAError, unreadable
+from pairjepa.util.files import atomic_folder, read_json
 
 FORMAT = 1
 TOP = 3
@@ -57,27 +57,28 @@ class Illustrations:
         """
         if not folder.is_dir():
             return cls([None] * images, [], [], "")
-        meta = read_json(folder / "meta.json", "The illustrations' description")
-        wanted = {"format": FORMAT, "images": images}
-        found = {key: meta.get(key) if isinstance(meta, dict) else None for key in wanted}
-        if found != wanted:
-            raise _damaged(folder, f"be of {wanted}, got {found}")
+        mend = _mend(folder)
+        meta = read_record(folder / "meta.json", {"run": str, "images": int, "notes": [str]}, mend, FORMAT)
+        sealed = check(folder, mend)
+        if meta["images"] != images:
+            raise _damaged(folder, f"be of {images} images, got {meta['images']}")
         pictures = _read_pictures(folder / "pictures.parquet", images)
         thumbnails = _read_pictures(folder / "thumbnails.parquet", images)
-        try:
-            looks = [
-                look | {"picture": pictures[look["image"]]}
-                for look in read_json(folder / "looks.json", "What the model looked at")
-            ]
-            run, notes = str(meta["run"]), [str(note) for note in meta["notes"]]
-        except (KeyError, TypeError):
-            raise _damaged(folder, "have a picture for every look, and a run") from None
-        partial = read_json(folder / "partial.json", "The partial queries")
-        return cls([thumbnails.get(row) for row in range(images)], partial, looks, run, notes)
+        looks, partial = (
+            read_json(folder / f"{name}.json", "The record", mend) for name in ("looks", "partial")
+        )
+        for name, value, shape in (("looks", looks, _LOOKS), ("partial", partial, _PARTIAL)):
+            if not sealed and (wrong := misfit(value, shape)) is not None:
+                raise PairJEPAError(f"{folder / name}.json must {wrong}. {mend}")
+        if any(look["image"] not in pictures for look in looks):
+            raise _damaged(folder, "have a picture for every look")
+        looks = [look | {"picture": pictures[look["image"]]} for look in looks]
+        drawn = [thumbnails.get(row) for row in range(images)]
+        return cls(drawn, partial, looks, meta["run"], meta["notes"])
 
     def save(self, folder: Path) -> None:
         """Write the folder, in the place of an earlier one."""
-        with atomic_folder(folder) as new:
+        with atomic_folder(folder, replace=True) as new:
             drawn = ((row, jpeg) for row, jpeg in enumerate(self.thumbnails) if jpeg is not None)
             _write_pictures(new / "thumbnails.parquet", drawn)
             _write_pictures(
@@ -88,8 +89,8 @@ class Illustrations:
                 # in ASCII, as a caption may hold a lone surrogate; on one line, as a map is long
                 (new / f"{name}.json").write_text(json.dumps(value, allow_nan=False) + "\n", encoding="ascii")
             meta = {"format": FORMAT, "run": self.run, "images": len(self.thumbnails), "notes": self.notes}
-            write_json(new / "meta.json", meta)
-            shutil.rmtree(folder, ignore_errors=True)
+            write_record(new / "meta.json", meta)
+            seal(new)
 
 
 def found(queries: Queries, chosen: Int[np.ndarray, " chosen"]) -> list[dict[str, Any]]:
@@ -119,8 +120,8 @@ def _write_pictures(path: Path, pictures: Iterable[tuple[int, bytes]]) -> None:
 def _read_pictures(path: Path, images: int) -> dict[int, bytes]:
     try:
         table = pq.read_table(path, columns=["row", "jpeg"])
-    except (OSError, pa.ArrowException) as error:
-        raise _damaged(path.parent, f"hold a whole {path.name}, got: {error}") from None
+    except (OSError, MemoryError, pa.ArrowException) as error:
+        raise unreadable(path, error, _mend(path.parent)) from None
     pictures = dict(zip(table["row"].to_pylist(), table["jpeg"].to_pylist(), strict=True))
     if any(not 0 <= row < images for row in pictures):
         raise _damaged(path.parent, f"name rows of {images} images in {path.name}")
@@ -128,4 +129,24 @@ def _read_pictures(path: Path, images: int) -> dict[int, bytes]:
 
 
 def _damaged(folder: Path, rule: str) -> PairJEPAError:
-    return PairJEPAError(f"{folder} must {rule}. Remove it and run pairjepa evaluate again.")
+    return PairJEPAError(f"{folder} must {rule}. {_mend(folder)}")
+
+
+def _mend(folder: Path) -> str:
+    return f"Evaluate the run again (pairjepa evaluate RUN --split {folder.name}), which makes it anew."
+
+
+_LOOKS = [{"image": int, "grid": [int], "maps": [{"text": str, "values": [float], "cosine": float}]}]
+_FOUND = (type(None), {"rank": int, "top": [int]})
+_PARTIAL = [
+    {
+        "caption": int,
+        "image": int,
+        "shuffled_image": (type(None), int),
+        "ratio": float,
+        "tokens": [{"text": str, "hidden": bool}],
+        "with_image": _FOUND,
+        "shuffled": _FOUND,
+        "text_only": _FOUND,
+    }
+]

@@ -1,5 +1,6 @@
 """Bytes to an upright RGB picture, whatever kind of image file they are; or the reason why not."""
 
+import errno
 import io
 import math
 import warnings
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, unreadable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """What browsers and cameras write. Pillow reads more, some of it with programs beside it (EPS)."""
@@ -50,6 +51,13 @@ class BadImage(PairJEPAError):
     def __init__(self, reason: str, name: str = "") -> None:
         self.reason = reason
         super().__init__(f"Image {name}: {reason}." if name else reason)
+
+
+def bad_image(error: OSError, name: str = "") -> PairJEPAError:
+    """Why an image file was not read: a `BadImage`, unless the system has nothing left to read any file with."""
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return unreadable(f"Image {name}".rstrip(), error, "")
+    return BadImage(f"cannot be read: {error.strerror or error}", name)
 
 
 def decode(

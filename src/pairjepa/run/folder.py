@@ -12,17 +12,25 @@ embeddings/SPLIT, evaluation/SPLIT.json                                  written
 
 import json
 import platform
-import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pairjepa.config.settings import RunConfig, differences
-from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import atomic_path, digest, read_json, write_json, writing
+from safetensors import safe_open
+
+from pairjepa.config.renamed import updated
+from pairjepa.config.settings import RunConfig, result_settings
+from pairjepa.util.checksums import KEY, read_record, signed, unsigned, write_record
+from pairjepa.util.errors import PairJEPAError, UsageError, unreadable
+from pairjepa.util.files import LEFTOVER, atomic_path, digest_file, parse_json, remove_leftovers, writing
+from pairjepa.util.lock import LOCK
+from pairjepa.util.progress import say
 
 FORMAT = 1
-LEFT_OVER = ".*.tmp"  # what was not yet whole when a process was killed
+TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
 
 
 class RunFolder:
@@ -42,15 +50,13 @@ class RunFolder:
                 f"{path} is no run folder (no run.json; {found}). "
                 "Make one with: pairjepa train contrastive --data DATA --run FOLDER."
             )
-        record = read_json(path / "run.json", "Run record")
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            found = repr(record.get("format")) if isinstance(record, dict) else "no record at all"
-            raise PairJEPAError(
-                f"{path / 'run.json'} must have format {FORMAT}, got {found}. "
-                "The run was made by another version of PairJEPA: train it again, or use that version."
-            )
-        self.record: dict[str, Any] = record
-        self.config = RunConfig.from_dict(self.record["config"])
+        mend = "Put the run's own back, or train it again in another folder."
+        self.record = read_record(path / "run.json", _RECORD, mend, FORMAT)
+        try:
+            self.config = RunConfig.from_dict(updated(self.record["config"]))
+            self.config.validate()
+        except UsageError as error:
+            raise PairJEPAError(f"{path / 'run.json'} must hold a configuration: {error} {mend}") from None
 
     @classmethod
     def fits(cls, path: Path, config: RunConfig) -> None:
@@ -61,18 +67,27 @@ class RunFolder:
         """
         if (path / "run.json").is_file():
             run = cls(path)
-            changed = differences(run.config, config)
+            changed = run.other_settings(config)
             if changed:
                 listed = "\n".join(f"  {n}: {old!r} there, {new!r} now" for n, (old, new) in changed.items())
                 raise PairJEPAError(
                     f"{path} holds a run of another configuration:\n{listed}\n"
                     "Give the same settings to go on with it, or another --run folder."
                 )
-        elif path.exists() and (not path.is_dir() or any(map(_foreign, path.rglob("*")))):
+        elif path.exists() and (not path.is_dir() or any(_foreign(path, file) for file in path.rglob("*"))):
             raise PairJEPAError(
                 f"--run must be a new or empty folder or a run, got {path}, which holds other files. "
                 "Give another folder."
             )
+
+    def other_settings(self, config: RunConfig) -> dict[str, tuple[Any, Any]]:
+        """Settings that make another result than the run's: dotted name → the run's value, the other one."""
+        ours, theirs = result_settings(self.config), result_settings(config)
+        return {
+            name: (ours.get(name), theirs.get(name))
+            for name in ours | theirs
+            if ours.get(name) != theirs.get(name)
+        }
 
     @classmethod
     def start(cls, path: Path, config: RunConfig, data: dict[str, Any]) -> "RunFolder":
@@ -82,46 +97,100 @@ class RunFolder:
             PairJEPAError: as `fits`; or the data are not those of the run.
         """
         cls.fits(path, config)
-        for left in path.glob(LEFT_OVER):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        remove_leftovers(path, deep=True)
         if not (path / "run.json").is_file():
             record = {"format": FORMAT, "config": config.to_dict(), "data": data, "versions": _versions()}
             with writing(path):
-                write_json(path / "run.json", record)
+                write_record(path / "run.json", record)
         run = cls(path)
         run.check_data(data)
+        run._begin_anew_without_weights()
         return run
+
+    def _begin_anew_without_weights(self) -> None:
+        """Forget how far the run was if the weights of its best epoch are gone: they can only be trained again."""
+        if self.model_file.is_file() or not self.has_epochs:
+            return
+        if self.summary_file.is_file():
+            say(f"The weights of {self.path} are gone ({self.model_file.name}): it is trained anew.")
+        for path in (self.summary_file, self.checkpoint_file):
+            path.unlink(missing_ok=True)
 
     def check_data(self, data: dict[str, Any]) -> None:
         """Raise `PairJEPAError` if the data are not those of the run."""
         if data["digest"] != self.record["data"]["digest"]:
             then, now = self.record["data"], data
+            parts = now.get("parts", {})
+            other = " and ".join(name for name in parts if parts[name] != then.get("parts", parts)[name])
             raise PairJEPAError(
-                f"The data of {self.path} have changed since it was trained: {then['images']:,} images and "
+                f"The data of {self.path} must be those it was trained on: {then['images']:,} images and "
                 f"{then['captions']:,} captions (digest {then['digest'][:8]}) then, {now['images']:,} and "
-                f"{now['captions']:,} ({now['digest'][:8]}) now. Put the old data back, or train a new run."
+                f"{now['captions']:,} ({now['digest'][:8]}) now{f'; the {other} differ' if other else ''}. "
+                "Put the old data back, say where they are now with --data, or train a new run."
             )
 
-    @property
-    def digest(self) -> str:
-        """What this run's result is a function of."""
-        return digest(self.record["config"], self.record["data"]["digest"], self.record.get("backbones"))
+    def note_engines(self, engines: dict[str, str]) -> None:
+        """Record what computed the features of each side, or check that it is what it was when the run began.
+
+        Raises:
+            PairJEPAError: another engine has computed them.
+        """
+        before = self.record.get("engines", {})
+        for side, now in engines.items():
+            if (then := before.get(side, now)) != now:
+                raise PairJEPAError(
+                    f"model.engine must compute the {side} features as when {self.path} was begun (by {then}), got "
+                    f"{now}. Leave --engine out to go on, or give another --run folder."
+                )
+        self._note(engines=before | engines)
+
+    def note_names(self, config: RunConfig) -> None:
+        """Record where data and backbones are now, once they are known to be the same."""
+        names = [f"{role}{what}" for role in ("image", "text", "pair") for what in ("", "_revision")]
+        model = {name: getattr(config.model, name) for name in names}
+        self.config = replace(self.config, data=config.data, model=replace(self.config.model, **model))
+        self._note(config=self.config.to_dict())
+
+    def _note(self, **changes: Any) -> None:
+        """Write the record where something in it changes."""
+        if any(self.record.get(key) != value for key, value in changes.items()):
+            self.record |= changes
+            with writing(self.path):
+                write_record(self.path / "run.json", self.record)
 
     def note_backbones(self, backbones: dict[str, Any]) -> None:
         """Record what the backbones are, or check that they are the same as when the run began."""
-        if "backbones" not in self.record:
-            self.record["backbones"] = backbones
-            with writing(self.path):
-                write_json(self.path / "run.json", self.record)
-        self.check_backbones(backbones)
+        if "backbones" in self.record:
+            self.check_backbones(backbones)
+        self._note(backbones=backbones)
 
     def check_trained(self) -> None:
-        """Raise `PairJEPAError` if there are no weights yet."""
+        """Raise `PairJEPAError` if there are no weights."""
         if not self.model_file.is_file():
-            raise PairJEPAError(
-                f"{self.path} must hold a trained model, got a run whose first epoch is not finished. "
-                "Run the same train command again to go on with it."
+            found = (
+                "a run whose first epoch is not finished. Run the same train command again to go on with it."
             )
+            if self.summary_file.is_file():
+                found = (
+                    f"a complete run without its {self.model_file.name}. "
+                    "Put it back, or run the same train command again, which trains anew."
+                )
+            raise PairJEPAError(f"{self.path} must hold a trained model, got {found}")
+
+    @property
+    def weights(self) -> str:
+        """Digest of the weights of the best epoch, by which files made with them know them; nothing is loaded.
+
+        Raises:
+            PairJEPAError: they are not there, or cannot be read.
+        """
+        try:
+            with safe_open(self.model_file, framework="numpy") as file:
+                about = file.metadata() or {}
+            return about.get(KEY) or digest_file(self.model_file)  # of 0.1
+        except Exception as error:
+            mend = "Put it back, or remove it and run the same train command again, which trains anew."
+            raise unreadable(self.model_file, error, mend) from None
 
     def check_backbones(self, backbones: dict[str, Any]) -> None:
         """Raise `PairJEPAError` if a backbone is not the one that the run was trained on."""
@@ -140,10 +209,27 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def summary_file(self) -> Path:
+        """What says that the run is complete."""
+        return self.path / "summary.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        """What was measured, a line an epoch."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def has_epochs(self) -> bool:
+        """Whether an epoch was measured."""
+        return self.metrics_file.is_file() and self.metrics_file.stat().st_size > 0
+
+    @property
     def summary(self) -> dict[str, Any] | None:
         """Best epoch and cost; None while the run is not complete."""
-        path = self.path / "summary.json"
-        return read_json(path, "Summary") if path.is_file() else None
+        if not self.summary_file.is_file():
+            return None
+        mend = "Put it back, or remove it and run the same train command again, which trains anew."
+        return read_record(self.summary_file, _SUMMARY, mend)
 
     @property
     def checkpoint_file(self) -> Path:
@@ -153,41 +239,97 @@ class RunFolder:
     def finish(self, summary: dict[str, Any]) -> None:
         """Say that the run is complete; its checkpoint, three times the weights, is of no use any more."""
         with writing(self.path):
-            write_json(self.path / "summary.json", summary)
+            write_record(self.summary_file, summary)
             self.checkpoint_file.unlink(missing_ok=True)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """One dict an epoch; a line that a crash cut short is left out."""
-        path = self.path / "metrics.jsonl"
-        if not path.is_file():
+        """One dict an epoch; of a run that is not complete, a line that a crash cut short is left out.
+
+        Raises:
+            PairJEPAError: the file is damaged, or lines are missing.
+        """
+        if not self.metrics_file.is_file():
             return []
-        lines = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+        mend = "Put it back, or remove it: reports then go without the course of the training."
+        lines = [line for line, _ in self._lines(mend)]
+        epochs = self.config.training.epochs
+        if self.summary_file.is_file() and len(lines) != epochs:
+            raise self._bad_metrics(f"{epochs} epochs", len(lines), mend)
         return lines
 
     def keep_metrics(self, epochs: int) -> list[dict[str, Any]]:
-        """Forget what stands after `epochs` epochs (they are trained again) and return the rest."""
-        kept = [line for line in self.metrics() if line["epoch"] <= epochs]
-        with writing(self.path), atomic_path(self.path / "metrics.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        return kept
+        """Forget what stands after `epochs` epochs (they are trained again) and return the rest.
+
+        Raises:
+            PairJEPAError: the file is damaged, or lines of these epochs are missing.
+        """
+        mend = f"Put it back, or remove {self.checkpoint_file} and run the same command again, which trains anew."
+        kept = list(islice(self._lines(mend), epochs))
+        if len(kept) != epochs:
+            raise self._bad_metrics(f"the {epochs} epochs before the checkpoint", len(kept), mend)
+        with writing(self.path), atomic_path(self.metrics_file) as temporary:
+            temporary.write_bytes(b"".join(text for _, text in kept))
+        return [line for line, _ in kept]
 
     def append_metrics(self, line: dict[str, Any]) -> None:
         """Add one epoch."""
-        path = self.path / "metrics.jsonl"
-        with writing(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+        before = self.metrics_file.read_bytes().splitlines()[-1:] if self.metrics_file.is_file() else []
+        record = signed(line, json.loads(before[0]).get(KEY, "") if before else "")
+        with writing(self.metrics_file), self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def _lines(self, mend: str) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Each epoch with its line, as long as they are whole and in their order."""
+        before = ""
+        if not self.metrics_file.is_file():
+            return
+        for number, text in enumerate(self.metrics_file.read_bytes().splitlines(keepends=True), 1):
+            if not text.endswith(b"\n") and not self.summary_file.is_file():
+                return
+            try:
+                record = parse_json(text)
+            except ValueError:
+                record = None
+            line, right = unsigned(record, before) if isinstance(record, dict) else ({}, False)
+            if not right or line.get("epoch") != number or (before and KEY not in record):
+                raise self._bad_metrics(
+                    f"epoch {number} in line {number}, as it was written", "another", mend
+                )
+            before = record.get(KEY, "")
+            yield line, text
+
+    def _bad_metrics(self, rule: str, got: Any, mend: str) -> PairJEPAError:
+        return PairJEPAError(f"{self.metrics_file} must hold {rule}, got {got}. {mend}")
 
 
-def _foreign(path: Path) -> bool:
+def _foreign(run: Path, file: Path) -> bool:
     """Whether it is a file that no run that was killed as it began has left."""
-    return path.is_file() and not path.match(LEFT_OVER)
+    first = file.relative_to(run).parts[0]
+    return file.is_file() and first != LOCK and not (first.startswith(".") and first.endswith(LEFTOVER))
 
 
 def _versions() -> dict[str, str]:
     names = ("pairjepa", "torch", "transformers", "numpy", "pillow")
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
+
+
+_RECORD = {
+    "config": dict,
+    "data": {
+        "digest": str,
+        "description": str,
+        "generated": bool,
+        "images": int,
+        "captions": int,
+        "splits": {str: {"images": int, "captions": int}},
+        "unreadable": int,
+        "leaks": {"counts": [{"images": int, "splits": [str], "same_bytes": int, "near": int}]},
+    },
+    "versions": {str: str},
+}
+_SUMMARY = {
+    "best_epoch": int,
+    "dev_rsum": float,
+    "warnings": [str],
+    "cost": {"training_seconds": float, "trained_parameters": int, "peak_rss_bytes": int},
+}

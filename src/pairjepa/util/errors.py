@@ -1,7 +1,12 @@
 """What a user did wrong, said in one sentence: `<name> must <rule>, got <value>. <what to do>.`"""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+import errno
+import re
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
 
 
 class PairJEPAError(Exception):
@@ -32,3 +37,68 @@ def missing_extra(package: str, extra: str) -> PairJEPAError:
         f"This needs the package {package!r}, which is not installed. "
         f"Install it with: pip install 'pairjepa[{extra}]'."
     )
+
+
+@contextlib.contextmanager
+def needs(module: str, extra: str, package: str | None = None) -> Iterator[None]:
+    """Import an optional package in the block.
+
+    Args:
+        module: what is imported.
+        extra: of PairJEPA, which brings it.
+        package: its name where it is not the module's.
+
+    Raises:
+        PairJEPAError: it is not installed; or it is, and cannot be loaded.
+    """
+    try:
+        yield
+    except (ImportError, OSError, MemoryError) as error:
+        if find_spec(module) is None:
+            raise missing_extra(package or module, extra) from None
+        advice = hindrance(error) or f"Install it anew: pip install --force-reinstall {package or module}."
+        raise PairJEPAError(
+            f"The package {package or module!r} is installed and cannot be loaded ({first_line(error)}). {advice}"
+        ) from None
+
+
+def unreadable(path: Path | str, error: BaseException, mend: str) -> PairJEPAError:
+    """The error for a file that a library could not read: `mend` is said of one that is missing or damaged only."""
+    if isinstance(error, FileNotFoundError):
+        return PairJEPAError(f"{path} is not there. {mend}")
+    if (advice := hindrance(error)) is not None:
+        return PairJEPAError(f"{path} cannot be read ({first_line(error)}). {advice}")
+    return PairJEPAError(f"{path} is damaged ({first_line(error)}). {mend}")
+
+
+def hindrance(error: BaseException) -> str | None:
+    """What to do where a file may be sound and something else keeps it from being read; None where nothing else does.
+
+    Libraries of Rust and C++ say it in their own words, with the system's number or without.
+    """
+    number = getattr(error, "errno", None)
+    if number is None and (named := re.search(r"os error (\d+)", str(error))):
+        number = int(named[1])
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or _MEMORY.search(str(error)):
+        return "Memory is short: close other programs, and run the same command again."
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "Too many files are open: raise the limit (ulimit -n 4096), and run the same command again."
+    if number in (errno.EACCES, errno.EPERM):
+        return "The right to read is missing: give it (chmod u+rX), and run the same command again."
+    if number in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT):
+        return (
+            "The disk does not give it: see that it is connected and sound, and run the same command again."
+        )
+    return None
+
+
+_MEMORY = re.compile(
+    "allocate memory|bad_alloc|out of memory|memory allocation|can't allocate", re.IGNORECASE
+)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says, without the full stop; the rest is for its own users."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip().rstrip(".")[:200]

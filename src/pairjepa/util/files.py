@@ -1,6 +1,7 @@
 """Files that are either whole or not there: atomic writes, digests, JSON."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -11,37 +12,104 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, unreadable
+
+LEFTOVER = ".tmp"
+"""What the names of temporary folders end with."""
 
 
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """A temporary path beside `target` that replaces it when the block ends well, and is removed otherwise."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _scratch(target.parent, target.name) as scratch:
+        temporary = scratch / target.name
+        temporary.touch()
+        mode = temporary.stat().st_mode  # some libraries put a file of their own there, for its owner alone
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(mode)
         temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target`, which must not be there, that becomes it when the block ends well."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of an earlier try that was killed
-    temporary.mkdir(parents=True)
-    try:
+def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """An empty folder beside `target` that becomes it when the block ends well, and is removed otherwise.
+
+    Args:
+        target: not there, or an empty folder.
+        replace: take the place of a folder that is there; of two writers, the last one's stays.
+    """
+    with _scratch(target.parent, target.name) as scratch:
+        temporary = scratch / target.name
+        temporary.mkdir()
         yield temporary
-        temporary.rename(target)
+        while True:
+            if replace:
+                with contextlib.suppress(FileNotFoundError):
+                    target.rename(Path(tempfile.mkdtemp(dir=scratch)) / "replaced")
+            try:
+                temporary.rename(target)
+                return
+            except OSError as error:
+                if not replace or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another was quicker
+                    raise
+
+
+@contextlib.contextmanager
+def temporary_folder(where: Path | None = None) -> Iterator[Path]:
+    """An empty folder for temporary files; unlike `tempfile`'s, one that a kill leaves is removed by the next call.
+
+    Args:
+        where: a folder, which is made if it is not there; the system's own for temporary files if not given.
+    """
+    with _scratch(where or Path(tempfile.gettempdir()), "pairjepa") as scratch:
+        (scratch / "files").mkdir()
+        yield scratch / "files"
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path, name: str) -> Iterator[Path]:
+    """A new folder `.NAME.*.tmp` in `folder`, locked as long as the block runs and then removed."""
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder, name)
+    while True:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=LEFTOVER, dir=folder))
+        lock = FileLock(scratch / "lock")
+        try:
+            lock.acquire(timeout=0)
+            break
+        except (TimeoutError, FileNotFoundError):
+            continue  # another process has taken it for a leftover
+    try:
+        yield scratch
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+        lock.release()
+
+
+def remove_leftovers(folder: Path, name: str = "", *, deep: bool = False) -> None:
+    """Remove the temporary folders of processes that were killed; those of a process that lives are locked and stay.
+
+    Args:
+        folder: where they are; it need not be there.
+        name: of the target that was written; of any if not given.
+        deep: in the folders below, too.
+    """
+    from filelock import FileLock
+
+    for where, folders, _ in os.walk(folder):
+        for inner in [one for one in folders if one.startswith(".") and one.endswith(LEFTOVER)]:
+            folders.remove(inner)
+            if name and not inner.startswith(f".{name}."):
+                continue
+            path = Path(where, inner)
+            with contextlib.suppress(OSError), FileLock(path / "lock").acquire(timeout=0):
+                shutil.rmtree(path, ignore_errors=True)
+        if not deep:
+            break
 
 
 @contextlib.contextmanager
@@ -60,12 +128,6 @@ def writing(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def write_json(target: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, atomically. NaN is refused: it is not JSON."""
     with atomic_path(target) as temporary:
@@ -73,14 +135,28 @@ def write_json(target: Path, value: Any) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, what: str) -> Any:
-    """Read a JSON file; `what` names it in the error."""
+def read_json(path: Path, what: str, mend: str = "Put the right file there.") -> Any:
+    """Read a JSON file; `what` names it in the error, `mend` says what to do if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return parse_json(path.read_bytes())
     except FileNotFoundError:
-        raise PairJEPAError(f"{what} {path} is not there.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise PairJEPAError(f"{what} {path} is not valid JSON: {error}.") from None
+        raise PairJEPAError(f"{what} {path} is not there. {mend}") from None
+    except ValueError as error:
+        raise PairJEPAError(f"{what} {path} is not valid JSON ({error}). {mend}") from None
+    except (OSError, MemoryError) as error:
+        raise unreadable(path, error, mend) from None
+
+
+def parse_json(data: bytes) -> Any:
+    """What JSON in UTF-8 says.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than Python reads.
+    """
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def digest(*parts: Any) -> str:
@@ -91,6 +167,11 @@ def digest(*parts: Any) -> str:
         state.update(len(data).to_bytes(8, "little"))
         state.update(data)
     return state.hexdigest()
+
+
+def digest_bytes(data: bytes) -> str:
+    """32 hex digits of BLAKE2b over what a file holds."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def is_digest(value: object) -> bool:
@@ -110,8 +191,17 @@ def csv_text(cell: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where features are kept: `$PAIRJEPA_CACHE`, else `$XDG_CACHE_HOME/pairjepa`, else `~/.cache/pairjepa`."""
+    """Where features are kept: `$PAIRJEPA_CACHE`, else `$XDG_CACHE_HOME/pairjepa`, else `~/.cache/pairjepa`.
+
+    Raises:
+        PairJEPAError: none of them is named, and the user has no home.
+    """
     if named := os.environ.get("PAIRJEPA_CACHE"):
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "pairjepa"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "pairjepa"
+    except RuntimeError:  # this user has no home
+        raise PairJEPAError(
+            "The cache must have a folder, got a user without a home. Set PAIRJEPA_CACHE to a folder."
+        ) from None

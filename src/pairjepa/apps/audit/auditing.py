@@ -13,8 +13,9 @@ from pairjepa.config.settings import DataConfig, ModelConfig
 from pairjepa.pairs.splits import TRAIN
 from pairjepa.pairs.table import Pairs, open_pairs
 from pairjepa.run.seeds import runs_at
+from pairjepa.util.checksums import write_record
 from pairjepa.util.errors import UsageError, missing_extra
-from pairjepa.util.files import write_json
+from pairjepa.util.files import remove_leftovers
 from pairjepa.util.progress import say
 
 FOLDS = "audit-folds"
@@ -48,6 +49,7 @@ def audit(run: str | Path, data: DataConfig, out: str | Path, *, folds: int = 5)
     if folds < 2:
         raise UsageError(f"folds must be at least 2, got {folds}.")
     out, first = Path(out), runs_at(Path(run))[0]
+    remove_leftovers(out, deep=True)
     pairs = open_pairs(data)
     for kind, count in pairs.problems.counts.items():
         say(f"warning: {count:,} {kind}, such as {pairs.problems.examples[kind][0]}.")
@@ -58,7 +60,7 @@ def audit(run: str | Path, data: DataConfig, out: str | Path, *, folds: int = 5)
     table = found.table()
     write_table(table, out / "audit.csv")
     write_page(found, record, out / "audit.html")
-    write_json(out / "audit.json", record)
+    write_record(out / "audit.json", record)
     return record | {"worst": table.slice(0, SHOWN).to_pylist()}
 
 
@@ -86,7 +88,7 @@ def scored(
         PairJEPAError: a backbone cannot be loaded, or too many images cannot be read.
     """
     from pairjepa.apps.audit.crossfit import cross_fitted, scorer
-    from pairjepa.backbones.encoders import load_backbones
+    from pairjepa.backbones.encoders import describe, load_backbones
     from pairjepa.pairs.data import read_data
     from pairjepa.training.material import Material
 
@@ -114,5 +116,6 @@ def scored(
             "epochs": config.training.epochs,
             "image_backbone": model.image,
             "text_backbone": model.text,
+            "backbones": {side: one["digest"] for side, one in describe(config, *backbones).items()},
         },
     )

@@ -155,6 +155,7 @@ def _parts(record: dict[str, Any], embedder: Embedder) -> str:
         f"captions of at most {embedder.text.max_tokens} tokens"
     )
     lines.append(f"- shared space of {embedder.dim} numbers, temperature {embedder.temperature:.4f}")
+    lines.append(f"- digest of the weights: `{embedder.weights}`")
     versions = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
     return "\n".join([*lines, f"- made with {versions}"])
 

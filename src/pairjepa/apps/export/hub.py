@@ -3,6 +3,7 @@
 Everything that names the machine, or items of the data, is left out of it.
 """
 
+import shlex
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,10 +12,14 @@ from typing import Any
 from pairjepa.apps.export.card import model_card
 from pairjepa.apps.export.equal import check_equal
 from pairjepa.apps.export.folder import new_folder
+from pairjepa.apps.verify import verify
 from pairjepa.backbones.location import SIDES
 from pairjepa.embedder.embedder import Embedder
+from pairjepa.evaluation.stored import read_evaluation
+from pairjepa.run.folder import RunFolder
+from pairjepa.util.checksums import seal, write_record
 from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.files import read_json, write_json
+from pairjepa.util.progress import say
 
 FILES = ("model.safetensors", "metrics.jsonl", "summary.json")
 """Of a run, what is copied as it is."""
@@ -39,25 +44,45 @@ def export_hub(
     run, target = embedder.run, Path(folder)
     refuse_links(run.path / name for name in ("run.json", *FILES, *SIDES, "evaluation"))
     title, address = (name.split("/")[-1], name) if name else (target.name, "USER/NAME")
-    with new_folder(target) as temporary:
+    with new_folder(target, "hub", embedder.run) as temporary:
         record = write_run(embedder, temporary)
         evaluations = {}
         for kind in EVALUATIONS:
-            if (path := run.path / "evaluation" / f"{kind}.json").is_file():
-                result = read_json(path, "Evaluation") | {"run": title}
-                result["data"]["leaks"]["examples"] = []
-                write_json(temporary / "evaluation" / path.name, result)
+            result = _evaluation(embedder, kind)
+            if result is not None:
+                result |= {"run": title, "data": result["data"] | {"leaks": record["data"]["leaks"]}}
+                write_record(temporary / "evaluation" / f"{kind}.json", result)
                 evaluations[kind] = result
         card = model_card(title, address, record, run.summary, evaluations, embedder, licence)
         (temporary / "README.md").write_text(card, encoding="utf-8")
         check_equal(embedder, Embedder.load(temporary))
 
 
+def _evaluation(embedder: Embedder, kind: str) -> dict[str, Any] | None:
+    """What stands in the card; None where it was not measured, or, which is said, on other weights than these."""
+    run = embedder.run
+    if not (run.path / "evaluation" / f"{kind}.json").is_file():
+        return None
+    split, *by = kind.split("-")
+    command = shlex.join(
+        ["pairjepa", "evaluate", str(run.path), "--split", split, *(["--relevance", *by] if by else [])]
+    )
+    try:
+        return read_evaluation(run, kind, embedder.weights, command)
+    except PairJEPAError as error:
+        say(f"warning: left out of the card. {error}")
+        return None
+
+
 def write_run(embedder: Embedder, folder: Path) -> dict[str, Any]:
-    """Put what `Embedder.load` needs into an empty folder, and give the record that is in it."""
+    """Put what `Embedder.load` needs into an empty folder, and give the record that is in it.
+
+    Raises:
+        PairJEPAError: the run has got other weights since it was loaded.
+    """
     run = embedder.run
     record = _without_paths(run.record)
-    write_json(folder / "run.json", record)
+    write_record(folder / "run.json", record)
     for file in FILES:
         if (run.path / file).is_file():
             shutil.copy(run.path / file, folder)
@@ -66,6 +91,11 @@ def write_run(embedder: Embedder, folder: Path) -> dict[str, Any]:
             shutil.copytree(run.path / side, folder / side)
         else:
             getattr(embedder, side).save(folder / side)
+            seal(folder / side)
+    if RunFolder(folder).weights != embedder.weights:
+        raise PairJEPAError(
+            f"{run.path} must keep its weights while it is copied, got others. Run the same command again."
+        )
     return record
 
 
@@ -89,9 +119,12 @@ def push(folder: str | Path, name: str, private: bool = False) -> str:
         private: whether only you see it, where it has to be made.
 
     Raises:
-        PairJEPAError: a file is a link, nobody is logged in, the hub does not let you, or it cannot be reached.
+        PairJEPAError: a file is a link or damaged, nobody is logged in, the hub does not let you, or it cannot be
+            reached.
     """
     refuse_links(Path(folder).iterdir())
+    if damaged := verify(folder)["damaged"]:
+        raise PairJEPAError(f"{next(iter(damaged.values()))} Export the run again in another folder.")
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
@@ -158,7 +191,5 @@ def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last(source: str | None) -> str | None:
-    """The last part of a path; hub ids and built-in names are kept whole."""
-    if source is None or not (Path(source).expanduser().exists() or source.count("/") > 1 or "\\" in source):
-        return source
-    return Path(source).name
+    """The last part of a path, which is absolute in a run; hub ids, URLs and built-in names are kept whole."""
+    return Path(source).name if source is not None and Path(source).is_absolute() else source

@@ -85,6 +85,8 @@ class Labelled:
     """Name and reason of the images that could not."""
     truth: list[str | None] | None
     """The right label of each image, if it is known; None if none is."""
+    weights: str
+    """Digest of the weights that labelled them."""
 
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """The `k` likeliest labels of each image with their probabilities; of equal ones the first given is first."""
@@ -132,6 +134,7 @@ def label_images(
         known.probabilities(embeddings),
         unreadable,
         None if right is None else [right[row] for row in read],
+        encoder.weights,
     )
 
 
@@ -206,7 +209,7 @@ def checked_templates(templates: Sequence[str]) -> tuple[str, ...]:
 
 
 def write_csv(path: Path, found: Labelled, k: int) -> None:
-    """One row an image: `path`, the likeliest `label` and its `probability`, then `label_2`, … up to `k`, and `truth`.
+    """One row an image: `path`, the likeliest `label`, `probability`, `label_2`, … up to `k`, `truth`, `weights`.
 
     Raises:
         PairJEPAError: the file cannot be written.
@@ -221,6 +224,8 @@ def write_csv(path: Path, found: Labelled, k: int) -> None:
         header.append("truth")
         for row, right in zip(rows[1:], found.truth, strict=True):
             row.append(right or "")
+    for row, cell in zip(rows, ["weights", *[found.weights] * len(found.names)], strict=True):
+        row.append(cell)
     write_rows(path, rows)
 
 

@@ -8,7 +8,7 @@ import hashlib
 from importlib import resources
 from typing import Any
 
-from pairjepa.util.errors import missing_extra
+from pairjepa.util.errors import needs
 
 
 def style() -> str:
@@ -35,11 +35,9 @@ def offline_page(package: str, **values: Any) -> str:
     Raises:
         PairJEPAError: Jinja is not installed.
     """
-    try:
+    with needs("jinja2", "report"):
         import jinja2
         from markupsafe import Markup
-    except ImportError:
-        raise missing_extra("jinja2", "report") from None
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [jinja2.PackageLoader(name, "") for name in (package, "pairjepa.apps.pages")]

@@ -20,11 +20,14 @@ from pairjepa.apps.search.sources import Entry, Source, open_source
 from pairjepa.apps.search.tables import Embedded, Row, Tables
 from pairjepa.apps.search.vectors import first_line
 from pairjepa.config.settings import DataConfig, EngineName
+from pairjepa.embedder.onnx_embedder import SETTINGS
 from pairjepa.features.engines import check_engine
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.run.folder import RunFolder
+from pairjepa.util.checksums import seal
 from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.files import cache_folder, digest_file
+from pairjepa.util.files import cache_folder, remove_leftovers
+from pairjepa.util.lock import LOCK, exclusive
 from pairjepa.util.progress import progress, say
 
 if TYPE_CHECKING:
@@ -33,7 +36,6 @@ if TYPE_CHECKING:
 
 COMMIT = 256
 """Images after which what was embedded is kept; no more is lost when the process is killed."""
-LOCK = ".lock"
 
 
 def build(
@@ -59,8 +61,7 @@ def build(
             one disk go one after the other, those on object storage at the same time; nothing is lost either way.
         data: names of columns, where usual ones do not find them.
         approximate: whether a search compares all vectors: auto does up to 300,000.
-        engine: what forwards the backbones, as `model.engine` of a training; ray reads and embeds images in the
-            workers of a cluster.
+        engine: what forwards the backbones, as `model.engine` of a training; ray does so for images alone.
 
     Raises:
         UsageError: no source is given, or a setting does not fit one.
@@ -74,6 +75,8 @@ def build(
     _checked(place, folder)
     opened = {source.key: source for source in (open_source(str(s), data or DataConfig()) for s in sources)}
     with _written(place), _alone(place):
+        if place.folder is not None:
+            remove_leftovers(place.folder)
         meta = _checked(place, folder)  # as whoever wrote it before has left it
         return _Build(folder, place, meta, list(opened.values()), engine).finished(approximate)
 
@@ -92,7 +95,7 @@ def _checked(place: Place, run: RunFolder) -> Meta | None:
         )
     if META not in (there or []):
         return None
-    meta, digest = Meta.read(place), digest_file(run.model_file)
+    meta, digest = Meta.read(place), run.weights
     if meta.digest != digest:
         raise PairJEPAError(
             f"{place} was made with the run {meta.run} (weights {meta.digest[:8]}), and {run.path} is another "
@@ -110,16 +113,7 @@ def _alone(place: Place) -> Iterator[None]:
     if place.folder is None:
         yield
         return
-    from filelock import FileLock
-
-    place.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.folder / LOCK)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(lock.acquire(timeout=0))
-        except TimeoutError:
-            say(f"{place} is being written by another process; this one goes on when that is done")
-            stack.enter_context(lock.acquire())
+    with exclusive(place.folder, wait=True):
         yield
 
 
@@ -147,10 +141,11 @@ class _Build:
         self._run, self._place, self._sources, self._engine = run, place, sources, engine
         self._loaded: Embedder | None = None
         self._unreadable: list[Loaded] = []
+        self._weights = None if meta is None else meta.digest  # that are to be loaded
         if meta is None:
             meta = Meta(
                 run="",
-                digest=digest_file(run.model_file),
+                digest=self._encoding().weights,
                 dim=self._encoding().dim,
                 model="run",
                 pairjepa=metadata.version("pairjepa"),
@@ -158,7 +153,7 @@ class _Build:
         self._meta = meta
         if meta.run != (here := str(run.path.absolute())):  # a new index, or a run that has moved
             self._note(run=here)
-        self._tables = Tables(place, meta.dim, _unified(sources))
+        self._tables = Tables(place, meta.dim, _unified(sources), meta.digest)
 
     def finished(self, choice: approximation.Choice) -> Index:
         """Do what there is to do."""
@@ -182,8 +177,12 @@ class _Build:
             self._tables.once()
         if changed:
             self._tables.finish()
-        self._note(complete=True, approximate=self._approximated(choice, changed))
+        ways = self._approximated(choice, changed)
         self._tables.forget()
+        folder = self._place.folder
+        if folder is not None:
+            seal(folder, self._tables.files(folder))
+        self._note(complete=True, sealed=folder is not None, approximate=ways)
         say(
             f"{len(known):,} images: {new:,} new or changed, {len(known) - new:,} as they were, {len(gone):,} gone"
         )
@@ -212,11 +211,8 @@ class _Build:
             self._commit(waiting, embedding)
 
     def _read(self, todo: list[Entry], embedding: "Embedding") -> Generator[list[Loaded]]:
-        if self._engine != "ray":
-            return loaded(todo, self._tables.holds, embedding.enough)
-        from pairjepa.apps.search.on_ray import embedded
-
-        return embedded(embedding.embedder, todo)
+        batches = loaded(todo, self._tables.holds, embedding.enough)
+        return embedding.images_on_ray(batches) if self._engine == "ray" else batches
 
     def _embedded(
         self, loaded: list[Loaded], kept: dict[str, Embedded], embedding: "Embedding"
@@ -259,15 +255,20 @@ class _Build:
 
             keep_freed_memory()
             self._loaded = Embedder.load(self._run)
+            if self._weights not in (None, self._loaded.weights):
+                raise PairJEPAError(
+                    f"{self._run.path} must keep its weights while it is indexed, got others. "
+                    "Index with it in another folder."
+                )
         return self._loaded
 
     def _keep_model(self) -> None:
         """Put the run into the index as a model that needs no PyTorch, if it is not there."""
-        if MODEL not in (self._place.names() or []):
+        if not self._place.holds(f"{MODEL}/{SETTINGS}"):
             from pairjepa.apps.export.onnx import export_onnx
 
             try:
-                self._place.keep(MODEL, lambda path: export_onnx(self._encoding(), path))
+                self._place.keep(MODEL, lambda path: export_onnx(self._encoding(), path), SETTINGS)
             except PairJEPAError as error:
                 say(f"Queries will need the run itself and PyTorch, which is slower: {error}")
                 return

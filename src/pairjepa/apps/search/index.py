@@ -19,12 +19,15 @@ from pairjepa.apps.search.meta import CAPTIONS, IMAGES, MODEL, Meta
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.vectors import Vectors
 from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.unit import check_unit
 
 if TYPE_CHECKING:
     from pairjepa.embedder.encoder import Encoder
 
 BASE = ("id", "name", "path", "source", "split", "width", "height")
 """Columns of both tables; those that came with the pairs stand beside them."""
+DISPLAY = ("id", "name", "path")
+"""Columns of a hit, beside its captions."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,13 @@ class Item:
 class Index:
     """Embedded images, and their captions if there are any. Safe to be asked by several threads."""
 
-    def __init__(self, place: Place, meta: Meta, before: "Index | None" = None) -> None:
+    def __init__(self, place: Place, meta: Meta, tables: tuple[Vectors, Vectors] | None = None) -> None:
         """See `open`, and `refreshed`."""
         self.place, self.meta = place, meta
-        self._images: Vectors = self._table(IMAGES, None if before is None else before._images)
-        self._captions: Vectors = self._table(CAPTIONS, None if before is None else before._captions)
+        self._images, self._captions = tables or (
+            Vectors(place / name, meta.dim, [*DISPLAY, words], meta.digest, meta.approximate.get(name))
+            for name, words in ((IMAGES, "captions"), (CAPTIONS, "caption"))
+        )
 
     @property
     def path(self) -> Path | str:
@@ -94,18 +99,16 @@ class Index:
             PairJEPAError: the index is gone or damaged.
         """
         meta = Meta.read(self.place)
-        tables = ((self._images, IMAGES), (self._captions, CAPTIONS))
-        if meta == self.meta and not any(table.changed() for table, _ in tables):
+        images = self._images.refreshed(meta.approximate.get(IMAGES))
+        captions = self._captions.refreshed(meta.approximate.get(CAPTIONS))
+        if meta == self.meta and images is self._images and captions is self._captions:
             return self
-        return Index(self.place, meta, self)
+        return Index(self.place, meta, (images, captions))
 
     def warm(self) -> None:
-        """Read now what makes many searches quick: names and captions, and of exact ones all vectors.
-
-        A single search reads less than that. Twice the memory of the vectors is enough for it.
-        """
-        self._images.warm(_shown("images"))
-        self._captions.warm(_shown("captions"))
+        """Read now what the first search would: of exact ones all vectors, names and captions."""
+        self._images.warm()
+        self._captions.warm()
 
     def __len__(self) -> int:
         """Number of images."""
@@ -158,6 +161,7 @@ class Index:
         vector = np.asarray(vector, np.float32)
         if vector.shape != (self.dim,) or not np.isfinite(vector).all():
             raise UsageError(f"vector must be {self.dim} finite numbers, got the shape {vector.shape}.")
+        check_unit(vector[None], "vector", "Take it from an encoder of the index.")
         if k < 1:
             raise UsageError(f"k must be at least 1, got {k}.")
         if of == "captions" and not self.has_captions:
@@ -172,7 +176,7 @@ class Index:
             from pairjepa.apps.search.conditions import to_sql  # a parser, which most searches do without
 
             sql = to_sql(where, searched.schema)
-        rows, scores = searched.nearest(vector, k, sql, exclude, _shown(of))
+        rows, scores = searched.nearest(vector, k, sql, exclude)
         return [
             Hit(
                 id=row["id"],
@@ -186,7 +190,7 @@ class Index:
 
     def get(self, id: str) -> Item | None:
         """The image of that id; None if there is none."""
-        hidden = {"vector", "thumbnail", "digest", "stamp"}
+        hidden = {"vector", "checksum", "thumbnail", "digest", "stamp"}
         row = self._images.row(id, [name for name in self._images.schema.names if name not in hidden])
         if row is None:
             return None
@@ -209,8 +213,7 @@ class Index:
 
     def vector(self, id: str) -> Float32[np.ndarray, " dim"] | None:
         """The image's vector; None if there is no such image."""
-        row = self._images.row(id, ["vector"])
-        return None if row is None else np.asarray(row["vector"], np.float32)
+        return self._images.vector(id)
 
     def encoder(self) -> "Encoder":
         """What turns queries into vectors: the ONNX graphs in the index, else the run that it was made with.
@@ -221,16 +224,20 @@ class Index:
         if self.meta.model == "onnx":
             from pairjepa.embedder.onnx_embedder import OnnxEmbedder
 
-            encoder = OnnxEmbedder.load(self.place.here(MODEL, self.meta.digest))
-            if encoder.run != self.meta.digest:
+            folder = self.place.here(MODEL, self.meta.digest)
+            again = f"run `pairjepa index RUN IMAGES --out {self.place}` again, which makes it anew"
+            if self.place.folder is None:
+                again = "run the same command again, which fetches it anew"
+            mend = f"Remove {folder}, and {again}."
+            encoder = OnnxEmbedder.load(folder, mend)
+            if encoder.weights != self.meta.digest:
                 raise PairJEPAError(
-                    f"{self.place / MODEL} must be the model that {self.place} was made with "
-                    f"({self.meta.digest[:8]}), got another run's ({encoder.run[:8]}). Put the old one back."
+                    f"{folder} must be the model that {self.place} was made with "
+                    f"({self.meta.digest[:8]}), got another run's ({encoder.weights[:8]}). {mend}"
                 )
             return encoder
         from pairjepa.embedder.embedder import Embedder
         from pairjepa.run.folder import RunFolder
-        from pairjepa.util.files import digest_file
 
         run = Path(self.meta.run)
         again = f"pairjepa index RUN IMAGES --out {self.place}"
@@ -239,23 +246,14 @@ class Index:
                 f"The run {run} that {self.place} was made with is not there any more. Put it back, or say where it "
                 f"is now: {again} (nothing is embedded again)."
             )
-        folder = RunFolder(run)
-        folder.check_trained()
-        if digest_file(folder.model_file) != self.meta.digest:
+        embedder = Embedder.load(RunFolder(run))
+        if embedder.weights != self.meta.digest:
             raise PairJEPAError(
                 f"The run {run} has been trained again since {self.place} was made with it. "
                 f"Make a new index: {again.replace(str(self.place), 'FOLDER')}."
             )
-        return Embedder.load(folder)
-
-    def _table(self, name: str, before: Vectors | None) -> Vectors:
-        return Vectors(self.place / name, self.meta.dim, self.meta.approximate.get(name), before)
+        return embedder
 
 
 def _path(value: str | None) -> Path | None:
     return None if value is None else Path(value)
-
-
-def _shown(of: str) -> list[str]:
-    """Columns of a hit."""
-    return ["id", "name", "path", "caption" if of == "captions" else "captions"]

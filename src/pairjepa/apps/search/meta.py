@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from pairjepa.apps.search.place import Place
+from pairjepa.util.checksums import checked_record, signed
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import is_digest
+from pairjepa.util.files import is_digest, parse_json
 
 FORMAT = 2
 IMAGES, CAPTIONS, MODEL, META = "images.lance", "captions.lance", "model", "meta.json"
@@ -43,6 +44,8 @@ class Meta:
     """The version that made it."""
     complete: bool = False
     """Whether everything that was asked for is in it."""
+    sealed: bool = False
+    """Whether `checksums.json` lists the files of the tables: on a disk, not on object storage."""
     approximate: dict[str, Approximation] = field(default_factory=dict)
     """By table, where it has so many rows that exact search would be slow."""
 
@@ -57,35 +60,43 @@ class Meta:
         if data is None:
             there = place.names()
             found = (
-                f"it holds {', '.join(there[:8]) or 'nothing'}" if there is not None else "it is no folder"
+                f"it holds {', '.join([name for name in there if name[0] != '.'][:8]) or 'nothing'}"
+                if there is not None
+                else "it is no folder"
             )
             if there is None and not place.exists():
                 found = "it is not there"
             raise PairJEPAError(
                 f"{place} is no index (no {META}; {found}). Make one with: pairjepa index RUN IMAGES --out FOLDER."
             )
+        mend = "Put it back, or make the index again in another folder."
         try:
-            record = json.loads(data)
+            value = parse_json(data)
         except ValueError as error:
-            raise PairJEPAError(f"Index record {place / META} is not valid JSON: {error}.") from None
-        if not isinstance(record, dict) or record.pop("format", None) != FORMAT:
-            raise PairJEPAError(
-                f"{place / META} must have format {FORMAT}, got another. The index was made by another version of "
-                "PairJEPA: make it again in another folder, or use that version."
-            )
+            raise PairJEPAError(f"Index record {place / META} is not valid JSON ({error}). {mend}") from None
+        record = checked_record(value, place / META, _SHAPE, mend, FORMAT)
+        del record["format"]
         try:
             ways = {name: Approximation(**way) for name, way in record.pop("approximate").items()}
             meta = cls(**record, approximate=ways)
             if not is_digest(meta.digest):  # it becomes a folder's name in the cache
                 raise TypeError
             return meta
-        except (TypeError, KeyError, AttributeError):
-            raise PairJEPAError(
-                f"{place / META} is damaged: it does not hold what an index says of itself. "
-                "Make the index again in another folder."
-            ) from None
+        except TypeError:
+            raise PairJEPAError(f"{place / META} must hold what an index says of itself. {mend}") from None
 
     def write(self, place: Place) -> None:
         """Into the index at a place."""
-        text = json.dumps({"format": FORMAT} | asdict(self), indent=2, ensure_ascii=False)
+        text = json.dumps(signed({"format": FORMAT} | asdict(self)), indent=2, ensure_ascii=False)
         place.write(META, f"{text}\n".encode())
+
+
+_SHAPE = {
+    "run": str,
+    "digest": str,
+    "dim": int,
+    "model": str,
+    "pairjepa": str,
+    "complete": bool,
+    "approximate": {str: {"kind": str, "recall_at_10": float, "rows": int}},
+}

@@ -1,13 +1,12 @@
 """Where an index lies: a folder, or a URL of object storage that Lance and fsspec both open (`s3://bucket/my.index`)."""
 
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import atomic_folder, atomic_path, cache_folder, writing
+from pairjepa.util.files import LEFTOVER, atomic_folder, atomic_path, cache_folder, temporary_folder, writing
 
 T = TypeVar("T")
 
@@ -68,24 +67,37 @@ class Place:
         self._asked(lambda: files.pipe_file(f"{root}/{name}", data))
 
     def names(self) -> list[str] | None:
-        """What is in it; None if it is no folder, or is not there.
+        """What is in it, without temporary folders; None if it is no folder, or is not there.
 
         Raises:
             PairJEPAError: object storage cannot be reached.
         """
         if self.folder is not None:
-            return sorted(p.name for p in self.folder.iterdir()) if self.folder.is_dir() else None
+            if not self.folder.is_dir():
+                return None
+            return sorted(p.name for p in self.folder.iterdir() if not p.name.endswith(LEFTOVER))
         files, root = self._files()
         if not self._asked(lambda: files.isdir(root)):
             return None
         return sorted(PurePath(path).name for path in self._asked(lambda: files.ls(root, detail=False)))
 
+    def holds(self, name: str) -> bool:
+        """Whether a file is in it.
+
+        Raises:
+            PairJEPAError: object storage cannot be reached.
+        """
+        if self.folder is not None:
+            return (self.folder / name).is_file()
+        files, root = self._files()
+        return self._asked(lambda: bool(files.exists(f"{root}/{name}")))
+
     def exists(self) -> bool:
         """Whether there is a folder or a file."""
         return self.folder.exists() if self.folder is not None else self.names() is not None
 
-    def keep(self, name: str, make: Callable[[Path], object]) -> None:
-        """Put a folder into it, made by `make(path)`.
+    def keep(self, name: str, make: Callable[[Path], object], last: str) -> None:
+        """Put a folder into it, made by `make(path)`; it is whole when its file `last` is there.
 
         Raises:
             PairJEPAError: object storage cannot be reached; or as `make`.
@@ -94,10 +106,13 @@ class Place:
             make(self.folder / name)
             return
         files, root = self._files()
-        with tempfile.TemporaryDirectory() as temporary:
-            made = Path(temporary) / name
+        with temporary_folder() as temporary:
+            made = temporary / name
             make(made)
+            data = (made / last).read_bytes()
+            (made / last).unlink()
             self._asked(lambda: files.put(f"{made}/", f"{root}/{name}/", recursive=True))
+        self.write(f"{name}/{last}", data)
 
     def here(self, name: str, digest: str) -> Path:
         """A folder in it as one of this machine: of object storage its files are fetched once, into the cache.

@@ -13,13 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pairjepa.config.settings import DataConfig
-from pairjepa.pairs import BadImage, Pairs
+from pairjepa.pairs import Pairs
+from pairjepa.pairs.folders import count_unread, is_image, walk
+from pairjepa.pairs.images import bad_image
+from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED
-from pairjepa.pairs.scan import digest_of, image_keys
-from pairjepa.pairs.sources import SOURCES
-from pairjepa.pairs.sources.folders import is_image, walk
+from pairjepa.pairs.scan import file_key, image_keys
+from pairjepa.pairs.sources import SOURCES, located
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import digest
+from pairjepa.util.files import digest, digest_bytes
 from pairjepa.util.progress import say
 
 
@@ -52,15 +54,16 @@ class Entry:
         if self.known is not None:
             file: list[Any] = [self.known]
         elif self.path is None:
-            file = [digest_of(self.read())]
+            file = [digest_bytes(self.read())]
         else:
-            try:
-                status = os.stat(self.path)
-                file = [self.path, status.st_size, status.st_mtime_ns]
-            except OSError:
-                file = [self.path, "gone"]
+            file = [file_key(self.path)]
         metadata = json.dumps(self.metadata, sort_keys=True, default=str)
         return digest(file, self.captions, self.split, metadata)
+
+    def sent(self) -> "Entry":
+        """What another process needs to read it: the name of its file, or its bytes."""
+        read = partial(read_file, self.path) if self.path is not None else partial(bytes, self.read())
+        return Entry("", self.name, self.path, read)
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,11 @@ def open_source(source: str, data: DataConfig) -> Source:
         return Source(key, [Entry(key, path.name, key, partial(read_file, key))])
     if not path.is_dir():
         pairs = _open_pairs(source, data)
-        return _of_pairs(os.path.abspath(path) if path.exists() else source, pairs)
+        return _of_pairs(located(source), pairs)
     key = os.path.abspath(path)
-    files = _named_in_utf8([name for name in walk(path) if is_image(name)])
-    named = any(column is not None for column in (data.image_column, data.caption_column, data.split_column))
+    below = list(walk(path))
+    files = _named_in_utf8([name for name in below if is_image(name)])
+    named = any((data.image_column, data.caption_column, data.split_column, data.images, data.no_header))
     if named or any(module.matches(source) for module in SOURCES.values()):
         try:
             pairs = _open_pairs(source, data)
@@ -105,6 +109,9 @@ def open_source(source: str, data: DataConfig) -> Source:
             say(f"{source} is taken as images without captions: {error}")
         else:
             return _with_others(_of_pairs(key, pairs), files)
+    count_unread(below, problems := Problems())
+    for kind, count in problems.counts.items():
+        say(f"{source}: {count:,} {kind}, such as {problems.examples[kind][0]}")
     if not files:
         raise PairJEPAError(
             f"{source} must hold images, got none in it or in folders below it. Give a folder of images, images, "
@@ -119,6 +126,8 @@ def _open_pairs(source: str, data: DataConfig) -> Pairs:
         image_column=data.image_column,
         caption_column=data.caption_column,
         split_column=data.split_column,
+        images=data.images,
+        no_header=data.no_header,
     )
 
 
@@ -209,7 +218,7 @@ def _path_of(name: str, folder: str) -> PurePath | None:
     return None
 
 
-OWN = ("id", "source", "digest", "stamp", "width", "height", "thumbnail", "vector")
+OWN = ("id", "source", "digest", "stamp", "width", "height", "thumbnail", "vector", "checksum")
 """Columns of the index; metadata of such a name gets a `_` behind it."""
 
 
@@ -244,8 +253,9 @@ def read_file(path: str) -> bytes:
 
     Raises:
         BadImage: it cannot be read.
+        PairJEPAError: the system has no more open files or memory.
     """
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise BadImage(f"cannot be read: {error.strerror or error}", path) from None
+        raise bad_image(error, path) from None

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,12 @@ from jaxtyping import Float32
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.sources import Entry
-from pairjepa.apps.search.vectors import lance_module, reading, vectors_of
+from pairjepa.apps.search.stored import WEIGHTS, check_weights, checked_vectors, row_checksums, vector_columns
+from pairjepa.apps.search.vectors import lance_module, reading
+from pairjepa.util.checksums import FILE
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import atomic_folder
+from pairjepa.util.unit import check_unit
 
 _FRAGMENT = 100_000  # rows a file; a full one is not written again when the index grows
 _DELETED = 0.1  # share of a file's rows: more, and it is written again without them
@@ -66,13 +71,13 @@ class Row:
 class Tables:
     """Both tables, open for writing."""
 
-    def __init__(self, place: Place, dim: int, columns: pa.Schema) -> None:
-        """Open or make them, with these columns beside those of every index.
+    def __init__(self, place: Place, dim: int, columns: pa.Schema, weights: str) -> None:
+        """Open or make them, with these columns beside those of every index, for vectors of these weights.
 
         Raises:
-            PairJEPAError: a table is damaged, or a column is there already and of another type.
+            PairJEPAError: a table is damaged or of other weights, or a column is there already and of another type.
         """
-        vector = pa.field("vector", pa.list_(pa.float32(), dim))
+        vector = [pa.field("checksum", pa.uint64()), pa.field("vector", pa.list_(pa.float32(), dim))]
         base = [
             *(pa.field(name, pa.string()) for name in ("id", "name", "path", "source", "split")),
             *(pa.field(name, pa.int32()) for name in ("width", "height")),
@@ -86,14 +91,21 @@ class Tables:
             CAPTIONS: [pa.field("caption", pa.string())],
         }
         there = place.names() or []
-        self._tables: dict[str, Any] = {
-            name: _opened(place / name)
-            if name in there
-            else _made(place / name, pa.schema([*base, *columns, *fields, vector]))
-            for name, fields in own.items()
-        }
+        if place.folder is not None and not set(own) <= set(there):
+            (place.folder / FILE).unlink(missing_ok=True)  # of tables that are gone
+        self._tables: dict[str, Any] = {}
+        for name, fields in own.items():
+            if name not in there:
+                schema = pa.schema([*base, *columns, *fields, *vector], {WEIGHTS: weights})
+                if place.folder is None:
+                    _make(place / name, schema)
+                else:
+                    with atomic_folder(place.folder / name) as new:  # a table that is begun would be damaged
+                        _make(str(new), schema)
+            self._tables[name] = _opened(place / name)
         for name in own:
-            self._add_columns(name, columns)
+            check_weights(self._tables[name], place / name, weights)
+            self._add_columns(name, pa.schema([*columns, vector[0]]))
         self._dim = dim
         with reading(place / IMAGES):
             images = self._images.to_table(columns=["id", "source", "stamp", "digest"])
@@ -104,10 +116,15 @@ class Tables:
         with reading(place / CAPTIONS):
             ids = self._tables[CAPTIONS].to_table(columns=["id"])["id"]
         left_over = pc.unique(ids.filter(pc.invert(pc.is_in(ids, images["id"])))).to_pylist()
-        self._left_over = set(left_over)
-        if place.folder is not None:  # nobody else writes
+        self._left_over, self._alone = set(left_over), place.folder is not None
+        if self._alone:
             self._delete(CAPTIONS, left_over)
             self._left_over.clear()
+
+    def files(self, folder: Path) -> list[str]:
+        """All files of the tables of the index in a folder; Lance never writes one of them again."""
+        paths = [path for name in self._tables for path in (folder / name).rglob("*") if path.is_file()]
+        return [path.relative_to(folder).as_posix() for path in paths if path.suffix != ".json"]
 
     def rows(self, name: str) -> int:
         """Rows of one table."""
@@ -122,7 +139,8 @@ class Tables:
         ids = [self._held[digest] for digest in digests if digest in self._held]
         found = [
             self._images.to_table(
-                columns=["digest", "vector", "thumbnail", "width", "height"], filter=f"id IN ({part})"
+                columns=["digest", "thumbnail", "width", "height", *vector_columns(self._images)],
+                filter=f"id IN ({part})",
             )
             for part in _quoted(ids)
         ]
@@ -130,7 +148,7 @@ class Tables:
             Embedded(digest, vector, thumbnail, width, height)
             for table in found
             for vector, digest, thumbnail, width, height in zip(
-                vectors_of(table["vector"], self._dim),
+                checked_vectors(table, self._dim, self._images.uri),
                 *(table[name].to_pylist() for name in ("digest", "thumbnail", "width", "height")),
                 strict=True,
             )
@@ -215,10 +233,15 @@ class Tables:
                     table.create_scalar_index("id", "BTREE", name=_ID_INDEX)
 
     def forget(self) -> None:
-        """Remove the files of versions that are older than `KEPT`."""
+        """Remove the files of versions that are older than `KEPT`, and of commits that were never finished.
+
+        Where others may write, the latter may be theirs: Lance removes those after a week.
+        """
         for table in self._tables.values():
             with _unless_another_writes():
-                table.cleanup_old_versions(KEPT)
+                table.cleanup_old_versions(KEPT, delete_unverified=self._alone)
+            if self._alone:
+                _remove_unfinished(table)
 
     @property
     def _images(self) -> Any:
@@ -239,6 +262,9 @@ class Tables:
     def _append(self, name: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> None:
         table = self._tables[name]
         schema: pa.Schema = table.schema
+        check_unit(vectors, "What is indexed", "Its run is of no use: train another.")
+        for row, checksum in zip(rows, row_checksums(vectors).tolist(), strict=True):
+            row["checksum"] = checksum
         plain = pa.Table.from_pylist(rows, schema=pa.schema([f for f in schema if f.name != "vector"]))
         values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self._dim)
         full = plain.append_column(schema.field("vector"), values).select(schema.names)
@@ -267,18 +293,37 @@ def _opened(uri: str) -> Any:
         return lance_module().dataset(uri)
 
 
-def _made(uri: str, schema: pa.Schema) -> Any:
+def _make(uri: str, schema: pa.Schema) -> None:
     lance = lance_module()
     try:
         # not `write_dataset`, which tries again after another writer's first commit, and takes that one's rows away
-        return lance.LanceDataset.commit(
+        lance.LanceDataset.commit(
             uri, lance.LanceOperation.Overwrite(schema, []), read_version=0, max_retries=0
         )
     except (OSError, RuntimeError) as error:
         try:
-            return lance.dataset(uri)  # another writer was first
+            lance.dataset(uri)  # another writer was first
         except (OSError, ValueError, RuntimeError):
             raise error from None
+
+
+def _remove_unfinished(table: Any) -> None:
+    """Remove what Lance's own cleaning leaves of commits that were killed: parts of files, records of transactions.
+
+    Args:
+        table: on this machine's disk; nobody else writes it.
+    """
+    folder = Path(table.uri)
+    manifests = [
+        file.read_bytes() for file in folder.glob("_versions/*.manifest")
+    ]  # each names its transaction
+    left = [
+        file
+        for file in folder.glob("_transactions/*.txn")
+        if not any(file.name.encode() in m for m in manifests)
+    ]
+    for file in [*left, *folder.glob("_versions/*#*"), *folder.rglob(".tmp*")]:
+        file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

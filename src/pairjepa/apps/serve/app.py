@@ -16,7 +16,7 @@ from pairjepa.apps.serve.batching import Busy
 from pairjepa.apps.serve.guard import Guard
 from pairjepa.apps.serve.page import add_page
 from pairjepa.apps.serve.schema import K, LabelNames, LabelProbabilities, Of, Results, Where, Words, problems
-from pairjepa.apps.serve.service import Service, UnknownImage
+from pairjepa.apps.serve.service import Replaced, Service, UnknownImage
 from pairjepa.pairs.images import BadImage
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.progress import say
@@ -66,13 +66,13 @@ def create_app(
     _add_search(app, service)
     _add_labels(app, service)
 
-    @app.get("/api/images/{id}", response_class=Response, responses=PICTURE | problems(404))
+    @app.get("/api/images/{id}", response_class=Response, responses=PICTURE | problems(404, 503))
     async def image(id: str) -> Response:
         """A picture of an image of the index, at most 256 pixels a side."""
         headers = {"Cache-Control": "private, max-age=3600"}
         return Response(await service.thumbnail(id), media_type="image/jpeg", headers=headers)
 
-    @app.get("/healthz", responses=problems())
+    @app.get("/healthz", responses=problems(503))
     async def healthz() -> schema.Health:
         """Whether the server answers, and what from."""
         service.look()
@@ -107,7 +107,7 @@ def _add_search(app: FastAPI, service: Service) -> None:
         upload = None if form.image is None else form.image.file
         return _results(await service.search(form.q, upload, form.k, form.where, form.of))
 
-    @app.get("/api/similar/{id}", responses=problems(404, 422))
+    @app.get("/api/similar/{id}", responses=problems(404, 422, 503))
     async def similar(
         id: str,
         k: Annotated[K, Query()] = 10,
@@ -157,6 +157,10 @@ def _answer_mistakes(app: FastAPI) -> None:
     @app.exception_handler(Busy)
     async def busy(_: Request, error: Busy) -> JSONResponse:
         return refuse(503, str(error), {"Retry-After": str(error.retry_after)})
+
+    @app.exception_handler(Replaced)
+    async def replaced(_: Request, error: Replaced) -> JSONResponse:
+        return refuse(503, str(error))
 
     @app.exception_handler(PairJEPAError)
     async def damaged(_: Request, error: PairJEPAError) -> JSONResponse:

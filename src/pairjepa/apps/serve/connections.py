@@ -1,4 +1,4 @@
-"""Connections that are closed where the client is slow: uvicorn waits for ever for a request, and for an answer to be read."""
+"""Connections that are closed where the client is slow: uvicorn waits for ever for requests and readers."""
 
 import asyncio
 from typing import Any

@@ -113,7 +113,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         404: "No image has this id.",
         413: "The request is too large.",
         422: "A parameter is not as it must be, or the upload is no picture.",
-        503: "The queue is full; Retry-After says when to try again.",
+        503: "The queue is full, and Retry-After says when to try again; or the index was replaced by another run's.",
     }
     return {status: {"model": Problem, "description": words[status]} for status in (400, 403, 413, *statuses)}
 

@@ -39,6 +39,13 @@ class UnknownImage(Exception):
         super().__init__("No image of the index has this id. Ids are what a search gives.")
 
 
+class Replaced(Exception):
+    """Another run's index lies where that of the encoder was: what is asked would be compared with other vectors."""
+
+    def __init__(self) -> None:
+        super().__init__("The index was replaced by that of another run. The server must be started again.")
+
+
 class Service:
     """Searches and labels. An asynchronous context manager, for the event loop that serves.
 
@@ -53,6 +60,7 @@ class Service:
         self._looking: asyncio.Task[None] | None = None
         self._looked = -inf
         self._lost = ""
+        self._replaced = False
         self._batcher, self._enough = Batcher(encoder, queue), encoder.enough
         self._decoders = CapacityLimiter(DECODERS)
         self._labels = lru_cache(16)(partial(Labels, encoder))
@@ -70,15 +78,25 @@ class Service:
         """Take up what was indexed since, beside the requests; those that come meanwhile are answered as before.
 
         An index that cannot be read any more is said once, and the one that is in memory goes on answering.
+
+        Raises:
+            Replaced: it is that of another run now.
         """
         idle = self._looking is None or self._looking.done()
         if idle and asyncio.get_running_loop().time() >= self._looked + LOOK:
             self._looking = asyncio.create_task(self._look())
+        if self._replaced:
+            raise Replaced
 
     async def _look(self) -> None:
         try:
-            self.index = await to_thread.run_sync(self.index.refreshed)
-            self._lost = ""
+            found = await to_thread.run_sync(self.index.refreshed)
+            if replaced := found.meta.digest != self.index.meta.digest:
+                if not self._replaced:
+                    say(f"{found.path} was replaced by the index of another run. Start the server again.")
+            else:
+                self.index = found
+            self._replaced, self._lost = replaced, ""
         except PairJEPAError as error:
             if self._lost != (lost := str(error)):
                 say(f"What was indexed since cannot be read: {lost}")

@@ -12,7 +12,7 @@ from pairjepa.pairs.shards.places import is_url, reason
 from pairjepa.pairs.shards.writing import Part, Row, Written, identity_of, parts_of, write
 from pairjepa.pairs.sources import columns, hub
 from pairjepa.pairs.table import open_pairs
-from pairjepa.util.errors import PairJEPAError, UsageError, missing_extra
+from pairjepa.util.errors import PairJEPAError, UsageError, needs
 
 
 def convert(config: DataConfig, out: str, per_shard: int = 1000) -> Written:
@@ -44,10 +44,8 @@ def streamed(request: Request) -> list[Part]:
     Raises:
         PairJEPAError: `datasets` is not installed, the hub cannot be reached, or there is no such data set.
     """
-    try:
+    with needs("datasets", "hub"):
         import datasets
-    except ImportError:
-        raise missing_extra("datasets", "hub") from None
     return [
         _part(datasets, stream, word, request)
         for word, stream in hub.download(datasets, request.source, streaming=True).items()

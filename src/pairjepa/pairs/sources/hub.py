@@ -12,7 +12,7 @@ from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
-from pairjepa.util.errors import PairJEPAError, missing_extra
+from pairjepa.util.errors import PairJEPAError, needs
 
 WHAT = "a data set of the Hugging Face hub (user/name), or a folder of datasets.save_to_disk"
 COLUMNS = True
@@ -37,17 +37,16 @@ def read(request: Request, problems: Problems) -> RawPairs:
     Raises:
         PairJEPAError: `datasets` is not installed, the hub cannot be reached, or the data set is not there.
     """
-    try:
+    with needs("datasets", "hub"):
         import datasets
-    except ImportError:
-        raise missing_extra("datasets", "hub") from None
     local = _saved(path := Path(request.source).expanduser())
     loaded = _load(datasets, path) if local else download(datasets, request.source)
     parts = loaded if isinstance(loaded, dict) else {None: loaded}
     tables = [_rows(datasets, part, name, request) for name, part in parts.items()]
     rows = pa.concat_tables(tables, promote_options="permissive")
     rows, folder = _relative(rows, path if local else Path())
-    return RawPairs(rows, request.source, folders=(folder,), root=path if local else None)
+    title = path.absolute().name if local else request.source
+    return RawPairs(rows, title, folders=(folder,), root=path if local else None)
 
 
 def download(datasets: Any, name: str, **options: Any) -> Any:

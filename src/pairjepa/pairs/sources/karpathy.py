@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pairjepa.pairs.folders import image_folders
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
-from pairjepa.pairs.sources.folders import image_folders
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import read_json
 
@@ -15,7 +15,7 @@ COLUMNS = False
 
 
 def matches(source: str) -> bool:
-    """A `.json` file, or a folder with one `dataset_*.json`."""
+    """A `.json` file with images and sentences, or a folder with one `dataset_*.json`."""
     return _file(source) is not None
 
 
@@ -36,18 +36,16 @@ def read(request: Request, problems: Problems) -> RawPairs:
         ]
         splits = ["train" if entry["split"] == "restval" else entry["split"] for entry in entries]
         captions = [[sentence["raw"] for sentence in entry["sentences"]] for entry in entries]
-    except (KeyError, TypeError, AttributeError) as error:
+        columns = {"image": names, "caption": captions, "split": splits}
+        kinds = (pa.string(), pa.list_(pa.string()), pa.string())
+        rows = pa.table(
+            [pa.array(c, kind) for c, kind in zip(columns.values(), kinds, strict=True)], [*columns]
+        )
+    except (KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise PairJEPAError(
             f"{path} must have Karpathy's form (images: filename, split, sentences: raw), but lacks {error}. "
             "Other pairs can be given as CSV, TSV, JSONL or Parquet."
         ) from None
-    rows = pa.table(
-        {
-            "image": pa.array(names, pa.string()),
-            "caption": pa.array(captions, pa.list_(pa.string())),
-            "split": pa.array(splits, pa.string()),
-        }
-    )
     folders = image_folders(path.parent)
     return RawPairs(rows, path.stem.removeprefix("dataset_"), "Karpathy's split", folders, root=path.parent)
 
@@ -57,4 +55,10 @@ def _file(source: str) -> Path | None:
     if path.is_dir():
         files = sorted(path.glob("dataset_*.json"))
         return files[0] if len(files) == 1 else None
-    return path if path.suffix.lower() == ".json" and path.is_file() else None
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return None
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return path if b'"images"' in data and b'"sentences"' in data else None

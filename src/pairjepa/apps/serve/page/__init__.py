@@ -6,7 +6,7 @@ from importlib import resources
 from fastapi import FastAPI, Response
 
 from pairjepa.apps.pages import style, theme_script
-from pairjepa.util.errors import missing_extra
+from pairjepa.util.errors import needs
 
 
 def add_page(app: FastAPI) -> None:
@@ -15,10 +15,8 @@ def add_page(app: FastAPI) -> None:
     Raises:
         PairJEPAError: Jinja is not installed.
     """
-    try:
+    with needs("jinja2", "serve"):
         import jinja2
-    except ImportError:
-        raise missing_extra("jinja2", "serve") from None
     operations = jinja2.Environment(autoescape=True).from_string(_text("docs.html"))
     css = style() + _text("page.css")
     for path, kind, text in (

@@ -1,0 +1,67 @@
+"""Vectors as the tables of an index hold them: each with a checksum, which is compared wherever one is read.
+
+Axes: `rows`, `dim`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float32, UInt64
+
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.unit import not_unit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+WEIGHTS = b"weights"
+"""Key, in a table's metadata, of the digest of the weights that its vectors are of."""
+MEND = "Put the table back, or make the index again in another folder."
+
+
+def row_checksums(vectors: Float32[np.ndarray, "rows dim"]) -> UInt64[np.ndarray, " rows"]:
+    """A number for each vector that any changed byte changes."""
+    words = np.ascontiguousarray(vectors).view(np.uint32 if vectors.shape[1] % 2 else np.uint64)
+    return np.bitwise_xor.reduce(words, axis=1).astype(np.uint64)
+
+
+def vector_columns(table: Any) -> list[str]:
+    """What is read of vectors; tables of 0.1 have no checksums."""
+    return [name for name in ("vector", "checksum") if name in table.schema.names]
+
+
+def vectors_of(
+    column: "pa.ChunkedArray | pa.FixedSizeListArray", dim: int
+) -> Float32[np.ndarray, "rows dim"]:
+    """A column of vectors as one array; without a copy, where it lies in one piece."""
+    chunks = [np.asarray(one.flatten()).reshape(-1, dim) for one in getattr(column, "chunks", [column])]
+    return chunks[0] if len(chunks) == 1 else np.concatenate([np.empty((0, dim), np.float32), *chunks])
+
+
+def checked_vectors(
+    found: "pa.Table | pa.RecordBatch", dim: int, table: str
+) -> Float32[np.ndarray, "rows dim"]:
+    """The vectors of rows that were read with `vector_columns`.
+
+    Raises:
+        PairJEPAError: one is not what was written, or is not of unit norm.
+    """
+    vectors = vectors_of(found["vector"], dim)
+    if "checksum" in found.schema.names and not found["checksum"].null_count:
+        changed = np.flatnonzero(row_checksums(vectors) != found["checksum"].to_numpy())
+        if changed.size:
+            raise PairJEPAError(
+                f"{table} must hold the vectors that were written, got {changed.size:,} others (checksum). {MEND}"
+            )
+    elif (wrong := not_unit(vectors)) is not None:
+        raise PairJEPAError(f"{table} must hold vectors of norm 1, got norm {wrong[1]:.4g}. {MEND}")
+    return vectors
+
+
+def check_weights(table: Any, name: str, weights: str) -> None:
+    """Raise `PairJEPAError` if the vectors of a table are of other weights than its index says; 0.1 does not tell."""
+    of = (table.schema.metadata or {}).get(WEIGHTS, weights.encode()).decode()
+    if of != weights:
+        raise PairJEPAError(
+            f"{name} must hold vectors of the weights {weights[:8]}, as the index says, got those of {of[:8]}. {MEND}"
+        )
