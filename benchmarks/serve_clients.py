@@ -46,7 +46,7 @@ def main() -> int:
         "load_before": round(os.getloadavg()[0], 1),
         "test_images": pairs.n_images,
     }
-    with served(given.index) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with served(given.index) as (url, _), httpx.Client(base_url=url, timeout=60) as client:
         result["images"] = client.get("/healthz").json()["images"]
         for name, asks in {"words": words(pairs), "photo": photos(pairs)}.items():
             one = load(client, asks[: given.requests], 1)
@@ -73,7 +73,7 @@ def main() -> int:
 
 @contextmanager
 def served(index: str) -> Any:
-    """`pairjepa serve` as a process of its own; its address."""
+    """`pairjepa serve` as a process of its own; its address and process id."""
     command = [sys.executable, "-m", "pairjepa", "serve", index, "--port", "0"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
@@ -84,7 +84,7 @@ def served(index: str) -> Any:
             if not line:
                 sys.exit(said)
             said += line
-        yield found[0]
+        yield found[0], process.pid
     finally:
         process.terminate()
         process.wait()

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pairjepa
 from pairjepa.apps.search import Index
 from pairjepa.apps.search.build import build
 from pairjepa.apps.serve.app import create_app
+from pairjepa.apps.serve.connections import PromptConnection
 from pairjepa.embedder.encoder import Encoder
 from pairjepa.util.errors import PairJEPAError
 
@@ -49,18 +51,27 @@ def client(index: Index, encoder: Encoder) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture(scope="session")
-def url(index: Index, encoder: Encoder) -> Iterator[str]:
-    """The address of the server, listening."""
-    server = uvicorn.Server(uvicorn.Config(create_app(index, encoder), log_level="warning"))
+@contextmanager
+def serving(index: Index, encoder: Encoder) -> Iterator[str]:
+    """The address of a server that listens while the block runs."""
+    config = uvicorn.Config(create_app(index, encoder), http=PromptConnection, log_level="warning")
+    server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        yield f"{HERE}:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+        try:
+            yield f"{HERE}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def url(index: Index, encoder: Encoder) -> Iterator[str]:
+    with serving(index, encoder) as url:
+        yield url
 
 
 @pytest.fixture

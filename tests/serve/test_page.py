@@ -1,6 +1,8 @@
 """The search page in a browser, as someone uses it: with keys, a photo, on a phone, in the dark."""
 
+import http.server
 import re
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 from tests.browser import chromium, needs_chromium
+
+from pairjepa.apps.serve import guard
 
 pytestmark = needs_chromium
 
@@ -270,3 +274,46 @@ def test_the_list_of_operations(browser: Any, url: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert wrong == []
     page.close()
+
+
+def test_a_page_of_another_site_gets_no_answer_and_may_link_here(
+    browser: Any, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[tuple[str, bool]] = []
+    real = guard._from_another_site
+
+    def judged(headers: Any, path: str) -> bool:
+        refused.append((path, real(headers, path)))
+        return refused[-1][1]
+
+    monkeypatch.setattr(guard, "_from_another_site", judged)
+    theirs = f"""<img src="{url}/api/search?q=picture"><script src="{url}/api/search?q=script"></script>
+      <iframe src="{url}/api/search?q=frame"></iframe><a href="{url}/?q=a+red+circle">here</a>
+      <form method="post" enctype="multipart/form-data" action="{url}/api/search"><input name="q" value="x"></form>"""
+
+    class Theirs(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(theirs.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    page = browser.new_page()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Theirs) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        elsewhere = f"http://localhost:{other.server_port}/"  # to a browser another site than 127.0.0.1
+        page.goto(elsewhere)
+        page.evaluate(f"fetch('{url}/api/search?q=fetch', {{ mode: 'no-cors' }}).catch(() => null)")
+        page.evaluate("document.querySelector('form').submit()")
+        page.wait_for_url(f"{url}/api/search")
+        asked = [answer for path, answer in refused if path == "/api/search"]
+        assert asked == [True] * 5  # picture, script, frame, fetch, form
+        page.goto(elsewhere)
+        page.click("a")
+        expect(page.locator("#size")).to_have_text("200 images")
+        assert ("/", False) in refused
+        page.close()
+        other.shutdown()

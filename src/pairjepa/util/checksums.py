@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pairjepa.util.errors import PairJEPAError, unreadable
-from pairjepa.util.files import digest, digest_file, read_json, write_json
+from pairjepa.util.files import digest, digest_file, read_json, stays_inside, write_json
 from pairjepa.util.progress import say
 
 KEY = "checksum"
@@ -181,6 +181,8 @@ def _wrong(path: Path, checksum: str, mend: str) -> PairJEPAError | None:
 def _listed(folder: Path) -> dict[str, str]:
     mend = "Put it back, or remove it: what is damaged in the folder may then not be noticed."
     listed: dict[str, str] = read_record(folder / FILE, {"files": {str: str}}, mend, FORMAT)["files"]
+    if outside := [name for name in listed if not stays_inside(name)]:
+        raise PairJEPAError(f"{folder / FILE} must list files in its folder, got {outside[0]!r}. {mend}")
     return listed
 
 

@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from pairjepa.util.errors import PairJEPAError, unreadable
@@ -177,6 +177,12 @@ def digest_bytes(data: bytes) -> str:
 def is_digest(value: object) -> bool:
     """Whether it can be what `digest` and `digest_file` give: what is read from a file is, before it names another."""
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
+
+
+def stays_inside(name: str) -> bool:
+    """Whether a name that is read from a file is one of a file in its folder, on any system."""
+    path = PureWindowsPath(name)  # which knows both strokes, and drives
+    return bool(path.parts) and not path.anchor and ".." not in path.parts
 
 
 def digest_file(path: Path) -> str:

@@ -22,7 +22,9 @@ MAX_LENGTH = 1000
 """Characters of a condition."""
 MAX_DEPTH = 10
 """Parentheses and NOTs within each other."""
-HIDDEN = frozenset(("path", "source", "digest", "stamp", "thumbnail", "vector", "captions", "caption"))
+HIDDEN = frozenset(
+    ("path", "source", "digest", "stamp", "checksum", "thumbnail", "vector", "captions", "caption")
+)
 """Columns that say where an image lies, or that are no property to choose images by."""
 
 _GRAMMAR = r"""
