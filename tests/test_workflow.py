@@ -379,3 +379,26 @@ def test_inspect_counts_the_tokens_of_a_text_backbone() -> None:
     assert estimated["caption_length"]["tokens_estimated"] is True
     assert report["caption_length"]["share_cut"] > 0.5
     assert report["caption_length"]["tokens"]["max"] > 5
+
+
+def test_train_says_what_the_text_backbone_does_not_see(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = Pairs.open("shapes:24")
+    (tmp_path / "images").mkdir()
+    lines = ["image,caption,split"]
+    for row in range(24):
+        drawn.image(row).save(tmp_path / "images" / f"{row}.png")
+        split = "train" if row < 16 else "dev"
+        words = "a long caption" if split == "train" else f"unknown{row} unheard{row} unseen{row}"
+        lines.append(f"images/{row}.png,{words} with number {row},{split}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    pairjepa.train(
+        config(data__source=str(tmp_path / "t.csv"), model__max_tokens=6, training__epochs=1),
+        None,
+        tmp_path / "run",
+    )
+    said = capsys.readouterr().err
+    assert "of the captions' tokens are unknown to the text backbone" in said
+    assert "100.0% of the captions are cut at 6 tokens, and 15 of them are then equal to another one" in said
+    assert said.index("equal to another one") < said.index("features")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.browser import chromium, needs_chromium
 
 import pairjepa
 from pairjepa.apps.audit import audit, crossfit
@@ -21,7 +22,6 @@ from pairjepa.training.train import fit_material
 from pairjepa.util.checksums import unsigned
 from pairjepa.util.errors import PairJEPAError, UsageError
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert(1)</script>"
 COLOURS = {
     "red": (220, 30, 30), "green": (30, 190, 60), "blue": (40, 60, 220), "yellow": (230, 220, 40),
@@ -189,12 +189,9 @@ def test_the_page_shows_what_the_user_wrote_as_text(done: Path) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+@needs_chromium
 def test_the_page_in_a_browser(done: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as run:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = run.chromium.launch(executable_path=CHROMIUM, args=flags)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
         asked: list[str] = []
         wrong: list[str] = []
@@ -212,7 +209,6 @@ def test_the_page_in_a_browser(done: Path) -> None:
         page.locator("[data-theme-toggle]").click()
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
         assert wrong == []
-        browser.close()
 
 
 def test_captions_that_are_all_the_same(run: Path, data: Path, tmp_path: Path) -> None:

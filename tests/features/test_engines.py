@@ -13,6 +13,7 @@ from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
 from pairjepa.backbones.masking import Masking
 from pairjepa.config.settings import ModelConfig
 from pairjepa.features import engines, work
+from pairjepa.features.cache import FeatureStore
 from pairjepa.features.engines import choice
 from pairjepa.features.extract import image_features, masked_text_features, text_features
 from pairjepa.features.work import ImageWork, TextWork
@@ -157,9 +158,10 @@ def test_auto(backbone, pairs, text_folder, monkeypatch, side, count, gpu, packa
 def test_what_is_there_is_used_whatever_computed_it(backbone, pairs, tmp_path, monkeypatch):
     """Features that 0.1 made with OpenVINO, too; what of them is missing is computed afresh, and nothing is mixed."""
     named = ImageWork.of(backbone, pairs, pairs.facts, VIEWS)
-    kept = choice.open_store(named, "openvino", tmp_path)
+    kept = FeatureStore(tmp_path, named.made_of() | {"engine": "openvino"}, named.item_shape)
     kept.write(named.keys[:4], np.full((4, len(VIEWS), backbone.width), 7, np.float32))
-    assert (images(backbone, MemoryPairs(ROWS[:4]), tmp_path, "auto") == 7).all()
+    for engine in ("auto", "openvino"):  # as the record of a run may name it
+        assert (images(backbone, MemoryPairs(ROWS[:4]), tmp_path, engine) == 7).all()
     monkeypatch.setattr(choice, "FEW", 100)
     got = images(backbone, pairs, tmp_path, "auto")
     np.testing.assert_array_equal(got, images(backbone, pairs, tmp_path / "torch", "torch"))
@@ -201,7 +203,8 @@ def test_begun_with_an_engine_that_is_gone(backbone, pairs, tmp_path, monkeypatc
     images(backbone, MemoryPairs(ROWS[:4]), tmp_path, "onnx")
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     assert stores(tmp_path) == 1
-    images(backbone, MemoryPairs(ROWS[:4]), tmp_path, "auto")
+    for engine in ("auto", "onnx"):
+        images(backbone, MemoryPairs(ROWS[:4]), tmp_path, engine)
     assert stores(tmp_path) == 1
     got = images(backbone, pairs, tmp_path, "auto")
     np.testing.assert_array_equal(got, images(backbone, pairs, tmp_path / "torch", "torch"))
@@ -211,12 +214,12 @@ def test_an_engine_must_be_known_and_installed(backbone, pairs, tmp_path, monkey
     with pytest.raises(UsageError, match=r"Unknown engine 'onx'\. Did you mean 'onnx'"):
         images(backbone, pairs, tmp_path, "onx")
     with pytest.raises(UsageError, match=r"Unknown engine 'openvino'\. .* Take onnx: OpenVINO reads"):
-        images(backbone, pairs, tmp_path, "openvino")
+        engines.check_engine("openvino")
+    assert not stores(tmp_path)
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     with pytest.raises(PairJEPAError, match=r"'onnxruntime', which is not installed.*pairjepa\[onnx\]"):
         images(backbone, pairs, tmp_path, "onnx")
     assert not pairs.decoded
-    assert not stores(tmp_path)
 
 
 def test_a_work_can_be_sent_elsewhere(text_folder):

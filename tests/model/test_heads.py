@@ -59,3 +59,9 @@ def test_prediction_and_target_must_have_one_width():
 def test_mean_direction_weighs_views_equally_whatever_their_length():
     views = torch.tensor([[[100.0, 0.0], [0.0, 1.0]]])
     torch.testing.assert_close(mean_direction(views), torch.tensor([[0.5**0.5, 0.5**0.5]]))
+
+
+def test_a_constant_feature_is_centred_and_not_scaled():
+    standardizer = Standardizer(2)
+    standardizer.fit(torch.tensor([5.0, 1.0]), torch.tensor([1e-9, 2.0]))
+    torch.testing.assert_close(standardizer(torch.tensor([[5.5, 3.0]])), torch.tensor([[0.5, 1.0]]))

@@ -107,21 +107,22 @@ def fill(work: Work, cache: Path, engine: str) -> FeatureTable:
     """
     label, unit = f"{work.kind} features", "images" if work.side == "image" else "captions"
     distinct = list(dict.fromkeys(work.keys))
-    if engine == "auto":
-        name = choice.begun(work, distinct, cache) or choice.choose(work, len(distinct))
-    else:
-        check_engine(engine)
-        name = engine
-    store = choice.open_store(work, name, cache)
+    named = engine not in ("auto", *choice.OF_0_1)
+    found = None if named else choice.begun(work, distinct, cache)
+    if found is None:
+        name = engine if named else choice.choose(work, len(distinct))
+        found = name, choice.open_store(work, name, cache)
+    name, store = found
     missing = [key for key in distinct if key not in store]
     if len(missing) < len(distinct):
         cached = f"{len(distinct) - len(missing):,}" + (f" of {len(distinct):,}" if missing else "")
         say(f"{label}: {cached} cached")
     if missing:
+        check_engine(name)
         with _still(work.backbone, name):
             computer = None
             if name != "ray":
-                used, computer = choice.ready(name, work, missing, named=engine != "auto")
+                used, computer = choice.ready(name, work, missing, named)
                 if used != name:
                     return fill(work, cache, used)
             with (

@@ -9,13 +9,14 @@ from typing import Any
 from pairjepa.backbones import location as backbones
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
+from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import RunConfig
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
 from pairjepa.model.weights import load_weights
 from pairjepa.objectives import check_terms
 from pairjepa.pairs import sources
-from pairjepa.pairs.captions import group_ids
+from pairjepa.pairs.captions import group_ids, token_warnings
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
@@ -95,6 +96,7 @@ def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str 
     return folders
 
 
+_CAPTIONS = 20_000  # that are looked at for unknown tokens
 DEV_IMAGES = 5000  # that an epoch is measured on: its images are compared with all of its captions
 
 
@@ -118,6 +120,7 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
         data = read_data(pairs, config.data.max_bad)
     data.pairs.check_trainable()  # without its unreadable images
     warn_of_leaks(data.record)
+    _warn_of_captions(data.pairs, text)
     material, control = Material(config, data, image, text), None
     if config.context.caption is not None and config.context.image:
         # what the words alone can do, by a model that never saw an image: the control of `evaluate`
@@ -127,6 +130,13 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
         say("The text-only control:")
         fit_material(control, path / TEXT_ONLY, track)
     return folder
+
+
+def _warn_of_captions(pairs: Pairs, text: TextBackbone) -> None:
+    """Say what the text backbone does not see of the captions."""
+    step = -(-len(pairs) // _CAPTIONS)
+    for sentence in token_warnings(text.token_facts(pairs.captions[::step].to_pylist())):
+        say(f"warning: {sentence}")
 
 
 def fit_material(material: Material, path: Path, track: str | None = None) -> RunFolder:
@@ -217,6 +227,8 @@ def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
     names: dict[str, Any] = {}
     if data.source is not None:
         data = replace(data, source=sources.located(data.source))
+    if data.images is not None:
+        data = replace(data, images=os.path.abspath(os.path.expanduser(data.images)))
     for role in backbones.ROLES:
         if name := getattr(config.model, role):
             path = os.path.abspath(Path(name).expanduser())

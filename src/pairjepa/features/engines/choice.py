@@ -34,13 +34,16 @@ def choose(work: Work, count: int) -> str:
     return "onnx" if pays and engines.installed("onnx") else "torch"
 
 
-def begun(work: Work, items: Sequence[str], cache: Path) -> str | None:
-    """The engine that `auto` goes on with: that of the fullest store, if it is installed or nothing is missing."""
-    held = [(sum(item in store for item in items), name) for name, store in stores(work, cache).items()]
-    count, name = max(held, key=lambda one: one[0], default=(0, None))  # of as many, the first
-    if name is None or not count:
+def begun(work: Work, items: Sequence[str], cache: Path) -> tuple[str, FeatureStore] | None:
+    """The engine that `auto` goes on with, and its store: the fullest, if it is installed or nothing is missing."""
+    held = [
+        (sum(item in store for item in items), name, store) for name, store in stores(work, cache).items()
+    ]
+    if not held:
         return None
-    return name if count == len(items) or (name in engines.ENGINES and engines.installed(name)) else None
+    count, name, store = max(held, key=lambda one: one[0])  # of as many, the first
+    installed = name in engines.ENGINES and engines.installed(name)
+    return (name, store) if count == len(items) or (count and installed) else None
 
 
 def ready(name: str, work: Work, items: Sequence[str], named: bool) -> tuple[str, Engine]:
@@ -90,8 +93,11 @@ def open_store(work: Work, engine: str, cache: Path) -> FeatureStore:
     """The store of one engine's features; those of PyTorch have no engine in their key.
 
     Raises:
+        UsageError: there is no such engine.
         PairJEPAError: it cannot be written.
     """
+    if engine not in engines.ENGINES:
+        engines.check_engine(engine)
     return FeatureStore(cache, _made_of(work, engine), work.item_shape)
 
 

@@ -101,8 +101,8 @@ def _nothing_matches(source: str) -> str:
     looked = "Looked for:" + "".join(f"\n  {module.WHAT}" for module in SOURCES.values())
     if path.is_dir():
         count_unread(walk(path), problems := Problems())
-        holds = f"{listing(path)}{problems.summary()}"
-        return f"The folder {path} must hold pairs, but nothing in it is known. {holds} {looked}"
+        found = f"{listing(path)}{problems.summary()}"
+        return f"The folder {path} must hold pairs, but nothing in it is known. {found} {looked}"
     if path.exists():
         return f"The file {path} must be pairs of a known kind, but is not. {looked}"
     parent = next(folder for folder in path.parents if folder.is_dir())

@@ -26,6 +26,7 @@ _USUAL = {
         "img",
         "image_name",
         "image_file_name",
+        "image_id",
         "jpg",
         "jpeg",
         "png",
@@ -45,7 +46,7 @@ _USUAL = {
     ),
     "split": ("split",),
 }
-_NUMBERED = re.compile(r"(caption|text|sentence)_?\d+", re.IGNORECASE)
+_NUMBERED = re.compile(r"(caption|text|sentence)[_ ]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -64,22 +65,22 @@ def find(names: list[str], request: Request, where: str) -> Columns:
         UsageError: a named column is not there.
         PairJEPAError: there is no image or caption column of a usual name.
     """
-    image, caption = request.image_column, request.caption_column
-    if request.no_header:
-        image, caption = image or "1", caption or "2"
-    image = _named(names, image, "image", where) or _usual(names, "image")
-    caption = _named(names, caption, "caption", where)
+    first, second = ("1", "2") if request.no_header else (None, None)
+    image = _named(names, request.image_column or first, "image", where) or _usual(names, "image")
+    caption = _named(names, request.caption_column or second, "caption", where)
     captions = (caption,) if caption else usual_captions(names)
     split = _named(names, request.split_column, "split", where) or _usual(names, "split")
     for kind, found in (("image", image), ("caption", captions)):
         if not found:
-            first = " If its first line is a pair, add --data.no-header." if any(map(is_image, names)) else ""
+            header = (
+                " If its first line is a pair, add --data.no-header." if any(map(is_image, names)) else ""
+            )
             urls = (
-                " Images behind addresses must be downloaded first: img2dataset does, and its output is read."
+                " Download images behind addresses first: img2dataset does, and all that it writes is read."
             )
             raise PairJEPAError(
                 f"{where} must have a column for the {kind}, got the columns {', '.join(name[:60] for name in names)}. "
-                f"Looked for {', '.join(_USUAL[kind])}; name yours with --data.{kind}-column.{first}"
+                f"Looked for {', '.join(_USUAL[kind])}; name yours with --data.{kind}-column.{header}"
                 f"{urls if kind == 'image' and 'url' in map(str.lower, names) else ''}"
             )
     assert image is not None

@@ -1,4 +1,4 @@
-"""Tables (CSV, TSV, JSON, JSONL, Parquet) with a column for the image and one for the caption, or one a split."""
+"""Tables, one or one for each split: CSV, TSV, JSON, JSONL, Parquet, with a column for image and one for caption."""
 
 import re
 from pathlib import Path
