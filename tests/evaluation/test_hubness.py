@@ -1,7 +1,7 @@
 """Hubness correction, beside a naive loop, and what it must and must not do."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pairjepa.metrics.hubness import HubnessCorrection, hubness
@@ -33,6 +33,7 @@ def test_hubness_is_the_mean_of_the_best_scores() -> None:
         assert np.abs(found - expected).max() < 1e-6
 
 
+@settings(deadline=None)
 @given(st.integers(0, 50), st.sampled_from([0.25, 1.0]), st.sampled_from([1, 5]))
 def test_ranks_are_those_of_a_naive_loop(seed: int, alpha: float, k: int) -> None:
     image, text, owner = case(seed)
