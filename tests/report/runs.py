@@ -78,7 +78,9 @@ def make_run(
     partial: dict[str, Any] | None = None,
 ) -> Path:
     """What `train` and `evaluate` would have left."""
-    run = RunFolder.start(path, recipe("tiny", {"training.seed": seed, "training.epochs": max(epochs, 1)}), DATA)
+    run = RunFolder.start(
+        path, recipe("tiny", {"training.seed": seed, "training.epochs": max(epochs, 1)}), DATA
+    )
     for number in range(1, epochs + 1):
         run.append_metrics(epoch(number, 100.0 + number, 150.0 if number == 2 else None))
     found.save(path / "embeddings" / found.split)

@@ -136,6 +136,6 @@ def _record(path: Path, sealed: bool) -> bool:
     if not isinstance(value, dict) or checksums.KEY not in value:
         return False
     checksums.checked_record(value, path, {}, "")
-    if path.name in _WHOLE and not sealed and value.get("complete", True):
+    if path.name in _WHOLE and not sealed and value.get("sealed", True):
         raise PairJEPAError(f"{path.parent} must have {checksums.FILE}, got none. Put it back.")
     return True

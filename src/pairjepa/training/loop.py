@@ -17,7 +17,7 @@ from pairjepa.config.settings import RunConfig
 from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.retrieval import Relevance
 from pairjepa.model.joint import JointModel
-from pairjepa.model.weights import save_weights, weights
+from pairjepa.model.weights import read_tensors, save_weights, weights
 from pairjepa.objectives import Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
@@ -128,6 +128,8 @@ class Trainer:
         position: dict[str, Any] = {"epoch": 1, "batch": 0, "sums": {}, "best": None, "seconds": 0.0}
         if self._checkpoint.is_file():
             position = load_checkpoint(self._checkpoint, self.module, self.optimizer)
+            if position["best"] is not None:
+                read_tensors(self.run.model_file)  # sound, or it says what to do
             say(f"Going on at epoch {position['epoch']}, step {position['batch'] + 1}.")
         elif self.run.has_epochs:
             say(f"{self.run.path} has no checkpoint to go on from: it is trained anew.")

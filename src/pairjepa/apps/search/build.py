@@ -186,9 +186,10 @@ class _Build:
             self._tables.finish()
         ways = self._approximated(choice, changed)
         self._tables.forget()
-        if self._place.folder is not None:
-            seal(self._place.folder, self._tables.files(self._place.folder))
-        self._note(complete=True, approximate=ways)
+        folder = self._place.folder
+        if folder is not None:
+            seal(folder, self._tables.files(folder))
+        self._note(complete=True, sealed=folder is not None, approximate=ways)
         say(
             f"{len(known):,} images: {new:,} new or changed, {len(known) - new:,} as they were, {len(gone):,} gone"
         )

@@ -44,6 +44,8 @@ class Meta:
     """The version that made it."""
     complete: bool = False
     """Whether everything that was asked for is in it."""
+    sealed: bool = False
+    """Whether `checksums.json` lists the files of the tables: on a disk, not on object storage."""
     approximate: dict[str, Approximation] = field(default_factory=dict)
     """By table, where it has so many rows that exact search would be slow."""
 
