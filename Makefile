@@ -13,12 +13,12 @@ test: checks
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/cog --check -I docs docs/commands.md
+	.venv/bin/cog --check -I docs docs/commands.md docs/objectives.md
 	.venv/bin/sphinx-build -q -W docs docs/_build
 	$(RUN) -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
 
 docs: checks
-	.venv/bin/cog -r -I docs docs/commands.md
+	.venv/bin/cog -r -I docs docs/commands.md docs/objectives.md
 	.venv/bin/sphinx-build -q -W docs docs/_build
 	@echo "wrote docs/_build/index.html"
 

@@ -4,7 +4,7 @@
 
 - naive: the Transformers model as it comes and its own image processor with PIL, 64 pictures at a time, one view;
   captions in their order, 64 at a time, padded to 32 tokens.
-- torch, openvino, onnx: `image_features` with one engine, from files to the cache: `seconds` with the same one view,
+- torch, onnx: `image_features` with one engine, from files to the cache: `seconds` with the same one view,
   `pipeline_seconds` with the default views; `raw_seconds` is the engine alone on pictures that lie ready in memory.
   A conversion is not counted; it stands in `conversion_seconds`. The same for captions, `text-…`.
 - whole, reduced: large JPEGs (photographs of DATA, enlarged and encoded again) decoded whole, as other programs do,
@@ -28,7 +28,8 @@ from sides import Measured, main, needs, ratio
 from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
 from pairjepa.backbones.loading import quiet
 from pairjepa.config.settings import ModelConfig
-from pairjepa.features import choice, engines
+from pairjepa.features import engines
+from pairjepa.features.engines import choice
 from pairjepa.features.extract import image_features, text_features
 from pairjepa.features.work import ImageWork, TextWork, Work, ahead
 from pairjepa.pairs import Pairs
@@ -178,12 +179,9 @@ def large(reduced: bool) -> Callable[[argparse.Namespace], Measured]:
             others = [backbone.prepare(decode(data), "whole") for data in files]
             torch_engine = engines.make("torch", backbone)
             one, other = (
-                np.concatenate(list(torch_engine.results([(np.stack(some),)]))).astype(np.float64)
-                for some in (pictures, others)
+                np.concatenate(list(torch_engine.results([(np.stack(some),)]))) for some in (pictures, others)
             )
-            norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-            cosines = (one * other).sum(1) / norms
-            result |= {"lowest_cosine": float(cosines.min()), "median_cosine": float(np.median(cosines))}
+            result |= {"lowest_cosine": choice.lowest_cosine(one, other)}
         return result
 
     return measured
@@ -223,7 +221,6 @@ def summary(sides: dict[str, Measured], given: argparse.Namespace) -> dict[str, 
         "what": {
             "naive": "the model of Transformers and its own processor, 64 at a time, one view",
             "torch": "PyTorch, 16 at a time, channels last, memory kept, decoded ahead in threads",
-            "openvino": "the same through OpenVINO in float32",
             "onnx": "the same through ONNX Runtime",
             "text-naive": "captions in their order, padded to 32 tokens",
             "text-sentence-transformers": "SentenceTransformer.encode, the last layer alone",
@@ -238,7 +235,7 @@ def _engine(name: str, work: Work) -> Callable[[Work], Measured]:
     """Convert now; the answer measures the engine alone."""
     keep_freed_memory()
     start = time.perf_counter()
-    engine = choice.named(name, work, work.keys)
+    _, engine = choice.ready(name, work, work.keys, named=True)
     conversion = 0.0 if name == "torch" else time.perf_counter() - start
 
     def raw(work: Work) -> Measured:

@@ -24,6 +24,7 @@ from pairjepa.backbones.encoders import load_backbones
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import RunConfig
 from pairjepa.model.build import build_module
+from pairjepa.objectives import Labels
 from pairjepa.objectives.info_nce import info_nce
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.data import read_data
@@ -103,10 +104,10 @@ def _bare(given: argparse.Namespace, plain: bool = False, dev: bool = False) -> 
             prediction = joint.predict(images[rows, torch.from_numpy(samples.views)])
             target = joint.target(texts[torch.from_numpy(samples.captions)])
             loss = info_nce(
-                F.normalize(prediction, dim=1),
-                F.normalize(target, dim=1),
+                prediction,
+                target,
+                labels=Labels(rows, rows),
                 temperature=objective.temperature,
-                positives=rows[:, None] == rows[None, :],
                 label_smoothing=config.objective.label_smoothing,
             )
             optimizer.zero_grad()

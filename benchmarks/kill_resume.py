@@ -1,150 +1,285 @@
-"""Kill a training at random moments, go on, and show that it ends with the same bits as one that was left alone.
+"""Kill every verb at random moments, run the same command again, and show that nothing is lost and nothing is left.
 
-    python benchmarks/kill_resume.py DATA --model.image IMG --model.text TXT [--times 10] [--out FILE]
+    python benchmarks/kill_resume.py [--times 20] [--verbs train evaluate …] [--seed 0] [--out FILE]
 
-Every other option goes to `pairjepa train`. Half of the moments fall into what comes before the training (the scan of
-the images and the features, both into a fresh cache), half into the training. Prints JSON; the exit status is 1 if
-anything differs.
+Each moment is a SIGKILL in a fresh folder (output, cache, temporary files) and the same command again, which must
+succeed, give the result of an uninterrupted one, and leave no file that an uninterrupted one does not leave. Prints a
+table; the exit status is 1 if anything is not so. Works on images that the program draws, offline.
 """
 
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
 import random
+import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-POLL = 0.02
-TIMES = ("seconds", "images_per_second")
-"""What a clock says in a line of metrics.jsonl."""
+IMAGES = 120
+PRELOADED = ["pairjepa.evaluation.evaluate", "transformers.models.auto.modeling_auto", "onnxscript"]
+"""Of the process that the commands are forked from, so that moments do not fall into imports."""
+UNEQUAL = {
+    *("seconds", "images_per_second", "cost"),  # what a clock says
+    # what Transformers remembers of a tokenizer's last call, and of where it was loaded from
+    *("is_local", "local_files_only", "max_length", "stride", "truncation_side", "truncation_strategy"),
+}
+"""Keys of JSON files that are not the same in two runs."""
+LANCE = ("images.lance", "captions.lance")
+
+Result = Callable[[Path], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command and what it is to leave."""
+
+    words: str
+    """The command, with names in the folder that it runs in."""
+    result: Result
+    """What must be the same, however often it was killed."""
+    needs: tuple[str, ...] = ()
+    """What `prepared` makes and the command finds; of a name in two words, the first is what it is called there."""
+
+
+def files(name: str) -> Result:
+    """Digests of all files under `name`, without `UNEQUAL`."""
+
+    def digests(place: Path) -> dict[str, str]:
+        root = place / name
+        paths = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+        return {str(path.relative_to(place)): hashlib.sha256(_equal(path)).hexdigest() for path in paths}
+
+    return digests
+
+
+def _equal(path: Path) -> bytes:
+    if path.suffix not in (".json", ".jsonl"):
+        return path.read_bytes()
+    lines = path.read_text("utf-8").splitlines() if path.suffix == ".jsonl" else [path.read_text("utf-8")]
+    return json.dumps([_without(json.loads(line)) for line in lines], sort_keys=True).encode()
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(item) for key, item in value.items() if key not in UNEQUAL}
+    return [_without(item) for item in value] if isinstance(value, list) else value
+
+
+def index(place: Path) -> dict[str, Any]:
+    """All rows of the index's tables, and what its model folder holds."""
+    import lance
+
+    found: dict[str, Any] = {"model": sorted(path.name for path in (place / "index/model").iterdir())}
+    for name in LANCE:
+        rows = lance.dataset(str(place / "index" / name)).to_table().to_pylist()
+        found[name] = sorted(
+            (row["id"], row["name"], str(row.get("caption")), *row["vector"]) for row in rows
+        )
+    return found
+
+
+VERBS = {
+    "inspect": Verb("inspect DATA --json", files("said")),
+    "train": Verb(
+        "train tiny-masked --data DATA --run run --training.epochs 3 --training.batch-size 32 "
+        "--training.checkpoint-seconds 0",
+        files("run"),
+    ),
+    "evaluate": Verb("evaluate run", files("run/evaluation"), ("run",)),
+    "index, new": Verb("index run DATA --out index", index, ("run",)),
+    "index, update": Verb("index run PHOTOS --out index", index, ("run", "index")),
+    "shards": Verb("shards DATA --out shards --images-per-shard 10", files("shards")),
+    "audit": Verb("audit run DATA --out audit --folds 2", files("audit"), ("run",)),
+    "export, onnx": Verb("export run --to onnx --out model", files("model"), ("run",)),
+    "export, hub": Verb("export run --to hub --out model", files("model"), ("run",)),
+    "report": Verb(
+        "report run --out report.html --figures figures", files("report.html"), ("run evaluated",)
+    ),
+}
+
+
+def command(place: str, words: list[str]) -> None:
+    """In a process of its own: the command, in that folder, with a cache and temporary files there."""
+    os.chdir(place)
+    for name, folder in (("PAIRJEPA_CACHE", "cache"), ("TMPDIR", "tmp"), ("HOME", "home")):
+        os.makedirs(folder, exist_ok=True)
+        os.environ[name] = os.path.abspath(folder)
+    tempfile.tempdir = None
+    for number, name in ((1, "said"), (2, "log")):
+        with open(name, "ab" if number == 2 else "wb") as file:
+            os.dup2(file.fileno(), number)
+    from pairjepa.cli import main as pairjepa
+
+    sys.exit(pairjepa(words))
 
 
 class Place:
-    """A run folder with a cache of its own."""
+    """A folder in which a verb runs, is killed and runs again."""
 
-    def __init__(self, folder: Path, arguments: list[str]) -> None:
-        """`arguments`: of `pairjepa train`."""
-        self.run, self.cache, self.log = folder / "run", folder / "cache", folder / "log"
+    def __init__(self, verb: Verb, folder: Path, shared: Path) -> None:
+        """Make it, with copies of what the verb needs."""
+        self.verb, self.folder = verb, folder
         folder.mkdir()
-        self._command = [sys.executable, "-m", "pairjepa", "train", *arguments, "--run", str(self.run)]
+        for name in verb.needs:
+            shutil.copytree(shared / name, folder / name.partition(" ")[0])
+        words = verb.words.replace("DATA", str(shared / "data")).replace("PHOTOS", str(shared / "photos"))
+        self._words = words.split()
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """The training, begun or gone on with; what it says goes into the log."""
-        environment = {**os.environ, "PAIRJEPA_CACHE": str(self.cache)}
-        with self.log.open("ab") as log:
-            return subprocess.Popen(self._command, stderr=log, env=environment)
+    def start(self) -> Any:
+        """The command, begun."""
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        process = context.Process(target=command, args=(str(self.folder), self._words))
+        process.start()
+        return process
 
-    def finish(self) -> None:
-        """Train to the end."""
-        if self.start().wait():
-            sys.exit(self.log.read_text("utf-8"))
+    def finish(self) -> float:
+        """Run the command to its end; seconds.
 
-    @property
-    def shards(self) -> int:
-        """Shards of scan and features that are whole."""
-        scans, labels = self.cache.glob("images/*.parquet"), self.cache.glob("features/*/*.npy")
-        return len([*scans, *labels])
+        Raises:
+            RuntimeError: it fails.
+        """
+        begun, process = time.monotonic(), self.start()
+        process.join()
+        if process.exitcode:
+            said = (self.folder / "log").read_text("utf-8").splitlines()
+            raise RuntimeError(
+                f"{' '.join(self._words)}: exit status {process.exitcode}: {' / '.join(said[-3:])}"
+            )
+        return time.monotonic() - begun
 
-    @property
-    def epochs(self) -> int:
-        """Epochs that are measured, those of a control included."""
-        files = [self.run / "metrics.jsonl", self.run / "text-only" / "metrics.jsonl"]
-        return sum(len(file.read_bytes().splitlines()) for file in files if file.is_file())
+    def kill(self, seconds: float) -> bool:
+        """Run the command and kill it then; False if it was done before."""
+        process = self.start()
+        process.join(seconds)
+        process.kill()
+        process.join()
+        return process.exitcode == -signal.SIGKILL
 
-    def result(self) -> dict[str, Any]:
-        """What must be equal, for the run and its control: weights, metrics without times, the best epoch."""
-        found = {}
-        for folder in (self.run, self.run / "text-only"):
-            if (folder / "summary.json").is_file():
-                lines = map(json.loads, (folder / "metrics.jsonl").read_text("utf-8").splitlines())
-                metrics = [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
-                found[folder.name] = {
-                    "model": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
-                    "metrics": hashlib.sha256(json.dumps(metrics).encode()).hexdigest(),
-                    "epochs": len(metrics),
-                    "best_epoch": json.loads((folder / "summary.json").read_text("utf-8"))["best_epoch"],
-                }
-        return found
-
-
-def timed(place: Place) -> tuple[float, float]:
-    """Train without a stop; seconds before the first epoch is measured, and after."""
-    begun = time.monotonic()
-    training, first = place.start(), None
-    while training.poll() is None:
-        time.sleep(POLL)
-        if first is None and place.epochs:
-            first = time.monotonic() - begun
-    if training.returncode or first is None:
-        sys.exit(place.log.read_text("utf-8"))
-    return first, time.monotonic() - begun - first
+    def names(self) -> set[str]:
+        """What is there; the files of an index's tables, which have random names, if no commit has brought them in."""
+        paths = [path for path in self.folder.rglob("*") if not set(LANCE).intersection(path.parts[:-1])]
+        return {str(path.relative_to(self.folder)) for path in paths} | set(
+            _unfinished(self.folder / "index")
+        )
 
 
-def kill(place: Place, shards: int, epochs: int, delay: float) -> dict[str, Any]:
-    """Go on until so many shards and epochs are there, wait a little, and kill."""
-    begun = time.monotonic()
-    training = place.start()
-    while training.poll() is None and (place.shards < shards or place.epochs < epochs):
-        time.sleep(POLL)
-    time.sleep(delay)
-    training.kill()
-    killed = training.wait() == -signal.SIGKILL
-    return {
-        "seconds_after_start": round(time.monotonic() - begun, 2),
-        "killed": killed,
-        "phase": "training" if place.epochs or list(place.run.rglob("checkpoint.*")) else "features",
-        "shards": place.shards,
-        "epochs": place.epochs,
-    }
+def _unfinished(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    import lance
+
+    found = [str(file) for name in LANCE for kind in (".tmp*", "*#*") for file in (folder / name).rglob(kind)]
+    for name in LANCE:
+        table = lance.dataset(str(folder / name))
+        removed = table.cleanup_old_versions(timedelta(days=1), delete_unverified=True)
+        if removed.bytes_removed:
+            found.append(f"{name}: {removed}")
+    return found
 
 
-def main() -> int:
+def prepared(shared: Path, needs: set[str]) -> None:
+    """Images with captions; where it is needed, a run, one that is evaluated, an index whose photographs change."""
+    from pairjepa.pairs import Pairs
+
+    pairs = Pairs.open(f"shapes:{IMAGES}")
+    for name in ("data", "photos"):
+        (shared / name).mkdir(parents=True)
+    lines = ["image,caption,split"]
+    columns = (pairs.table[name].to_pylist() for name in ("captions", "split"))
+    for row, (captions, split) in enumerate(zip(*columns, strict=True)):
+        (shared / "data" / f"{row}.bmp").write_bytes(pairs.read_bytes(row))
+        lines += [f"{row}.bmp,{caption},{split}" for caption in captions]
+        if row < IMAGES // 2:
+            (shared / "photos" / f"{row}.bmp").write_bytes(pairs.read_bytes(row))
+    (shared / "data" / "captions.csv").write_text("\n".join(lines) + "\n")
+    for made, words in (
+        ("run", "train tiny --data DATA --run run --training.epochs 3"),
+        ("run evaluated", "evaluate run"),
+        ("index", "index run PHOTOS --out index"),
+    ):
+        if made in needs or (made == "run" and needs):
+            verb = Verb(words, files("run"), () if made == "run" else ("run",))
+            place = Place(verb, shared / f"for {made}", shared)
+            place.finish()
+            shutil.copytree(place.folder / made.partition(" ")[0], shared / made)
+    for row in range(0, IMAGES // 2, 5):  # gone, changed and new ones
+        (shared / "photos" / f"{row}.bmp").unlink()
+        (shared / "photos" / f"{row + 1}.bmp").write_bytes(pairs.read_bytes(IMAGES - 1 - row))
+        (shared / "photos" / f"new-{row}.bmp").write_bytes(pairs.read_bytes(IMAGES // 2 + row))
+
+
+def tried(verb: Verb, times: int, moments: random.Random, shared: Path, work: Path) -> dict[str, Any]:
+    """A row of the table: how often it was killed, and what was not as it should be."""
+    alone = Place(verb, work / "alone", shared)
+    seconds = alone.finish()
+    names, result = alone.names(), verb.result(alone.folder)
+    found: dict[str, Any] = {"seconds": round(seconds, 1), "moments": times, "killed": 0}
+    failed, different, left = [], [], []
+    for number in range(times):
+        place = Place(verb, work / str(number), shared)
+        found["killed"] += place.kill(moment := moments.uniform(0, seconds))
+        try:
+            place.finish()
+        except RuntimeError as error:
+            failed.append(f"killed after {moment:.2f} s: {error}")
+            continue
+        other = verb.result(place.folder)
+        names_of = [name for name in result | other if result.get(name) != other.get(name)]
+        different += [f"killed after {moment:.2f} s: {name}" for name in names_of]
+        left += [f"killed after {moment:.2f} s: {name}" for name in sorted(place.names() ^ names)]
+        shutil.rmtree(place.folder)
+    return found | {"failed": failed, "different": different, "left": left}
+
+
+def table(rows: dict[str, dict[str, Any]]) -> str:
+    """For people."""
+    lines = ["verb            seconds  moments  killed  failed  other result  files left"]
+    for verb, row in rows.items():
+        counts = "".join(
+            f"{len(row[key]):>{width}}" for key, width in (("failed", 8), ("different", 14), ("left", 12))
+        )
+        lines.append(f"{verb:15} {row['seconds']:7.1f} {row['moments']:8} {row['killed']:7}{counts}")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
     """Do it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("data")
-    parser.add_argument("--recipe", default="contrastive")
-    parser.add_argument("--times", type=int, default=10, help="how often it is killed")
+    parser.add_argument("--times", type=int, default=20, help="moments a verb")
+    parser.add_argument("--verbs", nargs="+", choices=VERBS, default=list(VERBS), metavar="VERB")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--out", type=Path, help="write the JSON here too")
-    options, rest = parser.parse_known_args()
-    arguments = [options.recipe, "--data", options.data, *rest, "--training.checkpoint-seconds", "1"]
-    chance, log = random.Random(options.seed), []
-
+    parser.add_argument("--out", type=Path, help="write what was found here, as JSON")
+    given = parser.parse_args(arguments)
+    moments, rows = random.Random(given.seed), {}
     with tempfile.TemporaryDirectory() as folder:
-        alone, stopped = (Place(Path(folder, name), arguments) for name in ("alone", "stopped"))
-        before, after = timed(alone)
-        print(f"alone: {before:.0f} s before the first epoch is done, {after:.0f} s after", file=sys.stderr)
-        early = sorted(chance.randrange(alone.shards) for _ in range((options.times + 1) // 2))
-        late = sorted(chance.randrange(alone.epochs) for _ in range(options.times // 2))
-        moments = [(shards, 0, before / alone.shards) for shards in early]
-        moments += [(alone.shards, max(epochs, 1), after / alone.epochs) for epochs in late]
-        for shards, epochs, most in moments:
-            log.append(kill(stopped, shards, epochs, chance.uniform(0, most)))
-            print(json.dumps(log[-1]), file=sys.stderr)
-        stopped.finish()
-        expected, found = alone.result(), stopped.result()
-
-    identical = expected == found
-    report = {
-        "train": arguments,
-        "seconds": {"before_training": round(before, 1), "training": round(after, 1)},
-        "moments": log,
-        "kills": sum(moment["killed"] for moment in log),
-        "identical": identical,
-        "uninterrupted": expected,
-        "resumed": found,
-    }
-    text = json.dumps(report, indent=2)
-    print(text)
-    if options.out is not None:
-        options.out.write_text(text + "\n", "utf-8")
-    return 0 if identical else 1
+        shared = Path(folder, "shared")
+        prepared(shared, {name for verb in given.verbs for name in VERBS[verb].needs})
+        for verb in given.verbs:
+            work = Path(folder, verb)
+            work.mkdir()
+            rows[verb] = tried(VERBS[verb], given.times, moments, shared, work)
+            print(table({verb: rows[verb]}), file=sys.stderr, flush=True)
+            for kind in ("failed", "different", "left"):
+                print(
+                    "".join(f"  {kind}: {line}\n" for line in rows[verb][kind]),
+                    end="",
+                    file=sys.stderr,
+                    flush=True,
+                )
+    print(table(rows))
+    if given.out is not None:
+        given.out.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
+    return int(any(row[kind] for row in rows.values() for kind in ("failed", "different", "left")))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ DATA = ROOT / "docs" / "performance"
 PAGE = ROOT / "docs" / "performance.md"
 
 Record = dict[str, Any]
-ENGINES = ("torch", "onnx", "openvino")
+ENGINES = ("torch", "onnx")
 OURS, THEIRS = "#0072b2", "#767676"
 
 
@@ -192,24 +192,6 @@ def search_peers(record: Record) -> str:
     return f"{markdown(rows)}\n\n{markdown(servers)}"
 
 
-def made_index(record: Record) -> str:
-    """How made-up vectors lie beside real ones."""
-    places = ", ".join(str(k) for k in record["nearest"])
-    rows = [
-        [
-            f"{record['images']:,} images",
-            f"cosine of a caption with the nearest, number {places}",
-            "of an image",
-            f"partitions for {record['wanted_recall']:.0%}",
-        ]
-    ]
-    for name, label in (("real", "real"), ("made", "made up")):
-        one = record["sides"][name]
-        cosines = [", ".join(f"{cosine:.2f}" for cosine in one[side]) for side in ("captions", "images")]
-        rows.append([label, *cosines, f"{one['probes']} of {one['partitions']}"])
-    return markdown(rows)
-
-
 def start(record: Record) -> str:
     """Programs from the shell."""
     names = {
@@ -281,7 +263,6 @@ BLOCKS: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
     "evaluation-growth": (("evaluation",), evaluation_growth),
     "queries": (("queries",), queries),
     "search-peers": (("search-peers",), search_peers),
-    "made-index": (("made-index",), made_index),
     "start": (("search-start",), start),
     "growth": (("growth",), growth),
 }

@@ -106,8 +106,9 @@ def make(real: Path, path: Path, note: Path, rows: int, way: str) -> None:
     if IMAGES in index.meta.approximate:
         exact = Index(index.place, replace(index.meta, approximate={}))
         vectors = real_captions(real, QUERIES)[1]
-        both = [[{h.id for h in one.search(vector, NEAREST)} for vector in vectors] for one in (exact, index)]
-        shares = [len(right & found) / len(right) for right, found in zip(*both, strict=True)]
+        # by scores: of equal rows, any are the nearest
+        both = [[[h.score for h in one.search(v, NEAREST)] for v in vectors] for one in (exact, index)]
+        shares = [np.mean(np.array(found) >= right[-1]) for right, found in zip(*both, strict=True)]
         measured |= {
             name: value
             for name, value in asdict(index.meta.approximate[IMAGES]).items()

@@ -2,8 +2,8 @@
 
     python studies/exports.py RUN [RUN ...] [--images 200]
 
-Exports each run to every target, encodes images of its test split with all their captions, and compares each number
-with that of `Embedder`. Writes docs/exports.json and the table in docs/sharing.md. Times are of the clock, which other
+Exports each run to ONNX, encodes images of its test split with all their captions, and compares each number with that
+of `Embedder`. Writes docs/exports.json and the table in docs/sharing.md. Times are of the clock, which other
 work on the machine changes.
 """
 
@@ -22,8 +22,6 @@ import numpy as np
 from results import fill
 
 from pairjepa.apps.export import export
-from pairjepa.apps.export.openvino import OpenVinoEmbedder
-from pairjepa.apps.export.sentence_transformers import Loaded
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.embedder.encoder import Encoder
 from pairjepa.embedder.onnx_embedder import OnnxEmbedder
@@ -31,7 +29,7 @@ from pairjepa.evaluation.tables import markdown
 from pairjepa.pairs import open_pairs
 
 DOCS = Path(__file__).parent.parent / "docs"
-TARGETS = ("onnx", "openvino", "sentence-transformers")
+TARGETS = ("onnx", "sentence-transformers")
 START = "import sys; from pairjepa import OnnxEmbedder as E; E.load(sys.argv[1]).encode_text('a dog')"
 
 
@@ -43,7 +41,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--images", type=int, default=200, help="images of the test split")
     given = parser.parse_args()
-    rows = [row for run in given.runs for row in compared(run, given.images)]
+    rows = [compared(run, given.images) for run in given.runs]
     about = {"images": given.images, "cpus": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
     (DOCS / "exports.json").write_text(json.dumps(about | {"rows": rows}, indent=2) + "\n")
     titles = [
@@ -64,7 +62,7 @@ def main() -> None:
         ]
         for row in rows
     ]
-    start = statistics.median(row["start_seconds"] for row in rows if "start_seconds" in row)
+    start = statistics.median(row["start_seconds"] for row in rows)
     words = (
         f"Largest difference of any number of a vector from that of `Embedder`, on {given.images} test images with all "
         f"their captions, and time beside that of `Embedder` ({about['cpus']} cores). "
@@ -73,8 +71,8 @@ def main() -> None:
     fill(DOCS / "sharing.md", "exports", f"{markdown([titles, *cells])}\n\n{words}")
 
 
-def compared(run: Path, images: int) -> list[dict[str, Any]]:
-    """A row for each target."""
+def compared(run: Path, images: int) -> dict[str, Any]:
+    """What was exported beside the run."""
     embedder = Embedder.load(run)
     test = open_pairs(embedder.config.data).split("test")
     pictures = [test.image(row) for row in range(images)]
@@ -82,30 +80,14 @@ def compared(run: Path, images: int) -> list[dict[str, Any]]:
     captions, owner = test.captions.filter(kept).to_pylist(), test.owner[kept]
     both = [pictures[row] for row in owner[:images]], captions[:images]
     ours, our_times = encoded(embedder, pictures, captions, both)
-    rows = []
-    for to in TARGETS:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = export(run, to, Path(scratch) / to)
-            theirs, times = encoded(loaded(to, folder, embedder), pictures, captions, both)
-            row: dict[str, Any] = {"recipe": embedder.config.recipe, "to": to}
-            row |= {kind: float(np.abs(ours[kind] - theirs[kind]).max()) for kind in theirs}
-            row |= {f"{kind}_time": times[kind] / our_times[kind] for kind in ("image", "text")}
-            row["megabytes"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-            if to == "onnx":
-                row["start_seconds"] = start_seconds(folder)
-            rows.append(row)
-    return rows
-
-
-def loaded(to: str, folder: Path, embedder: Embedder) -> Encoder:
-    """What was exported, as an encoder."""
-    if to == "onnx":
-        return OnnxEmbedder.load(folder)
-    if to == "openvino":
-        return OpenVinoEmbedder.load(folder)
-    from sentence_transformers import SentenceTransformer
-
-    return Loaded(SentenceTransformer(str(folder), device="cpu"), embedder)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = export(run, "onnx", Path(scratch) / "onnx")
+        theirs, times = encoded(OnnxEmbedder.load(folder), pictures, captions, both)
+        row: dict[str, Any] = {"recipe": embedder.config.recipe, "to": "onnx"}
+        row |= {kind: float(np.abs(ours[kind] - theirs[kind]).max()) for kind in theirs}
+        row |= {f"{kind}_time": times[kind] / our_times[kind] for kind in ("image", "text")}
+        row["megabytes"] = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+        return row | {"start_seconds": start_seconds(folder)}
 
 
 def encoded(

@@ -13,8 +13,8 @@ import numpy as np
 from results import ROOT, fill
 
 from pairjepa.apps.report import collect
-from pairjepa.apps.report.shape import DEAD
 from pairjepa.evaluation.tables import markdown
+from pairjepa.metrics.verdicts import DEAD
 from pairjepa.util.files import write_json
 
 SIDES = {"prediction": "image", "target": "text"}

@@ -1,12 +1,14 @@
-"""What every test stands on: one thread, no network, no cache but the session's own."""
+"""What every test stands on: one thread (unless told otherwise), no network, no cache but the session's own."""
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from tests.browser import REASON
 
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["OMP_NUM_THREADS"] = "1"  # read by torch and NumPy when they are first imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch and NumPy when they are first imported
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -14,3 +16,12 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PAIRJEPA_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say in a line that the pages were not looked at in a browser."""
+    skipped = [
+        report for report in terminalreporter.stats.get("skipped", []) if REASON in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests in a browser did not run: {REASON}.")

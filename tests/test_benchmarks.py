@@ -1,72 +1,12 @@
-"""How benchmarks are run, and that the page says what they have written."""
+"""The page of benchmarks says what they have written."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
-
-SCRIPT = """
-import sys
-sys.path.insert(0, {folder!r})
-from sides import command, main, needs, ratio
-
-def quick(given):
-    return {{"seconds": given.unit, "items": 3}}
-
-def slow(given):
-    kept = bytearray(200 << 20)
-    kept[::4096] = b"x" * len(kept[::4096])
-    return {{"seconds": 4 * given.unit}}
-
-def absent(given):
-    needs("a_package_that_is_nowhere")
-
-def version(given):
-    return command("--version")
-
-sides = {{"quick": quick, "slow": slow, "absent": absent, "version": version}}
-add = lambda parser: parser.add_argument("--unit", type=float, default=2.0)
-sys.exit(main("Try.", sides, add, lambda found, given: {{"ratio": ratio(found["slow"], found["quick"])}}))
-"""
-
-
-@pytest.fixture
-def script(tmp_path: Path) -> Path:
-    path = tmp_path / "try_it.py"
-    path.write_text(SCRIPT.format(folder=str(BENCHMARKS)))
-    return path
-
-
-def run(script: Path, *words: str) -> tuple[dict[str, Any], str]:
-    command = [sys.executable, str(script), *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=script.parent, check=True)
-    return json.loads(done.stdout), done.stderr
-
-
-def test_sides_are_run_in_turn_each_with_a_memory_of_its_own(script: Path) -> None:
-    result, said = run(script, "--repeats", "2")
-    order = [line.split(":")[0] for line in said.splitlines() if line[:2] in ("1/", "2/")]
-    assert order == ["1/2 quick", "1/2 slow", "1/2 version", "2/2 quick", "2/2 slow", "2/2 version"]
-    assert result["sides"]["quick"]["all_seconds"] == [2.0, 2.0]
-    assert result["sides"]["slow"]["peak_rss_mb"] > result["sides"]["quick"]["peak_rss_mb"] + 150
-    assert result["sides"]["version"]["seconds"] > 0
-    assert result["ratio"] == 4
-    assert "absent" not in result["sides"]
-    assert "pip install --no-deps -r benchmarks/requirements.txt" in said
-    assert json.loads((script.parent / "docs/performance/try-it.json").read_text()) == result
-
-
-def test_some_sides_alone_write_nothing(script: Path) -> None:
-    result, _ = run(script, "--repeats", "1", "--only", "quick", "--unit", "3")
-    assert list(result["sides"]) == ["quick"]
-    assert result["sides"]["quick"]["seconds"] == 3
-    assert not (script.parent / "docs").exists()
 
 
 def test_the_page_says_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:

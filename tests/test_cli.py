@@ -14,6 +14,7 @@ import pairjepa
 from pairjepa.cli import main
 from pairjepa.config.recipes import RECIPES, recipe
 from pairjepa.config.settings import differences
+from pairjepa.objectives import TERMS
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 RUN_FLAGS = ["--data", "DATA", "--model.image", "IMG", "--model.text", "TXT", "--run", "RUN"]
@@ -76,8 +77,9 @@ def test_the_help_of_a_recipe_shows_its_values_and_the_docstrings_of_the_fields(
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "--model.image STR Image backbone: a local Transformers folder" in text
     assert "[default: microsoft/resnet-18]" in text
-    assert "--objective.weights Weight of each term by name, as in" in text
-    assert "leaves a term out. [default: info_nce 1.0]" in text
+    assert "Cross-entropy of softmax(cos / τ)" in text
+    flags = text.replace("--objective.weights .", "--objective.weights.")  # which was cut to fit
+    assert all(f"--objective.weights.{name.replace('_', '-')} FLOAT" in flags for name in TERMS)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,7 +98,7 @@ def test_what_is_not_given_is_the_recipe_s(calls: list[SimpleNamespace]) -> None
         (["--model.dim", "8"], {"model.dim": 8}),
         (["--model.image-projection.hidden=9"], {"model.image_projection.hidden": 9}),
         (["--objective.weights.info-nce", "0.5"], {"objective.weights.info_nce": 0.5}),
-        (["--objective.weights.an-other", "2"], {"objective.weights.an_other": 2.0}),
+        (["--objective.weights.smooth-l1", "2"], {"objective.weights.smooth_l1": 2.0}),
         (["--objective.no-learn-temperature"], {"objective.learn_temperature": False}),
         (["--model.image-stages", "15", "20", "21"], {"model.image_stages": (15, 20, 21)}),
         (["--model.image-stages", "-1"], {"model.image_stages": (-1,)}),
@@ -155,7 +157,7 @@ def test_inspect_passes_on_the_settings_of_the_data(calls: list[SimpleNamespace]
 def test_evaluate_passes_on_its_options(calls: list[SimpleNamespace]) -> None:
     assert main(["evaluate", "RUN", "--split", "dev", "--export", "OUT", "--relevance", "text"]) == 0
     assert calls[0].arguments == (Path("RUN"), "dev")
-    assert calls[0].options == {"export": Path("OUT"), "relevance": "text"}
+    assert calls[0].options == {"export": Path("OUT"), "relevance": "text", "data": None}
 
 
 def test_demo_says_what_came_out_and_what_to_do_next(
@@ -232,7 +234,7 @@ def test_a_command_ends_with_what_to_run_next(
     [
         (["trian"], 'Unknown command "trian". Did you mean "train"?'),
         (["train", "contrastiv"], "Unknown recipe 'contrastiv'. Did you mean 'contrastive'"),
-        (["train", "nosuch", "--run", "RUN"], "Unknown recipe 'nosuch'. Known: contrastive"),
+        (["train", "nosuch", "--run", "RUN"], "Unknown recipe 'nosuch'. Known: adapt, contrastive"),
         (["train", "--run", "RUN", "contrastive"], "The recipe must come first, got '--run'."),
         (["train", "tiny", *RUN_FLAGS, "--model.dmi", "3"], "Did you mean --model.dim?"),
         (["train", "tiny", *RUN_FLAGS, "--model.dim", "wide"], 'unable to convert "wide" into int'),

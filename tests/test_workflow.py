@@ -34,6 +34,7 @@ SMALL = {
 RECALLS = [f"R@{k}{end}" for k in (1, 5, 10) for end in ("", "_ci")]
 DIRECTION = {*RECALLS, "median_rank", "median_rank_ci", "mrr", "mrr_ci"}
 KEYS = {
+    "corrected",
     *(
         "split",
         "images",
@@ -94,7 +95,23 @@ def test_evaluate_prints_one_object_with_exactly_these_keys(
     assert set(result) == KEYS
     assert set(result["image_to_text"]) == set(result["text_to_image"]) == DIRECTION
     assert set(result["baselines"]) == {"chance", "cca"}
-    assert set(result["baselines"]["cca"]) == {"image_to_text", "text_to_image", "rsum", "rsum_ci"}
+    assert set(result["baselines"]["cca"]) == {
+        "image_to_text",
+        "text_to_image",
+        "rsum",
+        "rsum_ci",
+        "corrected",
+    }
+    for corrected in (result["corrected"], result["baselines"]["cca"]["corrected"]):
+        assert set(corrected) == {
+            "image_to_text",
+            "text_to_image",
+            "rsum",
+            "rsum_ci",
+            "alpha",
+            "k",
+            "over_plain",
+        }
     recalls = [result[way][f"R@{k}"] for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
     assert result["rsum"] == pytest.approx(sum(recalls))
     assert (result, True) == unsigned(json.loads((run / "evaluation" / "test.json").read_text("utf-8")))
@@ -253,7 +270,7 @@ def test_pairs_that_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (result["images"], result["captions"]) == (10, len(pairs.split("test")))
     with pytest.raises(UsageError, match=r"data\.source must name the pairs, got none"):
         pairjepa.evaluate(tmp_path / "run")
-    with pytest.raises(PairJEPAError, match="have changed since it was trained: 60 images"):
+    with pytest.raises(PairJEPAError, match="must be those it was trained on: 60 images"):
         pairjepa.evaluate(tmp_path / "run", pairs=own_pairs(63))
 
 
@@ -362,3 +379,26 @@ def test_inspect_counts_the_tokens_of_a_text_backbone() -> None:
     assert estimated["caption_length"]["tokens_estimated"] is True
     assert report["caption_length"]["share_cut"] > 0.5
     assert report["caption_length"]["tokens"]["max"] > 5
+
+
+def test_train_says_what_the_text_backbone_does_not_see(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = Pairs.open("shapes:24")
+    (tmp_path / "images").mkdir()
+    lines = ["image,caption,split"]
+    for row in range(24):
+        drawn.image(row).save(tmp_path / "images" / f"{row}.png")
+        split = "train" if row < 16 else "dev"
+        words = "a long caption" if split == "train" else f"unknown{row} unheard{row} unseen{row}"
+        lines.append(f"images/{row}.png,{words} with number {row},{split}")
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    pairjepa.train(
+        config(data__source=str(tmp_path / "t.csv"), model__max_tokens=6, training__epochs=1),
+        None,
+        tmp_path / "run",
+    )
+    said = capsys.readouterr().err
+    assert "of the captions' tokens are unknown to the text backbone" in said
+    assert "100.0% of the captions are cut at 6 tokens, and 15 of them are then equal to another one" in said
+    assert said.index("equal to another one") < said.index("features")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from tests.browser import chromium, needs_chromium
 
 import pairjepa
 from pairjepa.apps.audit import audit, crossfit
@@ -21,7 +22,6 @@ from pairjepa.training.train import fit_material
 from pairjepa.util.checksums import unsigned
 from pairjepa.util.errors import PairJEPAError, UsageError
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert(1)</script>"
 COLOURS = {
     "red": (220, 30, 30), "green": (30, 190, 60), "blue": (40, 60, 220), "yellow": (230, 220, 40),
@@ -189,12 +189,9 @@ def test_the_page_shows_what_the_user_wrote_as_text(done: Path) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+@needs_chromium
 def test_the_page_in_a_browser(done: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as run:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = run.chromium.launch(executable_path=CHROMIUM, args=flags)
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme="dark")
         asked: list[str] = []
         wrong: list[str] = []
@@ -212,7 +209,6 @@ def test_the_page_in_a_browser(done: Path) -> None:
         page.locator("[data-theme-toggle]").click()
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
         assert wrong == []
-        browser.close()
 
 
 def test_captions_that_are_all_the_same(run: Path, data: Path, tmp_path: Path) -> None:
@@ -235,6 +231,27 @@ def test_captions_that_are_all_the_same(run: Path, data: Path, tmp_path: Path) -
 def rows_of_table(data: Path) -> list[dict[str, str]]:
     with data.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_models_that_know_nothing_cannot_tell(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Captions that are drawn anew say nothing of their images; half of them would look wrong."""
+    rows, table = rows_of_table(data), data.parent / "drawn.csv"
+    order = np.random.default_rng(0).permutation(len(rows))
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["image", "caption"])
+        writer.writeheader()
+        pairs = zip(rows, order, strict=True)
+        writer.writerows({"image": row["image"], "caption": rows[at]["caption"]} for row, at in pairs)
+    out = tmp_path / "audit"
+    assert main(["audit", str(run), str(table), "--out", str(out), "--folds", "2"]) == 0
+    table.unlink()
+    assert (
+        "It cannot be told how many captions are wrong; the models know too little" in capsys.readouterr().out
+    )
+    assert json.loads((out / "audit.json").read_text())["estimated_wrong"] is None
+    assert "cannot tell" in (out / "audit.html").read_text()
 
 
 def test_the_command(

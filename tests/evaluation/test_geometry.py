@@ -139,3 +139,29 @@ def test_standard_deviations_are_those_of_numpy_without_a_copy_in_double_precisi
     tracemalloc.stop()
     assert found == pytest.approx(expected, rel=1e-12)
     assert peak < rows.nbytes
+
+
+def test_trustworthiness_is_scikit_learns_where_nothing_is_equal():
+    from sklearn.manifold import trustworthiness
+
+    rng = np.random.default_rng(0)
+    rows, places = sphere(60, 8), {"map": sphere(60, 8)[:, :2], "noise": rng.normal(size=(60, 2))}
+    for place in places.values():
+        expected = trustworthiness(rows, place, n_neighbors=7, metric="cosine")
+        for chunk_bytes in (2**20, 5_000):
+            found = geometry.trustworthiness(rows, place, neighbours=7, chunk_bytes=chunk_bytes)
+            assert found == pytest.approx(expected)
+
+
+def test_trustworthiness_does_not_hang_on_the_order_of_equal_rows():
+    rng = np.random.default_rng(0)
+    distinct = sphere(8, 8)
+    rows = np.repeat(distinct, 10, axis=0)
+    perfect, collapsed = np.repeat(rng.normal(size=(8, 2)), 10, axis=0), np.zeros((80, 2))
+    for order in (np.arange(80), rng.permutation(80)):
+        assert geometry.trustworthiness(rows[order], perfect[order], neighbours=5) == 1
+        found = geometry.trustworthiness(rows[order], collapsed[order], neighbours=5)
+        assert found == pytest.approx(geometry.trustworthiness(rows, collapsed, neighbours=5))
+    # a map that is one place is no better than one drawn at random
+    chance = [geometry.trustworthiness(rows, rng.normal(size=(80, 2)), neighbours=5) for _ in range(20)]
+    assert found == pytest.approx(np.mean(chance), abs=0.03)

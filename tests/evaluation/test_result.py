@@ -6,6 +6,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.result import Baseline
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
 from pairjepa.evaluation.tables import markdown_table, table
 from pairjepa.metrics import metrics, retrieve
@@ -37,7 +38,7 @@ def poor():
 
 @pytest.fixture(scope="module")
 def result(good, poor):
-    return evaluate(good, cca=poor, draws=200)
+    return evaluate(good, cca=Baseline(*poor), draws=200)
 
 
 def leaves(value):
@@ -50,7 +51,11 @@ def leaves(value):
 
 def test_the_result_is_plain_finite_json(result):
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    assert {type(leaf) for leaf in leaves(result)} <= {str, int, float}
+    plain = result | {
+        "corrected": 0,
+        "beats_cca": {**result["beats_cca"], "corrected": 0},
+    }  # None: not asked for
+    assert {type(leaf) for leaf in leaves(plain)} <= {str, int, float}
     assert all(math.isfinite(leaf) for leaf in leaves(result) if isinstance(leaf, float))
 
 
@@ -65,6 +70,7 @@ def test_no_number_hangs_on_the_number_of_threads():
 
 def test_the_result_has_the_promised_keys(result, good):
     assert set(result) == {
+        "corrected",
         "split", "images", "captions", "relevance", "image_to_text", "text_to_image", "rsum", "rsum_ci",
         "baselines", "beats_cca", "cosine", "geometry", "bootstrap", "notes",
     }  # fmt: skip
@@ -95,8 +101,8 @@ def test_numbers_lie_in_their_intervals_and_are_those_of_retrieval(result, good)
 
 
 def test_the_same_seed_gives_the_same_result(result, good, poor):
-    assert evaluate(good, cca=poor, draws=200) == result
-    assert evaluate(good, cca=poor, draws=200, seed=1)["rsum_ci"] != result["rsum_ci"]
+    assert evaluate(good, cca=Baseline(*poor), draws=200) == result
+    assert evaluate(good, cca=Baseline(*poor), draws=200, seed=1)["rsum_ci"] != result["rsum_ci"]
 
 
 def test_verdicts_against_cca(good, poor, result):
@@ -105,12 +111,17 @@ def test_verdicts_against_cca(good, poor, result):
         result["rsum"] - result["baselines"]["cca"]["rsum"]
     )
     assert any(note.startswith("Beats CCA") for note in result["notes"])
-    worse = evaluate(embedding_set(*poor, good.owner), cca=(good.image, good.text), draws=200)
+    worse = evaluate(embedding_set(*poor, good.owner), cca=Baseline(good.image, good.text), draws=200)
     assert worse["beats_cca"]["verdict"] == "worse"
     assert any("closed formula" in note and note.startswith("Does not beat CCA") for note in worse["notes"])
-    same = evaluate(good, cca=(good.image, good.text), draws=200)
-    assert same["beats_cca"] == {"rsum_difference": 0, "ci": [0, 0], "verdict": "not distinguishable"}
-    assert any("do not show a difference" in note for note in same["notes"])
+    same = evaluate(good, cca=Baseline(good.image, good.text), draws=200)
+    assert same["beats_cca"] == {
+        "rsum_difference": 0,
+        "ci": [0, 0],
+        "verdict": "not distinguishable",
+        "corrected": None,
+    }
+    assert any("as far as these images show" in note for note in same["notes"])
 
 
 def test_without_cca_its_keys_are_none(good):
@@ -129,9 +140,9 @@ def test_a_collapsed_model_is_told_so():
     )
     text = " ".join(found["notes"])
     assert "No better than chance" in text
-    assert "The image side has collapsed" in text
-    assert "The text side has collapsed" in text
-    assert "AUC 0.50 where 0.5 is blind" in text
+    assert "Collapse of the predictions: nearly every row is the same" in text
+    assert "Collapse of the targets" in text
+    assert "AUC 0.500, where 0.5 is blind" in text
     assert found["rsum"] < found["baselines"]["chance"]["rsum"]
     assert found["geometry"]["effective_rank"] == {"image": 0, "text": 0}
     assert found["cosine"]["overlap"] == 1
@@ -139,9 +150,12 @@ def test_a_collapsed_model_is_told_so():
 
 def test_few_directions_are_told():
     rng = np.random.default_rng(0)
-    rows = unit(rng.normal(size=(120, 2)) @ rng.normal(size=(2, 64)))
+    rows = unit(rng.normal(size=(120, 3)) @ np.linalg.qr(rng.normal(size=(64, 3)))[0].T)
     found = evaluate(embedding_set(rows, rows, np.arange(120)), cca=None, draws=20)
-    assert any("few directions: effective rank 2.0 of 64 possible" in note for note in found["notes"])
+    assert any(
+        "The predictions lie along few directions: effective rank 3.0 of 64" in note
+        for note in found["notes"]
+    )
 
 
 def test_notes_on_the_protocol(good):
@@ -161,7 +175,9 @@ def test_relevance_by_text_counts_equal_captions():
     image, text, owner = ragged(images=30, noise=1)
     words = [("a dog", "a cat")[row % 2] for row in owner]
     found = {
-        kind: evaluate(embedding_set(image, text, owner, words), cca=(image, text), relevance=kind, draws=20)
+        kind: evaluate(
+            embedding_set(image, text, owner, words), cca=Baseline(image, text), relevance=kind, draws=20
+        )
         for kind in ("owner", "text")
     }
     assert found["text"]["relevance"] == "text"
@@ -189,7 +205,7 @@ def test_mistakes_are_named(good):
     with pytest.raises(
         UsageError, match=r"cca must have 120 and 311 rows like the embeddings, got 3 and 311"
     ):
-        evaluate(good, cca=(good.image[:3], good.text), draws=5)
+        evaluate(good, cca=Baseline(good.image[:3], good.text), draws=5)
 
 
 def test_the_table_says_what_it_shows(result):

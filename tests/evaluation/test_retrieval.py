@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,6 +67,15 @@ def test_a_collapsed_model_has_the_worst_ranks_and_is_never_above_chance(seed, d
     for way in ("image_to_text", "text_to_image"):
         assert all(measured[way][f"R@{k}"] <= expected[way][f"R@{k}"] for k in (1, 5, 10))
         assert measured[way]["mrr"] <= expected[way]["mrr"]
+
+
+def test_no_array_holds_every_score():
+    image, text, owner = ragged(images=2_000)
+    tracemalloc.start()
+    retrieve(image, text, owner, chunk_bytes=2**20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**22  # all of them take 4 bytes x 2,000 x 5,000
 
 
 def test_more_items_are_counted_than_a_byte_holds():

@@ -215,3 +215,35 @@ def test_from_the_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_that_the_hub_has_not(name: str) -> None:
     with pytest.raises(UsageError, match="--push must be user/name"):
         check_name(name)
+
+
+@pytest.mark.parametrize("name", ["summary.json", "image/config.json", "evaluation/test.json", "text"])
+def test_no_link_of_a_run_is_followed_into_what_is_published(folder: Path, tmp_path: Path, name: str) -> None:
+    theirs = tmp_path / "run"
+    shutil.copytree(folder, theirs)
+    embedder = Embedder.load(theirs)
+    (theirs / name).rename(tmp_path / "mine")
+    (theirs / name).symlink_to(tmp_path / "mine")
+    with pytest.raises(PairJEPAError, match=f"{name} must be a file to be published, got a link to .*mine"):
+        export_hub(embedder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_link_beside_the_model_is_pushed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub()
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: hub)
+    shutil.copytree(folder, tmp_path / "out")
+    (tmp_path / "out" / "image" / "notes.json").symlink_to(folder / "run.json")
+    with pytest.raises(PairJEPAError, match=r"notes\.json must be a file to be published"):
+        push(tmp_path / "out", "me/model")
+    assert hub.calls == []
+
+
+def test_a_run_from_the_hub_names_no_folder_of_this_machine(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(run))
+    with pytest.raises(PairJEPAError, match="me/model must hold its backbones, got no folder image"):
+        Embedder.from_pretrained("me/model")

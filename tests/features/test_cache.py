@@ -1,7 +1,12 @@
 """Shards on disk: equal to the bit, and never wrong numbers, whatever happened to the files."""
 
+import errno
+import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -74,7 +79,10 @@ def test_gather_is_indexing_of_the_shards_laid_end_to_end(sizes, data):
     whole = np.arange(sum(sizes) * 2, dtype=np.float32).reshape(-1, 2)
     parts = np.split(whole, np.cumsum(sizes)[:-1])
     table = FeatureTable(
-        parts, np.repeat(np.arange(len(sizes)), sizes), np.concatenate([np.arange(s) for s in sizes])
+        [lambda part=part: part for part in parts],
+        np.repeat(np.arange(len(sizes)), sizes),
+        np.concatenate([np.arange(s) for s in sizes]),
+        (2,),
     )
     rows = np.array(data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=8)), np.int64)
     np.testing.assert_array_equal(table.gather(rows), whole[rows])
@@ -87,7 +95,62 @@ def test_an_empty_table(tmp_path):
 
 
 def test_the_table_is_memory_mapped(filled):
-    assert all(isinstance(shard, np.memmap) for shard in store(filled)._shards)
+    assert all(isinstance(shard().base, np.memmap) for shard in store(filled)._shards)
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("refused", [".npy", "/manifest.json", ".json", "folder"])
+def test_what_cannot_be_read_is_not_damaged(filled, error, refused, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in filled.rglob("*")}
+
+    def refuse(real):
+        def maybe(where, *arguments, **options):
+            if str(where).endswith(refused) or (refused == "folder" and real.__name__ == "listdir"):
+                raise OSError(error, os.strerror(error), str(where))
+            return real(where, *arguments, **options)
+
+        return maybe
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "open", refuse(io.open))  # what pathlib opens with
+        patch.setattr(os, "listdir", refuse(os.listdir))
+        with pytest.raises(PairJEPAError, match=rf"cannot be read \({os.strerror(error)}\)\. "):
+            store(filled)
+    assert {path: path.stat().st_mtime_ns for path in filled.rglob("*")} == before
+    assert all(item in store(filled) for item in ITEMS)
+
+
+FEW_DESCRIPTORS = """
+import resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+import numpy as np
+from pairjepa.features.cache import FeatureStore
+store = FeatureStore(Path(sys.argv[1]), {"kind": "text"}, (2,))
+items = [f"item {number}" for number in range(100)]
+if sys.argv[2:]:
+    for number, item in enumerate(items):
+        store.write([item], np.full((1, 2), number, np.float32))
+table = store.table(items)
+for rows in (np.arange(100), np.arange(100)[::-1], np.random.default_rng(0).permutation(100)):
+    assert table.gather(rows)[:, 0].tolist() == rows.tolist()
+"""
+
+
+def test_open_files_are_bounded_whatever_the_cache_holds(tmp_path):
+    for arguments in (["write"], []):
+        command = [sys.executable, "-c", FEW_DESCRIPTORS, str(tmp_path), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert len(shards(tmp_path, ".json")) == len(shards(tmp_path, ".npy")) == 100
+
+
+def test_features_that_are_taken_away_while_they_are_used(filled):
+    table = store(filled).table(ITEMS)
+    shutil.rmtree(filled / "features")
+    caching._mapped.cache_clear()
+    with pytest.raises(PairJEPAError, match=r"is not there\. .* run the same command again"):
+        table.gather(np.arange(len(ITEMS)))
 
 
 def test_features_of_other_makings_stay_apart(filled):
@@ -106,10 +169,6 @@ def damage_bit(data, _label):
     data.write_bytes(content)
 
 
-def damage_gone(data, _label):
-    data.unlink()
-
-
 def damage_label(_data, label):
     label.write_text("{")
 
@@ -123,9 +182,7 @@ def damage_kind(_data, label):
     label.write_text("[]")
 
 
-@pytest.mark.parametrize(
-    "damage", [damage_short, damage_bit, damage_gone, damage_label, damage_items, damage_kind]
-)
+@pytest.mark.parametrize("damage", [damage_short, damage_bit, damage_label, damage_items, damage_kind])
 def test_a_damaged_shard_is_said_and_not_used(filled, damage, capsys):
     label = shards(filled, ".json")[0]
     names = json.loads(label.read_text())["items"]
@@ -140,8 +197,9 @@ def test_a_damaged_shard_is_said_and_not_used(filled, damage, capsys):
     np.testing.assert_array_equal(rows, numbers(ITEMS))
 
 
-def test_a_shard_without_label_was_never_finished(filled, capsys):
-    shards(filled, ".json")[0].unlink()
+@pytest.mark.parametrize("part", [".json", ".npy"])
+def test_a_shard_without_label_or_numbers_is_not_there(filled, part, capsys):
+    shards(filled, part)[0].unlink()
     assert sum(item in store(filled) for item in ITEMS) in (3, 4)
     assert capsys.readouterr().err == ""
 

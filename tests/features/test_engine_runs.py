@@ -7,7 +7,9 @@ import pytest
 
 import pairjepa
 from pairjepa.cli import main
-from pairjepa.features import choice, engines, work
+from pairjepa.features import engines
+from pairjepa.features.engines import choice
+from pairjepa.util.errors import UsageError
 
 SMALL = {
     "data.source": "shapes:120",
@@ -31,22 +33,22 @@ def stores(cache: Path) -> set[str]:
 
 def test_recalls_are_those_of_torch(tmp_path: Path, cache: Path) -> None:
     results = {}
-    for engine in ("torch", "openvino"):
+    for engine in ("torch", "onnx"):
         run = tmp_path / engine
         pairjepa.train(pairjepa.recipe("contrastive", SMALL | {"model.engine": engine}), None, run)
         results[engine] = pairjepa.evaluate(run)
-    assert stores(cache) == {"torch", "openvino"}
-    assert results["openvino"]["rsum"] == pytest.approx(results["torch"]["rsum"], rel=0.02)
+    assert stores(cache) == {"torch", "onnx"}
+    assert results["onnx"]["rsum"] == pytest.approx(results["torch"]["rsum"], rel=0.02)
 
 
 def test_evaluation_takes_the_features_of_training(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever engine `auto` chose then, nothing is computed again."""
-    monkeypatch.setattr(work, "IMAGE_SHARD", 20)
-    monkeypatch.setattr(choice, "CONVERSION", {"openvino": 0.0, "onnx": 1e9})
+    monkeypatch.setattr(choice, "FEW", 20)
     pairjepa.train(pairjepa.recipe("contrastive", SMALL), None, tmp_path / "run")
     before = stores(cache)
+    assert before == {"torch", "onnx"}
     monkeypatch.setattr("pairjepa.features.extract.compute_shard", None)
     pairjepa.evaluate(tmp_path / "run")
     assert stores(cache) == before
@@ -58,7 +60,22 @@ def test_an_engine_that_is_not_installed_is_named(
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     backbones = ["--model.image", "tiny-resnet", "--model.text", "tiny-bert", "--run", str(tmp_path / "run")]
     command = ["train", "contrastive", "--data", "shapes:60", *backbones, "--engine"]
-    assert main([*command, "openvino"]) == 1
-    assert "pip install 'pairjepa[openvino]'" in capsys.readouterr().err
+    assert main([*command, "onnx"]) == 1
+    assert "pip install 'pairjepa[onnx]'" in capsys.readouterr().err
     assert main([*command, "tensorflow"]) == 2
     assert "tensorflow" in capsys.readouterr().err
+    assert main([*command, "openvino"]) == 2
+    assert "Take onnx: OpenVINO reads the files of" in capsys.readouterr().err
+
+
+def test_a_run_of_0_1_with_openvino_is_read(tmp_path: Path, cache: Path) -> None:
+    """Evaluated and gone on with, as by `auto`; settings of this version do not take the name any more."""
+    run = tmp_path / "run"
+    pairjepa.train(pairjepa.recipe("contrastive", SMALL), None, run)
+    record = json.loads((run / "run.json").read_text())
+    record["config"]["model"]["engine"] = "openvino"
+    (run / "run.json").write_text(json.dumps(record))
+    assert pairjepa.evaluate(run)["split"] == "test"
+    pairjepa.train(pairjepa.recipe("contrastive", SMALL), None, run)
+    with pytest.raises(UsageError, match=r"model\.engine must be one of .*, got 'openvino'\. Take onnx"):
+        pairjepa.recipe("contrastive", SMALL | {"model.engine": "openvino"})

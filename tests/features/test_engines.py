@@ -1,7 +1,6 @@
-"""Engines: the same features as PyTorch, chosen when they pay, never mixed, and refused where they differ."""
+"""Engines: the same features as PyTorch, never mixed, and refused where they differ."""
 
 import contextlib
-import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,9 @@ import torch
 from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
 from pairjepa.backbones.masking import Masking
 from pairjepa.config.settings import ModelConfig
-from pairjepa.features import choice, engines, work
+from pairjepa.features import engines, work
 from pairjepa.features.cache import FeatureStore
+from pairjepa.features.engines import choice
 from pairjepa.features.extract import image_features, masked_text_features, text_features
 from pairjepa.features.work import ImageWork, TextWork
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -29,12 +29,12 @@ ROWS = list(range(9))
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Shards and batches so small that a handful of items fills several; conversions that always pay."""
+    """Shards and batches so small that a handful of items fills several; and `auto` makes a graph for them."""
     monkeypatch.setattr(work, "IMAGE_SHARD", 4)
     monkeypatch.setattr(work, "IMAGE_BATCH", 3)
     monkeypatch.setattr(work, "TEXT_SHARD", 3)
     monkeypatch.setattr(work, "TEXT_BATCH", 2)
-    monkeypatch.setattr(choice, "CONVERSION", dict.fromkeys(OTHERS, 0.0))
+    monkeypatch.setattr(choice, "FEW", 8)
 
 
 @pytest.fixture
@@ -47,37 +47,29 @@ def pairs():
     return MemoryPairs(ROWS)
 
 
-class Scaled:
-    """An engine that works, gives PyTorch's features plus `noise`, and takes `seconds` a batch."""
+class Noisy:
+    """An engine that works, and gives PyTorch's features plus noise."""
 
-    def __init__(self, backbone, noise: float = 0.0, seconds: float = 0.0) -> None:
-        self.torch, self.noise, self.seconds, self.batches = (
-            engines.make("torch", backbone),
-            noise,
-            seconds,
-            0,
-        )
+    def __init__(self, backbone, noise: float) -> None:
+        self.torch, self.noise = engines.make("torch", backbone), noise
 
     def results(self, batches):
         for features in self.torch.results(batches):
-            self.batches += 1
-            choice.time.sleep(self.seconds)
             yield features + self.noise * np.linspace(-1, 1, features.shape[1], dtype=np.float32)
 
 
 @pytest.fixture
-def with_engines(monkeypatch, backbone):
-    """`with_engines(openvino=Scaled(...), onnx=engines.Unconvertible("..."))`: these stand in for the real ones."""
+def with_onnx(monkeypatch):
+    """`with_onnx(Noisy(...))`, `with_onnx(engines.Unconvertible("..."))`: what stands in for ONNX Runtime."""
     real = engines.make
 
-    def use(**stand_ins):
-        monkeypatch.setattr(engines, "installed", lambda name: name == "torch" or name in stand_ins)
-
+    def use(stand_in):
         def make(name, made_for):
-            found = stand_ins.get(name)
-            if isinstance(found, Exception):
-                raise found
-            return found if found is not None else real(name, made_for)
+            if name == "torch":
+                return real(name, made_for)
+            if isinstance(stand_in, Exception):
+                raise stand_in
+            return stand_in
 
         monkeypatch.setattr(engines, "make", make)
 
@@ -141,119 +133,93 @@ def test_stopped_and_called_again_goes_on_with_the_same_engine(backbone, pairs, 
     assert stores(parts) == 1
 
 
-def test_the_fastest_is_taken_and_said(backbone, pairs, tmp_path, capsys, with_engines):
-    fast, slow = Scaled(backbone), Scaled(backbone, seconds=0.05)
-    with_engines(onnx=slow, openvino=fast)
-    torch_time = Scaled(backbone, seconds=0.02)
-    with_engines(onnx=slow, openvino=fast, torch=torch_time)
-    images(backbone, pairs, tmp_path, "auto")
-    said = capsys.readouterr().err
-    assert "image features: engine openvino (openvino " in said
-    assert "x as fast as torch, cosine ≥ 1.000000" in said
-    assert "onnx 0." in said
-    assert fast.batches > slow.batches
+@pytest.mark.parametrize(
+    ("side", "count", "gpu", "packages", "expected"),
+    [
+        ("image", 9, False, True, "onnx"),
+        ("image", 8, False, True, "torch"),
+        ("image", 9, True, True, "torch"),
+        ("image", 9, False, False, "torch"),
+        ("text", 10**6, False, True, "torch"),
+    ],
+)
+def test_auto(backbone, pairs, text_folder, monkeypatch, side, count, gpu, packages, expected):
+    """By what is installed, the kind of backbone and how much there is to do; nothing is measured."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    if not packages:
+        monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    one = ImageWork.of(backbone, pairs, pairs.facts, VIEWS)
+    if side == "text":
+        text = load_text_backbone(ModelConfig(text=str(text_folder("bert"))), 0)
+        one = TextWork.of(text, CAPTIONS)
+    assert choice.choose(one, count) == expected
 
 
-def test_with_little_to_do_torch_is_taken_without_a_trial(backbone, pairs, tmp_path, monkeypatch):
-    monkeypatch.setattr(work, "IMAGE_SHARD", 9)
-    monkeypatch.setattr(engines, "make", real_only_torch(engines.make))
-    got = images(backbone, pairs, tmp_path / "auto", "auto")
+def test_what_is_there_is_used_whatever_computed_it(backbone, pairs, tmp_path, monkeypatch):
+    """Features that 0.1 made with OpenVINO, too; what of them is missing is computed afresh, and nothing is mixed."""
+    named = ImageWork.of(backbone, pairs, pairs.facts, VIEWS)
+    kept = FeatureStore(tmp_path, named.made_of() | {"engine": "openvino"}, named.item_shape)
+    kept.write(named.keys[:4], np.full((4, len(VIEWS), backbone.width), 7, np.float32))
+    for engine in ("auto", "openvino"):  # as the record of a run may name it
+        assert (images(backbone, MemoryPairs(ROWS[:4]), tmp_path, engine) == 7).all()
+    monkeypatch.setattr(choice, "FEW", 100)
+    got = images(backbone, pairs, tmp_path, "auto")
     np.testing.assert_array_equal(got, images(backbone, pairs, tmp_path / "torch", "torch"))
-    assert pairs.decoded.count(0) == 2
-    pairs.decoded.clear()
-    images(backbone, pairs, tmp_path / "auto", "auto")
-    assert not pairs.decoded
-
-
-def real_only_torch(make):
-    def only(name, backbone):
-        assert name == "torch"
-        return make(name, backbone)
-
-    return only
-
-
-def test_a_conversion_that_does_not_pay_is_not_made(backbone, pairs, tmp_path, monkeypatch):
-    monkeypatch.setattr(choice, "CONVERSION", dict.fromkeys(OTHERS, 1e6))
-    monkeypatch.setattr(engines, "make", real_only_torch(engines.make))
-    images(backbone, pairs, tmp_path, "auto")
-    assert stores(tmp_path) == 1
 
 
 @pytest.mark.parametrize(
     ("stand_in", "reason"),
     [
-        (lambda backbone: Scaled(backbone, noise=0.1), r"agree to a cosine of 0\.9\d+, less than 0\.9999"),
-        (lambda backbone: Scaled(backbone, noise=np.nan), "agree to a cosine of nan"),
+        (lambda backbone: Noisy(backbone, 0.1), r"agree to a cosine of 0\.9\d+, less than 0\.9999"),
+        (lambda backbone: Noisy(backbone, np.nan), "agree to a cosine of nan"),
         (lambda backbone: engines.Unconvertible("no rule for aten::odd"), "no rule for aten::odd"),
     ],
 )
 def test_an_engine_that_differs_is_passed_over_or_refused(
-    backbone, pairs, tmp_path, capsys, with_engines, stand_in, reason
+    backbone, pairs, tmp_path, capsys, with_onnx, stand_in, reason
 ):
-    with_engines(openvino=stand_in(backbone))
+    with_onnx(stand_in(backbone))
     got = images(backbone, pairs, tmp_path / "auto", "auto")
     said = capsys.readouterr().err
-    assert "engine torch (openvino is passed over, " in said
+    assert "image features: engine torch, for onnx does not compute this backbone as it does: " in said
     np.testing.assert_array_equal(got, images(backbone, pairs, tmp_path / "torch", "torch"))
-    with pytest.raises(
-        PairJEPAError, match=rf"model\.engine must .* got openvino: .*{reason}.*\. Take --engine"
-    ):
-        images(backbone, pairs, tmp_path / "named", "openvino")
+    with pytest.raises(PairJEPAError, match=rf"model\.engine must .* got onnx: .*{reason}.*\. Take --engine"):
+        images(backbone, pairs, tmp_path / "named", "onnx")
     assert not list((tmp_path / "named").rglob("*.npy"))
 
 
-def test_a_graph_that_fails_at_another_shape_is_refused(backbone, pairs, tmp_path, with_engines):
+def test_a_graph_that_fails_at_another_shape_is_refused(backbone, pairs, tmp_path, with_onnx):
     class Fails:
         def results(self, batches):
             raise RuntimeError("shape 3 is not 2\nat op 7")
 
-    with_engines(onnx=Fails())
+    with_onnx(Fails())
     with pytest.raises(PairJEPAError, match=r"got onnx: shape 3 is not 2\. Take"):
         images(backbone, pairs, tmp_path, "onnx")
 
 
-def test_begun_with_an_engine_that_is_gone(backbone, pairs, tmp_path, capsys, monkeypatch):
+def test_begun_with_an_engine_that_is_gone(backbone, pairs, tmp_path, monkeypatch):
     """What is complete is used without it; what is not is computed afresh, and nothing is mixed."""
-    named = ImageWork.of(backbone, pairs, pairs.facts, VIEWS)
-    store = choice.open_store(named, "openvino", tmp_path)
-    shape = (4, 3, backbone.width)
-    store.write(named.keys[:4], np.full(shape, 7, np.float32))
+    images(backbone, MemoryPairs(ROWS[:4]), tmp_path, "onnx")
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    assert stores(tmp_path) == 1
+    for engine in ("auto", "onnx"):
+        images(backbone, MemoryPairs(ROWS[:4]), tmp_path, engine)
+    assert stores(tmp_path) == 1
     got = images(backbone, pairs, tmp_path, "auto")
-    assert (
-        "begun with openvino, which cannot go on. This needs the package 'openvino'"
-        in capsys.readouterr().err
-    )
     np.testing.assert_array_equal(got, images(backbone, pairs, tmp_path / "torch", "torch"))
-
-    four = MemoryPairs(ROWS[:4])
-    (tmp_path / "features" / FeatureStore(tmp_path, named.made_of(), named.item_shape).key).rename(
-        tmp_path / "away"
-    )
-    assert (images(backbone, four, tmp_path, "auto") == 7).all()
 
 
 def test_an_engine_must_be_known_and_installed(backbone, pairs, tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match=r"Unknown engine 'openvno'\. Did you mean 'openvino'"):
-        images(backbone, pairs, tmp_path, "openvno")
+    with pytest.raises(UsageError, match=r"Unknown engine 'onx'\. Did you mean 'onnx'"):
+        images(backbone, pairs, tmp_path, "onx")
+    with pytest.raises(UsageError, match=r"Unknown engine 'openvino'\. .* Take onnx: OpenVINO reads"):
+        engines.check_engine("openvino")
+    assert not stores(tmp_path)
     monkeypatch.setattr(engines, "find_spec", lambda name: None)
     with pytest.raises(PairJEPAError, match=r"'onnxruntime', which is not installed.*pairjepa\[onnx\]"):
         images(backbone, pairs, tmp_path, "onnx")
     assert not pairs.decoded
-    assert not stores(tmp_path)
-
-
-def test_the_choice_holds_for_the_backbone(text_folder, tmp_path, capsys, with_engines):
-    """Masked captions are computed by what the captions were, without another trial."""
-    text = load_text_backbone(ModelConfig(text=str(text_folder("bert"))), 0)
-    with_engines(torch=Scaled(text, seconds=0.02), onnx=Scaled(text))
-    captions = [f"{word} dog {n}" for word in ("red", "blue", "two") for n in range(4)]
-    text_features(text, captions, tmp_path, "auto")
-    assert "text features: engine onnx" in capsys.readouterr().err
-    masked_text_features(text, captions, Masking("words", 0.2, 0.8), 2, tmp_path, "auto")
-    assert "engine" not in capsys.readouterr().err
-    assert {json.loads(path.read_text())["engine"] for path in tmp_path.rglob("manifest.json")} == {"onnx"}
 
 
 def test_a_work_can_be_sent_elsewhere(text_folder):
@@ -268,7 +234,7 @@ def test_a_work_can_be_sent_elsewhere(text_folder):
 
 def test_named_engines_leave_the_backbone_as_it_was(backbone, pairs, tmp_path):
     backbone.train()
-    images(backbone, pairs, tmp_path, "openvino")
+    images(backbone, pairs, tmp_path, "onnx")
     assert backbone.training
     assert all(parameter.requires_grad for parameter in backbone.parameters())
     assert not torch.is_inference(next(backbone.parameters()))

@@ -1,6 +1,7 @@
 """Features of real backbones through the cache: equal to a plain loop, resumed to the bit, forwarded once."""
 
 import multiprocessing
+import os
 import runpy
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from pairjepa.backbones.masking import Masking
 from pairjepa.config.settings import ModelConfig
 from pairjepa.features import work
 from pairjepa.features.extract import image_features, masked_text_features, text_features
+from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.scan import scan
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError
@@ -182,9 +184,37 @@ def test_two_processes_and_a_killed_one_leave_what_one_leaves(start, tmp_path):
 
 def test_an_image_that_became_unreadable_is_named(image_backbone, tmp_path):
     pairs = MemoryPairs([1, 2])
-    pairs.image = lambda row, draft: (_ for _ in ()).throw(PairJEPAError("the file is empty"))
-    with pytest.raises(PairJEPAError, match=r"Image 1.png could be read .* cannot now: the file is empty\."):
+    pairs.image = lambda row, draft: (_ for _ in ()).throw(BadImage("is empty"))
+    with pytest.raises(PairJEPAError, match=r"Image 1.png must stay what it was .*, but it is empty\. Put"):
         image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path)
+
+
+def test_an_image_that_changes_after_the_scan_is_not_kept_under_its_old_digest(image_backbone, tmp_path):
+    folder, cache = tmp_path / "data", tmp_path / "cache"
+    folder.mkdir()
+    for row in range(3):
+        picture(row).save(folder / f"{row}.png")
+    (folder / "t.csv").write_text(
+        "image,caption,split\n" + "".join(f"{r}.png,words,train\n" for r in range(3))
+    )
+
+    def read():
+        pairs = Pairs.open(folder / "t.csv")
+        facts = scan(pairs, cache)
+        return pairs.scanned(facts.digest), facts
+
+    pairs, facts = read()
+    before = (folder / "1.png").stat()
+    picture(7).save(folder / "1.png")
+    os.utime(folder / "1.png", ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(
+        PairJEPAError, match=r"Image 1.png must stay what it was .*, but it has changed\. Put it"
+    ):
+        image_features(image_backbone, pairs, facts, VIEWS, cache)
+    assert not list(cache.rglob("*.npy"))
+    got = all_rows(image_features(image_backbone, *read(), VIEWS, cache))  # the same command again
+    expected = all_rows(image_features(image_backbone, *read(), VIEWS, tmp_path / "fresh"))
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_features_that_are_no_numbers_are_refused(text_folder, tmp_path):

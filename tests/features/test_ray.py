@@ -1,6 +1,5 @@
 """Features on a Ray cluster of two workers: the same files, whatever happens to a worker."""
 
-import contextlib
 import os
 import pickle
 import socket
@@ -186,25 +185,29 @@ def test_a_full_disk_and_called_again(joined, images, tmp_path, monkeypatch):
     assert files(tmp_path / "ray") == files(tmp_path / "here")
 
 
-def test_what_does_not_fit_goes_out_in_rounds(backbone, photos):
+def test_a_part_is_sent_with_its_own_images_and_without_the_backbone(backbone, photos):
     whole = work.ImageWork.of(backbone, photos.pairs, photos.facts, VIEWS)
-    shards = [whole.keys[start : start + 4] for start in range(0, IMAGES, 4)]
-    packed = [(items, ray.cloudpickle.dumps(whole.part(items))) for items in shards]
-    assert list(on_ray.rounds(packed, 1.0)) == [[one] for one in packed]
-    (together,) = on_ray.rounds(packed, 1e9)
-    assert [items for items, _ in together] == shards
-    assert max(len(data) for _, data in together) < 20_000  # without the backbone, and of its own images
-    there = pickle.loads(together[3][1])
-    assert there.keys == shards[3]
+    data = ray.cloudpickle.dumps(whole.part(whole.keys[12:]))
+    assert len(data) < 20_000
+    there = pickle.loads(data)
+    assert there.keys == whole.keys[12:]
     assert [Path(name).name for name in there.pairs.names] == ["12.png", "13.png"]
 
 
-def test_what_ray_prints_is_no_result(capsys):
-    with contextlib.redirect_stdout(ray_cluster._Stdout(sys.stdout)):
-        print("\x1b[33m(raylet, ip=10.0.0.1)\x1b[0m A worker died. For details, see:\n[02:13 I] worker.cc")
-        print("a result")
-        print()
-    assert capsys.readouterr() == ("a result\n\n", "Ray: A worker died.\n")
+def test_no_more_goes_out_than_there_is_room_for(joined, backbone, photos):
+    """Two for each of two cores."""
+    whole, taken = work.ImageWork.of(backbone, photos.pairs, photos.facts, VIEWS), []
+
+    def parts():
+        for key in whole.keys:
+            taken.append(key)
+            yield key, whole.part([key])
+
+    done = on_ray.computed(backbone, parts())
+    first, features = next(done)
+    assert taken == whole.keys[:4]
+    assert features.shape == (1, len(VIEWS), backbone.width)
+    assert {first, *(key for key, _ in done)} == set(whole.keys)
 
 
 def test_other_versions_are_refused_before_any_work(joined, images, tmp_path, monkeypatch):

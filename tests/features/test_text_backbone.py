@@ -105,3 +105,22 @@ def test_using_it_does_not_change_the_digest_of_what_is_saved(text_folder, tmp_p
     backbone.tokenize(CAPTIONS)  # makes the tokenizer remember a cut
     backbone.save(tmp_path)
     assert load_text_backbone(ModelConfig(), 0, folder=tmp_path).digest == backbone.digest
+
+
+def test_token_facts_of_unknown_scripts_and_cut_captions() -> None:
+    backbone = load_text_backbone(
+        ModelConfig(text="tiny-bert", max_tokens=5), 0, ["a dog runs home", "a dog runs away"]
+    )
+    facts = backbone.token_facts(["a dog runs home", "a dog runs away", "a dog", "วงกลมสีแดง"])
+    assert facts["lengths"] == [6, 6, 4, 3]
+    assert facts["max_tokens"] == 5
+    assert facts["unknown_share"] == 1 / 11
+    assert facts["share_cut"] == 0.5
+    assert facts["equal_when_cut"] == 1
+
+
+def test_a_tokenizer_of_bytes_knows_every_string(text_folder):
+    name = next(name for name in TEXT_CONFIGS if "gpt" in name or "roberta" in name)
+    backbone = load_text_backbone(ModelConfig(text=str(text_folder(name)), max_tokens=5), 0)
+    backbone.tokenizer.pad_token = backbone.tokenizer.eos_token = backbone.tokenizer.unk_token
+    assert backbone.token_facts(["วงกลม"])["unknown_share"] == 0

@@ -12,9 +12,9 @@ from pairjepa.util.errors import UsageError
 
 @pytest.mark.parametrize("kind", sorted(HEADS))
 def test_width(kind):
-    config = HeadConfig(kind, hidden=7)
-    head = build_head(5, 3, config)
-    assert head(torch.randn(4, 5)).shape == (4, width_after(5, 3, config))
+    config, dim = HeadConfig(kind, hidden=7), 5 if kind == "adapter" else 3
+    head = build_head(5, dim, config)
+    assert head(torch.randn(4, 5)).shape == (4, width_after(5, dim, config))
 
 
 def test_residual_is_the_sum_of_its_branches():
@@ -59,3 +59,9 @@ def test_prediction_and_target_must_have_one_width():
 def test_mean_direction_weighs_views_equally_whatever_their_length():
     views = torch.tensor([[[100.0, 0.0], [0.0, 1.0]]])
     torch.testing.assert_close(mean_direction(views), torch.tensor([[0.5**0.5, 0.5**0.5]]))
+
+
+def test_a_constant_feature_is_centred_and_not_scaled():
+    standardizer = Standardizer(2)
+    standardizer.fit(torch.tensor([5.0, 1.0]), torch.tensor([1e-9, 2.0]))
+    torch.testing.assert_close(standardizer(torch.tensor([[5.5, 3.0]])), torch.tensor([[0.5, 1.0]]))

@@ -65,14 +65,14 @@ def test_average_follows_the_caption_side_slowly():
     torch.testing.assert_close(before, joint.caption_projection.linear.weight)
     with torch.no_grad():
         joint.caption_projection.linear.weight.add_(1.0)
-    joint.follow()
+    joint.update_ema_target()
     torch.testing.assert_close(joint.text_projection.linear.weight, before + 1 - AVERAGE_MOMENTUM)
 
 
 def test_other_targets_do_not_follow():
     joint = model()
     before = {name: value.clone() for name, value in joint.state_dict().items()}
-    joint.follow()
+    joint.update_ema_target()
     assert all(torch.equal(before[name], value) for name, value in joint.state_dict().items())
 
 

@@ -1,7 +1,6 @@
 """InfoNCE against a loop over samples, values and gradients."""
 
 import math
-from functools import partial
 
 import pytest
 import torch
@@ -9,8 +8,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pairjepa.config.settings import ObjectiveConfig
-from pairjepa.objectives import Everyone, Labels, Objective, objective
-from pairjepa.objectives.info_nce import ENTRIES, info_nce, info_nce_share, positives_of
+from pairjepa.objectives import TERMS, Labels, Objective, terms
+from pairjepa.objectives.info_nce import ENTRIES, info_nce, positives_of
 from pairjepa.util.errors import UsageError
 
 
@@ -34,12 +33,11 @@ def naive(prediction, target, temperature, positives, smoothing):
 def test_value_and_gradient_equal_the_loop(smoothing, groups):
     torch.manual_seed(0)
     leaves = [torch.randn(6, 4, dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    image = torch.tensor(groups)
-    positives = positives_of(Labels(image, torch.arange(6)))
+    labels = Labels(torch.tensor(groups), torch.arange(6))
     results = []
     for function in (
-        lambda p, t: info_nce(p, t, temperature=0.2, positives=positives, label_smoothing=smoothing),
-        lambda p, t: naive(p, t, 0.2, positives, smoothing),
+        lambda p, t: info_nce(p, t, labels=labels, temperature=0.2, label_smoothing=smoothing),
+        lambda p, t: naive(p, t, 0.2, positives_of(labels), smoothing),
     ):
         value = function(*(F.normalize(leaf, dim=1) for leaf in leaves))
         results.append((value, *torch.autograd.grad(value, leaves)))
@@ -56,15 +54,12 @@ def unit_vectors():
     return [F.normalize(side, dim=1).requires_grad_() for side in sides]
 
 
-@pytest.mark.parametrize("entries", [1, 30, 35, 99, 100, ENTRIES])
+@pytest.mark.parametrize("entries", [1, 30, 35, 99])
 def test_blocks_add_up_to_the_whole(entries):
     """Also where a block is one row, and where the last one is shorter."""
     leaves = [*unit_vectors(), torch.tensor(0.2, dtype=torch.float64, requires_grad=True)]
-    settings = {"temperature": leaves[2], "label_smoothing": 0.1}
-    whole = info_nce(*leaves[:2], positives=positives_of(LABELS), **settings)
-    sides = (leaves[0], leaves[1])
-    labels = {"own_labels": LABELS, "every_labels": LABELS}
-    blocks = info_nce_share(sides, sides, **labels, **settings, entries=entries)
+    settings = {"labels": LABELS, "temperature": leaves[2], "label_smoothing": 0.1}
+    blocks, whole = (info_nce(*leaves[:2], **settings, entries=size) for size in (entries, ENTRIES))
     torch.testing.assert_close(blocks, whole, rtol=1e-12, atol=0)
     for one, other in zip(
         torch.autograd.grad(blocks, leaves), torch.autograd.grad(whole, leaves), strict=True
@@ -85,43 +80,15 @@ class Largest(TorchDispatchMode):
         return out
 
 
-def test_memory_does_not_grow_with_the_square_of_the_batch(monkeypatch):
-    """Nothing is larger than a block, forward and backward; nor does the objective make a table of positives."""
-    monkeypatch.setattr(objective, "ENTRIES", 5_000)
-    monkeypatch.setattr(objective, "info_nce_share", partial(info_nce_share, entries=5_000))
+def test_memory_does_not_grow_with_the_square_of_the_batch():
+    """Nothing is larger than a block, forward and backward; nor is there a table of positives."""
     samples = 1_000
     sides = [torch.randn(samples, 4, requires_grad=True) for _ in range(2)]
     with Largest() as largest:
         labels = Labels(torch.arange(samples), torch.arange(samples))
-        Objective(ObjectiveConfig())(*sides, labels).total.backward()
+        info_nce(*sides, labels=labels, temperature=0.1, entries=5_000).backward()
     assert largest.numbers == 5_000
     assert all(side.grad is not None for side in sides)
-
-
-def test_a_batch_that_fits_is_one_table_to_the_bit():
-    sides = [side.detach().float() for side in unit_vectors()]
-    value = Objective(ObjectiveConfig(label_smoothing=0.1))(*sides, LABELS).total
-    unit = [F.normalize(side, dim=1) for side in sides]
-    temperature = Objective(ObjectiveConfig()).temperature
-    expected = info_nce(*unit, temperature=temperature, positives=positives_of(LABELS), label_smoothing=0.1)
-    assert value == expected
-
-
-def test_shares_of_processes_add_up_to_the_whole():
-    """Each has its rows, and sees all; the gradient of a row is what all shares give for it."""
-    leaves = unit_vectors()
-    config = ObjectiveConfig(label_smoothing=0.1)
-    whole = Objective(config)(*leaves, LABELS).total
-    everyone = Everyone(*leaves, LABELS, 2)
-    shares = [
-        Objective(config)(*(leaf[start:end] for leaf in leaves), LABELS.rows(start, end), everyone).total
-        for start, end in ((0, 4), (4, 10))
-    ]
-    torch.testing.assert_close(sum(shares), whole)
-    for one, other in zip(
-        torch.autograd.grad(sum(shares), leaves), torch.autograd.grad(whole, leaves), strict=True
-    ):
-        torch.testing.assert_close(one, other)
 
 
 def test_one_positive_is_cross_entropy():
@@ -129,7 +96,7 @@ def test_one_positive_is_cross_entropy():
     p, t = F.normalize(torch.randn(5, 3), dim=1), F.normalize(torch.randn(5, 3), dim=1)
     logits, labels = p @ t.T / 0.07, torch.arange(5)
     expected = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
-    value = info_nce(p, t, temperature=0.07, positives=torch.eye(5, dtype=torch.bool))
+    value = info_nce(p, t, labels=Labels(labels, labels), temperature=0.07)
     torch.testing.assert_close(value, expected)
 
 
@@ -142,19 +109,18 @@ def test_captions_of_one_image_and_equal_strings_are_positives():
 def test_a_second_caption_of_the_image_is_not_pushed_away():
     """Two samples of one image whose embeddings agree perfectly: no gradient drives them apart."""
     same = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), dim=1).requires_grad_()
-    positives = positives_of(Labels(torch.tensor([0, 0]), torch.tensor([0, 1])))
-    value = info_nce(same, same.detach(), temperature=0.1, positives=positives)
+    labels = Labels(torch.tensor([0, 0]), torch.tensor([0, 1]))
+    value = info_nce(same, same.detach(), labels=labels, temperature=0.1)
     assert value.item() == pytest.approx(math.log(2))
     torch.testing.assert_close(torch.autograd.grad(value, same)[0], torch.zeros(2, 2))
 
 
 def test_a_weight_of_zero_is_never_computed(monkeypatch):
-    from pairjepa.objectives import objective as module
-
-    def never(batch):
+    @terms.objective("never")
+    def never(prediction, target):
         raise AssertionError("computed")
 
-    monkeypatch.setitem(module.TERMS, "never", never)
+    monkeypatch.setitem(TERMS, "never", TERMS.pop("never"))
     config = ObjectiveConfig(weights={"info_nce": 2.0, "never": 0.0})
     p, t = torch.randn(4, 3), torch.randn(4, 3)
     value = Objective(config)(p, t, Labels(torch.arange(4), torch.arange(4)))
@@ -182,4 +148,4 @@ def test_shapes_in_annotations_are_checked_in_tests():
     from jaxtyping import TypeCheckError
 
     with pytest.raises(TypeCheckError):
-        info_nce(torch.ones(3), torch.ones(3, 2), temperature=0.1, positives=torch.eye(3, dtype=torch.bool))
+        info_nce(torch.ones(3), torch.ones(3, 2), labels=LABELS, temperature=0.1)

@@ -1,39 +1,29 @@
-"""The sum of terms: each is wired to its function, its weight and the right gradients."""
+"""The sum of terms: each is wired to its function, its weight and the right gradients; a new one is tested here too."""
 
-from pathlib import Path
+import inspect
 
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
+from pairjepa.config.registered import registered
 from pairjepa.config.settings import ObjectiveConfig
-from pairjepa.objectives import TERMS, Labels, Objective, check_terms
-from pairjepa.objectives.info_nce import info_nce, positives_of
-from pairjepa.objectives.regression import cosine, l1, l2, smooth_l1
-from pairjepa.objectives.regularizers import sigreg, vicreg_covariance, vicreg_variance
+from pairjepa.objectives import TERMS, Labels, Objective, check_terms, terms
 from pairjepa.util.errors import UsageError
 
 LABELS = Labels(torch.tensor([0, 0, 1, 2, 3, 4]), torch.arange(6))
-DIRECTIONS = 5
+GIVEN = {"labels": LABELS, "temperature": 0.07, "label_smoothing": 0.1, "sigreg_directions": 5}
+PREDICTIVE = [name for name, term in TERMS.items() if not term.one_sided]
+REGULARIZERS = [name for name, term in TERMS.items() if term.one_sided]
 
 
-def contrast(prediction, target):
-    prediction, target = F.normalize(prediction, dim=1), F.normalize(target, dim=1)
-    return info_nce(prediction, target, temperature=0.07, positives=positives_of(LABELS), label_smoothing=0.1)
-
-
-def both(regularizer, **settings):
-    return lambda p, t: (regularizer(p, **settings) + regularizer(t, **settings)) / 2
-
-
-PREDICTIVE = {"info_nce": contrast, "cosine": cosine, "l1": l1, "l2": l2, "smooth_l1": smooth_l1}
-REGULARIZERS = {
-    "vicreg_variance": both(vicreg_variance),
-    "vicreg_covariance": both(vicreg_covariance),
-    "sigreg": both(sigreg, directions=DIRECTIONS),
-}
-EXPECTED = PREDICTIVE | REGULARIZERS
+def expected(name, prediction, target):
+    """The term by its function alone."""
+    function = TERMS[name].function
+    given = {key: value for key, value in GIVEN.items() if key in inspect.signature(function).parameters}
+    if name in PREDICTIVE:
+        return function(prediction, target, **given)
+    return (function(prediction, **given) + function(target, **given)) / 2
 
 
 def vectors():
@@ -42,7 +32,7 @@ def vectors():
 
 
 def value_of(weights, prediction, target, **settings):
-    config = ObjectiveConfig(weights=weights, label_smoothing=0.1, sigreg_directions=DIRECTIONS, **settings)
+    config = ObjectiveConfig(weights=weights, label_smoothing=0.1, sigreg_directions=5, **settings)
     torch.manual_seed(1)
     return Objective(config)(prediction, target, LABELS)
 
@@ -51,10 +41,28 @@ def gradients(total, leaves):
     return torch.autograd.grad(total, leaves, allow_unused=True)
 
 
-def test_every_term_is_tested_here_and_stands_in_the_documents():
-    assert set(EXPECTED) == set(TERMS)
-    text = (Path(__file__).parents[2] / "docs" / "objectives.md").read_text("utf-8")
-    assert not [name for name in TERMS if f"| `{name}` |" not in text]
+def test_settings_know_the_registered_names_without_importing_them():
+    assert list(registered("objectives", "objective", "regularizer")) == list(TERMS)
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_the_docstring_has_what_the_documents_show(name):
+    text = inspect.getdoc(TERMS[name].function)
+    assert text.partition("\n")[0].endswith(".")
+    assert "\n\nSource: " in text
+    assert "\n\nStart with: " in text
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_the_order_of_samples_changes_nothing(name):
+    """So that it does not matter which process has which."""
+    prediction, target = vectors()
+    order = torch.tensor([3, 1, 5, 0, 2, 4])
+    torch.manual_seed(1)
+    same = TERMS[name].value(prediction, target, GIVEN)
+    torch.manual_seed(1)
+    moved = GIVEN | {"labels": Labels(LABELS.image[order], LABELS.text[order])}
+    torch.testing.assert_close(TERMS[name].value(prediction[order], target[order], moved), same)
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -62,10 +70,10 @@ def test_weights_of_zero_leave_one_term(name):
     leaves = vectors()
     value = value_of({other: 0.5 if other == name else 0.0 for other in TERMS}, *leaves)
     torch.manual_seed(1)
-    expected = EXPECTED[name](*leaves)
+    alone = expected(name, *leaves)
     assert list(value.terms) == [name]
-    torch.testing.assert_close(value.terms[name], expected.detach())
-    for got, wanted in zip(gradients(value.total, leaves), gradients(0.5 * expected, leaves), strict=True):
+    torch.testing.assert_close(value.terms[name], alone.detach())
+    for got, wanted in zip(gradients(value.total, leaves), gradients(0.5 * alone, leaves), strict=True):
         torch.testing.assert_close(got, wanted)
 
 
@@ -98,12 +106,25 @@ def test_regularizers_reach_both_sides_with_and_without_stop_gradient(name):
         torch.testing.assert_close(one, other)
 
 
-@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("name", ["info_nce", "cosine", "l1", "l2", "vicreg_variance", "sigreg"])
 def test_only_what_retrieval_sees_acts_after_normalisation(name):
     prediction, target = vectors()
     before, after = (value_of({name: 1.0}, scale * prediction, scale * target).total for scale in (1.0, 0.5))
     unchanged = torch.allclose(before, after)
     assert unchanged == (name in {"info_nce", "cosine"})
+
+
+def test_a_new_term_is_one_decorated_function(monkeypatch):
+    """Given by name what it asks for: labels, the learned temperature, settings; the rest are its own defaults."""
+
+    @terms.objective("new")
+    def new(prediction, target, *, labels, temperature, label_smoothing, power=2):
+        return label_smoothing * len(labels) * ((prediction - target) ** power).mean() / temperature
+
+    monkeypatch.setitem(TERMS, "new", TERMS.pop("new"))
+    leaves = vectors()
+    value = value_of({"new": 3.0}, *leaves, temperature=0.5)
+    torch.testing.assert_close(value.total, 3 * 0.1 * 6 * (leaves[0] - leaves[1]).square().mean() / 0.5)
 
 
 def test_names_are_checked_before_anything_is_built():

@@ -29,9 +29,9 @@ def naive_covariance(projection):
     return sum(covariance(projection, a, b) ** 2 for a in dims for b in dims if a != b) / len(dims)
 
 
-def naive_sigreg(projection, directions, knots):
+def naive_sigreg(projection, sigreg_directions, knots):
     """The integral over both halves, one point at a time."""
-    drawn = torch.randn(projection.shape[1], directions, dtype=projection.dtype)
+    drawn = torch.randn(projection.shape[1], sigreg_directions, dtype=projection.dtype)
     width = 3 / (knots - 1)
     total = 0
     for direction in drawn.T:
@@ -43,7 +43,7 @@ def naive_sigreg(projection, directions, knots):
             distance = (real - math.exp(-t * t / 2)) ** 2 + imaginary**2
             end = abs(place) == knots - 1
             total = total + distance * math.exp(-t * t / 2) * width * (0.5 if end else 1)
-    return total / directions
+    return total / sigreg_directions
 
 
 def normal(samples, dim, seed=0):
@@ -64,8 +64,8 @@ def seeded(function, seed=0, **settings):
         (vicreg_variance, naive_variance),
         (vicreg_covariance, naive_covariance),
         (
-            seeded(sigreg, directions=3, knots=5),
-            seeded(naive_sigreg, directions=3, knots=5),
+            seeded(sigreg, sigreg_directions=3, knots=5),
+            seeded(naive_sigreg, sigreg_directions=3, knots=5),
         ),
     ],
     ids=["variance", "covariance", "sigreg"],
@@ -88,7 +88,7 @@ def test_covariance_is_nought_without_repetition():
     assert vicreg_covariance(cross[:, :1].repeat(1, 2)) > 0.1
 
 
-REGULARIZERS = [vicreg_variance, vicreg_covariance, seeded(sigreg, directions=64)]
+REGULARIZERS = [vicreg_variance, vicreg_covariance, seeded(sigreg, sigreg_directions=64)]
 NAMES = ["variance", "covariance", "sigreg"]
 
 
@@ -136,30 +136,30 @@ def test_collapse_costs_more_than_a_gaussian_sample(regularizer, collapsed):
 
 @pytest.mark.parametrize("samples", [100, 1000])
 def test_a_gaussian_sample_has_what_it_should_on_average(samples):
-    values = [seeded(sigreg, seed, directions=64)(normal(samples, 32, seed)) for seed in range(8)]
+    values = [seeded(sigreg, seed, sigreg_directions=64)(normal(samples, 32, seed)) for seed in range(8)]
     assert samples * sum(values).item() / 8 == pytest.approx(1.05, rel=0.1)
 
 
 def test_the_value_does_not_grow_with_the_batch():
-    few, many = (seeded(sigreg, directions=256)(3 * normal(samples, 16)) for samples in (200, 2000))
+    few, many = (seeded(sigreg, sigreg_directions=256)(3 * normal(samples, 16)) for samples in (200, 2000))
     torch.testing.assert_close(few, many, rtol=0.05, atol=0)
 
 
 def test_the_origin_has_what_the_docstring_says():
     torch.testing.assert_close(
-        sigreg(torch.zeros(4, 2), directions=1), torch.tensor(0.4022), rtol=1e-3, atol=0
+        sigreg(torch.zeros(4, 2), sigreg_directions=1), torch.tensor(0.4022), rtol=1e-3, atol=0
     )
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
 def test_the_usual_knots_are_enough(scale):
     x = scale * normal(100, 4).double()
-    coarse, fine = (seeded(sigreg, directions=16, knots=knots)(x) for knots in (17, 401))
+    coarse, fine = (seeded(sigreg, sigreg_directions=16, knots=knots)(x) for knots in (17, 401))
     torch.testing.assert_close(coarse, fine, rtol=0.01, atol=0)
 
 
 def test_directions_follow_the_seed():
     x = normal(20, 8)
-    first, again, other = (seeded(sigreg, seed, directions=4)(x) for seed in (1, 1, 2))
+    first, again, other = (seeded(sigreg, seed, sigreg_directions=4)(x) for seed in (1, 1, 2))
     assert first == again
     assert first != other

@@ -31,6 +31,40 @@ def test_line_breaks_within_a_caption(write_images: Write) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['a.png,"a tall ladder', "b.png,a dog", "c.png,a cat", "d.png,a cow"],
+        ['a.png,"a tall ladder', "b.png,a dog", 'c.png,"a big, red cat"', "d.png,a cow"],
+        ['a.png,"a tall ladder', 'b.png,a ladder of 5"', "c.png,a cat", 'd.png,"a cow'],
+        [
+            'a.png,"Stop" says the sign',
+            "b.png,a dog",
+            'c.png,"a dog, brown\nand a cat, white"',
+            'd.png,"a 5"" cow',
+        ],
+    ],
+    ids=["to the end", "to the next cell", "to an end of a line", "beside line breaks"],
+)
+def test_an_unpaired_quote_takes_no_rows(write_images: Write, lines: list[str]) -> None:
+    content = "\n".join(["image,caption", *lines, "e.png,a car", "f.png,a bus", ""])
+    pairs = _open(write_images("{name}"), content.encode())
+    assert pairs.names == [f"{letter}.png" for letter in "abcdef"]
+    got = pairs.captions.to_pylist()
+    assert got[0] == lines[0][6:]
+    assert got[2] in ("a cat", "a big, red cat", "a dog, brown and a cat, white")
+    found = pairs.problems.to_dict()["rows with an unpaired quote (read as text)"]
+    assert found["examples"][0] == "t.csv line 2"
+
+
+def test_quotes_in_a_tsv_are_text(write_images: Write) -> None:
+    root = write_images("{name}")
+    cells = ['"a tall ladder', '"Stop" says the sign', '"a ""big"" dog"', 'a 5" record', '"', '""']
+    rows = [f"{letter}.png\t{cell}" for letter, cell in zip("abcdef", cells, strict=True)]
+    (root / "t.tsv").write_text("\n".join(["image\tcaption", *rows]))
+    assert Pairs.open(root / "t.tsv").captions.to_pylist() == [*cells[:2], 'a "big" dog', cells[3], '"']
+
+
 def test_lines_that_are_not_utf8(write_images: Write) -> None:
     pairs = _open(write_images("{name}"), b"image,caption\na.png,caf\xe9\na.png,tea\nb.png,\xff\n")
     assert pairs.captions.to_pylist() == ["tea"]

@@ -30,5 +30,5 @@ def test_group_ids_are_equal_exactly_where_the_strings_are() -> None:
 
 
 def test_word_counts() -> None:
-    captions = ["a dog runs .", "Mädchen, 3 Jahre", "it's", "一只狗"]
-    assert word_counts(pa.array(captions)).tolist() == [4, 4, 3, 1]
+    captions = ["a dog runs .", "Mädchen, 3 Jahre", "it's", "一只狗", "a 狗.", "สวัสดี"]
+    assert word_counts(pa.array(captions)).tolist() == [4, 4, 3, 3, 3, 2]

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from pairjepa.pairs import Pairs
@@ -78,10 +77,15 @@ def test_numbers(report: Callable[..., dict[str, Any]]) -> None:
 
 
 def test_exact_token_lengths(report: Callable[..., dict[str, Any]]) -> None:
-    found = report(CONTENT, token_lengths=np.array([3, 3, 3, 40, 3, 3, 3, 33, 32]))
+    facts = {"lengths": [3, 3, 3, 40, 3, 3, 3, 33, 32], "unknown_share": 0.25, "equal_when_cut": 1}
+    found = report(CONTENT, token_facts=facts)
+    text = render(found)
+    assert "25.0% of the captions' tokens are unknown to the text backbone" in text
+    assert "multilingual" in text
+    assert "22.2% of the captions are cut at 32 tokens, and 1 of them are then equal to another one." in text
     assert not found["caption_length"]["tokens_estimated"]
     assert found["caption_length"]["share_cut"] == round(2 / 9, 5)
-    assert "estimated" not in render(found)
+    assert "estimated" not in text
 
 
 def test_text_names_every_problem_and_what_to_do(report: Callable[..., dict[str, Any]]) -> None:
@@ -103,6 +107,20 @@ def test_a_clean_report_has_no_warning(report: Callable[..., dict[str, Any]]) ->
     assert "Warning" not in render(
         report("a.png,one,train\nb.png,two,train\ne.png,three,dev\nf.png,four,test\n")
     )
+
+
+def test_captions_without_blanks_are_not_one_word(report: Callable[..., dict[str, Any]]) -> None:
+    found = report(f"a.png,{'在一个阳光明媚的下午' * 5},train\n")
+    assert found["caption_length"]["tokens"]["max"] == 52
+    assert found["caption_length"]["share_cut"] == 1.0
+
+
+def test_the_separator_is_said(write_images: Callable[[str], Path], tmp_path: Path) -> None:
+    (write_images("{name}") / "t.csv").write_text("image;caption\na.png;a dog, a cat\nb.png;a cow\n")
+    pairs = Pairs.open(tmp_path / "t.csv")
+    found = inspect(pairs, scan(pairs, tmp_path / "cache"))
+    assert found["notes"] == ["The cells of t.csv are separated by semicolons."]
+    assert "\nNote: The cells of t.csv are separated by semicolons." in render(found)
 
 
 def test_generated_and_empty_splits_are_said(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """One look at every image, kept on disk, whatever happens in between."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pairjepa.pairs import Pairs, scan
+from pairjepa.pairs import Pairs, images, scan
 from pairjepa.pairs.scan import NO_HASH, ImageFacts, pairs_digest, perceptual_hash, readable
 from pairjepa.pairs.scan import scan as scan_images
 from pairjepa.util.errors import PairJEPAError
@@ -138,6 +139,66 @@ def test_what_cannot_be_read_today_is_tried_again(make: Make, tmp_path: Path) ->
     assert scan_images(pairs, cache).error[1].startswith("cannot be read")
     aside.rename(path)
     assert scan_images(pairs, cache).error[1] is None
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_an_image_is_not_to_blame_for_what_the_system_lacks(
+    error: int, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs, cache = make(3), tmp_path / "cache"
+
+    def refuse(path: Path) -> bytes:
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refuse)
+        with pytest.raises(PairJEPAError, match=rf"Image 0.jpg cannot be read \({os.strerror(error)}\)"):
+            scan_images(pairs, cache)
+    assert scan_images(pairs, cache).readable.all()
+
+
+def test_an_image_that_was_too_large_for_the_memory_is_tried_again(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs, cache = make(3), tmp_path / "cache"
+
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "_to_rgb", refuse)
+        assert not scan_images(pairs, cache).readable.any()
+    assert scan_images(pairs, cache).readable.all()
+
+
+def test_what_was_seen_is_not_damaged_because_it_cannot_be_read(
+    make: Make, tmp_path: Path, seen: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs, cache = make(3), tmp_path / "cache"
+    scan_images(pairs, cache)
+    seen.clear()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "read_table", refuse)
+        with pytest.raises(PairJEPAError, match=r"parquet cannot be read \(Too many open files\)"):
+            scan_images(pairs, cache)
+    assert seen == []
+
+
+def test_a_change_of_the_same_size_and_time_is_seen(
+    make: Make, tmp_path: Path, encoded: Callable[..., bytes], picture: Callable[..., Image.Image]
+) -> None:
+    pairs, cache, path = make(3), tmp_path / "cache", tmp_path / "data" / "1.jpg"
+    old = path.stat()
+    before = scan_images(pairs, cache)
+    other = encoded(picture(9, (200, 100)), "JPEG")
+    path.write_bytes(other[: old.st_size].ljust(old.st_size, b"\0"))
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    after = scan_images(pairs, cache)
+    assert (after.digest == before.digest).tolist() == [True, False, True]
 
 
 def test_two_processes_on_one_cache(make: Make, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import json
 import os
 import sys
 import tarfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from pairjepa.pairs.scan import pairs_digest, scan
 from pairjepa.pairs.shards import places, targets, writing
 from pairjepa.pairs.shards.convert import convert
 from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import atomic_path
 
 Six = Any
 
@@ -103,7 +103,7 @@ def test_the_same_pairs_make_the_same_bytes_and_are_not_written_twice(six: Six, 
     assert (again.shards, again.kept, again.images) == ([], 6, 0)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "a").iterdir()} == times
     (tmp_path / "a" / "train-00002.tar").unlink()
-    assert convert(config, str(tmp_path / "a"), 1).kept == 5 - 1, "train-00003 is behind the gap"
+    assert convert(config, str(tmp_path / "a"), 1).kept == 5
     assert _tars(tmp_path / "a") == whole
 
 
@@ -114,7 +114,7 @@ def test_killed_in_the_middle(six: Six, tmp_path: Path, monkeypatch: pytest.Monk
 
     def stops(self: Pairs, row: int) -> bytes:
         read.append(row)
-        if len(read) == 4:
+        if row == 3 and read.count(3) == 2:  # once for its digest
             raise KeyboardInterrupt
         return plain(self, row)
 
@@ -122,13 +122,56 @@ def test_killed_in_the_middle(six: Six, tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(KeyboardInterrupt):
         convert(config, str(tmp_path / "out"), 2)
     assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["shards.json", "train-00000.tar"]
-    for name, age in ((".train-00001.tar.old.tmp", 7200), (".train-00001.tar.new.tmp", 0)):  # of kill -9
-        (tmp_path / "out" / name).touch()
-        os.utime(tmp_path / "out" / name, (time.time() - age,) * 2)
-    done = convert(config, str(tmp_path / "out"), 2)
+    (tmp_path / "out" / ".train-00009.tar.old.tmp").mkdir()  # of kill -9
+    with atomic_path(tmp_path / "out" / "train-00009.tar"):  # of another process, which is at work
+        done = convert(config, str(tmp_path / "out"), 2)
+        (left,) = (tmp_path / "out").glob(".*")
+        assert left.name != ".train-00009.tar.old.tmp"
     assert done.kept == 1
-    assert [path.name for path in (tmp_path / "out").glob(".*")] == [".train-00001.tar.new.tmp"]
+    (tmp_path / "out" / "train-00009.tar").unlink()
     assert _tars(tmp_path / "out") == _tars(tmp_path / "whole")
+
+
+def test_what_has_changed_is_written_again(
+    six: Six, write_images: Callable[[str], Path], picture: Any, encoded: Any
+) -> None:
+    root, out = write_images("data/{name}") / "data", "out"
+
+    def converted(likes: int = 0, caption: str = "x") -> tuple[list[str], int]:
+        lines = [f"{one.name},{caption if one.name == 'b.png' else 'y'},{one.split},{likes}\n" for one in six]
+        (root / "t.csv").write_text("image,caption,split,likes\n" + "".join(lines))
+        done = convert(DataConfig(source=str(root / "t.csv")), str(root / out), 2)
+        fresh = root / f"fresh {len(list(root.glob('fresh*')))}"
+        convert(DataConfig(source=str(root / "t.csv")), str(fresh), 2)
+        assert _tars(root / out) == _tars(fresh)
+        return [Path(path).name for path in done.shards], done.kept
+
+    names = ["train-00000.tar", "train-00001.tar", "dev-00000.tar", "test-00000.tar"]
+    assert converted() == (names, 0)
+    assert converted() == ([], 4)
+    old = (root / "c.png").stat()
+    (root / "c.png").write_bytes(encoded(picture(9), "BMP").ljust(old.st_size, b"\0")[: old.st_size])
+    os.utime(root / "c.png", ns=(old.st_atime_ns, old.st_mtime_ns))  # of the same size and time
+    assert converted() == (names[1:2], 3)
+    assert converted(caption="z") == (names[:1], 3)
+    assert converted(likes=1, caption="z") == (names, 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "read_bytes", _refuse("d.png"))
+        (root / "d.png").touch()
+        assert converted(likes=1, caption="z") == (names[1:2], 3)
+    assert converted(likes=1, caption="z") == (names[1:2], 3)  # it was left out
+    assert converted(likes=1, caption="z") == ([], 4)
+
+
+def _refuse(name: str) -> Callable[[Path], bytes]:
+    read = Path.read_bytes
+
+    def maybe(path: Path) -> bytes:
+        if path.name == name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    return maybe
 
 
 def test_a_full_disk(six: Six, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

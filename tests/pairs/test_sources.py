@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,94 @@ def _saved(six: Six, images: Write, *, column: bool) -> str:
     return str(path)
 
 
+def _separated(six: Six, images: Write, name: str, mark: str, header: bool = True) -> str:
+    path = images("{name}") / name
+    lines = [mark.join(("image", "caption", "split"))] if header else []
+    for row in _long(six):
+        cells = row if header else row[:2]
+        lines.append(mark.join(f'"{c.replace(chr(34), chr(34) * 2)}"' if '"' in c else c for c in cells))
+    path.write_text("\r\n".join(lines), encoding="utf-8-sig")
+    return str(path)
+
+
+def _tables_of_splits(six: Six, images: Write) -> str:
+    root = images("{name}")
+    for word, split in (("train", "train"), ("val", "dev"), ("test", "test")):
+        mine = [row[:2] for row in _long(six) if row[2] == split]
+        _csv(root / f"{word}.csv", mine, ("image", "caption"))
+    return str(root)
+
+
+def _hub_parts(six: Six, images: Write) -> str:
+    """As the hub stores data sets: parts of each split, images in the rows, an equal path in two splits."""
+    root = images("unused/{name}") / "clone"
+    (root / "data").mkdir(parents=True)
+    (root / "README.md").touch()
+    words = {"train": "train", "dev": "validation", "test": "test"}
+    for number, one in enumerate(six):
+        row = {"image": {"bytes": one.data, "path": one.name}, "caption": one.captions}
+        name = f"{words[one.split]}-{number:05}-of-00006.parquet"
+        pq.write_table(pa.Table.from_pylist([row]), root / "data" / name)
+    return str(root)
+
+
+def _img2dataset(six: Six, images: Write) -> str:
+    """The folders of pairs that img2dataset writes, a table and a JSON about each beside them."""
+    root = Path(_sidecar(six, images))
+    for folder in list(root.iterdir()):
+        about = {"key": ["0"], "url": ["https://example.org/0.png"], "caption": ["x"], "status": ["success"]}
+        pq.write_table(pa.table(about), folder.with_suffix(".parquet"))
+        folder.with_name(f"{folder.name}_stats.json").write_text("{}")
+        for image in folder.glob("*.png"):
+            image.with_suffix(".json").write_text('{"caption": "x"}')
+    return str(root)
+
+
+def _img2dataset_parquet(six: Six, images: Write) -> str:
+    root = images("unused/{name}") / "parts"
+    root.mkdir()
+    for number, one in enumerate(six):
+        row = {"key": one.name, "caption": one.captions, "split": one.split, "jpg": one.data}
+        pq.write_table(pa.Table.from_pylist([row]), root / f"{number:05}.parquet")
+    return str(root)
+
+
+def _coco(six: Six, images: Write) -> str:
+    words = {"train": "train2017", "dev": "val2017", "test": "test2017"}
+    root = images("unused/{name}") / "coco"
+    (root / "annotations").mkdir(parents=True)
+    for split, word in words.items():
+        (root / word).mkdir()
+        mine = [(number, one) for number, one in enumerate(six) if one.split == split]
+        content = {
+            "images": [{"id": number, "file_name": one.name, "height": 30} for number, one in mine],
+            "annotations": [
+                {"id": 0, "image_id": number, "caption": caption}
+                for number, one in mine
+                for caption in one.captions
+            ],
+        }
+        (root / "annotations" / f"captions_{word}.json").write_text(json.dumps(content))
+        (root / "annotations" / f"instances_{word}.json").write_text("{}")
+        for _, one in mine:
+            (root / word / one.name).write_bytes(one.data)
+    return str(root)
+
+
+def _json(six: Six, images: Write, content: Any) -> str:
+    root = images("images/{name}")
+    (root / "t.json").write_text(json.dumps(content))
+    return str(root)
+
+
+def _json_of_splits(six: Six, images: Write) -> str:
+    root = images("images/{name}")
+    for word, split in (("train", "train"), ("val", "dev"), ("test", "test")):
+        captions = {f"images/{one.name}": one.captions for one in six if one.split == split}
+        (root / f"{word}.json").write_text(json.dumps(captions))
+    return str(root)
+
+
 FORMATS: dict[str, Callable[[Six, Write], str]] = {
     "flickr8k": _flickr8k,
     "flickr8k token": lambda six, images: _flickr8k(six, images, folder="Flicker8k_Dataset", token=True),
@@ -179,6 +268,17 @@ FORMATS: dict[str, Callable[[Six, Write], str]] = {
     "shards of each split": lambda six, images: _shards(six, images, pattern="/*.tar", text=True),
     "shards in braces": lambda six, images: _shards(six, images, pattern="/{000..005}.tar"),
     "shard folder": lambda six, images: _shards(six, images, pattern=""),
+    "semicolons": lambda six, images: _separated(six, images, "t.csv", ";"),
+    "tabs in a csv": lambda six, images: _separated(six, images, "t.csv", "\t"),
+    "bars in a txt": lambda six, images: _separated(six, images, "t.txt", "|"),
+    "coco": _coco,
+    "json list": lambda six, images: _json(six, images, _rows(six)),
+    "json list under a key": lambda six, images: _json(six, images, {"version": 1, "data": _rows(six)}),
+    "json captions by image": _json_of_splits,
+    "tables of splits": _tables_of_splits,
+    "parts of the hub": _hub_parts,
+    "img2dataset files": _img2dataset,
+    "img2dataset parquet": _img2dataset_parquet,
     "saved": lambda six, images: _saved(six, images, column=False),
     "saved, split column": lambda six, images: _saved(six, images, column=True),
 }
@@ -190,7 +290,7 @@ def test_contract(form: str, six: Six, write_images: Write) -> None:
     content = {pairs.read_bytes(row): row for row in range(pairs.n_images)}
     order = [content[one.data] for one in six]
     got = pairs.take(np.array(order))
-    if form != "parquet bytes":  # there is no name to be had
+    if form not in ("parquet bytes", "img2dataset parquet"):  # there is no name to be had
         assert [name.rpartition("/")[2] for name in got.names] == [one.name for one in six]
     assert got.table["captions"].to_pylist() == [one.captions for one in six]
     assert got.table["split"].to_pylist() == [one.split for one in six]
@@ -252,6 +352,99 @@ def test_numbered_caption_columns(six: Six, write_images: Write) -> None:
     )
     pairs = Pairs.open(root / "t.csv")
     assert pairs.table["captions"].to_pylist() == [[one.captions[0], one.captions[-1]] for one in six]
+
+
+def test_flickr30k_as_published(six: Six, write_images: Write) -> None:
+    root = write_images("flickr30k_images/{name}")
+    lines = [f"{one.name}| {n}| {caption}" for one in six for n, caption in enumerate(one.captions)]
+    lines[1] = lines[1].replace("1| ", "1   ")  # the published file has one such row
+    (root / "results.csv").write_text("\n".join(["image_name| comment_number| comment", *lines]))
+    for source in (root, root / "results.csv"):
+        pairs = Pairs.open(source)
+        assert pairs.table["captions"].to_pylist() == [one.captions for one in six]
+        assert not pairs.problems.counts
+        assert "separated by |" in pairs.problems.notes[0]
+    (root / "results.csv").unlink()
+    lines = [f"{one.name}#{n}\t{caption}\n" for one in six for n, caption in enumerate(one.captions)]
+    (root / "results_20130124.token").write_text("".join(lines))
+    for source in (root, root / "results_20130124.token"):
+        assert Pairs.open(source).table["captions"].to_pylist() == [one.captions for one in six]
+
+
+def test_a_table_without_header(six: Six, write_images: Write) -> None:
+    for name, mark in (("t.csv", ";"), ("t.tsv", "\t"), ("t.txt", ",")):
+        path = _separated(six[:1] + six[2:3], write_images, name, mark, header=False)
+        with pytest.raises(PairJEPAError, match=r"add --data\.no-header"):
+            Pairs.open(path)
+        pairs = Pairs.open(path, no_header=True)
+        assert pairs.names == ["a.png", "c.png"]
+        assert pairs.captions.to_pylist()[0] == six[0].captions[0]
+    (Path(path).parent / "u.csv").write_text("a dog,a.png")
+    pairs = Pairs.open(Path(path).parent / "u.csv", no_header=True, image_column="2", caption_column="1")
+    assert pairs.captions.to_pylist() == ["a dog"]
+    with pytest.raises(UsageError, match=r"data\.no_header must be left out for a folder of images"):
+        Pairs.open(_sidecar(six, write_images), no_header=True)
+
+
+def test_all_rows_with_another_number_of_cells(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image,caption\na.png,a big, red dog\nb.png,a cat, too\n")
+    with pytest.raises(PairJEPAError, match=r"got none\. There are 2 rows with another number of cells"):
+        Pairs.open(tmp_path)
+
+
+def test_a_file_of_coco_alone_is_split_by_hash(six: Six, write_images: Write) -> None:
+    path = Path(_coco(six, write_images)) / "annotations" / "captions_train2017.json"
+    pairs = Pairs.open(path)
+    assert pairs.names == [f"train2017/{one.name}" for one in six[:4]]
+    assert "hash" in pairs.description
+
+
+@pytest.mark.parametrize("name", ["{}.TXT", "{}.caption", "{}.png.txt"])
+def test_other_names_of_caption_files(six: Six, write_images: Write, name: str) -> None:
+    root = write_images("data/{name}") / "data"
+    for one in six:
+        (root / name.format(one.name[0])).write_text("\n".join(one.captions))
+    assert Pairs.open(root).table["captions"].to_pylist() == [one.captions for one in six]
+
+
+def test_pictures_that_are_not_read_are_counted(six: Six, write_images: Write) -> None:
+    root = Path(_sidecar(six, write_images))
+    (root / "train" / "x.HEIC").touch()
+    (root / "train" / "a.png").rename(root / "train" / "a.jfif")
+    pairs = Pairs.open(root)
+    assert pairs.names[0] == "test/f.png"
+    assert "train/a.jfif" in pairs.names
+    kind = "pictures of a kind that is not read (save them as JPEG)"
+    assert pairs.problems.to_dict() == {kind: {"count": 1, "examples": ["train/x.HEIC"]}}
+    (root / "only").mkdir()
+    (root / "only" / "x.heic").touch()
+    with pytest.raises(PairJEPAError, match="There are 1 pictures of a kind that is not read"):
+        Pairs.open(root / "only")
+
+
+def test_lists_written_as_text(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    cells = [
+        json.dumps(six[0].captions),
+        str(six[1].captions),
+        "['a child' 'a child'\n 'the child, again']",
+        "[a girl] on a bike",
+        "['a boat' at 'sea']",
+        "[]",
+    ]
+    _csv(root / "t.csv", [(one.name, cell) for one, cell in zip(six, cells, strict=True)], ("image", "raw"))
+    got = Pairs.open(root / "t.csv").table["captions"].to_pylist()
+    assert got == [*(one.captions for one in six[:3]), *([cell] for cell in cells[3:])]
+
+
+def test_folders_behind_links_are_read(six: Six, write_images: Write) -> None:
+    root = Path(_sidecar(six, write_images))
+    (root / "train").rename(root.parent / "elsewhere")
+    (root / "train").symlink_to("../elsewhere")
+    (root / "test" / "loop").symlink_to("..")
+    pairs = Pairs.open(root)
+    assert pairs.splits == {"train": (4, 8), "dev": (1, 1), "test": (1, 2)}
+    assert not pairs.problems.counts
 
 
 def test_jsonl_of_mixed_cells_and_dates_stays_text(six: Six, write_images: Write) -> None:
@@ -391,6 +584,39 @@ def test_columns_that_are_not_there(six: Six, write_images: Write) -> None:
         Pairs.open(_flickr8k(six, write_images), image_column="image")
 
 
+@pytest.mark.parametrize("cell", ["images\\{stem}.png", "{stem}", "images/{stem}", "./images//{stem}.PNG"])
+def test_images_under_other_names(six: Six, write_images: Write, cell: str) -> None:
+    root = write_images("images/{name}")
+    if cell.endswith("PNG"):
+        for path in (root / "images").iterdir():
+            path.rename(path.with_name(unicodedata.normalize("NFD", f"ä{path.stem}.PNG")))
+    stem = "ä{}" if cell.endswith("PNG") else "{}"
+    rows = [(cell.format(stem=stem.format(one.name[0])), one.captions[0]) for one in six]
+    _csv(root / "t.csv", rows, ("image", "caption"))
+    pairs = Pairs.open(root / "t.csv")
+    assert [pairs.read_bytes(row) for row in range(6)] == [one.data for one in six]
+
+
+def test_a_table_elsewhere(six: Six, write_images: Write, tmp_path: Path) -> None:
+    write_images("photos/{split}/{name}")
+    (tmp_path / "tables").mkdir()
+    for number, prefix in enumerate(("", "photos/", "C:\\data\\photos\\", "/home/me/photos/")):
+        path = tmp_path / "tables" / f"{number}.csv"
+        _csv(
+            path, [(f"{prefix}{one.split}/{one.name}", one.captions[0]) for one in six], ("image", "caption")
+        )
+        with pytest.raises(PairJEPAError, match=r"Name their folder with --data\.images"):
+            Pairs.open(path)
+        pairs = Pairs.open(path, images=tmp_path / "photos")
+        assert [pairs.read_bytes(row) for row in range(6)] == [one.data for one in six]
+    config = DataConfig(source=str(path), images=str(tmp_path / "photos"))
+    assert open_pairs(config).n_images == 6
+    with pytest.raises(UsageError, match=r"data\.images must be a folder that is there, got .*nowhere"):
+        Pairs.open(path, images=tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"data\.images must be left out for shapes"):
+        Pairs.open("shapes:4", images=tmp_path / "photos")
+
+
 def test_columns_of_a_wrong_type(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": ["a"], "caption": [1.5]}), tmp_path / "t.parquet")
     with pytest.raises(PairJEPAError, match=r"Column 'caption' of .* must hold text, got double"):
@@ -404,7 +630,13 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         ("t.csv", b"image,caption\n", "must hold at least one row, got none"),
         ("t.csv", b"image,image,caption\na,b,c\n", "must have different names, got 'image' twice"),
         ("t.jsonl", b"no\njson\n", "must hold one JSON object a line, but 2 lines are not"),
-        ("t.json", b"{}", "must have Karpathy's form"),
+        ("t.json", b"{}", "must hold a list of pairs"),
+        ("t.json", b'{"images": [1], "sentences": 2}', "must have Karpathy's form"),
+        (
+            "t.json",
+            b'{"images": [], "annotations": [{"image_id": 1}]}',
+            "must have COCO's form .* lacks 'caption'",
+        ),
         ("t.json", b"{", "is not valid JSON"),
     ):
         (tmp_path / name).write_bytes(content)
@@ -415,5 +647,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
 def test_two_tables_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.csv").touch()
     (tmp_path / "b.csv").touch()
-    with pytest.raises(PairJEPAError, match=r"must hold one table, got a\.csv, b\.csv"):
+    with pytest.raises(
+        PairJEPAError, match=r"must hold one table, or one for each split, got a\.csv, b\.csv"
+    ):
         Pairs.open(tmp_path)

@@ -34,7 +34,7 @@ def picture() -> bytes:
 
 
 def run(name: str = "contrastive", first: float = 30.0) -> dict[str, Any]:
-    """One run of the report, with nothing to show of partial queries and looks."""
+    """One run of the report, with nothing to show of partial queries and saliency maps."""
     random = np.random.default_rng(0)
     return {
         "name": name,
@@ -99,7 +99,7 @@ def run(name: str = "contrastive", first: float = 30.0) -> dict[str, Any]:
             "settings": {"method": "t-SNE (openTSNE 1.0)", "perplexity": "3", "seed": "7"},
             "note": "Distances between groups mean nothing.",
         },
-        "looks": [],
+        "saliency": [],
     }
 
 
@@ -111,7 +111,7 @@ def partial() -> dict[str, Any]:
     }
 
 
-def look(shown: bool = True) -> dict[str, Any]:
+def saliency(shown: bool = True) -> dict[str, Any]:
     maps = [
         {"text": text, "values": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "cosine": 0.35}
         for text in ("dog", "a $5 $6 sky")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -12,11 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from tests.plots.reports import collapsed, look, partial, report, run
+from tests.plots.reports import collapsed, partial, report, run, saliency
+from tests.report.made import make_report
 
 from pairjepa.apps.report import figures as plots
-from pairjepa.apps.report.figures.style import SERIES
-from pairjepa.util.errors import UsageError
+from pairjepa.apps.report.figures.style import SERIES, drawing
+from pairjepa.apps.report.page import render
 
 
 def masked() -> dict[str, Any]:
@@ -27,15 +29,13 @@ def masked() -> dict[str, Any]:
 
 ON_AXES: dict[str, Callable[[Axes | None], Axes]] = {
     "recall_bars": lambda ax: plots.recall_bars(report(run(), masked()), ax),
-    "recall_curves": lambda ax: plots.recall_curves(report(run(), masked()), "image_to_text", ax),
     "cosine_distribution": lambda ax: plots.cosine_distribution(run(), ax),
     "prediction_margin": lambda ax: plots.prediction_margin(run(), ax),
-    "projection": lambda ax: plots.projection(run(), ax=ax),
-    "projection by cluster": lambda ax: plots.projection(run(), "cluster", ax),
+    "map by modality": lambda ax: plots.map_by_modality(run(), ax),
+    "map by cluster": lambda ax: plots.map_by_cluster(run(), ax),
     "spectrum": lambda ax: plots.spectrum(run(), ax),
     "hubness": lambda ax: plots.hubness(run(), ax),
     "partial_recall": lambda ax: plots.partial_recall(masked(), ax),
-    "look": lambda ax: plots.look(look(), ax=ax),
 }
 
 
@@ -86,16 +86,24 @@ def test_recall_bars_of_many_runs_do_not_overlap() -> None:
 
 
 def test_recall_curves() -> None:
-    ax = plots.recall_curves(report(run(), masked()), "text_to_image")
-    first, second, chance = ax.lines
+    to_text, to_image = plots.recall_curves(report(run(), masked()))
+    first, second, chance = to_image.lines
     assert list(first.get_ydata()) == run()["recall_curve"]["text_to_image"]["recall"]
     assert list(chance.get_ydata()) == [0.2 * k for k in range(1, 101)]
     assert first.get_linestyle() != second.get_linestyle()
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["contrastive", "masked", "chance"]
-    drawn(ax.figure)
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2", "5", "10", "20", "50", "100"]
-    with pytest.raises(UsageError, match=r"Unknown direction 'image_to_txt'\. Did you mean 'image_to_text'"):
-        plots.recall_curves(report(), "image_to_txt")  # type: ignore[arg-type]
+    assert list(to_text.lines[0].get_ydata()) == run()["recall_curve"]["image_to_text"]["recall"]
+    legend = to_text.get_legend().get_texts()
+    assert [text.get_text() for text in legend] == ["contrastive", "masked", "chance"]
+    drawn(to_text.figure)
+    assert [label.get_text() for label in to_image.get_xticklabels()] == [
+        "1",
+        "2",
+        "5",
+        "10",
+        "20",
+        "50",
+        "100",
+    ]
 
 
 def test_partial_recall_in_order_of_what_is_hidden() -> None:
@@ -131,9 +139,9 @@ def test_prediction_margin_counts_ties_against_the_model() -> None:
     assert "own caption first: 50 %" in texts(ax)
 
 
-def test_projection_joins_each_prediction_to_its_targets() -> None:
+def test_map_joins_each_prediction_to_its_targets() -> None:
     shown = run()["projection"]
-    ax = plots.projection(run())
+    ax = plots.map_by_modality(run())
     (links,) = (c for c in ax.collections if isinstance(c, LineCollection))
     points = np.column_stack([shown["x"], shown["y"]])
     expected = [
@@ -149,15 +157,13 @@ def test_projection_joins_each_prediction_to_its_targets() -> None:
     assert "Distances between groups mean nothing." in ax.get_xlabel()
 
 
-def test_projection_by_cluster() -> None:
-    ax = plots.projection(run(), "cluster")
+def test_map_by_cluster() -> None:
+    ax = plots.map_by_cluster(run())
     targets, predictions = (c for c in ax.collections if isinstance(c, PathCollection))
     first, second = SERIES[0].color.lower(), SERIES[1].color.lower()
     assert [to_hex(color) for color in predictions.get_facecolors()] == [first, first, second, second]  # type: ignore[attr-defined]
     assert [to_hex(color) for color in targets.get_facecolors()] == [first] * 4 + [second] * 4  # type: ignore[attr-defined]
     assert "dog\nsnow\n$x$" in texts(ax)
-    with pytest.raises(UsageError, match=r"Unknown color 'clusters'\. Did you mean 'cluster'"):
-        plots.projection(run(), "clusters")  # type: ignore[arg-type]
 
 
 def test_spectrum_as_shares_of_the_greatest_with_the_effective_ranks() -> None:
@@ -198,26 +204,55 @@ def test_training_shows_what_was_measured_and_the_chosen_epoch() -> None:
     assert plots.training(run(), half)[0].get_figure(root=False) is half
 
 
-def test_look_is_the_map_over_the_picture_or_alone() -> None:
-    ax = plots.look(look(), "a $5 $6 sky")
-    under, over = ax.images
+def test_a_new_figure_is_one_function(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is on the page, with its docstring, and among the files; nothing else is to touch."""
+    monkeypatch.setattr("pairjepa.apps.report.figures.registry.FIGURES", plots.FIGURES.copy())
+
+    @plots.figure("seven", section="cosines", alt=lambda run: f"Seven dots of {run['name']}.")
+    def seven(run: dict[str, Any], ax: Axes | None = None) -> Axes:
+        """A line of seven.
+
+        It means nothing.
+
+        Args:
+            run: one of the report's.
+            ax: where to draw.
+        """
+        with drawing(ax) as ax:
+            ax.plot(range(7))
+        return ax
+
+    made = make_report(("plain",))
+    page = render(made)
+    for words in ("<h3>A line of seven</h3>", "It means nothing.", 'aria-label="Seven dots of plain."'):
+        assert words in page
+    assert "where to draw" not in page
+    assert {"seven-plain.png", "seven-plain.pdf"} <= {
+        path.name for path in plots.write_figures(made, tmp_path)
+    }
+
+
+def test_saliency_maps_lie_over_the_picture_or_alone() -> None:
+    axes = plots.saliency_map(saliency())
+    drawn(axes[0].figure)
+    under, over = axes[1].images
     assert under.get_array().shape == (32, 64)  # type: ignore[union-attr]
     np.testing.assert_allclose(over.get_array(), [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])  # type: ignore[arg-type]
     assert over.get_extent() == under.get_extent()
-    other = look()
+    assert axes[1].get_title(loc="left") == "a $5 $6 sky (0.35)"
+    other = saliency()
     other["maps"][0]["values"][0] = 0.9
-    assert plots.look(other, "a $5 $6 sky").images[1].get_clim() == (0.1, 0.9), "one scale for all texts"
-    assert ax.get_title(loc="left") == "a $5 $6 sky (whole:\xa00.35)"
-    assert len(plots.look(look(shown=False)).images) == 1
-    with pytest.raises(UsageError, match=r"Unknown text 'dogs'\. Did you mean 'dog'"):
-        plots.look(look(), "dogs")
+    assert {ax.images[1].get_clim() for ax in plots.saliency_map(other)} == {(0.1, 0.9)}, (
+        "one scale for all texts"
+    )
+    assert [len(ax.images) for ax in plots.saliency_map(saliency(shown=False))] == [1, 1]
 
 
 @pytest.mark.parametrize("name", ["$\\frac{$", "_hidden", "<script>alert(1)</script>"])
 def test_a_name_is_shown_as_it_is(name: str) -> None:
     for ax in (
         plots.recall_bars(report(run(name))),
-        plots.recall_curves(report(run(name)), "image_to_text"),
+        plots.recall_curves(report(run(name)))[0],
     ):
         drawn(ax.figure)
         assert ax.get_legend().get_texts()[0].get_text().strip() == name
@@ -231,7 +266,7 @@ def test_a_name_is_shown_as_it_is(name: str) -> None:
     [
         (plots.cosine_distribution, "no random pairs"),
         (plots.prediction_margin, "No margins: the split has no other image."),
-        (plots.projection, "No map of the space"),
+        (plots.map_by_cluster, "No map of the space"),
         (plots.spectrum, "The space has collapsed."),
     ],
 )

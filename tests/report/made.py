@@ -90,7 +90,7 @@ def _projection() -> dict[str, Any]:
         "cluster": clusters,
         "clusters": [{"words": ["dog", SCRIPT], "size": 45}, {"words": ["snow"], "size": 45}],
         "trustworthiness": 0.93,
-        "settings": {"perplexity": 30, "seed": 0},
+        "settings": {"method": "t-SNE (openTSNE 1.0)", "perplexity": "30", "seed": "0"},
         "note": "",
     }
 
@@ -167,7 +167,7 @@ def _run(name: str, *, masked: bool, epochs: int) -> dict[str, Any]:
         ]
         if masked
         else [],
-        "looks": [
+        "saliency": [
             {
                 "image": 0,
                 "picture": jpeg(200, 64),

@@ -12,7 +12,10 @@ from pairjepa.evaluation.result import evaluate_embeddings as evaluate
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.checksums import write_record
 
-DATA = {"digest": "d" * 32, "description": "drawn by a test", "generated": True, "images": 99, "captions": 99}
+DATA = {
+    "digest": "d" * 32, "description": "drawn by a test", "generated": True, "images": 99, "captions": 99,
+    "splits": {"dev": {"images": 40, "captions": 80}},
+}  # fmt: skip
 WORDS = ("a red square", "the blue circle", "some green stars", "<script>alert(1)</script>")
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import pairjepa
 from pairjepa.apps.report import collect
-from pairjepa.apps.report.verdicts import verdicts
+from pairjepa.apps.report.verdicts import VERDICTS
 from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -26,14 +26,14 @@ KEYS = {
 RUN_KEYS = {
     "name", "path", "recipe", "seed", "seeds", "complete", "config", "backbones", "versions", "warnings",
     "evaluation", "recall_curve", "cosine", "margin", "training", "geometry", "projection", "examples", "partial",
-    "looks",
+    "saliency",
 }  # fmt: skip
 
 
 def as_json(report: dict[str, Any]) -> dict[str, Any]:
     """Without its pictures a report is JSON, with no NaN in it."""
     bare = report | {"thumbnails": None}
-    bare["runs"] = [run | {"looks": None} for run in report["runs"]]
+    bare["runs"] = [run | {"saliency": None} for run in report["runs"]]
     return json.loads(json.dumps(bare, allow_nan=False))
 
 
@@ -63,7 +63,7 @@ def test_a_report_holds_what_a_page_shows(report: dict[str, Any]) -> None:
     assert set(shown) == RUN_KEYS
     assert (shown["name"], shown["seeds"], shown["complete"]) == ("run", None, True)
     assert shown["warnings"] == ["mind this"]
-    assert shown["looks"][0]["picture"] == b"jpeg"
+    assert shown["saliency"][0]["picture"] == b"jpeg"
     assert shown["partial"][0]["ratio"] == 0.6
     assert report["notes"][:2] == ["run: no map of a", "2 of 40 images have no thumbnail."]
     assert set(shown["evaluation"]["notes"]) <= {note.removeprefix("run: ") for note in report["notes"]}
@@ -148,7 +148,7 @@ def test_pictures_of_other_weights_are_left_out(run: Path, tmp_path: Path) -> No
     replace(Illustrations.load(folder, 40), run="1").save(folder)
     report = collect([old], projection="pca")
     assert report["thumbnails"] == [None] * 40
-    assert report["runs"][0]["looks"] == []
+    assert report["runs"][0]["saliency"] == []
     assert any("The pictures of old are of other weights" in note for note in report["notes"])
 
 
@@ -156,7 +156,8 @@ def test_pictures_of_other_weights_are_left_out(run: Path, tmp_path: Path) -> No
 def test_few_images_still_give_a_report(images: int, tmp_path: Path) -> None:
     report = collect([make_run(tmp_path / "few", embeddings(images), epochs=1)])
     shown = as_json(report)["runs"][0]
-    assert levels(report)["collapse"] == ("info" if images == 1 else "good")
+    judged = {levels(report).get(key) for key in ("chance", "separation", "collapse", "uniformity")}
+    assert images >= 10 or judged <= {"info", None}  # too few to tell
     assert shown["recall_curve"]["image_to_text"]["recall"][-1] == 100
     assert shown["recall_curve"]["image_to_text"]["chance"][-1] == pytest.approx(100)
     assert (shown["margin"] is None) == (images == 1)
@@ -170,12 +171,14 @@ def test_few_images_still_give_a_report(images: int, tmp_path: Path) -> None:
 def test_total_collapse_is_said(tmp_path: Path) -> None:
     report = collect([make_run(tmp_path / "flat", embeddings(collapsed=True))])
     found = levels(report)
-    assert found["collapse"] == found["baselines"] == found["uniformity"] == found["separation"] == "bad"
+    assert found["collapse"] == found["chance"] == found["uniformity"] == found["separation"] == "bad"
     shown = as_json(report)["runs"][0]
     assert shown["projection"] is None
     assert sum("total collapse" in note for note in report["notes"]) == 1
     said = {one["key"]: one["verdict"] for one in shown["geometry"]["verdicts"]}
-    assert said["collapse"].startswith("collapse of the predictions and the targets")
+    assert said["collapse"].startswith(
+        "collapse of the predictions: nearly every row is the same; collapse of the targ"
+    )
     assert "spectrum" not in said or "no direction" not in said["spectrum"]
     assert shown["recall_curve"]["text_to_image"]["recall"][0] == 0
     assert sum(np.array(shown["cosine"]["matched"]) > 0) == 1
@@ -202,16 +205,9 @@ def test_a_masked_run_is_judged_by_its_controls(tmp_path: Path) -> None:
     partial = {"0.0": measured(1, 1), "0.6": measured(50, -9), "0.9": measured(20, 12)}
     run = make_run(tmp_path / "masked", embeddings(), partial=partial)
     found = {one["key"]: one for one in collect([run], projection="pca")["runs"][0]["geometry"]["verdicts"]}
-    assert found["partial_shuffled"]["verdict"] == "it looks where 60 %, 90 % of the words are hidden"
+    assert found["partial_shuffled"]["verdict"] == "it does where 60 %, 90 % of the words are hidden"
     assert found["partial_text_only"]["verdict"] == "it adds where 90 % of the words are hidden"
     assert found["partial_text_only"]["value"].startswith("R@1 -9.0 (-11.0 to -7.0) with 60 % hidden, +12.0")
-
-    blind = {"0.6": measured(1, 1) | {"over_text_only": None}}
-    evaluation = json.loads((run / "evaluation" / "test.json").read_text()) | {"partial": blind}
-    geometry = collect([run], projection="pca")["runs"][0]["geometry"]
-    again = {one["key"]: one["level"] for one in verdicts(evaluation, geometry, None)}
-    assert again["partial_shuffled"] == "bad"
-    assert "partial_text_only" not in again
 
 
 def test_every_verdict_has_its_section_in_the_docs(report: dict[str, Any]) -> None:
@@ -221,9 +217,8 @@ def test_every_verdict_has_its_section_in_the_docs(report: dict[str, Any]) -> No
         for line in page.splitlines()
         if line.startswith("#")
     }
-    wanted = {one["source"] for one in report["runs"][0]["geometry"]["verdicts"]}
-    wanted |= {"docs/report.md#partial-shuffled", "docs/report.md#partial-text-only"}
-    assert wanted <= anchors
+    assert {one["source"] for one in report["runs"][0]["geometry"]["verdicts"]} <= anchors
+    assert {f"docs/report.md#{key.replace('_', '-')}" for key in VERDICTS} <= anchors
 
 
 def test_it_reads_artefacts_alone(run: Path) -> None:

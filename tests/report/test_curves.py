@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from pairjepa.apps.report.curves import cosines, margins, recall_curves
-from pairjepa.apps.report.hubs import hubness
-from pairjepa.apps.report.shape import hubs, modality_gap
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
 from pairjepa.metrics import Relevance, retrieve
 from pairjepa.metrics.geometry import effective_rank, spectrum
+from pairjepa.metrics.occurrence import occurrence
 from pairjepa.metrics.retrieval import best_scores, top_k
+from pairjepa.metrics.verdicts import hubs, modality_gap
 
 from .runs import embeddings, unit
 
@@ -85,7 +85,7 @@ def test_hubness_counts_who_is_found():
     rng = np.random.default_rng(0)
     queries = unit(rng.normal(size=(80, 12)) + 2)
     gallery = unit(np.concatenate([np.ones((3, 12)), rng.normal(size=(97, 12))]))
-    of = hubness(queries, gallery)
+    of = occurrence(queries, gallery)
     times = np.zeros(100, int)
     for row in np.argsort(-(queries @ gallery.T), axis=1)[:, :10]:
         times[row] += 1
@@ -96,21 +96,19 @@ def test_hubness_counts_who_is_found():
     ordered = np.sort(times)[::-1].cumsum()
     enough = int((ordered < 400).sum())  # 80 queries have 800 places
     assert enough / 100 < of["share_for_half"] <= (enough + 1) / 100
-    verdict = hubs("image_to_text", of)
-    assert verdict["level"] == "bad"
-    assert verdict["verdict"].endswith("of the captions: hubs")
+    assert hubs("captions", of)[:2] == ("bad", "hubs among the captions")
 
 
 def test_random_answers_are_even():
     rng = np.random.default_rng(0)
-    of = hubness(unit(rng.normal(size=(2000, 400))), unit(rng.normal(size=(200, 400))))
+    of = occurrence(unit(rng.normal(size=(2000, 400))), unit(rng.normal(size=(200, 400))))
     even = of["even"]
     assert even["share_for_half"] == pytest.approx(0.48, abs=0.02)
     assert even["skewness"] == pytest.approx((1 - 2 * 0.05) / np.sqrt(2000 * 0.05 * 0.95), rel=1e-6)
-    assert hubs("text_to_image", of)["level"] == "good"
-    small = hubness(unit(rng.normal(size=(9, 4))), unit(rng.normal(size=(6, 4))))
+    assert hubs("images", of).level == "good"
+    small = occurrence(unit(rng.normal(size=(9, 4))), unit(rng.normal(size=(6, 4))))
     assert (small["k"], small["skewness"], small["share_for_half"]) == (6, None, 0.5)
-    assert hubs("text_to_image", small)["level"] == "info"
+    assert hubs("images", small).level == "info"
 
 
 def test_the_spectrum_is_the_spread_of_each_direction(found):
@@ -133,7 +131,6 @@ def test_the_spectrum_is_the_spread_of_each_direction(found):
     ],
 )
 def test_a_gap_is_judged_beside_what_chance_gives(gap, images, level, said):
-    evaluation = {"images": images, "geometry": {"modality_gap": gap, "alignment": 1.2}}
-    verdict = modality_gap(evaluation)
-    assert verdict["level"] == level
-    assert said in verdict["verdict"]
+    verdict = modality_gap(gap, 1.2, images)
+    assert verdict.level == level
+    assert said in verdict.text

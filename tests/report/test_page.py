@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 import pairjepa.apps.report.figures
+from pairjepa.apps.report.figures import drawings
 from pairjepa.apps.report.page import render, write_page
-from pairjepa.apps.report.page.charts import Interval, Line, interval_chart, line_chart
-from pairjepa.apps.report.page.svg import HEIGHT, LEFT, RIGHT, WIDTH
 from pairjepa.cli import main
 from pairjepa.util.errors import PairJEPAError
 
@@ -21,17 +21,18 @@ from .made import IMAGES, SCRIPT, make_report
 from .runs import embeddings, make_run
 
 SECTIONS = (
-    "headline", "curves", "cosines", "map", "training", "geometry", "examples", "partial", "looks", "measured",
+    "headline", "curves", "cosines", "map", "training", "geometry", "examples", "partial", "saliency", "measured",
     "notes",
 )  # fmt: skip
 
 
 class Page(HTMLParser):
-    """Tables by id, headings, and every address in an attribute."""
+    """Tables, headings, ids, and every address in an attribute."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
-        self.tables: dict[str, list[list[str]]] = {}
+        self.tables: list[list[list[str]]] = []
+        self.ids: list[str] = []
         self.headings: list[int] = []
         self.addresses: list[str] = []
         self.attributes: set[str] = set()
@@ -42,9 +43,13 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         self.attributes |= set(given)
-        self.addresses += [given[key] or "" for key in ("src", "href", "action", "data") if key in given]
+        self.ids += [given["id"] or ""] if "id" in given else []
+        self.addresses += [
+            given[key] or "" for key in ("src", "href", "xlink:href", "action", "data") if key in given
+        ]
         if tag == "table":
-            self._table = self.tables.setdefault(given["id"] or "", [])
+            self._table = []
+            self.tables.append(self._table)
         elif tag == "tr":
             self._table.append([])
         elif tag in ("td", "th"):
@@ -73,9 +78,13 @@ def test_loads_nothing_and_lets_nothing_out() -> None:
     page = Page(text)
     assert SCRIPT not in text  # a name, a caption, a cluster's word, a heat map's text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
-    assert all(address.startswith("#") for address in page.addresses)
+    assert {address.split(",")[0] for address in page.addresses if address[0] != "#"} == {
+        "data:image/png;base64"
+    }
     assert not {name for name in page.attributes if name.startswith("on") or name == "style"}
     assert "default-src &#39;none&#39;; img-src data:;" in text
+    assert len(set(page.ids)) == len(page.ids)
+    assert {address[1:] for address in page.addresses if address[0] == "#"} <= set(page.ids)
 
 
 def test_headings_go_down_by_one() -> None:
@@ -93,26 +102,34 @@ def test_every_section_is_there_and_linked() -> None:
 
 
 def test_tables_hold_the_numbers() -> None:
-    tables = Page(render(make_report())).tables
-    headline = tables["headline-table-1"]
-    assert [row[0] for row in headline] == ["", "plain", "masked", "CCA on the same features", "chance"]
+    headline, differences, measured = Page(render(make_report())).tables
+    assert [row[0] for row in headline] == ["", "plain", "masked", "CCA", "chance"]
     assert headline[1][1] == "36.4 [36.3, 36.5]"
     assert headline[-1][-1] == "110.2"
-    assert tables["headline-table-2"][1] == ["masked − plain", *["+1.5 [0.5, 2.5]"] * 7]
-    curve = tables["curves-table-1"]
-    assert len(curve) == 101
-    assert curve[2] == ["2", "64.0", "62.0", "66.0", "64.0", "62.0", "66.0", "2.0"]
-    assert tables["training-table-1"][3][tables["training-table-1"][0].index("train rsum")] == "–"
-    assert tables["cosines-table-1"][1][1] == "0.400 ± 0.100 [0.390, 0.410]"
-    assert tables["partial-1-table-1"][2][:2] == ["60 %", "60.0 [59.9, 60.1]"]
-    assert ["kept epoch", "3 of 3", "3 of 3"] in tables["measured-table"]
+    assert differences[1] == ["masked − plain", *["+1.5 [0.5, 2.5]"] * 7]
+    assert ["chosen epoch", "3 of 3", "3 of 3"] in measured
 
 
 def test_different_ccas_stand_apart() -> None:
     report = make_report()
     report["runs"][1]["evaluation"]["baselines"]["cca"]["rsum"] = 1.0
-    names = [row[0] for row in Page(render(report)).tables["headline-table-1"]]
+    names = [row[0] for row in Page(render(report)).tables[0]]
     assert names == ["", "plain", "masked", "CCA (plain)", "CCA (masked)", "chance"]
+
+
+def test_every_figure_is_there_with_its_words_in_the_colours_of_the_theme() -> None:
+    report = make_report()
+    text = render(report)
+    shown = [one for one in drawings(report) if one.kind.section is not None]
+    assert text.count("<svg") == len(shown) > 10
+    for one in shown:
+        assert str(escape(one.alt)) in text
+    drawn = "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
+    assert "var(--series-0)" in drawn
+    assert "currentColor" in drawn
+    assert not re.search(r'"#(?:222222|0072b2|ffffff|000000)"', drawn, re.IGNORECASE)
+    assert "style=" not in drawn
+    assert re.search(r">dev recall, %</text>", drawn), "text is text"
 
 
 def test_each_thumbnail_stands_once_in_the_data() -> None:
@@ -137,46 +154,26 @@ def test_thumbnails_beyond_the_limit_are_left_out_but_not_those_of_examples(
     assert f"{IMAGES - 1 - len(shown)} thumbnails were left out" in text
 
 
-def test_what_is_missing_is_said() -> None:
+def test_sections_that_do_not_apply_are_left_out() -> None:
     report = make_report(("plain",))
     report["thumbnails"] = [None] * IMAGES
-    report["runs"][0] |= dict.fromkeys(("recall_curve", "cosine", "margin", "training", "projection"))
-    report["runs"][0] |= {"partial": [], "looks": [], "complete": False, "warnings": [f"It fell. {SCRIPT}"]}
+    report["notes"] = []
+    report["runs"][0] |= dict.fromkeys(("cosine", "margin", "training", "projection"))
+    report["runs"][0] |= {
+        "partial": [],
+        "saliency": [],
+        "complete": False,
+        "warnings": [f"It fell. {SCRIPT}"],
+    }
     report["runs"][0]["evaluation"]["baselines"]["cca"] = None
     text = render(report)
     assert SCRIPT not in text
-    for sentence in (
-        "There is nothing to draw: it was not measured.",
-        "There is no map",
-        "no thumbnail: 4.jpg",
-        "There are no heat maps for this run",
-        "training not complete",
-        "It fell.",
-        "No run here sees a part of a caption",
-    ):
+    for sentence in ("no thumbnail: 4.jpg", "training not complete", "It fell."):
         assert sentence in text
     assert "CCA on the same features" not in text
-
-
-def test_a_line_goes_through_its_points() -> None:
-    chart = line_chart("t", [Line("a", [0, 5, 10], [0.0, None, 100.0], "s0")], "x", zero=True)
-    path = re.search(r'class="line s0 solid" d="([^"]*)"', chart)
-    assert path
-    points = [tuple(map(float, point)) for point in re.findall(r"[ML]([\d.]+) ([\d.]+)", path[1])]
-    assert len(points) == 2  # what was not measured is no point
-    assert points[0] == (LEFT, HEIGHT - 46)
-    assert points[1] == (WIDTH - RIGHT, 10)
-
-
-def test_a_lone_point_is_drawn_and_nothing_is_said() -> None:
-    assert "h0" in line_chart("t", [Line("a", [1], [0.5], "s0")], "x")
-    assert "Not measured." in line_chart("t", [Line("a", [1, 2], [None, None], "s0")], "x")
-
-
-def test_names_in_charts_are_escaped() -> None:
-    line = line_chart(SCRIPT, [Line(SCRIPT, [1, 2], [1.0, 2.0], "s0")], "x", marks=[(SCRIPT, 1, "s0")])
-    dots = interval_chart(SCRIPT, [(SCRIPT, [Interval(SCRIPT, 5.0, "s0", 4.0, 6.0)])], "x")
-    assert "<script>" not in line + dots
+    there = {id for id in SECTIONS if f'<section id="{id}"' in text}
+    assert there == {"headline", "curves", "geometry", "examples", "measured"}
+    assert {id for id in SECTIONS if f'href="#{id}"' in text} == there
 
 
 @pytest.mark.parametrize(
@@ -186,7 +183,7 @@ def test_names_in_charts_are_escaped() -> None:
         ({"images": 40, "epochs": 1}, "one epoch"),
         ({"images": 40, "complete": False}, "not complete"),
         ({"images": 1}, "nothing to tell apart"),
-        ({"images": 20, "collapsed": True}, "There is no map"),
+        ({"images": 20, "collapsed": True}, "There is no map: every embedding lies in the same place"),
     ],
 )
 def test_runs_that_are_hardly_any_still_give_a_page(
@@ -213,7 +210,7 @@ def test_the_command_says_what_it_wrote_and_writes_it_again(
         said = capsys.readouterr()
         assert said.out == ""
         assert f"wrote {out}" in said.err
-    assert Page(out.read_text(encoding="utf-8")).tables["headline-table-2"][1][0] == "b − a"
+    assert Page(out.read_text(encoding="utf-8")).tables[1][1][0] == "b − a"
 
 
 def test_figures_are_written_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

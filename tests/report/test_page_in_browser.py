@@ -1,28 +1,23 @@
 """The page in a browser: nothing is fetched, nothing fails, and it does what it says by mouse and by keyboard."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.browser import chromium, needs_chromium
 
 from pairjepa.apps.report.page import write_page
 
 from .made import SCRIPT, make_report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as run:
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = run.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield browser
-        browser.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +41,7 @@ class Opened:
         page.on("dialog", lambda dialog: self.wrong.append(dialog.message))
         page.goto(file.as_uri())
         self.map = page.locator("#map .map").first
-        self.canvas = self.map.locator("canvas[role=application]")
+        self.canvas = self.map.locator("canvas[role=img]")
         self.card = self.map.locator(".map-card")
 
     def drawn(self) -> str:
@@ -100,22 +95,28 @@ def test_hover_shows_the_thumbnail_and_the_caption(opened: Opened) -> None:
     assert opened.card.is_hidden()
 
 
-def test_keyboard_steps_pans_and_zooms(opened: Opened) -> None:
-    opened.canvas.focus()
-    opened.page.keyboard.press("Enter")
+def test_search_goes_from_hit_to_hit(opened: Opened) -> None:
+    search, whole = opened.map.get_by_role("searchbox"), opened.drawn()
+    search.fill("Caption 57")
+    assert opened.map.locator("output").inner_text() == "2 of 90 points"
+    assert opened.drawn() != whole
+    search.press("Enter")
     assert "Image (prediction)" in opened.card.inner_text()
-    assert f"caption 0 {SCRIPT}" in opened.card.inner_text()
-    assert "caption 0" in opened.map.locator("[aria-live]").first.text_content()
-    opened.page.keyboard.press("Shift+Enter")  # the one before the first is the last
+    assert f"caption 56 {SCRIPT}" in opened.card.inner_text()
+    search.press("Enter")
     assert "Caption (target)" in opened.card.inner_text()
-    opened.page.keyboard.press("Escape")
+    search.press("Enter")  # round
+    assert "Image (prediction)" in opened.card.inner_text()
+    search.fill("")
     assert opened.card.is_hidden()
+    assert opened.drawn() == whole
+
+
+def test_zooms_by_button_and_back(opened: Opened) -> None:
     whole = opened.drawn()
-    for key in ("+", "ArrowLeft"):
-        before = opened.drawn()
-        opened.page.keyboard.press(key)
-        assert opened.drawn() != before
-    opened.page.keyboard.press("0")
+    opened.map.get_by_role("button", name="Zoom in").click()
+    assert opened.drawn() != whole
+    opened.map.get_by_role("button", name="All of it").click()
     assert opened.drawn() == whole
 
 
@@ -141,44 +142,30 @@ def test_dragging_moves_the_map(opened: Opened) -> None:
     assert opened.drawn() != before
 
 
-def test_legend_toggles_and_clusters_have_words(opened: Opened) -> None:
-    whole = opened.drawn()
-    captions = opened.map.get_by_role("button", name="captions (targets)")
-    captions.click()
-    assert captions.get_attribute("aria-pressed") == "false"
-    assert opened.drawn() != whole
-    opened.canvas.focus()
-    opened.page.keyboard.press("Shift+Enter")  # with the captions away, the last point is an image
-    assert "Image (prediction)" in opened.card.inner_text()
-    opened.page.keyboard.press("Escape")
-    captions.click()
-    opened.canvas.evaluate("(it) => it.blur()")
-    assert opened.drawn() == whole
+def test_clusters_have_colours_and_words(opened: Opened) -> None:
+    by_kind = opened.drawn()
     opened.map.get_by_role("button", name="By cluster").click()
-    assert opened.map.locator(".map-legend li").all_inner_texts() == [f"dog, {SCRIPT} (45)", "snow (45)"]
-    assert opened.drawn() != whole
+    assert opened.drawn() != by_kind
+    assert opened.map.get_by_text("snow (45)").is_visible()
+    assert opened.map.get_by_text("captions (targets)").is_hidden()
 
 
-def test_all_lines(opened: Opened) -> None:
-    before = opened.drawn()
-    button = opened.map.get_by_role("button", name="All lines")
-    button.click()
-    assert button.get_attribute("aria-pressed") == "true"
-    assert opened.drawn() != before
+def test_the_other_run_is_behind_a_click(opened: Opened) -> None:
+    other = opened.page.locator("#map details.run").nth(1)
+    assert other.locator("canvas").is_hidden()
+    other.locator("summary").first.click()
+    other.locator("canvas").scroll_into_view_if_needed()
+    opened.page.wait_for_function("document.querySelectorAll('.map canvas')[1].width > 100")
 
 
-def test_tabs_by_keyboard_choose_the_run_everywhere(opened: Opened) -> None:
-    page = opened.page
-    assert page.locator("#geometry-panel-1").is_hidden()
-    page.locator("#map-tab-0").focus()
-    page.keyboard.press("ArrowRight")
-    assert page.evaluate("document.activeElement.id") == "map-tab-1"
-    for section in ("map", "geometry", "examples", "looks"):
-        assert page.locator(f"#{section}-panel-1").is_visible()
-        assert page.locator(f"#{section}-panel-0").is_hidden()
-        assert page.locator(f"#{section}-tab-1").get_attribute("aria-selected") == "true"
-    page.keyboard.press("ArrowRight")  # round
-    assert page.locator("#map-panel-0").is_visible()
+@pytest.mark.parametrize(("scheme", "ink"), [("light", "rgb(26, 32, 41)"), ("dark", "rgb(232, 235, 239)")])
+def test_figures_take_the_themes_colours(browser: Any, file: Path, scheme: str, ink: str) -> None:
+    opened = Opened(browser, file, color_scheme=scheme)
+    text = opened.page.locator("#training svg text").first
+    assert text.evaluate("(it) => getComputedStyle(it).fill") == ink
+    width = "(it) => it.getBoundingClientRect().width"
+    assert 200 < opened.page.locator("#training svg").first.evaluate(width) < 500
+    opened.context.close()
 
 
 def test_theme_button(opened: Opened) -> None:
@@ -191,51 +178,14 @@ def test_theme_button(opened: Opened) -> None:
     assert opened.page.evaluate(background) == light
 
 
-def test_a_table_is_copied_with_tabs_between_its_cells(opened: Opened) -> None:
-    opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    opened.page.locator("#headline summary").first.click()
-    opened.page.locator("[data-copy=headline-table-1]").click()
-    opened.page.get_by_text("Copied").wait_for()
-    rows = opened.page.evaluate("navigator.clipboard.readText()").split("\n")
-    assert rows[1].split("\t")[:2] == ["plain", "36.4 [36.3, 36.5]"]
-    assert {row.count("\t") for row in rows} == {11}
-
-
-def test_a_chart_says_its_values_under_the_pointer(opened: Opened) -> None:
-    chart = opened.page.locator("#curves svg[data-chart]").first
-    chart.scroll_into_view_if_needed()
-    box = chart.bounding_box()
-    opened.page.mouse.move(box["x"] + box["width"] * 0.999, box["y"] + 40)
-    opened.page.mouse.move(box["x"] + box["width"] * (448 / 460), box["y"] + 40)  # its right end: K = 100
-    assert opened.page.locator(".tip").inner_text().split("\n")[0] == "K 100"
-    assert "plain 100" in opened.page.locator(".tip").inner_text()
-    opened.page.mouse.move(2, 2)
-    assert opened.page.locator(".tip").is_hidden()
-
-
-def test_heat_map_of_the_word_that_is_pressed(opened: Opened) -> None:
-    look = opened.page.locator("#looks .look").first
-    assert look.locator("canvas").evaluate("(it) => [it.width, it.height]") == [3, 2]
-    pixels = look.locator("canvas").evaluate("(it) => [...it.getContext('2d').getImageData(0, 0, 3, 2).data]")
-    assert pixels[:3] == [68, 1, 84]  # the lowest is dark
-    assert pixels[-4:-1] == [253, 231, 37]
-    look.get_by_role("button").nth(1).click()
-    assert SCRIPT in look.locator("figcaption").inner_text()
-    assert look.get_by_role("button").nth(1).get_attribute("aria-pressed") == "true"
-    look.locator("input").fill("0")
-    assert look.locator("canvas").evaluate("(it) => it.style.opacity") == "0"
-
-
 def test_on_paper_every_run_is_shown_and_light(browser: Any, file: Path) -> None:
     opened = Opened(browser, file, color_scheme="dark")
     opened.page.emulate_media(media="print")
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert opened.page.locator("#map-panel-1 canvas[role=application]").evaluate("(it) => it.width") > 100
-    assert opened.page.locator("#examples-panel-1").is_visible()
+    assert opened.page.locator("#examples details.run").nth(1).locator("h4").first.is_visible()
     assert opened.page.locator("nav").is_hidden()
-    opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
-    opened.page.emulate_media(media="screen")
-    assert opened.page.locator("#examples-panel-1").is_hidden()
+    ink = opened.page.locator("#curves svg text").first.evaluate("(it) => getComputedStyle(it).fill")
+    assert ink == "rgb(26, 32, 41)"
     assert not opened.wrong
     opened.context.close()
 
@@ -244,8 +194,8 @@ def test_without_javascript_it_can_be_read(browser: Any, file: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(file.as_uri())
-    assert page.locator("#examples-panel-1").is_visible()
-    assert page.locator("#curves svg[data-chart] path.line").first.is_visible()
+    assert page.locator("#examples h4").first.is_visible()
+    assert page.locator("#curves svg path").first.is_visible()
     assert page.locator("noscript p").is_visible()
     context.close()
 
@@ -253,9 +203,9 @@ def test_without_javascript_it_can_be_read(browser: Any, file: Path) -> None:
 def test_one_run_with_nothing_to_look_at(browser: Any, tmp_path: Path) -> None:
     report = make_report(("plain",), epochs=1)
     report["thumbnails"] = [None] * len(report["thumbnails"])
-    report["runs"][0] |= {"projection": None, "looks": [], "partial": []}
+    report["runs"][0] |= {"projection": None, "saliency": [], "partial": []}
     write_page(report, tmp_path / "report.html")
     opened = Opened(browser, tmp_path / "report.html")
-    assert opened.page.get_by_text("There is no map").is_visible()
+    assert opened.page.locator("#map").count() == 0
     assert not opened.wrong
     opened.context.close()

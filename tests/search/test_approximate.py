@@ -170,6 +170,15 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert index.search(vectors[6], 1)[0].name == "6"
 
 
+def test_an_equal_vector_under_another_row_is_one_of_the_nearest(tmp_path: Path) -> None:
+    """Of twenty equal ones, any ten are the ten nearest."""
+    vectors = np.random.default_rng(0).standard_normal((30, DIM)).astype(np.float32)
+    vectors = np.tile(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), (20, 1))
+    Tables(Place(tmp_path), DIM, pa.schema([])).put(_rows(vectors, 0))
+    way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / CAPTIONS), DIM)
+    assert way.recall_at_10 == 1
+
+
 def test_a_width_that_its_codes_do_not_take(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).standard_normal((300, 20)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -58,6 +58,9 @@ def test_results_go_to_stdout(index: Index, capsys: pytest.CaptureFixture[str]) 
     assert set(results[0]) == {"id", "name", "score", "captions", "path"}
     assert len(results[0]["captions"]) == 1
 
+    assert main(["search", str(index.path), "x", "-k", "99", "--raw-where", "upper(split) = 'TEST'"]) == 0
+    assert capsys.readouterr().out.count("\n       ") == 8
+
     assert main(["search", str(index.path), "a red circle", "--where", "width = 1"]) == 0
     assert capsys.readouterr().err.startswith("Nothing is found.")
 
@@ -83,6 +86,8 @@ def test_both_together_and_names_that_are_commands(
         ([""], 2, "must have words"),
         (["x", "-k", "0"], 2, "k must be at least 1"),
         (["x", "--where", "splitt = 1"], 2, "Did you mean 'split'"),
+        (["x", "--where", "upper(split) = 'A'"], 2, "where must be a condition"),
+        (["x", "--raw-where", "uper(split) = 'A'"], 2, "raw_where must be a filter that Lance takes"),
         (["--image", "nix.jpg"], 1, "nix.jpg"),
     ],
 )

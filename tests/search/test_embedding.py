@@ -10,7 +10,8 @@ import pairjepa
 from pairjepa.apps.search import Index, embedding
 from pairjepa.apps.search.build import build
 from pairjepa.config.recipes import recipe
-from pairjepa.features import choice, work
+from pairjepa.features import work
+from pairjepa.features.engines import choice
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from . import photos
@@ -83,21 +84,20 @@ def test_features_of_a_backbone_before_it_was_tuned_are_not_taken(
     np.testing.assert_allclose([vectors(index)[name] for name in pairs.names[:3]], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["onnx", "openvino"])
-def test_engines(frozen: Path, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxscript" if engine == "onnx" else engine)
+def test_engines(frozen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript")
     folder = tmp_path / "photos"
     photos.write(folder, range(20))
     named = []
-    make = choice.named
+    make = choice.ready
 
     def watched(name: str, *arguments: object) -> object:
         named.append(name)
         return make(name, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(choice, "named", watched)
-    found = build(frozen, [folder], tmp_path / engine, engine=engine)  # type: ignore[arg-type]
-    assert set(named) == {engine}
+    monkeypatch.setattr(choice, "ready", watched)
+    found = build(frozen, [folder], tmp_path / "onnx", engine="onnx")
+    assert set(named) == {"onnx"}
     assert_same(found, build(frozen, [folder], tmp_path / "torch", engine="torch"), 1e-3)
 
 

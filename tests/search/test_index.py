@@ -11,7 +11,7 @@ from PIL import Image
 
 import pairjepa
 from pairjepa.apps.search import Hit, Index
-from pairjepa.apps.search.rows import top
+from pairjepa.apps.search.exact import top
 from pairjepa.apps.search.vectors import lance_module
 from pairjepa.metrics.retrieval import recall_at
 from pairjepa.pairs import Pairs
@@ -82,6 +82,9 @@ def test_conditions_and_what_is_left_out(index: Index) -> None:
     assert len(everything) == len(index) == 80
     assert len(index.search(query, 1000, where="split = 'dev' OR split = 'test'")) == 16
     assert index.search(query, 3, where="width > 64") == []
+    assert index.search(query, 3, raw_where="length(split) = 4") == index.search(
+        query, 3, where="split = 'test'"
+    )
     same = everything[0]
     assert same.score == pytest.approx(1, abs=1e-6)
     assert [hit.id for hit in index.search(query, 3, exclude=same.id)] == [hit.id for hit in everything[1:4]]
@@ -122,11 +125,16 @@ def test_top_keeps_the_order_of_equal_scores() -> None:
     [
         ({"k": 0}, "k must be at least 1, got 0"),
         ({"where": "splitt = 'test'"}, "Unknown column in where 'splitt'. Did you mean 'split'"),
-        ({"where": "split = test"}, r"Words go into quotes: split = 'test'"),
-        ({"where": "split ="}, "where must be a condition in SQL on the columns .*name.*, got 'split ='"),
+        ({"where": "split = test"}, "text in single quotes"),
+        (
+            {"where": "split ="},
+            "where must be a condition on id, name.*, got 'split =', which ends too early",
+        ),
         ({"where": "1"}, "where must be a condition"),
         ({"where": "?"}, "where must be a condition"),
-        ({"where": "name"}, "where must be a condition"),
+        ({"where": "path LIKE '/%'"}, "Unknown column in where 'path'"),
+        ({"raw_where": "split ="}, "raw_where must be a filter that Lance takes, got 'split ='"),
+        ({"raw_where": "split = 'test'", "where": "width > 1"}, "where must be left out beside raw_where"),
         ({"vector": np.ones(3)}, r"vector must be 16 finite numbers, got the shape \(3,\)"),
         ({"vector": np.full(16, np.nan)}, "vector must be 16 finite numbers"),
     ],
@@ -149,15 +157,15 @@ class TestWhatIsNoIndex:
     def test_no_folder_or_another(self, tmp_path: Path, run: Path) -> None:
         with pytest.raises(PairJEPAError, match=r"nix is no index .*it is not there.*pairjepa index RUN"):
             Index.open(tmp_path / "nix")
-        with pytest.raises(PairJEPAError, match=r"no meta\.json; it holds .*run\.json"):
+        with pytest.raises(PairJEPAError, match=r"no meta\.json; it holds embeddings"):
             Index.open(run)
 
     @pytest.mark.parametrize(
-        "record", ['{"format": 99}', "[]", '{"format": 1}', '{"format": 1, "approximate": {}}']
+        "record", ['{"format": 99}', "[]", '{"format": 2}', '{"format": 2, "approximate": {}}']
     )
     def test_another_version_or_a_damaged_record(self, copy: Path, record: str) -> None:
         (copy / "meta.json").write_text(record)
-        with pytest.raises(PairJEPAError, match=r"meta\.json must (have format 1|hold a table|hold run)"):
+        with pytest.raises(PairJEPAError, match=r"meta\.json must (have format 2|hold a table|hold run)"):
             Index.open(copy)
 
     def test_a_table_is_missing(self, copy: Path) -> None:

@@ -12,6 +12,7 @@ from pairjepa.apps.search.place import Place
 from pairjepa.cli import main
 from pairjepa.pairs.shards import places
 from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import cache_folder, digest
 
 from . import photos
 
@@ -94,6 +95,35 @@ def test_storage_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None
         Index.open("memory://bucket/my.index")
 
 
+def _model(path: Path) -> None:
+    path.mkdir()
+    for name in "abc":
+        (path / name).write_text("1")
+
+
+def test_a_part_of_a_folder_behind_a_url_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fsspec
+
+    memory = type(fsspec.filesystem("memory"))
+    place, put, sent = Place("memory://bucket/parts"), memory.put_file, []
+
+    def killed(self: object, source: str, target: str, **options: object) -> None:
+        if len(sent) == 1:
+            raise KeyboardInterrupt
+        sent.append(target)
+        put(self, source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "put_file", killed)
+        with pytest.raises(KeyboardInterrupt):
+            place.keep("model", _model, last="a")
+    assert len(sent) == 1
+    assert "model" in (place.names() or [])
+    assert not place.holds("model/a")
+    place.keep("model", _model, last="a")
+    assert place.holds("model/a")
+
+
 def test_files_of_object_storage() -> None:
     place = Place("memory://bucket/place-of-files/")
     assert str(place) == "memory://bucket/place-of-files"
@@ -101,7 +131,7 @@ def test_files_of_object_storage() -> None:
     assert not place.exists()
     assert place.read("meta.json") is None
     place.write("meta.json", b"{}")
-    place.keep("model", lambda path: (path.mkdir(), (path / "a").write_text("1")))
+    place.keep("model", _model, last="a")
     assert place.names() == ["meta.json", "model"]
     assert place.read("meta.json") == b"{}"
     here = place.here("model", "digest-of-test-files")
@@ -109,3 +139,31 @@ def test_files_of_object_storage() -> None:
     place.write("model/a", b"2")
     assert place.here("model", "digest-of-test-files") == here, "it is fetched once"
     assert (here / "a").read_text() == "1"
+
+
+@pytest.mark.parametrize(
+    "digest", ["../../../elsewhere", "/tmp/elsewhere", "", "0" * 31, "A" * 32, 7, None, ["0"]]
+)
+def test_a_digest_that_is_none_names_no_folder(tmp_path: Path, digest: object) -> None:
+    record = {"format": 2, "run": "r", "digest": digest, "dim": 16, "model": "onnx", "pairjepa": "1"}
+    place = Place("memory://bucket/stranger.index")
+    place.write("meta.json", json.dumps(record | {"complete": True, "approximate": {}}).encode())
+    place.write("model/pairjepa_onnx.json", b"{}")
+    with pytest.raises(PairJEPAError, match=r"stranger\.index/meta\.json is damaged"):
+        Index.open("memory://bucket/stranger.index")
+
+
+@pytest.mark.parametrize("name", ["..\\..\\elsewhere", "..", ".hidden", "C:elsewhere"])
+def test_an_object_whose_name_leads_elsewhere_is_not_fetched(name: str) -> None:
+    import fsspec
+
+    place = Place("memory://bucket/named-by-a-stranger.index")
+    place.write("model/image.onnx", b"1")
+    files = fsspec.filesystem("memory")
+    file = files.store["/bucket/named-by-a-stranger.index/model/image.onnx"]
+    files.store[f"/bucket/named-by-a-stranger.index/model/{name}"] = file
+    with pytest.raises(PairJEPAError, match="must hold files with plain names, got"):
+        place.here("model", digest(name))
+    assert not (cache_folder() / "models" / digest(name)).exists()
+    del files.store[f"/bucket/named-by-a-stranger.index/model/{name}"]
+    assert (place.here("model", digest(name)) / "image.onnx").read_bytes() == b"1"

@@ -35,7 +35,7 @@ NAMES = st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=2, max_s
 
 # what no schema can say: a picture, a condition, labels that differ
 schemathesis.openapi.format("picture", PICTURES)
-schemathesis.openapi.format("sql-condition", st.sampled_from(["split = 'test'", "width > 3 AND name != 'a'"]))
+schemathesis.openapi.format("condition", st.sampled_from(["split = 'test'", "width > 3 AND name != 'a'"]))
 schemathesis.openapi.format("labels", NAMES)
 
 

@@ -9,8 +9,8 @@ import pytest
 from pairjepa.config.settings import DataConfig, TrainingConfig
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.shards.convert import convert
-from pairjepa.training.distributed.part import Part
 from pairjepa.training.plan import SHARDS_AT_ONCE, Plan
+from pairjepa.training.processes import Group
 
 OWNER = np.repeat(np.arange(23), np.arange(23) % 4 + 1)
 
@@ -114,17 +114,17 @@ def test_shards_and_their_images_are_shuffled():
     assert np.mean(mixed) > 2, "a batch is of several shards"
 
 
-@pytest.mark.parametrize("micro_batch", [None, 4])
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_no_duplicate_and_no_loss_across_workers(workers, micro_batch, tmp_path):
+def test_no_duplicate_and_no_loss_across_workers(workers, tmp_path):
     convert(DataConfig(source="shapes:60"), str(tmp_path), 7)
     pairs = Pairs.open(tmp_path).split("train")
     everyone = plan_of(pairs)
     for epoch in (1, 2):
         read = Counter()
         for batch in everyone.epoch(epoch):
-            for part in Part.of_each(len(batch.images), workers, micro_batch):
-                read.update(pairs.read_bytes(int(row)) for row in batch.images[part.rows])
+            for worker in range(workers):
+                local = batch.rows(Group(worker, workers).local_rows(len(batch.images)))
+                read.update(pairs.read_bytes(int(row)) for row in local.images)
         assert read == Counter(pairs.read_bytes(row) for row in range(pairs.n_images))
         assert sum(read.values()) == pairs.n_images
 
@@ -136,9 +136,8 @@ def plan_of(pairs):
 
 def test_a_batch_lets_each_worker_read_its_own_shards():
     for batch in sharded().epoch(1):
-        one, other = (
-            set(SHARDS[batch.images[part.rows]]) for part in Part.of_each(len(batch.images), 2, None)
-        )
+        parts = (batch.rows(Group(worker, 2).local_rows(len(batch.images))) for worker in range(2))
+        one, other = (set(SHARDS[part.images]) for part in parts)
         assert len(one & other) <= 1, "only the shard in which the batch is cut is read by both"
 
 

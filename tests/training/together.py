@@ -1,4 +1,4 @@
-"""What `test_distributed.py` computes twice: alone, and as one of several processes, for which this is a script."""
+"""What `test_processes.py` computes twice: alone, and as one of several processes, for which this is a script."""
 
 import contextlib
 import os
@@ -13,56 +13,57 @@ os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 import pairjepa
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import ObjectiveConfig
-from pairjepa.model.sharded import whole
-from pairjepa.objectives import TERMS, Everyone, Labels, Objective
-from pairjepa.training import inputs, loop, shares
-from pairjepa.training.distributed import Group, Part, current, joined
-from pairjepa.training.distributed import group as group_module
+from pairjepa.objectives import TERMS, Labels, Objective
+from pairjepa.training import inputs, loop
+from pairjepa.training.processes import Group, current, joined
 
-SMALL = {"data.source": "shapes:60", "model.image": "tiny-resnet", "model.text": "tiny-bert", "model.dim": 16}
-STEPS = {"training.epochs": 1, "training.batch_size": 25, "training.learning_rate": 1e-4}
+SMALL = {
+    "data.source": "shapes:60",
+    "model.image": "tiny-resnet",
+    "model.text": "tiny-bert",
+    "model.dim": 16,
+    "training.epochs": 1,
+    "training.batch_size": 25,
+    "training.learning_rate": 1e-4,
+}
+TRANSFORMER = {
+    "model.image_grid": 2,
+    "model.image_projection.kind": "identity",
+    "model.predictor.kind": "transformer",
+    "model.predictor.hidden": 64,
+    "model.predictor.dropout": 0.0,
+}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "frozen": (
         "contrastive",
-        {
-            "objective.weights": dict.fromkeys(TERMS, 0.5),
-            "training.captions_per_image": 2,
-            "model.predictor.kind": "mlp",  # which has BatchNorm
-            "model.predictor.hidden": 24,
-        },
+        {"objective.weights": dict.fromkeys(TERMS, 0.5), "training.captions_per_image": 2},
     ),
-    "masked": (
-        "masked",
-        {
-            "model.image_grid": 2,
-            "model.image_projection.kind": "identity",
-            "model.predictor.kind": "transformer",
-            "model.predictor.hidden": 64,
-            "model.predictor.dropout": 0.1,
-            "context.cell_dropout": 0.3,
-        },
-    ),
-    "reference-contrastive": ("reference-contrastive", {"model.image_size": 64}),
-    "reference-masked": ("reference-masked", {"model.image_size": 64}),
-    "in chunks": (
-        "tiny-masked",
-        {"training.micro_batch": 6},
-    ),  # the last one of 24 or 25 samples may be one sample
+    "stop gradient": ("contrastive", {"objective.stop_gradient": True}),
+    "masked": ("masked", TRANSFORMER),
+    "tuned": ("tiny-masked", {}),
+    "in chunks": ("tiny-masked", {"training.micro_batch": 5}),
     "interrupted": (
         "tiny",
         {"training.epochs": 2, "training.batch_size": 15, "training.learning_rate": 1e-3},
     ),
 }
-SHARDED = {
-    "ACCELERATE_USE_FSDP": "true",
-    "FSDP_VERSION": "2",
-    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-    "FSDP_CPU_RAM_EFFICIENT_LOADING": "false",
-}
+STEPS = {2: ["frozen", "stop gradient", "masked", "tuned", "in chunks"], 3: ["frozen", "in chunks"]}
+"""Processes → the cases whose steps are compared."""
+
+
+def without_draws(module: nn.Module) -> None:
+    """No dropout, and BatchNorm by its running statistics: what depends on which samples are together."""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        if isinstance(part, _BatchNorm):
+            part.eval()
+            part.train = lambda mode=True, part=part: part  # type: ignore[method-assign,misc]
 
 
 def train(name: str, run: Path, stop_after: int | None = None) -> dict[str, torch.Tensor]:
@@ -77,15 +78,16 @@ def train(name: str, run: Path, stop_after: int | None = None) -> dict[str, torc
     init, step, to_device = loop.Trainer.__init__, loop.Trainer._step, loop.to_device
 
     def watched(trainer: Any, config: Any, module: nn.Module, **options: Any) -> None:
-        for side in (options[split].masked for split in ("train", "seen", "dev")):
-            if side is not None and side.backbone is not None:
-                side.backbone.double()
+        for split in (options[name] for name in ("train", "seen", "dev")):
+            if split.masked is not None and split.masked.backbone is not None:
+                split.masked.backbone.double()
+        without_draws(module)
         init(trainer, config, module.double(), **options)
 
         def before(*_: Any) -> None:
             for parameter, value in module.named_parameters():
                 if value.grad is not None:
-                    kept[f"{trainer.number}/gradient/{parameter}"] = whole(value.grad).clone()
+                    kept[f"{trainer.number}/gradient/{parameter}"] = value.grad.clone()
 
         trainer.number = 0
         trainer.optimizer.register_step_pre_hook(before)
@@ -95,7 +97,7 @@ def train(name: str, run: Path, stop_after: int | None = None) -> dict[str, torc
         for term, number in numbers.items():
             kept[f"{trainer.number}/value/{term}"] = torch.tensor(number)
         for weight, value in trainer.module.state_dict().items():
-            kept[f"{trainer.number}/weight/{weight}"] = whole(value).clone()
+            kept[f"{trainer.number}/weight/{weight}"] = value.clone()
         trainer.number += 1
         if trainer.number == stop_after and current().rank == current().size - 1:
             os.kill(os.getpid(), signal.SIGINT)
@@ -106,37 +108,32 @@ def train(name: str, run: Path, stop_after: int | None = None) -> dict[str, torc
 
     base, settings = CASES[name]
     loop.Trainer.__init__, loop.Trainer._step = watched, counted  # type: ignore[method-assign]
-    loop.to_device = inputs.to_device = shares.to_device = double  # float64 tells wiring from rounding
+    loop.to_device = inputs.to_device = double  # float64 tells wiring from rounding
     try:
-        pairjepa.train(recipe(base, SMALL | STEPS | settings), None, run)
+        pairjepa.train(recipe(base, SMALL | settings), None, run)
     finally:
         loop.Trainer.__init__, loop.Trainer._step = init, step  # type: ignore[method-assign]
-        loop.to_device = inputs.to_device = shares.to_device = to_device
+        loop.to_device = inputs.to_device = to_device
     return kept
 
 
 def term(name: str, group: Group) -> dict[str, torch.Tensor]:
-    """Value and gradients of one term of the objective; samples of one image and equal words stand in all processes."""
+    """Value and gradients of one term; samples of one image and equal words stand in all processes."""
     generator = torch.Generator().manual_seed(0)
     vectors = torch.randn(2, 11, 5, generator=generator, dtype=torch.float64)
-    images, texts = torch.tensor([0, 1, 2, 3, 4, 5, 0, 1, 6, 7, 8]), torch.tensor([*range(9), 0, 3])
-    parts = Part.of_each(11, group.size, None)
-    counts, rows = [len(part.rows) for part in parts], parts[group.rank].rows
-    prediction, target = (side[rows].requires_grad_() for side in vectors)
-    objective = Objective(ObjectiveConfig(weights={name: 2.0}, label_smoothing=0.1)).double()
-    everyone = None
+    labels = Labels(torch.tensor([0, 1, 2, 3, 4, 5, 0, 1, 6, 7, 8]), torch.tensor([*range(9), 0, 3]))
+    prediction, target = local = [side[group.local_rows(11)].requires_grad_() for side in vectors]
     if group.size > 1:
-        gathered = group.gather(prediction, counts), group.gather(target, counts)
-        everyone = Everyone(*gathered, Labels(images, texts), group.size)
+        prediction, target = (group.gather(side, 11) for side in local)
+    objective = Objective(ObjectiveConfig(weights={name: 2.0}, label_smoothing=0.1)).double()
     torch.manual_seed(1)
-    value = objective(prediction, target, Labels(images[rows], texts[rows]), everyone)
+    value = objective(prediction, target, labels)
     value.total.backward()
-    group.add_gradients(objective.parameters())
     temperature = objective.log_temperature.grad
     return {
-        "value": torch.tensor(group.add([value.terms[name].item()])),
-        "prediction": group.gather(prediction.grad, counts),
-        "target": group.gather(target.grad, counts),
+        "value": value.total.detach(),
+        # DistributedDataParallel will divide by the processes
+        **{f"gradient/{side}": local[side].grad / group.size for side in range(2)},
         "temperature": torch.zeros(()) if temperature is None else temperature,
     }
 
@@ -151,17 +148,13 @@ def main(folder: Path) -> None:
 
         for name in TERMS:
             keep(name, term(name, group))
-        for name in sorted(CASES.keys() - {"interrupted"}):
-            with mock.patch.object(group_module, "BUCKET", 2_000):  # gradients go in several
-                keep(name, train(name, folder / name))
-        with contextlib.suppress(KeyboardInterrupt):
-            train("interrupted", folder / "interrupted", stop_after=2)
-        with mock.patch.dict(os.environ, SHARDED):
-            keep("sharded", train("reference-contrastive", folder / "sharded"))
+        for name in STEPS[group.size]:
+            keep(name, train(name, folder / name))
+        if group.size == 2:
             with contextlib.suppress(KeyboardInterrupt):
                 train("interrupted", folder / "interrupted", stop_after=2)
         if group.rank == group.size - 1:
-            with mock.patch.object(loop.Trainer, "_step", dies):
+            with mock.patch.object(loop.Trainer, "_step", fails if group.size == 3 else dies):
                 train("frozen", folder / "killed")
         train("frozen", folder / "killed")
 
@@ -169,6 +162,11 @@ def main(folder: Path) -> None:
 def dies(*_: Any) -> None:
     """A process that is gone without a word, while the others wait for it within a step."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fails(*_: Any) -> None:
+    """A process that ends by an error of its own."""
+    raise ValueError("out of luck")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from pairjepa.backbones.location import local_folder
 from pairjepa.config.settings import DataConfig, ModelConfig
 from pairjepa.pairs import inspect as inspection
@@ -23,10 +21,12 @@ def inspect(config: DataConfig, text_model: str | None = None, max_tokens: int =
     if text_model is not None:
         local_folder(text_model, "text")
     pairs = open_pairs(config)
-    lengths = None
+    tokens = None
     if text_model is not None:
         from pairjepa.backbones.encoders import load_text_backbone
 
-        backbone = load_text_backbone(ModelConfig(text=text_model), 0, pairs.captions.to_pylist())
-        lengths = np.array(backbone.lengths(pairs.captions.to_pylist()))
-    return inspection.inspect(pairs, scan(pairs, cache_folder()), lengths, max_tokens)
+        backbone = load_text_backbone(
+            ModelConfig(text=text_model, max_tokens=max_tokens), 0, pairs.captions.to_pylist()
+        )
+        tokens = backbone.token_facts(pairs.captions.to_pylist())
+    return inspection.inspect(pairs, scan(pairs, cache_folder()), tokens, max_tokens)

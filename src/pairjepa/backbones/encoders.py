@@ -9,14 +9,15 @@ from torch import nn
 from pairjepa.backbones import image as image_backbone
 from pairjepa.backbones import text as text_backbone
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.loading import MEND, load_transformer, quiet
+from pairjepa.backbones.loading import MEND, load_tokenizer, load_transformer
 from pairjepa.backbones.location import locate
+from pairjepa.backbones.pair import load_pair
 from pairjepa.backbones.preprocessing import read_preprocessing
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.tiny import TINY_IMAGE, TINY_TEXT, tiny_bert, tiny_preprocessing, tiny_resnet
 from pairjepa.config.settings import ModelConfig, RunConfig
 from pairjepa.util.checksums import check
-from pairjepa.util.errors import PairJEPAError, UsageError, first_line
+from pairjepa.util.errors import UsageError
 
 
 def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = None) -> ImageBackbone:
@@ -66,35 +67,19 @@ def load_text_backbone(
         PairJEPAError: it is not there, cannot be loaded, or is an image model.
         UsageError: no backbone is named, or its layers or max_tokens cannot be.
     """
+    assert model.max_tokens is not None  # `validate` allows that for a pair alone
     if folder is not None:
         check(folder, MEND)
         settings = text_backbone.read_settings(folder)
         network = load_transformer(folder, "text", "pretrained", seed, MEND)
-        return TextBackbone(network, _load_tokenizer(folder), *settings)
+        return TextBackbone(network, load_tokenizer(folder), *settings)
     if model.text == TINY_TEXT:
         network, tokenizer = tiny_bert(captions, model.max_tokens, seed)
     else:
         source = locate(model.text, "text", model.text_revision)
         network = load_transformer(source, "text", model.text_weights, seed)
-        tokenizer = _load_tokenizer(source)
+        tokenizer = load_tokenizer(source)
     return TextBackbone(network, tokenizer, model.text_pooling, model.max_tokens, model.text_layers)
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    said = "it has no words"
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        # Without its files Transformers makes one up, of special tokens alone.
-        if len(tokenizer) > len(tokenizer.all_special_tokens):
-            return tokenizer
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        said = first_line(error)
-    raise PairJEPAError(
-        f"model.text must be a folder with its tokenizer, got {folder}. Save the tokenizer there too ({said})."
-    )
 
 
 def load_backbones(
@@ -106,6 +91,10 @@ def load_backbones(
         UsageError: `model.image` or `model.text` is not given.
         PairJEPAError: a backbone cannot be loaded.
     """
+    if config.model.pair is not None:
+        return load_pair(
+            locate(config.model.pair, "pair", config.model.pair_revision), config.model.max_tokens
+        )
     folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
     seed = config.training.seed
     image = load_image_backbone(config.model, seed, folders["image"])
@@ -116,8 +105,8 @@ def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dic
     """What the run folder keeps of its backbones."""
     return {
         side: {
-            "source": getattr(config.model, side),
-            "revision": getattr(config.model, f"{side}_revision"),
+            "source": config.model.pair or getattr(config.model, side),
+            "revision": config.model.pair_revision or getattr(config.model, f"{side}_revision"),
             "digest": backbone.digest,
             "width": backbone.width,
             "parameters": sum(p.numel() for p in nn.Module.parameters(backbone)),

@@ -75,6 +75,61 @@ def load_transformer(
     return model.eval()
 
 
+def load_pair_model(folder: Path) -> tuple[nn.Module, Any]:
+    """A dual encoder with its projections, in float32 and evaluation mode, and its tokenizer.
+
+    Raises:
+        PairJEPAError: it is no dual encoder that embeds both sides, or its weights or tokenizer are not whole.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    with quiet(), _errors_of("model.pair", folder, "Choose another folder."):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        kind = getattr(config, "model_type", "unknown")
+        if not hasattr(config, "vision_config") or not hasattr(config, "text_config"):
+            raise PairJEPAError(
+                f"model.pair must be a dual encoder such as CLIP or SigLIP, got {folder}, a single encoder ({kind}). "
+                "Give it as model.image or model.text."
+            )
+        model, found = AutoModel.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True
+        )
+        if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
+            raise PairJEPAError(
+                f"model.pair must embed images and texts apart, got {folder} ({kind}). "
+                "Choose CLIP, SigLIP, SigLIP2, AltCLIP, Chinese-CLIP, MetaCLIP or ALIGN."
+            )
+        missing = sorted(found["missing_keys"])
+        if missing:
+            raise PairJEPAError(
+                f"model.pair must be a folder with all weights of its model, got {folder}, which lacks "
+                f"{len(missing)} of them ({missing[0]}). Save the whole model there."
+            )
+    return model.eval(), load_tokenizer(folder, "model.pair")
+
+
+def load_tokenizer(folder: Path, setting: str = "model.text") -> Any:
+    """The tokenizer of a Transformers folder.
+
+    Raises:
+        PairJEPAError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    reason = "it has no words"
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        # Without its files Transformers makes one up, of special tokens alone.
+        if len(tokenizer) > len(tokenizer.all_special_tokens):
+            return tokenizer
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        reason = first_line(error)
+    raise PairJEPAError(
+        f"{setting} must be a folder with its tokenizer, got {folder}. Save the tokenizer there too ({reason})."
+    )
+
+
 def random_transformer(config: Any, seed: int) -> nn.Module:
     """A model with random weights drawn from `seed`, without touching the global random state."""
     from transformers import AutoModel

@@ -1,6 +1,7 @@
 """Where a backbone is: a local folder, or the snapshot of a hub id. Torch and Transformers are not needed for that."""
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,15 @@ from pairjepa.util.progress import say
 
 Side = Literal["image", "text"]
 SIDES: tuple[Side, Side] = ("image", "text")
+Role = Literal["image", "text", "pair"]
+ROLES: tuple[Role, Role, Role] = ("image", "text", "pair")
+TINY = {"image": "tiny-resnet", "text": "tiny-bert"}
+"""The built-in backbone of each side."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
-def local_folder(name: str | None, side: Side) -> Path | None:
+def local_folder(name: str | None, side: Role) -> Path | None:
     """The folder of the backbone `name`; None if the name can only be a hub id or a built-in one.
 
     Raises:
@@ -27,30 +32,45 @@ def local_folder(name: str | None, side: Side) -> Path | None:
     """
     setting = f"model.{side}"
     if not name:
-        tiny = "tiny-resnet" if side == "image" else "tiny-bert"
         raise UsageError(
             f"{setting} must name the {side} backbone, got nothing. "
-            f"Give a local Transformers folder, a hub id or {tiny}."
+            f"Give a local Transformers folder, a hub id or {TINY[side]}."
         )
     path = Path(name).expanduser()
     if path.is_dir():
-        _refuse_exchanged(_checked(path, setting), side)
+        _checked(path, setting)
+        if side != "pair":
+            _refuse_exchanged(path, side)
         return path
     if path.exists():
         raise PairJEPAError(f"{setting} must be a folder or a hub id, got the file {path}. Give its folder.")
-    if not _HUB_ID.fullmatch(name) or (path.parent != Path() and path.parent.is_dir()):
+    if not is_hub_id(name):
         raise PairJEPAError(f"{setting} must be a folder or a hub id, got {name!r}. {_neighbours(path)}")
     return None
 
 
-def locate(name: str | None, side: Side, revision: str | None = None) -> Path:
+def located(name: str) -> str:
+    """The same backbone from any working directory: an absolute path; hub ids and built-in names as they are."""
+    return name if name in TINY.values() or is_hub_id(name) else os.path.abspath(Path(name).expanduser())
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether it can be one: nothing stands here under that name, nor a folder in which it would."""
+    path = Path(name).expanduser()
+    beside = path.parent != Path() and path.parent.is_dir()
+    return _HUB_ID.fullmatch(name) is not None and not path.exists() and not beside
+
+
+def locate(name: str | None, side: Role, revision: str | None = None) -> Path:
     """The folder of the backbone `name`: a local folder, or the snapshot of a hub id.
 
     Raises:
         UsageError: no name was given.
         PairJEPAError: there is no such folder, it holds no config.json, or the hub does not have it.
     """
-    return local_folder(name, side) or _snapshot(str(name), f"model.{side}", revision)
+    folder = local_folder(name, side)
+    # absolute, so that no library takes it for a hub id
+    return folder.absolute() if folder is not None else _snapshot(str(name), f"model.{side}", revision)
 
 
 def _checked(folder: Path, setting: str) -> Path:
@@ -161,6 +181,9 @@ def _hub_bars(shown: bool) -> Iterator[None]:
 
 def find_backbones(config: RunConfig, path: Path) -> None:
     """Raise if a backbone that is not kept in the run itself cannot be where the configuration says."""
+    if config.model.pair is not None:
+        local_folder(config.model.pair, "pair")
+        return
     for side in SIDES:
         if not (path / side).is_dir():
             local_folder(getattr(config.model, side), side)

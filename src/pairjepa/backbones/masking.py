@@ -1,9 +1,10 @@
-"""Which tokens of a caption the context does not see. A new way of masking is a function here and a line in `WAYS`."""
+"""Which tokens of a caption the context does not see. A new way is a function here under `@masking`."""
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pairjepa.config.registered import registrar
 from pairjepa.config.settings import MaskKind
 from pairjepa.util.files import digest
 
@@ -38,16 +39,23 @@ class Tokens:
         return [position for position, word in enumerate(self.words) if word is not None]
 
 
+WAYS: dict[str, Callable[[Tokens, float, random.Random], set[int]]] = {}
+"""Kind → the positions that a mask of a ratio hides."""
+masking = registrar(WAYS)
+
+
 def count_of(ratio: float, total: int) -> int:
     """How many of `total` a ratio hides: rounded, but one at least if the ratio is not 0."""
     return 0 if ratio == 0 or total == 0 else min(total, max(1, round(ratio * total)))
 
 
+@masking("tokens")
 def _tokens(tokens: Tokens, ratio: float, rng: random.Random) -> set[int]:
     open_ = tokens.open
     return set(rng.sample(open_, count_of(ratio, len(open_))))
 
 
+@masking("spans")
 def _spans(tokens: Tokens, ratio: float, rng: random.Random) -> set[int]:
     """Neighbouring tokens; lengths as in SpanBERT (Joshi et al. 2020)."""
     open_ = tokens.open
@@ -61,10 +69,12 @@ def _spans(tokens: Tokens, ratio: float, rng: random.Random) -> set[int]:
     return hidden
 
 
+@masking("words")
 def _words(tokens: Tokens, ratio: float, rng: random.Random) -> set[int]:
     return _whole(tokens, [word for word in dict.fromkeys(tokens.words) if word is not None], ratio, rng)
 
 
+@masking("content")
 def _content(tokens: Tokens, ratio: float, rng: random.Random) -> set[int]:
     words = [w for w, is_content in zip(tokens.words, tokens.content, strict=True) if is_content]
     return _whole(tokens, [word for word in dict.fromkeys(words) if word is not None], ratio, rng)
@@ -73,14 +83,6 @@ def _content(tokens: Tokens, ratio: float, rng: random.Random) -> set[int]:
 def _whole(tokens: Tokens, words: list[int], ratio: float, rng: random.Random) -> set[int]:
     chosen = set(rng.sample(words, count_of(ratio, len(words))))
     return {position for position, word in enumerate(tokens.words) if word in chosen}
-
-
-WAYS: dict[str, Callable[[Tokens, float, random.Random], set[int]]] = {
-    "tokens": _tokens,
-    "spans": _spans,
-    "words": _words,
-    "content": _content,
-}
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ class TextBackbone(nn.Module):
         self.digest = digest(
             weights_digest(model),
             architecture(model),
-            _tokenizer_parts(tokenizer),
+            tokenizer_parts(tokenizer),
             [pooling, max_tokens, list(self.layers)],
         )
         self.eval()
@@ -86,10 +86,26 @@ class TextBackbone(nn.Module):
         )
         return encoded["input_ids"]
 
-    def lengths(self, captions: list[str]) -> list[int]:
-        """Tokens of each caption, special tokens included, before any cut."""
-        encoded = self.tokenizer(captions, truncation=False, padding=False, verbose=False)
-        return [len(ids) for ids in encoded["input_ids"]]
+    def token_facts(self, captions: list[str]) -> dict[str, Any]:
+        """What the tokenizer makes of captions: `lengths` before any cut, special tokens included, and `max_tokens`.
+
+        `unknown_share` is that of tokens it does not know, `share_cut` that of captions that are cut, `equal_when_cut`
+        the number of different captions that are equal to another one after the cut.
+        """
+        whole = self.tokenizer(captions, truncation=False, padding=False, verbose=False)["input_ids"]
+        lengths = [len(ids) for ids in whole]
+        special = self.tokenizer.num_special_tokens_to_add()
+        unknown = self.tokenizer.unk_token_id
+        if unknown in (self.tokenizer.eos_token_id, self.tokenizer.pad_token_id):
+            unknown = None  # of bytes: no string is unknown
+        words = sum(max(0, length - special) for length in lengths)
+        return {
+            "lengths": lengths,
+            "max_tokens": self.max_tokens,
+            "unknown_share": sum(ids.count(unknown) for ids in whole) / max(1, words),
+            "share_cut": sum(length > self.max_tokens for length in lengths) / len(lengths),
+            "equal_when_cut": len(set(map(tuple, whole))) - len(set(map(tuple, self.tokenize(captions)))),
+        }
 
     def tokenize_words(self, captions: list[str]) -> list[Tokens]:
         """As `tokenize`, with the word of each token, for masking.
@@ -171,7 +187,7 @@ def _check_layers(layers: tuple[int, ...], states: int) -> None:
             )
 
 
-def _tokenizer_parts(tokenizer: Any) -> Any:
+def tokenizer_parts(tokenizer: Any) -> Any:
     """What token ids depend on. Cut and padding are ours, and calls change those that the tokenizer remembers."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:

@@ -6,11 +6,11 @@ from typing import Any
 from torch import nn
 
 from pairjepa.backbones.loading import random_transformer
+from pairjepa.backbones.location import TINY
 from pairjepa.backbones.preprocessing import Preprocessing
 from pairjepa.util.errors import UsageError
 
-TINY_IMAGE = "tiny-resnet"
-TINY_TEXT = "tiny-bert"
+TINY_IMAGE, TINY_TEXT = TINY["image"], TINY["text"]
 
 
 def tiny_resnet(seed: int) -> nn.Module:

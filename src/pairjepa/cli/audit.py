@@ -47,11 +47,17 @@ def audit(
 
 
 def _print(found: dict[str, Any]) -> None:
-    share = 100 * found["estimated_wrong"] / found["captions"]
-    print(
-        f"About {found['estimated_wrong']:,} of {found['captions']:,} captions ({share:.1f} %) look as if they were "
-        "under a wrong image. The first:"
-    )
+    wrong = found["estimated_wrong"]
+    if wrong is None:
+        print(
+            f"It cannot be told how many captions are wrong; {found['verdict']}. The most suspicious all the same:"
+        )
+    else:
+        share = f"{100 * wrong / found['captions']:.1f} %"
+        print(
+            f"About {wrong:,} of {found['captions']:,} captions ({share}) look as if they were under a wrong image. "
+            "The first:"
+        )
     for one in found["worst"]:
         print(f"  {one['image']}  (rank {one['rank']:,} of {one['gallery']:,})  {one['caption']}")
     print(

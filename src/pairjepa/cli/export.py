@@ -11,7 +11,6 @@ from pairjepa.util.progress import say
 
 LOADED_BY = {
     "onnx": 'pairjepa.embedder.onnx_embedder.OnnxEmbedder.load("{}")',
-    "openvino": 'openvino.Core().compile_model("{}/text.xml", "CPU", {{"INFERENCE_PRECISION_HINT": "f32"}})',
     "sentence-transformers": 'sentence_transformers.SentenceTransformer("{}")',
     "hub": 'pairjepa.Embedder.from_pretrained("{}")',
 }
@@ -27,9 +26,9 @@ def export(
     /,
     *,
     to: Annotated[
-        Literal["onnx", "openvino", "sentence-transformers", "hub"],
+        Literal["onnx", "sentence-transformers", "hub"],
         Parameter(
-            help="onnx and openvino: graphs that need no PyTorch. sentence-transformers: a folder that it loads. "
+            help="onnx: graphs that need no PyTorch. sentence-transformers: a folder that it loads. "
             "hub: weights, backbones and a model card."
         ),
     ],
@@ -64,7 +63,7 @@ def export(
             from pairjepa.apps.export import hub
 
             hub.check_name(push)
-        if push is not None and exports.holds(out, run):
+        if push is not None and exports.holds(out, run, to):
             say(f"{out} holds this run already; it is sent as it is")
         else:
             exports.export(run, to, out, licence=licence, name=push)

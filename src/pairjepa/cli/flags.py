@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from pairjepa.config.registered import registered
 from pairjepa.config.settings import RunConfig
 
 _FLAGS = {
@@ -88,18 +89,8 @@ def with_flags(
 
 
 def given_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted setting → value, from the keyword arguments that the user gave.
-
-    A dict is taken apart, so that `--objective.weights.info-nce 0.5` leaves the other terms alone.
-    """
-    given: dict[str, Any] = {}
-    for argument, value in arguments.items():
-        name = argument.replace("__", ".")
-        if isinstance(value, dict):
-            given |= {f"{name}.{key.replace('-', '_')}": item for key, item in value.items()}
-        else:
-            given[name] = value
-    return given
+    """Dotted setting → value, from the keyword arguments that the user gave."""
+    return {argument.replace("__", "."): value for argument, value in arguments.items()}
 
 
 def _leaves(config: Any, prefix: str) -> Iterable[Setting]:
@@ -109,6 +100,9 @@ def _leaves(config: Any, prefix: str) -> Iterable[Setting]:
         value, name = getattr(config, field.name), prefix + field.name
         if dataclasses.is_dataclass(value):
             yield from _leaves(value, name + ".")
+        elif name == "objective.weights":  # a flag a term, so that one leaves the other terms alone
+            for term, words in registered("objectives", "objective", "regularizer").items():
+                yield Setting(f"{name}.{term}", float, value.get(term, 0.0), f"Weight, 0 for none. {words}")
         else:
             yield Setting(name, kinds[field.name], value, docs.get(field.name, ""))
 
@@ -126,6 +120,4 @@ def _field_docs(kind: type) -> dict[str, str]:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in value.items())
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -15,7 +15,14 @@ from pairjepa.util.progress import say
 if TYPE_CHECKING:
     from pairjepa.apps.search.index import Hit, Index
 
-SETTINGS = ("data.image_column", "data.caption_column", "data.split_column", "model.engine")
+SETTINGS = (
+    "data.image_column",
+    "data.caption_column",
+    "data.split_column",
+    "data.images",
+    "data.no_header",
+    "model.engine",
+)
 
 
 def add(app: App) -> None:
@@ -62,7 +69,10 @@ def search(
     k: Annotated[int, Parameter(name=("-k", "--k"), help="How many.")] = 10,
     where: Annotated[
         str | None,
-        Parameter(help="A condition in SQL on the columns of the index, such as \"split = 'test'\"."),
+        Parameter(help="A condition on columns of the index, such as \"split = 'test' AND width > 500\"."),
+    ] = None,
+    raw_where: Annotated[
+        str | None, Parameter(help="A filter in the SQL of Lance in its place, on any column.")
     ] = None,
     of: Annotated[
         Literal["images", "captions"],
@@ -84,7 +94,7 @@ def search(
             say("The words are more than the run takes: only their beginning counts.")
         if words is not None and image is not None and not encoder.sees_captions:
             say("This run is contrastive: the query is half-way between the image and the words.")
-        hits = opened.search(encode(encoder, [query])[0], k, where=where, of=of)
+        hits = opened.search(encode(encoder, [query])[0], k, where=where, raw_where=raw_where, of=of)
     if as_json:
         results = [
             {

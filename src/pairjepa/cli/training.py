@@ -17,8 +17,8 @@ from pairjepa.config.settings import RunConfig
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
 
-NEEDED = ("data.source", "model.image", "model.text")
-"""What `train` cannot do without, and the user must give where the recipe leaves it open."""
+BACKBONES = {"adapt": ("model.pair",)}
+"""What a recipe is trained on, where it is not `model.image` and `model.text`; the user must give it."""
 
 train_app = App(
     name="train",
@@ -104,7 +104,8 @@ def train_command(name: str) -> Callable[..., None]:
             next_command("evaluate", str(run), "--split", "test")
 
     train.__doc__ = RECIPES[name].__doc__
-    return with_flags(train, settings(recipe(name)), needed=NEEDED)
+    backbones = BACKBONES.get(name, ("model.image", "model.text"))
+    return with_flags(train, settings(recipe(name)), needed=("data.source", *backbones))
 
 
 def evaluate(
@@ -121,12 +122,16 @@ def evaluate(
         Literal["owner", "text"],
         Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
     ] = "owner",
+    data: Annotated[
+        str | None,
+        Parameter(help="Where the run's data are now, if they have moved; checked by their digest."),
+    ] = None,
 ) -> None:
     """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA."""
     with stdout_for_results():
         from pairjepa.evaluation import evaluate as evaluation
 
-        result = evaluation.evaluate(run, split, export=export, relevance=relevance)
+        result = evaluation.evaluate(run, split, export=export, relevance=relevance, data=data)
     if as_json:
         print_json(result)
     else:

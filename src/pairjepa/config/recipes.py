@@ -38,6 +38,18 @@ def masked() -> RunConfig:
     )
 
 
+def adapt() -> RunConfig:
+    """Make a pretrained pair (CLIP, SigLIP) better on your pairs: frozen towers, adapters that start at zero."""
+    adapter = HeadConfig("adapter", hidden=512, dropout=0.2)
+    return RunConfig(
+        model=ModelConfig(
+            image_views=("centre",), max_tokens=None, image_projection=adapter, text_projection=adapter
+        ),
+        objective=ObjectiveConfig(temperature=None),
+        training=TrainingConfig(epochs=20),
+    )
+
+
 def reference_contrastive() -> RunConfig:
     """The reference work's set-up: ResNet-18 and BERT (CLS) tuned end to end, MLP predictor, fixed τ."""
     return RunConfig(
@@ -104,6 +116,7 @@ def tiny_masked() -> RunConfig:
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "contrastive": contrastive,
     "masked": masked,
+    "adapt": adapt,
     "reference-contrastive": reference_contrastive,
     "reference-masked": reference_masked,
     "tiny": tiny,

@@ -8,16 +8,24 @@ import math
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from pairjepa.config.registered import registered
+from pairjepa.config.renamed import instead
 from pairjepa.util.errors import UsageError, close_matches
 
 Weights = Literal["pretrained", "random"]
 Pooling = Literal["cls", "mean"]
-HeadKind = Literal["identity", "linear", "mlp", "residual", "transformer"]
-MaskKind = Literal["tokens", "spans", "words", "content"]
+if TYPE_CHECKING:
+    HeadKind = str
+    MaskKind = str
+else:
+    HeadKind = Literal[*registered("model/heads.py", "head"), "transformer"]
+    MaskKind = Literal[*registered("backbones/masking.py", "masking")]
 TargetUpdate = Literal["full", "slow", "frozen", "average"]
-EngineName = Literal["auto", "torch", "openvino", "onnx", "ray"]
+EngineName = Literal["auto", "torch", "onnx", "ray"]
+TEMPERATURES = (0.01, 1.0)
+"""Bounds of τ."""
 View = Literal["whole", "whole-mirrored", "centre", "centre-mirrored"]
 
 
@@ -33,6 +41,10 @@ class DataConfig:
     """Column that holds the caption or a list of captions."""
     split_column: str | None = None
     """Column that holds train, dev or test."""
+    images: str | None = None
+    """Folder of the images that a table names, where they are not beside it."""
+    no_header: bool = False
+    """The first line of a text table is a pair: the image in the first column, the caption in the second."""
     pairs: int | None = None
     """Keep about this many pairs, chosen by image."""
     seed: int = 0
@@ -46,7 +58,8 @@ class HeadConfig:
     """One learned map: features → projection, or context → prediction."""
 
     kind: HeadKind = "linear"
-    """identity, linear, mlp (with BatchNorm, ReLU), residual (linear plus mlp); the predictor may be a transformer."""
+    """identity, linear, mlp (with BatchNorm, ReLU), residual (linear plus mlp), adapter (starts as the identity);
+    the predictor may be a transformer."""
     hidden: int = 1024
     """Width of the hidden layer of mlp and residual, inner width of a transformer (a multiple of 64)."""
     input_dropout: float = 0.0
@@ -63,6 +76,10 @@ class ModelConfig:
     """Image backbone: a local Transformers folder, a hub id, or `tiny-resnet`."""
     text: str | None = None
     """Text backbone: a local Transformers folder, a hub id, or `tiny-bert`."""
+    pair: str | None = None
+    """A pretrained pair in place of both: a folder or hub id of CLIP, SigLIP or another dual encoder."""
+    pair_revision: str | None = None
+    """Commit, tag or branch of the pair's hub id."""
     image_revision: str | None = None
     """Commit, tag or branch of the image backbone's hub id."""
     text_revision: str | None = None
@@ -87,10 +104,10 @@ class ModelConfig:
     """Indices of `hidden_states` that are pooled beside the last layer; the middle one if not given; -1 is none."""
     text_pooling: Pooling = "mean"
     """`cls` takes the first position, `mean` the mean over the caption's tokens."""
-    max_tokens: int = 32
-    """Captions are cut after this many tokens, special tokens included."""
+    max_tokens: int | None = 32
+    """Captions are cut after this many tokens, special tokens included; `none` is the most that a pair takes."""
     engine: EngineName = "auto"
-    """What computes features of frozen backbones; `auto`: the fastest that agrees with torch, `ray`: torch on Ray."""
+    """What computes features of frozen backbones; `auto`: onnx for images on a CPU, else torch; `ray`: torch on Ray."""
     dim: int = 512
     """Width of the shared space."""
     image_projection: HeadConfig = field(default_factory=HeadConfig)
@@ -129,8 +146,8 @@ class ObjectiveConfig:
 
     weights: dict[str, float] = field(default_factory=lambda: {"info_nce": 1.0})
     """Weight of each term by name, as in `--objective.weights.cosine 1`; 0 leaves a term out."""
-    temperature: float = 0.07
-    """τ of InfoNCE; where it is learned, its start."""
+    temperature: float | None = 0.07
+    """τ of InfoNCE; where it is learned, its start; `none` is that of a pretrained pair."""
     learn_temperature: bool = True
     """Learn τ, clamped to [0.01, 1]."""
     label_smoothing: float = 0.0
@@ -158,7 +175,7 @@ class TrainingConfig:
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises."""
     micro_batch: int | None = None
-    """Tuned backbones are forwarded in chunks of so many samples (of all processes), with cached gradients."""
+    """Tuned backbones are forwarded in chunks of so many samples in each process, with cached gradients."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints."""
     seed: int = 0
@@ -211,6 +228,7 @@ class RunConfig:
                 raise _bad(
                     f"model.{name}", "be positive", factor, "Leave it out to keep the backbone frozen."
                 )
+        self._validate_pair()
         for name in ("image_projection", "caption_projection", "text_projection", "predictor"):
             head: HeadConfig = getattr(m, name)
             _at_least(f"model.{name}.hidden", head.hidden, 1)
@@ -240,8 +258,9 @@ class RunConfig:
         for term, weight in o.weights.items():
             if weight < 0:
                 raise _bad(f"objective.weights.{term}", "not be negative", weight)
-        if not 0.01 <= o.temperature <= 1:
-            raise _bad("objective.temperature", "be in [0.01, 1]", o.temperature)
+        low, high = TEMPERATURES
+        if o.temperature is not None and not low <= o.temperature <= high:
+            raise _bad("objective.temperature", f"be in [{low:g}, {high:g}]", o.temperature)
         if not 0 <= o.label_smoothing < 1:
             raise _bad("objective.label_smoothing", "be in [0, 1)", o.label_smoothing)
         _at_least("objective.sigreg_directions", o.sigreg_directions, 1)
@@ -253,6 +272,28 @@ class RunConfig:
         if t.weight_decay < 0:
             raise _bad("training.weight_decay", "not be negative", t.weight_decay)
         _between("training.warmup", t.warmup, 0, 1)
+
+    def _validate_pair(self) -> None:
+        m = self.model
+        if m.pair is None:
+            if m.max_tokens is None or self.objective.temperature is None:
+                raise _bad(
+                    "model.pair",
+                    "be given where model.max_tokens or objective.temperature is none",
+                    None,
+                    "Give the folder or hub id of a pretrained pair, such as openai/clip-vit-base-patch32.",
+                )
+            return
+        for name in ("image", "text", "image_tune", "text_tune", "image_size", "image_grid"):
+            if (value := getattr(m, name)) is not None:
+                raise _bad(
+                    f"model.{name}",
+                    "not be given beside model.pair",
+                    value,
+                    "The pair has towers of its own.",
+                )
+        if "random" in (m.image_weights, m.text_weights):
+            raise _bad("model.image_weights", "be pretrained where model.pair is given", "random")
 
     def _validate_transformer(self) -> None:
         m = self.model
@@ -288,6 +329,29 @@ def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
     before, after = dict(_flatten(old)), dict(_flatten(new))
     names = [n for n in {**before, **after} if n != "training.checkpoint_seconds"]
     return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
+
+
+def result_settings(config: RunConfig) -> dict[str, Any]:
+    """Dotted settings that a result depends on; data, backbones and engine are not among them.
+
+    These are the same or not by their digests, however they were named: `./photos` and `photos` are one folder.
+    """
+    return {
+        name: value for name, value in _flatten(config) if name not in NAMES and not name.startswith("data.")
+    }
+
+
+NAMES = (
+    "model.image",
+    "model.image_revision",
+    "model.text",
+    "model.text_revision",
+    "model.pair",
+    "model.pair_revision",
+    "model.engine",
+    "training.checkpoint_seconds",
+)
+"""Settings beside those of the data that are checked by what they name, or change no result."""
 
 
 def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
@@ -335,7 +399,8 @@ def _build(kind: Any, value: Any, name: str) -> Any:
         return _build(next(a for a in arguments if a is not type(None)), value, name)
     if origin is Literal:
         if value not in arguments:
-            raise UsageError(f"{name} must be one of {', '.join(map(str, arguments))}, got {value!r}.")
+            known = ", ".join(map(str, arguments))
+            raise UsageError(f"{name} must be one of {known}, got {value!r}.{instead(value)}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.location import hub_refusals
+from pairjepa.backbones.location import SIDES, hub_refusals, is_hub_id
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.words import WordEmbeddings
 from pairjepa.model.build import build_module
@@ -91,7 +91,7 @@ class Embedder:
         Raises:
             PairJEPAError: it is neither, the hub cannot be reached, or as `load`.
         """
-        return cls.load(Path(name) if Path(name).is_dir() else _snapshot(str(name), revision))
+        return cls.load(_snapshot(str(name), revision) if is_hub_id(str(name)) else Path(name).expanduser())
 
     @property
     def dim(self) -> int:
@@ -226,4 +226,11 @@ def _snapshot(name: str, revision: str | None) -> Path:
 
     patterns = ["*.json", "*.jsonl", "*.safetensors"]
     with hub_refusals("The run", "revision", name, revision, "Give the folder of a run."):
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    if missing := [
+        side for side in SIDES if not (folder / side).is_dir()
+    ]:  # else its run.json names folders here
+        raise PairJEPAError(
+            f"{name} must hold its backbones, got no folder {missing[0]}. `pairjepa export --to hub` writes whole ones."
+        )
+    return folder

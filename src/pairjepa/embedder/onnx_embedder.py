@@ -7,7 +7,7 @@ of the batch, `dim` = shared space.
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
@@ -20,19 +20,13 @@ from pairjepa.util.errors import PairJEPAError, needs, unreadable
 from pairjepa.util.unit import check_unit
 
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
 
 SETTINGS = "pairjepa_onnx.json"
 FORMAT = 1
 MEND = "Export the run again: pairjepa export RUN --to onnx --out FOLDER."
 BATCH = 32  # images or captions computed at once
-
-
-class Graph(Protocol):
-    """What ONNX Runtime makes of a file."""
-
-    def run(self, outputs: list[str], inputs: dict[str, np.ndarray], /) -> list[np.ndarray]:
-        """The named outputs."""
 
 
 class OnnxEmbedder:
@@ -47,8 +41,6 @@ class OnnxEmbedder:
         temperature: the run's τ.
         sees_captions: whether `predict` takes words beside the image.
     """
-
-    _settings_file = SETTINGS
 
     def __init__(self, folder: Path, settings: dict[str, Any], mend: str) -> None:
         """See `load`."""
@@ -72,7 +64,7 @@ class OnnxEmbedder:
         Raises:
             PairJEPAError: there is no such folder, it is damaged, or another version wrote it.
         """
-        path, file = Path(folder), cls._settings_file
+        path, file = Path(folder), SETTINGS
         if not (path / file).is_file():
             raise PairJEPAError(f"{path} must be a folder with {file}, got one without. {mend}")
         return cls(path, read_record(path / file, _SETTINGS, mend, FORMAT), mend)
@@ -147,18 +139,18 @@ class OnnxEmbedder:
             raise unreadable(path, error, self._mend) from None
 
     @cached_property
-    def _image(self) -> Graph:
+    def _image(self) -> "InferenceSession":
         return self._graph("image")
 
     @cached_property
-    def _text(self) -> Graph:
+    def _text(self) -> "InferenceSession":
         return self._graph("text")
 
     @cached_property
-    def _joint(self) -> Graph:
+    def _joint(self) -> "InferenceSession":
         return self._graph("joint")
 
-    def _graph(self, name: str) -> Graph:
+    def _graph(self, name: str) -> "InferenceSession":
         """Load `name`.onnx.
 
         Raises:

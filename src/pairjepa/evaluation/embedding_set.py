@@ -7,7 +7,6 @@ run, counts).
 """
 
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from jaxtyping import Float32, Int64
 
 from pairjepa.util.checksums import FILE, check, read_record, seal, write_record
 from pairjepa.util.errors import PairJEPAError, unreadable
-from pairjepa.util.files import parse_json
+from pairjepa.util.files import atomic_folder, parse_json
 from pairjepa.util.unit import not_unit
 
 FORMAT = 1
@@ -80,15 +79,8 @@ class EmbeddingSet:
         """
         folder = Path(folder)
         check_target(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Both live beside the target, on the same file system, and are gone when this ends.
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            new, old = Path(temporary, "new"), Path(temporary, "old")
-            new.mkdir()
+        with atomic_folder(folder, replace=True) as new:
             self._write(new)
-            if folder.exists():
-                folder.rename(old)
-            new.rename(folder)
 
     @classmethod
     def load(cls, folder: Path, *, mmap: bool = False) -> "EmbeddingSet":

@@ -15,21 +15,24 @@ from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
 from pairjepa.evaluation.illustrate import hidden_words, looks, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
-from pairjepa.evaluation.result import evaluate_embeddings
+from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.features.engines import check_engine
 from pairjepa.metrics.baselines import RidgeCCA
+from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
+from pairjepa.pairs.sources import located
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
+from pairjepa.training.hubness import bank_rows, dev_rows, load_or_fit
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
 from pairjepa.util.checksums import write_record
-from pairjepa.util.errors import PairJEPAError, unknown
-from pairjepa.util.files import writing
+from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.files import remove_leftovers, writing
 from pairjepa.util.progress import say
 
 PARTIAL_RATIOS = (0.0, 0.3, 0.6, 0.9)
@@ -44,6 +47,7 @@ def evaluate(
     export: str | Path | None = None,
     relevance: Literal["owner", "text"] = "owner",
     pairs: Pairs | None = None,
+    data: str | Path | None = None,
 ) -> dict[str, Any]:
     """Embed a split, measure it beside chance and CCA, and keep both in the run folder.
 
@@ -53,6 +57,7 @@ def evaluate(
         export: a folder for the embeddings, besides the run's own; of a seed group, one in it for each seed.
         relevance: `owner` counts an image's own captions, `text` every caption with the same words.
         pairs: the pairs that the run was trained on, if they were given to `train`.
+        data: where the data are now, if they have moved; the run keeps that.
 
     Raises:
         UsageError: `split` or `relevance` is unknown.
@@ -69,13 +74,25 @@ def evaluate(
         find_backbones(one.config, one.path)
         if target is not None:
             check_target(target)
-    pairs = opened(pairs, next(iter(runs)).config.data)
+    named = next(iter(runs)).config.data
+    if data is not None:
+        named = replace(named, source=located(str(data)))
+    try:
+        pairs = opened(pairs, named)
+    except UsageError:
+        raise
+    except PairJEPAError as error:
+        raise PairJEPAError(
+            f"{error} If the data of {run} have moved, say where they are now: pairjepa evaluate {run} --data WHERE."
+        ) from None
     pairs.check_split(split)
     results = []
     for one, target in runs.items():
         if one.summary is None:
             say(f"warning: the training of {one.path} is not complete; this is the best epoch so far.")
         results.append(measure(one, pairs, split, target, relevance))
+        if data is not None:  # and they are the same
+            one.note_names(replace(one.config, data=named))
     return over_seeds(results) if group else results[0]
 
 
@@ -88,19 +105,24 @@ def measure(
         PairJEPAError: data or backbones have changed.
     """
     config = folder.config
+    remove_leftovers(folder.path, deep=True)
     data = read_data(pairs, 1.0)
     folder.check_data(data.record)
     data.pairs.check_split(split)  # it may have lost its last readable image
     image, text = load_backbones(config, (), folder.path)
     folder.check_backbones(describe(config, image, text))
     warn_of_leaks(data.record)
-    material = Material(config, data, image, text)
-    baseline = _cca(
-        material, split
-    )  # on the features before training: first, while the backbones are untrained
+    material = Material(config, data, image, text, folder.record.get("engines"))
+    pretrained = _pretrained(material, split) if config.model.pair is not None else None
+    cca = _cca(material, split)  # on the features before training: first, while the backbones are untrained
     embedder = Embedder.of(folder, image, text)
     embeddings = _embed(embedder, material, split)
-    result = evaluate_embeddings(embeddings, cca=baseline, relevance=relevance)
+    correction = (
+        load_or_fit(folder, material, embedder.joint, best_device()) if config.context.image else None
+    )
+    result = evaluate_embeddings(
+        embeddings, cca=cca, pretrained=pretrained, hubness=correction, relevance=relevance
+    )
     examples: list[dict[str, Any]] = []
     control = None
     if config.context.caption is not None and config.context.image:
@@ -205,7 +227,8 @@ def _control(embedder: Embedder, material: Material) -> tuple[Embedder, Material
         return None
     control = RunFolder(path)
     backbones = load_backbones(control.config, (), path)
-    return Embedder.of(control, *backbones), Material(control.config, material.data, *backbones)
+    features = Material(control.config, material.data, *backbones, control.record.get("engines"))
+    return Embedder.of(control, *backbones), features
 
 
 def queries(
@@ -237,16 +260,35 @@ def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
     )
 
 
-def _cca(material: Material, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings of ridge CCA on the features that the run began with, views averaged."""
+def _pretrained(material: Material, split: str) -> Baseline:
+    """The pretrained pair as it is, views averaged, and its own correction."""
+
+    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        views = _unit(material.image_features.gather(images))
+        return _unit(views.mean(axis=1)), _unit(material.text_features.gather(captions))
+
+    images, captions, _ = material.rows(split)
+    dev_images, dev_captions, dev_owner = dev_rows(material)
+    bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
+    return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+
+
+def _cca(material: Material, split: str) -> Baseline:
+    """Embeddings of ridge CCA on the features that the run began with, views averaged, and its own correction."""
     train_images, train_captions, train_owner = material.rows("train")
     images, captions, _ = material.rows(split)
+    dev_images, dev_captions, dev_owner = dev_rows(material)
     fitted = RidgeCCA.fit(
-        material.pooled_features(train_images),
-        material.text_features.gather(train_captions),
-        train_owner,
+        material.pooled_features(train_images), material.text_features.gather(train_captions), train_owner
     )
-    return (
-        fitted.image(material.pooled_features(images)),
-        fitted.text(material.text_features.gather(captions)),
-    )
+
+    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        features = material.text_features.gather(captions)
+        return fitted.image(material.pooled_features(images)), fitted.text(features)
+
+    bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
+    return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))

@@ -5,7 +5,6 @@ binary), `partial.json`, `looks.json`, and `meta.json` (format, digest of the we
 """
 
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +78,7 @@ class Illustrations:
 
     def save(self, folder: Path) -> None:
         """Write the folder, in the place of an earlier one."""
-        with atomic_folder(folder) as new:
+        with atomic_folder(folder, replace=True) as new:
             drawn = ((row, jpeg) for row, jpeg in enumerate(self.thumbnails) if jpeg is not None)
             _write_pictures(new / "thumbnails.parquet", drawn)
             _write_pictures(
@@ -92,7 +91,6 @@ class Illustrations:
             meta = {"format": FORMAT, "run": self.run, "images": len(self.thumbnails), "notes": self.notes}
             write_record(new / "meta.json", meta)
             seal(new)
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def found(queries: Queries, chosen: Int[np.ndarray, " chosen"]) -> list[dict[str, Any]]:

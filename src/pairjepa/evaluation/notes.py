@@ -1,30 +1,44 @@
-"""What the numbers of an evaluation mean, in sentences that claim no more than the intervals allow.
+"""What the numbers of an evaluation mean, in sentences that claim no more than the intervals allow."""
 
-The thresholds are ours, chosen to speak up early; `docs/evaluation.md` gives the reasons.
-"""
-
+from collections.abc import Mapping
 from typing import Any
 
-COLLAPSE_SPREAD = 0.25
-"""Share of 1/√dim below which the mean standard deviation is called a collapse (random cosine above 0.94)."""
-COLLAPSE_RANK = 0.05
-"""Share of the directions that there could be, below which the effective rank is called a collapse."""
-WEAK_AUC = 0.75
+from pairjepa.metrics import verdicts as judge
+from pairjepa.metrics.verdicts import Verdict
+
 FEW_IMAGES = 100
 SHARED_CAPTIONS = 0.05
 
 
-def notes(result: dict[str, Any], shared: int) -> list[str]:
+def notes(result: Mapping[str, Any], shared: int) -> list[str]:
     """Sentences on an evaluation, the gravest first.
 
     Args:
-        result: What `evaluate` has found.
+        result: What `evaluate` has measured.
         shared: Pairs of an image and another image's caption that reads the same as one of its own.
     """
-    return [*_protocol(result, shared), *_against_baselines(result), *_collapse(result), *_cosine(result)]
+    return [*_protocol(result, shared), *(_sentence(one) for one in _judged(result))]
 
 
-def _protocol(result: dict[str, Any], shared: int) -> list[str]:
+def rank_and_spread(result: Mapping[str, Any]) -> list[tuple[str, float, int, float, int]]:
+    """What `verdicts.collapse` judges of predictions and targets."""
+    geometry = result["geometry"]
+    return [
+        (
+            side,
+            geometry["effective_rank"][name],
+            min(geometry["dim"], rows - 1),
+            geometry["std_per_dim"][name]["mean"] / geometry["std_per_dim"]["healthy"],
+            result["images"],
+        )
+        for side, name, rows in (
+            ("prediction", "image", result["images"]),
+            ("target", "text", result["captions"]),
+        )
+    ]
+
+
+def _protocol(result: Mapping[str, Any], shared: int) -> list[str]:
     found = []
     if result["split"] == "train":
         found.append(
@@ -41,60 +55,33 @@ def _protocol(result: dict[str, Any], shared: int) -> list[str]:
             f"{shared:,} times a caption reads the same as one of another image and counts as wrong for it; "
             "--relevance text counts it as right."
         )
-    return found
-
-
-def _against_baselines(result: dict[str, Any]) -> list[str]:
-    found = []
-    chance = result["baselines"]["chance"]["rsum"]
-    low, high = result["rsum_ci"]
-    if low <= chance:
+    if result["cosine"]["random"] is None:
         found.append(
-            f"No better than chance: rsum {result['rsum']:.1f} (95 % interval {low:.1f} to {high:.1f}), "
-            f"chance {chance:.1f}."
-        )
-    gain = result["beats_cca"]
-    if gain is not None:
-        low, high = gain["ci"]
-        span = f"rsum {gain['rsum_difference']:+.1f}, 95 % interval {low:+.1f} to {high:+.1f}"
-        found.append(
-            {
-                "better": f"Beats CCA on the same features: {span}.",
-                "worse": f"Does not beat CCA: {span}. The model has learned nothing that a closed formula on "
-                "the same features does not know.",
-                "not distinguishable": f"Does not beat CCA: {span}, so these images do not show a difference "
-                "from a closed formula on the same features.",
-            }[gain["verdict"]]
+            "There is no random pair to compare with: every caption is a right answer to every image."
         )
     return found
 
 
-def _collapse(result: dict[str, Any]) -> list[str]:
-    found = []
-    geometry = result["geometry"]
-    healthy = geometry["std_per_dim"]["healthy"]
-    for side, rows in (("image", result["images"]), ("text", result["captions"])):
-        spread, rank = geometry["std_per_dim"][side]["mean"], geometry["effective_rank"][side]
-        possible = min(geometry["dim"], rows - 1)
-        if spread < COLLAPSE_SPREAD * healthy:
-            found.append(
-                f"The {side} side has collapsed: its standard deviation per dimension is {spread:.2g} "
-                f"where {healthy:.2g} is healthy."
-            )
-        elif rank < COLLAPSE_RANK * possible:
-            found.append(
-                f"The {side} side uses few directions: effective rank {rank:.1f} of {possible} possible."
-            )
+def _judged(result: Mapping[str, Any]) -> list[Verdict]:
+    """The verdicts that are worth a sentence: what is wrong, and what CCA says of a model that is above chance."""
+    images = result["images"]
+    chance = judge.against_chance(
+        result["rsum"], result["rsum_ci"], result["baselines"]["chance"]["rsum"], images
+    )
+    found = [] if chance.level == "good" else [chance]
+    if gain := result.get("beats_pretrained"):
+        found.append(judge.against_pretrained(gain["rsum_difference"], gain["ci"], images))
+    if gain := result["beats_cca"]:
+        cca = judge.against_cca(gain["rsum_difference"], gain["ci"], images)
+        found += [cca] if cca.level != "good" or chance.level == "good" else []
+    found += [
+        one for side in rank_and_spread(result) if (one := judge.collapse(*side)).level in ("bad", "warn")
+    ]
+    if result["cosine"]["random"] is not None:
+        separation = judge.separation(result["cosine"]["auc"], images)
+        found += [separation] if separation.level == "bad" else []
     return found
 
 
-def _cosine(result: dict[str, Any]) -> list[str]:
-    matched, random, auc = (result["cosine"][name] for name in ("matched", "random", "auc"))
-    if random is None:
-        return ["There is no random pair to compare with: every caption is a right answer to every image."]
-    if auc < WEAK_AUC:
-        return [
-            f"Matched and random pairs are hard to tell apart: cosine {matched['mean']:.2f} and "
-            f"{random['mean']:.2f}, AUC {auc:.2f} where 0.5 is blind."
-        ]
-    return []
+def _sentence(verdict: Verdict) -> str:
+    return f"{verdict.text[:1].upper()}{verdict.text[1:]}: {verdict.value}."

@@ -1,7 +1,7 @@
 """One dict that says how good a set of embeddings is, beside chance and CCA, with intervals and in words."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,15 +15,13 @@ from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.bootstrap import (
     CONFIDENCE,
     DRAWS,
-    Mean,
     bootstrap,
     check_drawable,
     difference,
-    directions,
-    draw,
+    mean_interval,
     with_intervals,
-    with_rsum,
 )
+from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RetrievalRanks, metrics, retrieve
 from pairjepa.util.errors import UsageError, unknown
@@ -31,10 +29,21 @@ from pairjepa.util.errors import UsageError, unknown
 RelevanceKind = Literal["owner", "text"]
 
 
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Embeddings of a closed formula on the same rows, with the hubness correction that it gets too."""
+
+    image: Float[np.ndarray, "images cca_dim"]
+    text: Float[np.ndarray, "captions cca_dim"]
+    hubness: HubnessCorrection | None = None
+
+
 def evaluate_embeddings(
     embeddings: EmbeddingSet,
     *,
-    cca: tuple[Float[np.ndarray, "images cca_dim"], Float[np.ndarray, "captions cca_dim"]] | None,
+    cca: Baseline | None,
+    pretrained: Baseline | None = None,
+    hubness: HubnessCorrection | None = None,
     relevance: RelevanceKind = "owner",
     draws: int = DRAWS,
     seed: int = 0,
@@ -43,7 +52,9 @@ def evaluate_embeddings(
 
     Args:
         embeddings: Both sides of the split.
-        cca: Image and caption embeddings of ridge CCA on the same rows; without them its keys are `None`.
+        cca: Ridge CCA on the same rows; without it its keys are `None`.
+        pretrained: The pretrained pair that the model started from; without it its key is not there.
+        hubness: The model's correction; without it `corrected` is `None`.
         relevance: `owner` is the published protocol; `text` counts every caption with the same words.
         draws: Bootstrap resamples.
         seed: Of the resamples, the random pairs and the sample for uniformity.
@@ -58,50 +69,74 @@ def evaluate_embeddings(
     same_text = Relevance.by_text(owner, embeddings.captions, images)
     relevant = same_text if relevance == "text" else Relevance.by_owner(owner, images)
 
-    if cca is not None and (rows := (len(cca[0]), len(cca[1]))) != (images, len(owner)):
-        raise UsageError(
-            f"cca must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
-        )
+    baselines = {
+        name: given for name, given in (("cca", cca), ("pretrained", pretrained)) if given is not None
+    }
+    for name, given in baselines.items():
+        if (rows := (len(given.image), len(given.text))) != (images, len(owner)):
+            raise UsageError(
+                f"{name} must have {images} and {len(owner)} rows like the embeddings, got {rows[0]} and {rows[1]}."
+            )
     ranks = retrieve(embeddings.image, embeddings.text, owner, relevant)
-    cca_ranks = None if cca is None else retrieve(*cca, owner, relevant)
     check_drawable(images, draws)
-    # Many small products, which BLAS would round otherwise on another number of threads, and no quicker: each
-    # stage has a thread of its own instead, the longest first.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
-        drawing = pool.submit(_draw, embeddings, ranks, same_text, draws, seed)
-        cca_drawn = None if cca_ranks is None else pool.submit(bootstrap, cca_ranks, draws=draws, seed=seed)
-        sides = {"text": embeddings.text, "image": embeddings.image}
-        spread = {side: pool.submit(geometry.spread, rows) for side, rows in sides.items()}
-        uniform = {side: pool.submit(geometry.uniformity, rows, seed=seed) for side, rows in sides.items()}
-    measured, (samples, cosine, matched) = metrics(ranks), drawing.result()
+    plain = _Measured.of(ranks, draws, seed)
     result: dict[str, Any] = {
         "split": embeddings.split,
         "images": images,
         "captions": len(owner),
         "relevance": relevance,
     }
-    result |= with_intervals(measured, samples)
+    result |= with_intervals(plain.values, plain.samples)
+    corrected, result["corrected"] = None, None
+    if hubness is not None:
+        corrected_ranks = hubness.ranks(embeddings.image, embeddings.text, owner, relevant)
+        corrected, result["corrected"] = _corrected(plain, corrected_ranks, hubness, draws, seed)
     result["baselines"] = {"chance": chance(relevant), "cca": None}
     result["beats_cca"] = None
-    if cca_ranks is not None and cca_drawn is not None:
-        cca_samples, cca_measured = cca_drawn.result(), metrics(cca_ranks)
-        result["baselines"]["cca"] = with_intervals(cca_measured, cca_samples)
-        gain = difference(measured, cca_measured, samples, cca_samples)["rsum"]
-        result["beats_cca"] = {
-            "rsum_difference": gain["difference"],
-            "ci": gain["ci"],
-            "verdict": _verdict(*gain["ci"]),
-        }
-    result["cosine"] = cosine
-    result["geometry"] = _geometry(
-        embeddings,
-        matched,
-        {side: uniform[side].result() for side in ("image", "text")},
-        {side: spread[side].result() for side in ("image", "text")},
-    )
+    for name, given in baselines.items():
+        baseline = _Measured.of(retrieve(given.image, given.text, owner, relevant), draws, seed)
+        shown, gain = with_intervals(baseline.values, baseline.samples), plain.over(baseline)
+        gain["corrected"] = None
+        if given.hubness is not None:
+            given_ranks = given.hubness.ranks(given.image, given.text, owner, relevant)
+            given_corrected, shown["corrected"] = _corrected(
+                baseline, given_ranks, given.hubness, draws, seed
+            )
+            if corrected is not None:
+                gain["corrected"] = corrected.over(given_corrected)
+        result["baselines"][name], result[f"beats_{name}"] = shown, gain
+    with threadpool_limits(1, user_api="blas"):  # which would round otherwise on another number of threads
+        result["cosine"] = _cosine(embeddings, same_text, draws, seed)
+        result["geometry"] = _geometry(embeddings, result["cosine"]["matched"]["mean"], seed)
     result["bootstrap"] = {"unit": "image", "draws": draws, "seed": seed, "confidence": CONFIDENCE}
     result["notes"] = notes(result, shared=len(same_text.indices) - len(owner))
     return result
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Metrics of one ranking, and the same on every resample."""
+
+    values: dict[str, Any]
+    samples: dict[str, Any]
+
+    @classmethod
+    def of(cls, ranks: RetrievalRanks, draws: int, seed: int) -> "_Measured":
+        return cls(metrics(ranks), bootstrap(ranks, draws=draws, seed=seed))
+
+    def over(self, other: "_Measured") -> dict[str, Any]:
+        """The paired difference of rsum."""
+        gain = difference(self.values, other.values, self.samples, other.samples)["rsum"]
+        return {"rsum_difference": gain["difference"], "ci": gain["ci"], "verdict": _verdict(*gain["ci"])}
+
+
+def _corrected(
+    plain: _Measured, ranks: RetrievalRanks, correction: HubnessCorrection, draws: int, seed: int
+) -> tuple[_Measured, dict[str, Any]]:
+    """By corrected scores: what was measured, and as it stands in the result, with what it gains over plain scores."""
+    found = _Measured.of(ranks, draws, seed)
+    shown = with_intervals(found.values, found.samples) | correction.settings()
+    return found, shown | {"over_plain": found.over(plain)}
 
 
 def _verdict(low: float, high: float) -> str:
@@ -110,45 +145,44 @@ def _verdict(low: float, high: float) -> str:
     return "worse" if high < 0 else "not distinguishable"
 
 
-def _draw(
-    embeddings: EmbeddingSet, ranks: RetrievalRanks, same_text: Relevance, draws: int, seed: int
-) -> tuple[dict[str, Any], dict[str, Any], Float64[np.ndarray, " captions"]]:
-    """Samples of the metrics, the cosines of matched and random pairs in numbers, and those of the matched."""
+def _cosine(embeddings: EmbeddingSet, same_text: Relevance, draws: int, seed: int) -> dict[str, Any]:
+    """Cosines of matched and of random pairs, and how far they lie apart."""
     image, text, owner = embeddings.image, embeddings.text, embeddings.owner
     row, column = geometry.random_pairs(same_text, seed=seed)
     matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
     random = geometry.pair_cosine(image, text, row, column)
-    ways, means = directions(ranks), {"matched": Mean(matched, owner)}
+    options: Any = {"images": len(image), "draws": draws, "seed": seed}
+    cosine: dict[str, Any] = {
+        "random": None,
+        "auc": None,
+        "overlap": None,
+        "matched": _summary(matched, mean_interval(matched, owner, **options)),
+    }
     if len(random):
-        means["random"] = Mean(random, row, owner[column])
-    drawn = draw(ways | means, len(image), draws=draws, seed=seed)
-    cosine: dict[str, Any] = {"random": None, "auc": None, "overlap": None}
-    for name, mean in means.items():
-        cosine[name] = {
-            "mean": float(mean.values.mean()),
-            "sd": float(mean.values.std()),
-            "ci": mean.interval(drawn[name]),
+        cosine |= {
+            "random": _summary(random, mean_interval(random, row, owner[column], **options)),
+            "auc": geometry.auc(matched, random),
+            "overlap": geometry.overlap(matched, random),
         }
-    if len(random):
-        cosine |= {"auc": geometry.auc(matched, random), "overlap": geometry.overlap(matched, random)}
-    return with_rsum({way: drawn[way] for way in ways}), cosine, matched
+    return cosine
 
 
-def _geometry(
-    embeddings: EmbeddingSet,
-    matched: Float64[np.ndarray, " captions"],
-    uniformity: dict[str, float | None],
-    spreads: dict[str, geometry.Spread],
-) -> dict[str, Any]:
+def _summary(values: Float64[np.ndarray, " pairs"], ci: list[float]) -> dict[str, Any]:
+    return {"mean": float(values.mean()), "sd": float(values.std()), "ci": ci}
+
+
+def _geometry(embeddings: EmbeddingSet, matched: float, seed: int) -> dict[str, Any]:
+    sides = {"image": embeddings.image, "text": embeddings.text}
+    spread = {name: geometry.spread(rows) for name, rows in sides.items()}
     return {
         "dim": embeddings.image.shape[1],
-        "alignment": geometry.alignment(matched),
-        "uniformity": uniformity,
+        "alignment": 2 - 2 * matched,
+        "uniformity": {name: geometry.uniformity(rows, seed=seed) for name, rows in sides.items()},
         "modality_gap": geometry.modality_gap(embeddings.image, embeddings.text),
-        "effective_rank": {name: one.effective_rank for name, one in spreads.items()},
+        "effective_rank": {name: one.effective_rank for name, one in spread.items()},
         "std_per_dim": {
             name: {"mean": float(one.std_per_dim.mean()), "min": float(one.std_per_dim.min())}
-            for name, one in spreads.items()
+            for name, one in spread.items()
         }
         | {"healthy": 1 / math.sqrt(embeddings.image.shape[1])},
     }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 LEGEND = "Recall@K in percent: at least one relevant item in the top K. rsum: the sum of the six."
+CORRECTED = "Corrected: by scores with hubness correction, whose α and k were chosen on dev."
 COLUMNS = [(way, f"R@{k}") for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
 TITLES = ["", *(f"{way.replace('_to_', '→')} {name}" for way, name in COLUMNS), "rsum"]
 
@@ -83,18 +84,27 @@ def _formatted(named: list[tuple[str, dict[str, Any]]]) -> list[list[str]]:
 
 
 def _rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    return _baselines(results) + list(results.items())
+    rows = _baselines(results)
+    for name, result in results.items():
+        rows += _with_corrected(name, result)
+    return rows
+
+
+def _with_corrected(name: str, result: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """A result, and the same by scores with hubness correction where there are any."""
+    corrected = result.get("corrected")
+    return [(name, result), *([(f"{name}, corrected", corrected)] if corrected else [])]
 
 
 def _baselines(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """One that is the same for all results stands once, else by the result that it is of."""
     rows = []
-    for key, label in (("chance", "chance"), ("cca", "CCA")):
-        every = {name: result["baselines"][key] for name, result in results.items()}
+    for key, label in (("chance", "chance"), ("cca", "CCA"), ("pretrained", "pretrained")):
+        every = {name: result["baselines"].get(key) for name, result in results.items()}
         found = {name: baseline for name, baseline in every.items() if baseline is not None}
         alike = all(baseline == next(iter(found.values())) for baseline in found.values())
         for name, baseline in list(found.items())[: 1 if alike else None]:
-            rows.append((label if alike else f"{label} ({name})", baseline))
+            rows += _with_corrected(label if alike else f"{label} ({name})", baseline)
     return rows
 
 
@@ -113,9 +123,10 @@ def footer(results: dict[str, dict[str, Any]]) -> list[str]:
         f"{r['relevance']}; 95 % intervals by {r['bootstrap']['unit']}, {r['bootstrap']['draws']:,} draws."
         for name, r in results.items()
     }
+    legend = [LEGEND, *([CORRECTED] if any(r.get("corrected") for r in results.values()) else [])]
     if len(set(said.values())) <= 1:
-        return [LEGEND, *list(said.values())[:1]]
-    return [LEGEND, *(f"{name}: {what}" for name, what in said.items())]
+        return [*legend, *list(said.values())[:1]]
+    return [*legend, *(f"{name}: {what}" for name, what in said.items())]
 
 
 def partial_table(partials: Sequence[dict[str, Any]]) -> str:

@@ -5,27 +5,64 @@
     <cache>/features/<key>/<shard>.json           makes it valid: its items' keys, the digest of the .npy
 
 `key` is the digest of the manifest, `shard` that of the item keys, so that two processes at the same work write
-the same files. Whatever does not fit what is written beside it is computed again, and said.
+the same files. Whatever does not fit what is written beside it is computed again, and said. What cannot be read, for
+want of descriptors, rights or memory, is not damaged: it is said, and nothing is changed.
 
 Axes: `item` = distinct images or captions, `row` = those asked for, in order and with repetitions.
 """
 
 import contextlib
+import functools
+import json
 import mmap
-from collections.abc import Iterable, Sequence
+import os
+import resource
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int
 
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, unreadable
 from pairjepa.util.files import atomic_path, digest, digest_file, read_json, write_json
 from pairjepa.util.progress import say
 
 FORMAT = 1
 KEPT_BYTES = 128 * 2**20
 """Features of a larger table stay in memory only while a batch is read from them."""
+LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+OPEN = 256 if LIMIT == resource.RLIM_INFINITY else max(8, min(256, LIMIT // 4))
+"""Shards that are mapped at a time, as each takes a descriptor; others are opened again when it is their turn."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file of features that has been checked."""
+
+    path: Path
+    data: str
+    """Digest of the file."""
+    shape: tuple[int, ...]
+
+    def __call__(self) -> np.ndarray:
+        """Its features, memory-mapped.
+
+        Raises:
+            PairJEPAError: the file is not there any more, or cannot be opened.
+        """
+        try:
+            return _mapped(self)
+        except (OSError, ValueError) as error:
+            raise unreadable(self.path, error, _MEND) from None
+
+
+@functools.lru_cache(OPEN)
+def _mapped(shard: Shard) -> np.ndarray:
+    offset = shard.path.stat().st_size - 4 * int(np.prod(shard.shape))
+    # as a plain array, which is looked into more quickly than an np.memmap
+    return np.asarray(np.memmap(shard.path, np.float32, "r", offset, shard.shape))
 
 
 class FeatureTable:
@@ -33,15 +70,22 @@ class FeatureTable:
 
     Attributes:
         shape: (rows, views, width) of images, (rows, width) of captions.
+        engine: what computed them.
     """
 
-    def __init__(self, shards: Sequence[np.ndarray], shard: np.ndarray, offset: np.ndarray) -> None:
-        """Row `i` is `shards[shard[i]][offset[i]]`."""
-        # as plain arrays, which are looked into more quickly than an np.memmap
-        self._shards, self._shard, self._offset = [np.asarray(mapped) for mapped in shards], shard, offset
-        item_shape = shards[0].shape[1:] if shards else ()
+    def __init__(
+        self,
+        shards: Sequence[Callable[[], np.ndarray]],
+        shard: np.ndarray,
+        offset: np.ndarray,
+        item_shape: tuple[int, ...],
+        engine: str = "torch",
+    ) -> None:
+        """Row `i` is `shards[shard[i]]()[offset[i]]`."""
+        self._shards, self._shard, self._offset = shards, shard, offset
         self.shape: tuple[int, ...] = (len(shard), *item_shape)
-        self._large = sum(mapped.nbytes for mapped in shards) > KEPT_BYTES
+        self.engine = engine
+        self._large = 4 * np.prod(self.shape) > KEPT_BYTES
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -60,7 +104,7 @@ class FeatureTable:
         result = np.empty((len(rows), *self.shape[1 if views is None else 2 :]), np.float32)
         for number in np.unique(shard):
             here = np.flatnonzero(shard == number)
-            mapped = self._shards[number]
+            mapped = self._shards[number]()
             start, end = here[0], here[-1] + 1
             if views is None and end - start == len(here):  # rows in order: nothing is copied twice
                 np.take(mapped, offset[start:end], axis=0, out=result[start:end], mode="clip")
@@ -96,15 +140,11 @@ class FeatureStore:
         self.key = digest(self.made_of)
         self.folder = cache / "features" / self.key
         self._item_shape = item_shape
-        self._shards: list[np.ndarray] = []
+        self._shards: list[Shard] = []
         self._places: dict[str, tuple[int, int]] = {}
-        try:
-            self._check_manifest()
-        except OSError as error:
-            raise _unwritable(self.folder, error) from None
-        for path in sorted(self.folder.glob("*.json")):
-            if path.name != "manifest.json":
-                self._add(path.stem)
+        self._check_manifest()
+        for name in self._labels():
+            self._add(name)
 
     @classmethod
     def begun(
@@ -112,7 +152,11 @@ class FeatureStore:
     ) -> "FeatureStore | None":
         """The store of `made_of` if something is in it, else None; nothing is made."""
         folder = cache / "features" / digest(_manifest(made_of, item_shape))
-        return cls(cache, made_of, item_shape) if any(folder.glob("*.npy")) else None
+        return (
+            cls(cache, made_of, item_shape)
+            if any(file.endswith(".npy") for file in _listed(folder))
+            else None
+        )
 
     def __contains__(self, item: str) -> bool:
         """Whether the features of this item are there."""
@@ -148,51 +192,80 @@ class FeatureStore:
     def table(self, items: Iterable[str]) -> FeatureTable:
         """The rows of these items, all of which must be there."""
         places = np.array([self._places[item] for item in items], np.int64).reshape(-1, 2)
-        return FeatureTable(self._shards, places[:, 0], places[:, 1])
+        engine = self.made_of.get("engine", "torch")
+        return FeatureTable(self._shards, places[:, 0], places[:, 1], self._item_shape, engine)
+
+    def _labels(self) -> list[str]:
+        """Names of the shards that have one."""
+        return sorted(
+            file.removesuffix(".json")
+            for file in _listed(self.folder)
+            if file.endswith(".json") and file != "manifest.json"
+        )
 
     def _check_manifest(self) -> None:
-        path = self.folder / "manifest.json"
-        found: Any = None
-        if path.exists():
-            try:
-                found = read_json(path, "The manifest")
-            except PairJEPAError:
-                found = "damaged"
+        path, found = self.folder / "manifest.json", None
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise unreadable(path, error, _MEND) from None
+        except (ValueError, RecursionError):
+            found = "damaged"
         if found == self.made_of:
             return
-        shards = [p for p in self.folder.glob("*.json") if p != path]
-        if found is not None or shards:
+        labels = self._labels()
+        if found is not None or labels:
             say(f"The manifest of {self.folder} does not fit its features: they are computed again.")
-        for shard in shards:
-            shard.unlink(missing_ok=True)
-        write_json(path, self.made_of)
+        try:
+            for name in labels:
+                (self.folder / f"{name}.json").unlink(missing_ok=True)
+            write_json(path, self.made_of)
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
 
     def _add(self, name: str) -> bool:
-        """Map the shard `name`; False, and a line, if it is damaged."""
+        """Take in the shard `name`; False if it is not there or, with a line, if it is damaged."""
         try:
-            items, features = self._read(name)
-        except (PairJEPAError, OSError, ValueError, KeyError, TypeError) as error:
+            items, shard = self._read(name)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise unreadable(self.folder / f"{name}.npy", error, _MEND) from None
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             say(f"Damaged feature shard {self.folder / name}.npy is computed again ({error}).")
             with contextlib.suppress(OSError):
                 (self.folder / f"{name}.json").unlink()
             return False
         number = len(self._shards)
-        self._shards.append(features)
+        self._shards.append(shard)
         for offset, item in enumerate(items):
             self._places.setdefault(item, (number, offset))
         return True
 
-    def _read(self, name: str) -> tuple[list[str], np.ndarray]:
-        label = read_json(self.folder / f"{name}.json", "The label")
+    def _read(self, name: str) -> tuple[list[str], Shard]:
+        label = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         data, items = self.folder / f"{name}.npy", label["items"]
         if label["key"] != self.key or digest(items) != name:
             raise ValueError("its label is of another shard")
         if digest_file(data) != label["data"]:
             raise ValueError("its numbers are not those that were written")
-        features: np.ndarray = np.load(data, mmap_mode="r", allow_pickle=False)
-        if features.dtype != np.float32 or features.shape != (len(items), *self._item_shape):
+        shape = (len(items), *self._item_shape)
+        features = np.load(data, mmap_mode="r", allow_pickle=False)
+        if features.dtype != np.float32 or features.shape != shape:
             raise ValueError(f"it holds {features.dtype} {features.shape}")
-        return items, features
+        return items, Shard(data, label["data"], shape)
+
+
+def _listed(folder: Path) -> list[str]:
+    """Files of a folder; none if it is not there."""
+    try:
+        return os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise unreadable(folder, error, _MEND) from None
 
 
 def verify(folder: Path) -> tuple[list[Path], dict[Path, str]]:
@@ -220,6 +293,9 @@ def verify(folder: Path) -> tuple[list[Path], dict[Path, str]]:
 
 def _manifest(made_of: dict[str, Any], item_shape: tuple[int, ...]) -> dict[str, Any]:
     return {"format": FORMAT, **made_of, "item_shape": list(item_shape)}
+
+
+_MEND = "Look at the disk, or set PAIRJEPA_CACHE to another folder, and run the same command again."
 
 
 def _unwritable(folder: Path, error: OSError) -> PairJEPAError:

@@ -14,9 +14,8 @@ from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import View
-from pairjepa.features import choice
 from pairjepa.features.cache import FeatureStore, FeatureTable
-from pairjepa.features.engines import Engine
+from pairjepa.features.engines import Engine, check_engine, choice
 from pairjepa.features.work import Facts, Images, ImageWork, MaskedTextWork, TextWork, Work, compute_shard
 from pairjepa.util.memory import keep_freed_memory
 from pairjepa.util.progress import Progress, progress, say
@@ -41,7 +40,7 @@ def image_features(
         facts: what a scan found of them.
         views: how each is looked at.
         cache: root of the cache.
-        engine: one of `engines.ENGINES`, or `auto`: see `choice.fastest`.
+        engine: one of `engines.ENGINES`, `ray`, or `auto`: see `choice.choose`.
 
     Raises:
         UsageError: there is no such engine.
@@ -108,17 +107,24 @@ def fill(work: Work, cache: Path, engine: str) -> FeatureTable:
     """
     label, unit = f"{work.kind} features", "images" if work.side == "image" else "captions"
     distinct = list(dict.fromkeys(work.keys))
-    if engine == "auto":
-        engine, store, missing = _chosen(work, distinct, cache)
-    else:
-        store = choice.open_store(work, engine, cache)
-        missing = [key for key in distinct if key not in store]
+    named = engine not in ("auto", *choice.OF_0_1)
+    found = None if named else choice.begun(work, distinct, cache)
+    if found is None:
+        name = engine if named else choice.choose(work, len(distinct))
+        found = name, choice.open_store(work, name, cache)
+    name, store = found
+    missing = [key for key in distinct if key not in store]
     if len(missing) < len(distinct):
         cached = f"{len(distinct) - len(missing):,}" + (f" of {len(distinct):,}" if missing else "")
         say(f"{label}: {cached} cached")
     if missing:
-        with _still(work.backbone, engine):
-            computer = None if engine == "ray" else choice.named(engine, work, missing)
+        check_engine(name)
+        with _still(work.backbone, name):
+            computer = None
+            if name != "ray":
+                used, computer = choice.ready(name, work, missing, named)
+                if used != name:
+                    return fill(work, cache, used)
             with (
                 progress(label, len(missing), unit) as bar,
                 closing(_computed(work, computer, missing, store, bar)) as shards,
@@ -147,24 +153,10 @@ def _computed(
         return
     from pairjepa.features import on_ray
 
-    with closing(on_ray.computed(work, wanted())) as shards:
+    with closing(on_ray.computed(work.backbone, ((items, work.part(items)) for items in wanted()))) as shards:
         for items, features in shards:
             bar.advance(len(items))
             yield items, features
-
-
-def _chosen(work: Work, distinct: Sequence[str], cache: Path) -> tuple[str, FeatureStore, list[str]]:
-    """Engine, store, and what is missing in it, where the engine is not named."""
-    begun = choice.begun(work, distinct, cache)
-    name, store = begun or (None, None)
-    missing = [key for key in distinct if store is None or key not in store]
-    if missing:
-        with _still(work.backbone, name or "torch"):
-            engine = choice.fastest(work, missing, name)
-    if name is None or store is None or (missing and engine != name):
-        name, store = engine, choice.open_store(work, engine, cache)
-        missing = [key for key in distinct if key not in store]
-    return name, store, missing
 
 
 @contextmanager

@@ -3,11 +3,9 @@
 Without RAY_ADDRESS it is one of this machine's cores, which lives as long as it computes.
 """
 
-import io
 import logging
 import os
 import platform
-import re
 import socket
 import subprocess
 import sys
@@ -17,7 +15,6 @@ from importlib import metadata
 from typing import Any
 
 from pairjepa.util.errors import PairJEPAError, first_line
-from pairjepa.util.progress import say
 
 PACKAGES = ("pairjepa", "torch", "transformers", "tokenizers", "numpy", "pillow", "pyarrow")
 """What the features and their way depend on: of the same version on all machines."""
@@ -28,8 +25,6 @@ REACHED_WITHIN, ANSWERED_WITHIN = 10.0, 30.0
 VERSIONS_WITHIN = 120.0
 """Seconds until every machine has said its versions: it may have to start a worker first."""
 
-_FROM_RAY = re.compile(r"(\x1b\[\d+m)*\((raylet|autoscaler)[^)]*\)(\x1b\[\d+m)* ")
-
 
 @contextmanager
 def cluster() -> Iterator[tuple[Any, bool]]:
@@ -39,16 +34,12 @@ def cluster() -> Iterator[tuple[Any, bool]]:
         PairJEPAError: it cannot be reached, or its machines have other versions.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read at import
-    import ray.data
+    import ray
 
-    # What Ray Data logs is not for those who asked for features.
-    logger = logging.getLogger("ray.data")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
     connected = ray.is_initialized()
     address = os.environ.get("RAY_ADDRESS") or "local"
     elsewhere = connected or address != "local"
-    with redirect_stdout(_Stdout(sys.stdout)):
+    with redirect_stdout(sys.stderr):  # where Ray prints what becomes of workers
         try:
             if not connected:
                 _connect(ray, address)
@@ -58,28 +49,6 @@ def cluster() -> Iterator[tuple[Any, bool]]:
         finally:
             if not connected:
                 ray.shutdown()
-            logger.setLevel(level)
-
-
-class _Stdout(io.TextIOBase):
-    """Keeps for results what Ray prints its messages to; of these, the first sentence goes to stderr."""
-
-    def __init__(self, stdout: Any) -> None:
-        self._stdout, self._ended = stdout, False
-
-    def write(self, text: str) -> int:
-        """`print` writes a message and the end of its line apart."""
-        message = _FROM_RAY.match(text)
-        if message:
-            say("Ray: " + text[message.end() :].partition("\n")[0].partition(". ")[0].rstrip(".") + ".")
-        elif not (self._ended and text == "\n"):
-            self._stdout.write(text)
-        self._ended = message is not None
-        return len(text)
-
-    def flush(self) -> None:
-        """As of any file."""
-        self._stdout.flush()
 
 
 def _connect(ray: Any, address: str) -> None:

@@ -24,7 +24,7 @@ from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import View
 from pairjepa.features.engines import Engine, Inputs
-from pairjepa.pairs.images import reduction
+from pairjepa.pairs.images import BadImage, reduction
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest
 
@@ -193,10 +193,10 @@ class ImageWork(Work):
         row = self.rows[item]
         try:
             image = self.pairs.image(row, self.backbone.preprocessing.enough)
-        except (PairJEPAError, OSError) as error:
+        except BadImage as error:
             raise PairJEPAError(
-                f"Image {self.pairs.names[row]} could be read when the images were counted and cannot now: {error}. "
-                "Put it back, or run the same command again to leave it out."
+                f"Image {self.pairs.names[row]} must stay what it was when the images were counted, but it "
+                f"{error.reason}. Put it back, or run the same command again to go on with what is there now."
             ) from None
         plain: dict[str, np.ndarray] = {}
         prepared = []

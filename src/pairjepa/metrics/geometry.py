@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
+from scipy.spatial import distance
 from threadpoolctl import threadpool_limits
 
 from pairjepa.metrics.relevance import Relevance
-from pairjepa.metrics.retrieval import CACHED_BYTES, chunks
+from pairjepa.metrics.retrieval import CHUNK_BYTES, chunks
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 2_000
@@ -27,7 +28,7 @@ def pair_cosine(
     image_row: Int[np.ndarray, " pairs"],
     text_row: Int[np.ndarray, " pairs"],
     *,
-    chunk_bytes: int = CACHED_BYTES,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Float64[np.ndarray, " pairs"]:
     """Cosine of the given pairs. Matched pairs are `image_row=owner, text_row=arange(captions)`."""
     cosines = np.empty(len(image_row))
@@ -153,6 +154,40 @@ def spread(embeddings: Float[np.ndarray, "rows dim"]) -> Spread:
 def modality_gap(image: Float[np.ndarray, "images dim"], text: Float[np.ndarray, "captions dim"]) -> float:
     """Distance between the mean of the images and the mean of the captions (Liang et al. 2022), in [0, 2]."""
     return float(np.linalg.norm(image.mean(axis=0, dtype=np.float64) - text.mean(axis=0, dtype=np.float64)))
+
+
+def trustworthiness(
+    rows: Float[np.ndarray, "rows dim"],
+    place: Float[np.ndarray, "rows width"],
+    *,
+    neighbours: int,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> float:
+    """Whether neighbours on a map are neighbours in the space by cosine, 0 to 1 (Venna and Kaski 2001).
+
+    Unlike scikit-learn's, it does not hang on the order of equal rows: rows that are as near in the space share the
+    better rank, and of places that are as near on the map each is a neighbour in part (the mean over all orders).
+
+    Args:
+        rows: Of unit norm.
+        place: Of each row on the map.
+        neighbours: Of each row that are looked at; fewer than half of the rows.
+        chunk_bytes: Size of the largest temporary array.
+    """
+    count, lost = len(rows), 0.0
+    for part in chunks(count, chunk_bytes // (8 * count)):
+        itself = np.arange(part.stop - part.start), np.arange(part.start, part.stop)
+        apart = (1 - rows[part] @ rows.T).round(6)  # what differs by less is rounding
+        away = distance.cdist(place[part], place)
+        apart[itself] = away[itself] = np.inf
+        edges = np.partition(away, neighbours - 1, axis=1)[:, neighbours - 1]
+        for one, ordered, on_map, edge in zip(apart, np.sort(apart, axis=1), away, edges, strict=True):
+            near = on_map <= edge
+            rank = 1 + np.searchsorted(ordered, one[near])
+            tied = on_map[near] == edge
+            share = np.where(tied, (neighbours - (~tied).sum()) / tied.sum(), 1)
+            lost += float(share @ np.maximum(rank - neighbours, 0))
+    return float(1 - lost * 2 / (count * neighbours * (2 * count - 3 * neighbours - 1)))
 
 
 def std_per_dim(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, " dim"]:

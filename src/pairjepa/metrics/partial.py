@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from pairjepa.metrics.bootstrap import DRAWS, Direction, difference, interval, resamples
+from pairjepa.metrics.bootstrap import DRAWS, difference, interval, rank_samples
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RECALLS, median_rank, mrr, ranks, recall_at
 
@@ -66,9 +66,7 @@ def _measured(
     rows = np.arange(len(owner))
     found = ranks(*queries, Relevance.from_pairs(rows, rows, len(rows), len(rows)))
     values = {f"R@{k}": recall_at(found, k) for k in RECALLS}
-    direction = Direction(found, owner, images)
-    parts = [direction.samples(counts) for counts in resamples(images, draws, seed)]
-    samples = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    samples = rank_samples(found, owner, images, draws=draws, seed=seed)
     return values | {"median_rank": median_rank(found), "mrr": mrr(found)}, samples
 
 

@@ -4,13 +4,13 @@ Axes: queries, gallery, images, captions (rows of embeddings); pairs (relevant q
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
+from jaxtyping import Float, Float32, Int, Int64
 from threadpoolctl import threadpool_limits
 
 from pairjepa.metrics.relevance import Relevance as Relevance
@@ -19,14 +19,6 @@ from pairjepa.util.errors import UsageError
 
 CHUNK_BYTES = 64 * 2**20
 """Default size of the largest temporary array, in bytes."""
-
-CACHED_BYTES = 2**20
-"""Size of temporary arrays that are walked over more than once: they stay in a core's own cache."""
-
-MOST_BYTE = 255
-
-ROWS_A_THREAD = 64
-"""Queries below which another thread is not worth its start."""
 
 RECALLS = (1, 5, 10)
 """The K of Recall@K that this field reports; rsum is their sum in both directions."""
@@ -61,15 +53,18 @@ def ranks(
     Raises:
         UsageError: shapes disagree, a value is not finite, or a query has no relevant item.
     """
-    query_norm, gallery_norm = _norms("queries", queries), _norms("gallery", gallery)
+    queries, gallery = _single("queries", queries), _single("gallery", gallery)
     _check_shapes(queries, gallery, relevance)
-    best, _ = _best(queries, gallery, relevance, chunk_bytes)
-    floor = _floor(best, query_norm, gallery_norm)
-    outranked = np.zeros(len(queries), np.int64)
-    for row, _, scores in _blocks(queries, gallery, relevance, chunk_bytes):
-        for part, hits in _reached(scores, floor[row, None]):
-            outranked[row][part] += _count_by_row(hits)
-    return outranked + 1
+    best, _ = _best_relevant(queries, gallery, relevance, chunk_bytes)
+    floor = _floor(best, queries, gallery)
+    found = np.empty(len(queries), np.int64)
+
+    def count(rows: slice, others: Float32[np.ndarray, "rows gallery"]) -> None:
+        found[rows] = 1 + (others >= floor[rows, None]).sum(axis=1)
+
+    for _ in _other_scores(count, queries, gallery, relevance, chunk_bytes):
+        pass
+    return found
 
 
 def retrieve(
@@ -95,30 +90,21 @@ def retrieve(
     owner = checked_owner(owner, len(image))
     if relevance is None:
         relevance = Relevance.by_owner(owner, len(image))
-    image_norm, text_norm = _norms("image", image), _norms("text", text)
+    image, text = _single("image", image), _single("text", text)
     _check_shapes(image, text, relevance)
     if len(owner) != len(text):
         raise UsageError(f"owner must have a row a caption, got {len(owner)} for {len(text)} captions.")
-    best_text, best_image = _best(image, text, relevance, chunk_bytes)
-    image_floor = _floor(best_text, image_norm, text_norm)
-    text_floor = _floor(best_image, text_norm, image_norm)
-    by_image, by_text = np.zeros(len(image), np.int64), np.zeros(len(text), np.int64)
-    threads = max(1, min(8, os.cpu_count() or 1, len(image) // ROWS_A_THREAD))
+    best_text, best_image = _best_relevant(image, text, relevance, chunk_bytes)
+    image_floor, text_floor = _floor(best_text, image, text), _floor(best_image, text, image)
+    by_image, by_text = np.ones(len(image), np.int64), np.ones(len(text), np.int64)
 
-    def count(rows: slice) -> Int64[np.ndarray, " captions"]:
-        own = np.zeros(len(text), np.int64)
-        for row, column, scores in _blocks(image, text, relevance, chunk_bytes // threads, rows):
-            for part, hits in _reached(scores, image_floor[row, None]):
-                by_image[row][part] += _count_by_row(hits)
-            for _, hits in _reached(scores, text_floor[None, column]):
-                own[column] += _count_by_column(hits)
-        return own
+    def count(rows: slice, others: Float32[np.ndarray, "rows captions"]) -> Int64[np.ndarray, " captions"]:
+        by_image[rows] += (others >= image_floor[rows, None]).sum(axis=1)
+        return (others >= text_floor).sum(axis=0)
 
-    # Threads of our own, which count as well as multiply: BLAS's would still spin when the counting begins.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        for counted in pool.map(count, chunks(len(image), -(-len(image) // threads))):
-            by_text += counted
-    return RetrievalRanks(by_image + 1, by_text + 1, owner)
+    for counted in _other_scores(count, image, text, relevance, chunk_bytes):
+        by_text += counted
+    return RetrievalRanks(by_image, by_text, owner)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,12 +136,17 @@ def best_scores(
     Raises:
         UsageError: shapes disagree.
     """
+    image, text = _single("image", image), _single("text", text)
     _check_shapes(image, text, relevance)
-    own_text, own_image = _best(image, text, relevance, chunk_bytes)
+    own_text, own_image = _best_relevant(image, text, relevance, chunk_bytes)
     other_text, other_image = np.full_like(own_text, -np.inf), np.full_like(own_image, -np.inf)
-    for row, column, scores in _blocks(image, text, relevance, chunk_bytes):
-        other_text[row] = np.maximum(other_text[row], scores.max(axis=1))
-        other_image[column] = np.maximum(other_image[column], scores.max(axis=0))
+
+    def best(rows: slice, others: Float32[np.ndarray, "rows captions"]) -> Float32[np.ndarray, " captions"]:
+        other_text[rows] = others.max(axis=1)
+        return others.max(axis=0)
+
+    for found in _other_scores(best, image, text, relevance, chunk_bytes):
+        other_image = np.maximum(other_image, found)
     return BestScores(own_text, other_text, own_image, other_image)
 
 
@@ -212,32 +203,33 @@ def metrics(ranks: RetrievalRanks) -> dict[str, Any]:
     } | {"rsum": rsum(ranks)}
 
 
-def chunks(total: int, size: int, first: int = 0) -> Iterator[slice]:
-    """Slices of at most `size` (but at least one) rows that cover `first` to `total`."""
+def chunks(total: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` (but at least one) rows that cover `total`."""
     size = max(1, size)
-    return (slice(start, min(start + size, total)) for start in range(first, total, size))
+    return (slice(start, min(start + size, total)) for start in range(0, total, size))
 
 
-def _norms(name: str, rows: Float[np.ndarray, "rows dim"]) -> Float32[np.ndarray, " rows"]:
-    """Norm of every row, in float32.
+def _single(name: str, rows: Float[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows dim"]:
+    """The rows in float32.
 
     Raises:
-        UsageError: a row is NaN or infinite, or its norm is.
+        UsageError: they are no rows, or one is NaN or infinite, or its norm is.
     """
     if rows.ndim != 2:
         raise UsageError(f"{name} must have the shape (rows, dim), got {rows.shape}.")
-    norms = np.empty(len(rows), np.float32)
     with np.errstate(over="ignore"):
-        for part in chunks(len(rows), CHUNK_BYTES // (4 * max(rows.shape[1], 1))):
-            block = rows[part].astype(np.float32, copy=False)
-            norms[part] = np.sqrt(np.einsum("rd,rd->r", block, block))
-    if not np.isfinite(norms).all():
-        first = int(np.flatnonzero(~np.isfinite(norms))[0])
+        single = rows.astype(np.float32, copy=False)
+        bad = np.flatnonzero(~np.isfinite(_norms(single)))
+    if len(bad):
         raise UsageError(
-            f"{name} must be finite, got NaN or infinity in row {first} "
-            f"({np.count_nonzero(~np.isfinite(norms))} of {len(rows)} rows). The model that made it diverged."
+            f"{name} must be finite, got NaN or infinity in row {bad[0]} "
+            f"({len(bad)} of {len(rows)} rows). The model that made it diverged."
         )
-    return norms
+    return single
+
+
+def _norms(rows: Float32[np.ndarray, "rows dim"]) -> Float32[np.ndarray, " rows"]:
+    return np.sqrt(np.einsum("rd,rd->r", rows, rows))
 
 
 def _check_shapes(queries: np.ndarray, gallery: np.ndarray, relevance: Relevance) -> None:
@@ -252,88 +244,56 @@ def _check_shapes(queries: np.ndarray, gallery: np.ndarray, relevance: Relevance
         )
 
 
-def _best(
-    queries: np.ndarray, gallery: np.ndarray, relevance: Relevance, chunk_bytes: int
+def _best_relevant(
+    queries: Float32[np.ndarray, "queries dim"],
+    gallery: Float32[np.ndarray, "gallery dim"],
+    relevance: Relevance,
+    chunk_bytes: int,
 ) -> tuple[Float32[np.ndarray, " queries"], Float32[np.ndarray, " gallery"]]:
     """Best relevant score of each query, and of each gallery row (-inf where nothing is relevant)."""
     best_query = np.full(len(queries), -np.inf, np.float32)
     best_item = np.full(len(gallery), -np.inf, np.float32)
     query = relevance.query
-    for part in chunks(len(query), min(chunk_bytes, CACHED_BYTES) // (8 * max(queries.shape[1], 1))):
-        rows, items = query[part], relevance.indices[part]
-        scores = np.einsum(
-            "pd,pd->p",
-            queries[rows].astype(np.float32, copy=False),
-            gallery[items].astype(np.float32, copy=False),
-        )
+    for pairs in chunks(len(query), chunk_bytes // (8 * max(queries.shape[1], 1))):
+        rows, items = query[pairs], relevance.indices[pairs]
+        scores = np.einsum("pd,pd->p", queries[rows], gallery[items])
         np.maximum.at(best_query, rows, scores)
         np.maximum.at(best_item, items, scores)
     return best_query, best_item
 
 
 def _floor(
-    best: Float32[np.ndarray, " rows"], norms: Float32[np.ndarray, " rows"], others: np.ndarray
-) -> Float32[np.ndarray, " rows"]:
+    best: Float32[np.ndarray, " queries"],
+    queries: Float32[np.ndarray, "queries dim"],
+    gallery: Float32[np.ndarray, "gallery dim"],
+) -> Float32[np.ndarray, " queries"]:
     """What an item that is not relevant must reach to count against the query."""
-    if np.isneginf(best).any():
-        first = int(np.flatnonzero(np.isneginf(best))[0])
+    none = np.flatnonzero(np.isneginf(best))
+    if len(none):
         raise UsageError(
-            f"relevance must give every query a relevant item, got none for row {first} "
-            f"({np.count_nonzero(np.isneginf(best))} of {len(best)}). Leave out images without a caption."
+            f"relevance must give every query a relevant item, got none for row {none[0]} "
+            f"({len(none)} of {len(best)}). Leave out images without a caption."
         )
-    return best - np.float32(TIE_TOLERANCE) * norms * others.max(initial=0)
+    return best - np.float32(TIE_TOLERANCE) * _norms(queries) * _norms(gallery).max(initial=0)
 
 
-def _blocks(
-    queries: np.ndarray,
-    gallery: np.ndarray,
+def _other_scores(
+    of: Callable[[slice, Float32[np.ndarray, "rows gallery"]], Any],
+    queries: Float32[np.ndarray, "queries dim"],
+    gallery: Float32[np.ndarray, "gallery dim"],
     relevance: Relevance,
     chunk_bytes: int,
-    within: slice | None = None,
-) -> Iterator[tuple[slice, slice, Float32[np.ndarray, "rows columns"]]]:
-    """Blocks of the score matrix, relevant pairs set to -inf, none above `chunk_bytes`; each is gone with the next.
+) -> Iterator[Any]:
+    """`of` some rows of the score matrix at a time, with -inf for the relevant pairs."""
+    query, threads = relevance.query, min(8, os.cpu_count() or 1)
 
-    `within`: of these queries alone.
-    """
-    first, last = (0, len(queries)) if within is None else (within.start, within.stop)
-    dim = max(queries.shape[1], 1)
-    columns = min(len(gallery), max(1, chunk_bytes // (4 * max(dim, 256))))
-    rows = max(1, chunk_bytes // (4 * max(columns, dim)))
-    memory = np.empty(min(rows, last - first) * columns, np.float32)
-    for column in chunks(len(gallery), columns):
-        right = gallery[column].astype(np.float32, copy=False)
-        for row in chunks(last, rows, first):
-            left = queries[row].astype(np.float32, copy=False)
-            scores = memory[: len(left) * len(right)].reshape(len(left), len(right))
-            np.matmul(left, right.T, out=scores)
-            pairs = slice(relevance.indptr[row.start], relevance.indptr[row.stop])
-            item = relevance.indices[pairs] - column.start
-            query = np.repeat(np.arange(row.stop - row.start), relevance.sizes[row])
-            here = (item >= 0) & (item < scores.shape[1])
-            scores[query[here], item[here]] = -np.inf
-            yield row, column, scores
+    def block(rows: slice) -> Any:
+        scores = queries[rows] @ gallery.T
+        pairs = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
+        scores[query[pairs] - rows.start, relevance.indices[pairs]] = -np.inf
+        return of(rows, scores)
 
-
-def _reached(
-    scores: Float32[np.ndarray, "rows columns"], floor: Float32[np.ndarray, "#rows #columns"]
-) -> Iterator[tuple[slice, Bool[np.ndarray, "part columns"]]]:
-    """Which scores are not below their floor, a few rows at a time; each part is gone with the next.
-
-    A few, because what is still in the processor's cache is counted several times as fast.
-    """
-    columns = scores.shape[1]
-    rows = max(1, min(MOST_BYTE, CACHED_BYTES // max(columns, 1)))
-    floor = np.broadcast_to(floor, scores.shape)
-    memory = np.empty((min(rows, len(scores)), columns), bool)
-    for part in chunks(len(scores), rows):
-        yield part, np.greater_equal(scores[part], floor[part], out=memory[: len(scores[part])])
-
-
-def _count_by_row(hits: Bool[np.ndarray, "rows columns"]) -> Int64[np.ndarray, " rows"]:
-    """Eight at once, as the bits of a byte: `count_nonzero` of an axis widens each to an integer first."""
-    return np.bitwise_count(np.packbits(hits, axis=1)).sum(axis=1, dtype=np.int64)
-
-
-def _count_by_column(hits: Bool[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, " columns"]:
-    """In bytes, which hold the count of `MOST_BYTE` rows and no more."""
-    return np.add.reduce(hits.view(np.uint8), axis=0, dtype=np.uint8)
+    size = min(chunk_bytes // (4 * threads * max(len(gallery), 1)), -(-len(queries) // threads))
+    # Threads of our own, which count as well as multiply: BLAS's would still spin when the counting begins.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(block, chunks(len(queries), size))

@@ -1,17 +1,26 @@
 """Everything of a run that has weights, built from its configuration."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.pair import pair_temperature
 from pairjepa.backbones.text import TextBackbone
-from pairjepa.config.settings import RunConfig, tuned
+from pairjepa.config.settings import TEMPERATURES, RunConfig, tuned
 from pairjepa.model.joint import JointModel, TokenWidths
 from pairjepa.objectives import Objective
 
 
 def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> nn.ModuleDict:
     """`joint` and `objective`, freshly initialised from the run's seed, and the backbones that are tuned."""
+    if config.model.pair is not None:  # its own width, and its own τ where none is given
+        config = replace(config, model=replace(config.model, dim=image.width))
+        if config.objective.temperature is None:
+            lowest, highest = TEMPERATURES
+            own = min(max(pair_temperature(image.model) or 0.07, lowest), highest)
+            config = replace(config, objective=replace(config.objective, temperature=own))
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
         parts: dict[str, nn.Module] = {

@@ -1,14 +1,21 @@
-"""Learned maps between vectors. A new one is a class here and one line in `HEADS`."""
+"""Learned maps between vectors. A new one is a class here under `@head`."""
 
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from pairjepa.config.registered import registrar
 from pairjepa.config.settings import HeadConfig
 from pairjepa.model.dropout import Dropout
-from pairjepa.util.errors import unknown
+from pairjepa.util.errors import UsageError, unknown
+
+HEADS: dict[str, Callable[[int, int, HeadConfig], nn.Module]] = {}
+"""Kind → what makes a head from one width to another."""
+head = registrar(HEADS)
+CONSTANT = 1e-4  # of the largest mean: what rounding leaves of the deviation of equal rows
 
 
 class Standardizer(nn.Module):
@@ -19,6 +26,8 @@ class Standardizer(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    constant = False
+    """Whether it was fitted to features that are the same in every row."""
 
     def __init__(self, width: int) -> None:
         """`width`: of the features."""
@@ -30,12 +39,29 @@ class Standardizer(nn.Module):
         """Take over statistics; a feature that is constant (dead) is only centred."""
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation)))
+        self.constant = bool(deviation.max() <= CONSTANT * mean.abs().max())
 
     def forward(self, features: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
         """Standardise."""
         return (features - self.mean) / self.scale
 
 
+@head("identity")
+class Identity(Dropout):
+    """Nothing but the input dropout; the width stays."""
+
+    def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
+        """`dim` is not used: see `width_after`."""
+        super().__init__(config.input_dropout)
+
+
+@head("linear")
+def linear(width: int, dim: int, config: HeadConfig) -> nn.Module:
+    """A linear map behind the input dropout."""
+    return nn.Sequential(Dropout(config.input_dropout), nn.Linear(width, dim))
+
+
+@head("mlp")
 class MLP(nn.Sequential):
     """Linear, BatchNorm, ReLU, linear: the reference's predictor."""
 
@@ -51,6 +77,7 @@ class MLP(nn.Sequential):
         )
 
 
+@head("residual")
 class Residual(nn.Module):
     """A linear map plus a small MLP beside it: the linear part finds what CCA finds, the MLP what it cannot.
 
@@ -76,24 +103,40 @@ class Residual(nn.Module):
         return out
 
 
-class Identity(Dropout):
-    """Nothing but the input dropout; the width stays."""
+@head("adapter")
+class Adapter(nn.Module):
+    """A pretrained embedding plus a small MLP of it, whose last layer starts at zero: at first it is the identity.
+
+    The input is brought to the norm √width, so that the MLP sees numbers of size 1 whatever the pair's own scale is.
+    Source: residual adapters on CLIP's features (Gao et al. 2021, arXiv 2110.04544).
+    """
 
     def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
-        """`dim` is not used: see `width_after`."""
-        super().__init__(config.input_dropout)
+        """From `width` to the same width; `dim` must be the same.
 
+        Raises:
+            UsageError: the shared space has another width than the pair.
+        """
+        super().__init__()
+        if width != dim:
+            raise UsageError(
+                f"model.dim must be {width}, the width of the pretrained pair, got {dim}. Leave it out."
+            )
+        self.mlp = nn.Sequential(
+            Dropout(config.input_dropout),
+            nn.Linear(width, config.hidden),
+            nn.ReLU(),
+            Dropout(config.dropout),
+            nn.Linear(config.hidden, width),
+        )
+        nn.init.zeros_(self.mlp[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.mlp[-1].bias)  # type: ignore[arg-type]
 
-def _linear(width: int, dim: int, config: HeadConfig) -> nn.Module:
-    return nn.Sequential(Dropout(config.input_dropout), nn.Linear(width, dim))
-
-
-HEADS: dict[str, Callable[[int, int, HeadConfig], nn.Module]] = {
-    "identity": Identity,
-    "linear": _linear,
-    "mlp": MLP,
-    "residual": Residual,
-}
+    def forward(self, x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
+        """x on the sphere of radius √width, and what is added to it."""
+        x = F.normalize(x, dim=1) * x.shape[1] ** 0.5
+        out: Tensor = x + self.mlp(x)
+        return out
 
 
 def build_head(width: int, dim: int, config: HeadConfig) -> nn.Module:

@@ -114,8 +114,8 @@ class JointModel(nn.Module):
         return out
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """After a step: move an averaged target a little towards the caption side of the context (I-JEPA's form)."""
+    def update_ema_target(self) -> None:
+        """After a step: move an EMA target a little towards the caption side of the context (I-JEPA's form)."""
         if self._averaged:
             online = self.caption_projection.state_dict()
             for name, value in self.text_projection.state_dict().items():
@@ -129,6 +129,7 @@ def _token_predictor(
     config: ModelConfig, context: ContextConfig, image_width: int, tokens: TokenWidths
 ) -> nn.Module:
     assert config.image_grid is not None
+    assert config.max_tokens is not None
     cells = config.image_grid**2
     return TokenPredictor(
         pooled=tokens.pooled if context.image else 0,

@@ -7,25 +7,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pairjepa.backbones.loading import tensors_digest
-from pairjepa.model.sharded import like, whole
 from pairjepa.util.checksums import KEY
 from pairjepa.util.errors import PairJEPAError, unreadable
 from pairjepa.util.files import atomic_path, digest_file, writing
 
 
-def weights(module: nn.Module, *, keep: bool = True) -> dict[str, Tensor]:
-    """A copy of the weights, on the CPU.
-
-    Args:
-        module: the module.
-        keep: without it, nothing is copied: only other processes are helped to bring sharded weights together.
-    """
-    found = {}
-    for name, tensor in module.state_dict().items():
-        there = whole(tensor.detach())
-        if keep:  # clone: safetensors refuses tensors that share memory, and tied weights do
-            found[name] = there.cpu().contiguous().clone()
-    return found
+def weights(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of the weights, on the CPU."""
+    # clone: safetensors refuses tensors that share memory, and tied weights do
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
@@ -81,9 +71,8 @@ def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Put tensors into a module; every one must be there and none besides."""
-    own = module.state_dict()
     try:
-        module.load_state_dict({n: like(t, own[n]) if n in own else t for n, t in tensors.items()})
+        module.load_state_dict(tensors)
     except RuntimeError as error:
         raise PairJEPAError(
             f"{path} must hold the weights of this run's model: {error} Train a new run."

@@ -1,6 +1,12 @@
-"""What is minimised: pure functions of tensors, each a named term with a weight."""
+"""What is minimised: pure functions of tensors, each a named term with a weight. Every file here is found by itself."""
 
-from pairjepa.objectives.info_nce import Labels
-from pairjepa.objectives.objective import TERMS, Everyone, Objective, ObjectiveValue, check_terms
+import importlib
+import pkgutil
 
-__all__ = ["TERMS", "Everyone", "Labels", "Objective", "ObjectiveValue", "check_terms"]
+from pairjepa.objectives.terms import TERMS, Labels, check_terms
+from pairjepa.objectives.weighted_sum import Objective, ObjectiveValue
+
+for _file in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_file.name}")
+
+__all__ = ["TERMS", "Labels", "Objective", "ObjectiveValue", "check_terms"]

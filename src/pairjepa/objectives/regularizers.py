@@ -9,11 +9,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from pairjepa.objectives.terms import regularizer
 
+
+@regularizer("vicreg_variance")
 def vicreg_variance(projection: Float[Tensor, "sample dim"], *, epsilon: float = 1e-4) -> Float[Tensor, ""]:
     """Mean over dims of max(0, 1 - √(variance + ε)): 0 where every dimension spreads at least 1, about 1 at one point.
 
     Source: Bardes et al. 2022 (VICReg), eqs. 1 and 2, γ = 1, unbiased variance.
+
+    Start with: 25 beside `l2` 25.
 
     Args:
         projection: one side, before normalisation.
@@ -24,18 +29,26 @@ def vicreg_variance(projection: Float[Tensor, "sample dim"], *, epsilon: float =
     return F.relu(1 - deviation).mean()
 
 
+@regularizer("vicreg_covariance")
 def vicreg_covariance(projection: Float[Tensor, "sample dim"]) -> Float[Tensor, ""]:
     """Sum of the squared covariances of different dimensions, over dim: 0 where dimensions do not repeat each other.
 
-    It does not hold the scale: 0 at one point too. Source: Bardes et al. 2022 (VICReg), eqs. 3 and 4.
+    It does not hold the scale: 0 at one point too.
+
+    Source: Bardes et al. 2022 (VICReg), eqs. 3 and 4.
+
+    Start with: 2 beside `l2` 25.
     """
     centred = _centred(projection)
     covariance = centred.T @ centred
     return 2 * covariance.triu(diagonal=1).square().sum() / projection.shape[1]
 
 
-def sigreg(projection: Float[Tensor, "sample dim"], *, directions: int, knots: int = 17) -> Float[Tensor, ""]:
-    """Sketched isotropic Gaussian regularization: how far the projections are from N(0, I), along random directions.
+@regularizer("sigreg")
+def sigreg(
+    projection: Float[Tensor, "sample dim"], *, sigreg_directions: int, knots: int = 17
+) -> Float[Tensor, ""]:
+    """Sketched isotropic Gaussian regularization: distance of the distribution from N(0, I) along random directions.
 
     The Epps-Pulley distance between the characteristic functions of the samples and of N(0, 1),
 
@@ -49,13 +62,16 @@ def sigreg(projection: Float[Tensor, "sample dim"], *, directions: int, knots: i
 
     Source: Balestriero and LeCun 2025 (LeJEPA), section 4; Epps and Pulley 1983 (the test).
 
+    Start with: 10 beside `l2` or `cosine` 1.
+
     Args:
         projection: one side, before normalisation.
-        directions: random directions, from PyTorch's global generator of the projection's device. Time and memory grow
+        sigreg_directions: how many, from PyTorch's global generator of the projection's device. Time and memory grow
             with them, the noise of the value falls.
         knots: points of the rule from 0 to 3; the other half is the same.
     """
-    direction = torch.randn(projection.shape[1], directions, dtype=projection.dtype, device=projection.device)
+    shape = projection.shape[1], sigreg_directions
+    direction = torch.randn(shape, dtype=projection.dtype, device=projection.device)
     t = torch.linspace(0, 3, knots, dtype=projection.dtype, device=projection.device)
     gaussian = torch.exp(-t.square() / 2)
     angle = (projection @ F.normalize(direction, dim=0)).unsqueeze(-1) * t  # sample, direction, knot

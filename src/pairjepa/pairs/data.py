@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from pairjepa.pairs.leaks import leaks
-from pairjepa.pairs.scan import ImageFacts, pairs_digest, readable, scan
+from pairjepa.pairs.scan import ImageFacts, pairs_digest, pairs_parts, readable, scan
 from pairjepa.pairs.table import Pairs
-from pairjepa.util.files import cache_folder
+from pairjepa.util.files import cache_folder, digest
 
 USED = ("train", "dev", "test")
 
@@ -33,10 +33,11 @@ def read_data(pairs: Pairs, max_bad: float) -> Data:
     facts = scan(used, cache_folder())
     kept, facts = readable(used, facts, max_bad)
     return Data(
-        kept,
+        kept.scanned(facts.digest),
         facts,
         {
             "digest": pairs_digest(kept, facts),
+            "parts": {name: digest(*part) for name, part in pairs_parts(kept, facts).items()},
             "description": kept.description,
             "generated": kept.generated,
             "images": kept.n_images,

@@ -1,15 +1,24 @@
 """Bytes to an upright RGB picture, whatever kind of image file they are; or the reason why not."""
 
+import errno
 import io
+import math
 import warnings
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, unreadable
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""What browsers and cameras write. Pillow reads more, some of it with programs beside it (EPS)."""
 
 MAX_PIXELS = 200_000_000
 """Larger images are refused: a few kilobytes can unpack to many gigabytes (a decompression bomb)."""
+
+MAX_MEMORY = 2_000_000_000
+"""Bytes that decoding may take, by `memory_of`."""
 
 # Pillow warns above its own limit and refuses above twice that; ours lies between, and is checked before decoding.
 Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, MAX_PIXELS)
@@ -17,6 +26,12 @@ Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, MAX_PIXELS)
 # What Pillow warns of (damaged EXIF, size) is mended or counted here, and would fill the screen in a large scan.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+_BAND = 250_000  # pixels that are brought to RGB at once
+_BYTES_A_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}  # of all other modes 4
+_CODEC_BYTES_A_PIXEL = {
+    "WEBP": 20,
+    "AVIF": 20,
+}  # these decode into pictures of their own; measured, the worst kinds
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,7 +53,20 @@ class BadImage(PairJEPAError):
         super().__init__(f"Image {name}: {reason}." if name else reason)
 
 
-def decode(data: bytes, *, draft: tuple[int, int] | None = None) -> Image.Image:
+def bad_image(error: OSError, name: str = "") -> PairJEPAError:
+    """Why an image file was not read: a `BadImage`, unless the system has nothing left to read any file with."""
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return unreadable(f"Image {name}".rstrip(), error, "")
+    return BadImage(f"cannot be read: {error.strerror or error}", name)
+
+
+def decode(
+    data: bytes,
+    *,
+    draft: tuple[int, int] | None = None,
+    pixels: int | None = None,
+    memory: int = MAX_MEMORY,
+) -> Image.Image:
     """Decode an image file to RGB, upright (EXIF), transparency on white, first frame of an animation.
 
     16-bit and float images are scaled to 8 bits, not clipped. Safe to call from several threads.
@@ -47,42 +75,90 @@ def decode(data: bytes, *, draft: tuple[int, int] | None = None) -> Image.Image:
         data: the file's bytes.
         draft: (width, height) in pixels of the upright picture that is enough; a JPEG is then decoded at 1/2,
             1/4 or 1/8 of its size (`reduction`), never below `draft`. Truncation is still found.
+        pixels: a larger picture is reduced by a whole factor to about as many.
+        memory: bytes that decoding may take, beside the file and the result.
 
     Raises:
-        BadImage: empty, truncated, too large, or no image at all.
+        BadImage: empty, truncated, too large, or no image of one of `FORMATS`.
     """
-    return decode_sized(data, draft=draft)[0]
+    return decode_sized(data, draft=draft, pixels=pixels, memory=memory)[0]
 
 
-def decode_sized(data: bytes, *, draft: tuple[int, int] | None = None) -> tuple[Image.Image, tuple[int, int]]:
-    """`decode`, and the (width, height) of the whole upright picture, which `draft` makes smaller."""
+def decode_sized(
+    data: bytes,
+    *,
+    draft: tuple[int, int] | None = None,
+    pixels: int | None = None,
+    memory: int = MAX_MEMORY,
+) -> tuple[Image.Image, tuple[int, int]]:
+    """`decode`, and the (width, height) of the whole upright picture, which `draft` and `pixels` make smaller."""
     if not data:
         raise BadImage("the file is empty")
     try:
-        image = Image.open(io.BytesIO(data))
-        pixels = image.width * image.height
-        if pixels > MAX_PIXELS:
-            raise BadImage(
-                f"too large: {pixels / 1e6:,.0f} megapixels, at most {MAX_PIXELS / 1e6:,.0f} are read"
-            )
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        whole = image.width * image.height
+        if whole > MAX_PIXELS:
+            raise _too_large(f"{whole / 1e6:,.0f} megapixels, at most {MAX_PIXELS / 1e6:,.0f} are read")
         orientation = _orientation(image)
         swapped = orientation >= 5
         size = (image.height, image.width) if swapped else (image.width, image.height)
         if draft is not None:
             image.draft(None, draft[::-1] if swapped else draft)
-        rgb = _to_rgb(image)
+        if (needed := memory_of(image, whole)) > memory:
+            raise _too_large(
+                f"decoding takes {needed / 1e6:,.0f} MB, at most {memory / 1e6:,.0f} are given to it"
+            )
+        here = image.width * image.height
+        rgb = _to_rgb(image, 1 if pixels is None else math.ceil(math.sqrt(here / pixels)))
         upright = _UPRIGHT.get(orientation)
         return (rgb if upright is None else rgb.transpose(upright)), size
     except BadImage:
         raise
     except UnidentifiedImageError:
-        raise BadImage("not an image that can be read") from None
+        raise BadImage(f"not an image that can be read ({', '.join(FORMATS)})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise BadImage(f"too large: at most {MAX_PIXELS / 1e6:,.0f} megapixels are read") from None
+        raise _too_large(f"at most {MAX_PIXELS / 1e6:,.0f} megapixels are read") from None
     except MemoryError:
-        raise BadImage("too large for the memory") from None
+        raise _too_large("the memory is full") from None
     except Exception as error:  # damaged files make Pillow's decoders fail in every way there is
         raise BadImage(f"damaged: {error or type(error).__name__}") from None
+
+
+def memory_of(image: Image.Image, pixels: int) -> int:
+    """Bytes that decoding takes at most, of an image that is open and not decoded.
+
+    Args:
+        image: the image, after `draft`.
+        pixels: of its file.
+    """
+    kind = image.format
+    if kind in _CODEC_BYTES_A_PIXEL:
+        return _CODEC_BYTES_A_PIXEL[kind] * pixels
+    decoded = _BYTES_A_PIXEL.get(image.mode, 4) * image.width * image.height
+    if kind in (
+        "JPEG",
+        "MPO",
+    ):  # two bytes of each coefficient, which a file of several scans keeps to its end
+        samples = [across * down for _, across, down, _ in image.layer]  # type: ignore[attr-defined]
+        return decoded + 2 * pixels * sum(samples) // max(samples)
+    if kind == "TIFF":  # which is read block by block
+        tags: Any = image.tag_v2  # type: ignore[attr-defined]
+        rows = min(int(tags.get(_ROWS, image.height)), image.height)
+        block = (
+            int(tags[_TILE_WIDTH]) * int(tags[_TILE_HEIGHT]) if _TILE_WIDTH in tags else image.width * rows
+        )
+        copies = {1: 0, 7: 3}.get(
+            tags.get(_COMPRESSION), 1
+        )  # of a block: none where nothing is packed; JPEG keeps more
+        return decoded + copies * block * sum(map(int, tags.get(_BITS, (1,)))) // 8
+    return decoded
+
+
+_BITS, _COMPRESSION, _ROWS, _TILE_WIDTH, _TILE_HEIGHT = 258, 259, 278, 322, 323  # tags of TIFF 6.0
+
+
+def _too_large(why: str) -> BadImage:
+    return BadImage(f"too large: {why}")
 
 
 def reduction(size: tuple[int, int], draft: tuple[int, int]) -> int:
@@ -98,7 +174,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         BadImage: its file is damaged or it is too large.
     """
     if image.width * image.height > MAX_PIXELS:
-        raise BadImage(f"too large: at most {MAX_PIXELS / 1e6:,.0f} megapixels are read")
+        raise _too_large(f"at most {MAX_PIXELS / 1e6:,.0f} megapixels are read")
     try:
         upright = _UPRIGHT.get(_orientation(image))
         rgb = _to_rgb(image)
@@ -114,27 +190,43 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-        image = _to_8_bit(image)
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+def _to_rgb(image: Image.Image, factor: int = 1) -> Image.Image:
+    """RGB on white, `factor` times smaller each way; band by band, since a copy of all takes as much as the picture."""
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image.reduce(factor) if factor > 1 else image.convert("RGB")
+    width, height = image.size
+    step = max(1, _BAND // (width * factor)) * factor
+    bands = [(0, top, width, min(top + step, height)) for top in range(0, height, step)]
+    full = _full_range(image, bands)
+    rgb = Image.new("RGB", (math.ceil(width / factor), math.ceil(height / factor)))
+    for box in bands:
+        band = _band_to_rgb(image.crop(box), full)
+        rgb.paste(band.reduce(factor), (0, box[1] // factor))
+    return rgb
 
 
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    """One channel of more than 8 bits, its full range brought to 0-255.
+def _band_to_rgb(band: Image.Image, full: float | None) -> Image.Image:
+    if band.mode.startswith("I;16"):
+        values = np.asarray(band)
+        return Image.fromarray((values // 257 + (values % 257 > 128)).astype(np.uint8)).convert("RGB")
+    if full is not None:
+        values = np.nan_to_num(np.asarray(band, dtype=np.float64)).clip(min=0)
+        return Image.fromarray((values * (255 / full)).round().astype(np.uint8)).convert("RGB")
+    if band.has_transparency_data:
+        layer = band.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return band.convert("RGB")
 
-    16-bit files have a known range. 32-bit integers and floats have none: it is the smallest of 255 and 65,535
-    (floats: 1 and 255) that holds all values, else their own maximum.
+
+def _full_range(image: Image.Image, bands: list[tuple[int, int, int, int]]) -> float | None:
+    """What becomes 255 of 32-bit integers and floats; None of other images.
+
+    They have no range of their own: it is the smallest of 255 and 65,535 (floats: 1 and 255) that holds all values,
+    else their own maximum.
     """
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64)).clip(min=0)
-    if image.mode.startswith("I;16"):
-        full = 65535.0
-    else:
-        top = float(values.max(initial=0))
-        ranges = [1.0, 255.0] if image.mode == "F" else [255.0, 65535.0]
-        full = next((limit for limit in ranges if top <= limit), top)
-    return Image.fromarray((values * (255 / full)).round().astype(np.uint8))
+    if image.mode not in ("F", "I"):
+        return None
+    parts = (np.nan_to_num(np.asarray(image.crop(box), dtype=np.float64)) for box in bands)
+    top = max(float(part.max(initial=0)) for part in parts)
+    ranges = [1.0, 255.0] if image.mode == "F" else [255.0, 65535.0]
+    return next((limit for limit in ranges if top <= limit), top)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
 
 from pairjepa.pairs import captions as text
 from pairjepa.pairs.leaks import leaks
@@ -18,7 +17,7 @@ _QUANTILES = {"min": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "max": 1.0}
 def inspect(
     pairs: Pairs,
     facts: ImageFacts,
-    token_lengths: Int64[np.ndarray, " captions"] | None = None,
+    token_facts: dict[str, Any] | None = None,
     max_tokens: int = 32,
 ) -> dict[str, Any]:
     """Everything that is to be known before a training, ready for JSON.
@@ -26,13 +25,14 @@ def inspect(
     Args:
         pairs: the pairs.
         facts: their scan.
-        token_lengths: tokens of each caption before any cut, special ones included; without them the number is
+        token_facts: what `TextBackbone.token_facts` gives for the captions; without them the number of tokens is
             estimated: words and punctuation marks, and two special tokens.
         max_tokens: captions are cut after this many tokens.
     """
     bad = np.flatnonzero(~facts.readable)
     words = text.word_counts(pairs.captions)
-    tokens = words + 2 if token_lengths is None else token_lengths
+    tokens = words + 2 if token_facts is None else np.array(token_facts["lengths"])
+    facts_of_tokens = token_facts or {"unknown_share": 0.0, "equal_when_cut": 0}
     per_image = pairs.captions_per_image
     return {
         "description": pairs.description,
@@ -49,9 +49,11 @@ def inspect(
         "caption_length": {
             "words": _quantiles(words),
             "tokens": _quantiles(tokens),
-            "tokens_estimated": token_lengths is None,
+            "tokens_estimated": token_facts is None,
             "max_tokens": max_tokens,
             "share_cut": round(float((tokens > max_tokens).mean()), 5),
+            "equal_when_cut": facts_of_tokens["equal_when_cut"],
+            "unknown_share": round(facts_of_tokens["unknown_share"], 5),
         },
         "identical_captions": _identical(pairs),
         "unreadable_images": {
@@ -59,6 +61,7 @@ def inspect(
             "examples": [{"name": pairs.names[row], "reason": facts.error[row]} for row in bad[:EXAMPLES]],
         },
         "problems": pairs.problems.to_dict(),
+        "notes": pairs.problems.notes,
         "leaks": leaks(pairs, facts),
     }
 
@@ -83,12 +86,15 @@ def render(report: dict[str, Any]) -> str:
         ("caption words", _line(length["words"])),
         ("caption tokens", _line(length["tokens"]) + estimated),
         (f"cut at {length['max_tokens']} tokens", f"{length['share_cut']:.1%} of the captions"),
+        *([] if length["tokens_estimated"] else [("unknown tokens", f"{length['unknown_share']:.1%}")]),
         ("identical captions", _identical_line(report["identical_captions"])),
         ("unreadable images", f"{report['unreadable_images']['count']:,}"),
         ("images in two splits", _leak_line(report["leaks"])),
     ]
     width = max(len(name) for name, _ in rows)
     lines = [report["description"], "", *(f"{name:<{width}}  {value}" for name, value in rows)]
+    if report["notes"]:
+        lines += ["", *(f"Note: {note}" for note in report["notes"])]
     if warnings := _warnings(report):
         lines += ["", *(f"Warning: {warning}" for warning in warnings)]
     return "\n".join(lines)
@@ -161,12 +167,7 @@ def _warnings(report: dict[str, Any]) -> list[str]:
                 f"The split {split} is empty. Give one in the data (--data.split-column), or more images."
             )
     warnings += leak_warnings(report["leaks"])
-    length = report["caption_length"]
-    if length["share_cut"] > 0.05:
-        warnings.append(
-            f"{length['share_cut']:.1%} of the captions are cut at {length['max_tokens']} tokens. "
-            "Raise --model.max-tokens."
-        )
+    warnings += text.token_warnings(report["caption_length"])
     overall = report["identical_captions"]["overall"]
     if overall["captions"] > report["captions"] / 10:
         warnings.append(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pairjepa.pairs.images import BadImage, decode, upright_rgb
+from pairjepa.pairs.images import BadImage, bad_image, decode, upright_rgb
 from pairjepa.util.errors import UsageError
 
 Picture = str | Path | Image.Image
@@ -32,7 +32,7 @@ def opened(picture: Picture, draft: tuple[int, int] | None = None) -> Image.Imag
     try:
         return decode(path.read_bytes(), draft=draft)
     except OSError as error:
-        raise BadImage(f"cannot be read: {error.strerror or error}", str(path)) from None
+        raise bad_image(error, str(path)) from None
     except BadImage as error:
         raise BadImage(error.reason, str(path)) from None
 

@@ -15,6 +15,8 @@ class Problems:
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """Sentences on how the data were read, where that could be another way."""
 
     def add(self, kind: str, names: Iterable[str], count: int | None = None) -> None:
         """Count `names` (or `count`, where only some can be named) under `kind`; none at all adds nothing."""
@@ -25,6 +27,15 @@ class Problems:
         self.counts[kind] = self.counts.get(kind, 0) + count
         kept = self.examples.setdefault(kind, [])
         kept.extend(names[: EXAMPLES - len(kept)])
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence for people."""
+        self.notes.append(sentence)
+
+    def summary(self) -> str:
+        """What there is so far, for the end of an error."""
+        parts = [f"{n:,} {kind}, such as {self.examples[kind][0]}" for kind, n in self.counts.items()]
+        return f" There are {'; '.join(parts)}." if parts else ""
 
     def to_dict(self) -> dict[str, Any]:
         """`{kind: {"count": n, "examples": [...]}}`, ready for JSON."""

@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 
 from pairjepa.pairs import captions as text
 from pairjepa.pairs import splits as splitting
+from pairjepa.pairs.folders import Files
 from pairjepa.pairs.problems import EXAMPLES, Problems
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest
 
-RESERVED = ("name", "path", "bytes", "member", "split", "captions", "image", "caption")
+RESERVED = ("name", "path", "bytes", "member", "digest", "split", "captions", "image", "caption")
 """Columns with a meaning; metadata of such a name gets a `_` behind it."""
 
 
@@ -29,6 +30,8 @@ class Request:
     caption_column: str | None = None
     split_column: str | None = None
     seed: int = 0
+    images: str | None = None
+    no_header: bool = False
 
 
 @dataclass
@@ -50,6 +53,8 @@ class RawPairs:
     """Image files that are there, so that those without a caption can be counted."""
     root: Path | None = None
     generated: bool = False
+    images: Path | None = None
+    """Where the user says that they are: looked at first, also for the ends of paths of another machine."""
 
 
 def assemble(raw: RawPairs, problems: Problems) -> tuple[pa.Table, str]:
@@ -69,7 +74,7 @@ def assemble(raw: RawPairs, problems: Problems) -> tuple[pa.Table, str]:
     data = rows["bytes"].take(first) if "bytes" in rows.column_names else pa.nulls(count, pa.large_binary())
     members = {"member": rows["member"].take(first)} if "member" in rows.column_names else {}
     inside = pc.is_valid(data).to_numpy(zero_copy_only=False) | bool(members)
-    paths = _paths(names.dictionary, inside, raw.folders)
+    paths = _paths(names.dictionary, inside, raw)
     found = inside | pc.is_valid(paths).to_numpy(zero_copy_only=False)
     if not found.all():
         _count_missing(found, per_image, names.dictionary, raw, problems)
@@ -81,7 +86,7 @@ def assemble(raw: RawPairs, problems: Problems) -> tuple[pa.Table, str]:
         problems.add("images with no caption (left out)", extra[:EXAMPLES].to_pylist(), len(extra))
     if not usable.any():
         raise PairJEPAError(
-            f"{raw.title} must hold at least one image with a caption, got none.{_said(problems)}"
+            f"{raw.title} must hold at least one image with a caption, got none.{problems.summary()}"
         )
 
     table = pa.table(
@@ -134,7 +139,7 @@ def _identified(rows: pa.Table, problems: Problems) -> pa.Table:
         problems.add("rows that name no image (skipped)", [f"row {row + 1}" for row in where], skipped)
     named = rows.append_column("name", images).filter(pc.invert(nameless))
     if not named.num_rows:
-        raise PairJEPAError(f"The pairs must name at least one image, got none.{_said(problems)}")
+        raise PairJEPAError(f"The pairs must name at least one image, got none.{problems.summary()}")
     return named
 
 
@@ -189,15 +194,12 @@ def _captions(
     return owner[order], strings.take(pa.array(order))
 
 
-def _paths(names: pa.Array, inside: np.ndarray, folders: Sequence[Path]) -> pa.Array:
+def _paths(names: pa.Array, inside: np.ndarray, raw: RawPairs) -> pa.Array:
     """Where the file of each image is, absolute; null if it is nowhere, or inside the row."""
     if inside.all():
         return pa.nulls(len(names), pa.string())
-    found = []
-    folders = [folder.absolute() for folder in folders]
-    for name, here in zip(names.to_pylist(), inside, strict=True):
-        places = () if here else (os.path.join(folder, name) for folder in folders)
-        found.append(next((place for place in places if os.path.isfile(place)), None))
+    files = Files(raw.folders, raw.images)
+    found = [None if here else files.find(name) for name, here in zip(names.to_pylist(), inside, strict=True)]
     return pa.array(found, pa.string())
 
 
@@ -209,7 +211,8 @@ def _count_missing(
         places = ", ".join(str(folder) for folder in raw.folders)
         raise PairJEPAError(
             f"{raw.title} must name images that are there, but none of its {len(found):,} is. "
-            f"Looked for {missing[0].as_py()!r} in {places}. {listing(raw.folders[-1])}"
+            f"Looked for '{missing[0].as_py()[:200]}' in {places}. {listing(raw.folders[-1])} "
+            "Name their folder with --data.images."
         )
     lost = int(per_image[~found].sum())
     problems.add("captions that name no image file (dropped)", missing[:EXAMPLES].to_pylist(), lost)
@@ -235,9 +238,3 @@ def _first_splits(
         len(torn),
     )
     return chosen
-
-
-def _said(problems: Problems) -> str:
-    """The problems so far, for the end of an error."""
-    parts = [f"{n:,} {kind}, such as {problems.examples[kind][0]}" for kind, n in problems.counts.items()]
-    return f" There are {'; '.join(parts)}." if parts else ""

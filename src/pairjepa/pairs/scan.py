@@ -1,10 +1,10 @@
 """One look at every image: its digest, its size, a perceptual hash, or what is wrong with it. Kept on disk."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,8 @@ from PIL import Image
 from pairjepa.pairs.images import BadImage, decode_sized
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.pairs.table import Pairs
-from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import atomic_path, cache_folder, digest
+from pairjepa.util.errors import PairJEPAError, hindrance, unreadable
+from pairjepa.util.files import atomic_path, cache_folder, digest, digest_bytes, remove_leftovers
 from pairjepa.util.progress import progress, say
 
 NO_HASH = np.uint64(0)
@@ -79,7 +79,7 @@ class ImageFacts:
 def scan(pairs: Pairs, cache: Path | None = None) -> ImageFacts:
     """Look at every image once; what was seen before, by any scan with this cache, is not read again.
 
-    A file is known by its absolute path, size and time of change, bytes in a row by their digest, an image in a shard
+    A file is known by its absolute path, size and times of change, bytes in a row by their digest, an image in a shard
     by its place there and by what tells that the shard has changed. Files of 2,000 images are written as the scan
     goes, so that a killed one goes on where it was.
 
@@ -87,7 +87,9 @@ def scan(pairs: Pairs, cache: Path | None = None) -> ImageFacts:
         pairs: the pairs.
         cache: folder of the cache; `files.cache_folder()` if not given.
     """
-    folder = (cache_folder() if cache is None else cache) / "images"
+    cache = cache_folder() if cache is None else cache
+    remove_leftovers(cache, deep=True)
+    folder = cache / "images"
     keys = pa.array(image_keys(pairs), pa.string())
     known = _known(folder, keys)
     found = pc.index_in(keys, known["key"])
@@ -137,10 +139,16 @@ def readable(pairs: Pairs, facts: ImageFacts, max_bad: float) -> tuple[Pairs, Im
 
 def pairs_digest(pairs: Pairs, facts: ImageFacts) -> str:
     """32 hex digits of what the pairs are: images by content, captions and splits in their order; no names."""
-    captions = pairs.captions.to_pylist()
-    return digest(
-        facts.digest.tolist(), captions, pairs.captions_per_image.tolist(), pairs.table["split"].to_pylist()
-    )
+    return digest(*chain.from_iterable(pairs_parts(pairs, facts).values()))
+
+
+def pairs_parts(pairs: Pairs, facts: ImageFacts) -> dict[str, tuple[Any, ...]]:
+    """What `pairs_digest` is of, by what people call it."""
+    return {
+        "images": (facts.digest.tolist(),),
+        "captions": (pairs.captions.to_pylist(), pairs.captions_per_image.tolist()),
+        "splits": (pairs.table["split"].to_pylist(),),
+    }
 
 
 def perceptual_hash(image: Image.Image) -> np.uint64:
@@ -169,19 +177,19 @@ def image_keys(pairs: Pairs) -> list[str]:
     keys = []
     for row, path in enumerate(pairs.table["path"].to_pylist()):
         if path is None:
-            keys.append(f"bytes:{digest_of(pairs.read_bytes(row))}")
+            keys.append(f"bytes:{digest_bytes(pairs.read_bytes(row))}")
             continue
-        try:
-            status = os.stat(path)
-            keys.append(f"{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}")
-        except OSError:
-            keys.append(f"{os.path.abspath(path)}|gone")
+        keys.append(file_key(path))
     return keys
 
 
-def digest_of(data: bytes) -> str:
-    """The digest of a file's bytes: that of `files.digest_file`."""
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def file_key(path: str) -> str:
+    """What a file is known by without a look into it; a copy with the old times has another time of status change."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return f"{os.path.abspath(path)}|gone"
+    return f"{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
 
 
 def _known(folder: Path, keys: pa.Array) -> pa.Table:
@@ -190,7 +198,9 @@ def _known(folder: Path, keys: pa.Array) -> pa.Table:
     for path in sorted(folder.glob(f"{_VERSION}-*.parquet")):
         try:
             shard = pq.read_table(path, page_checksum_verification=True)
-        except (pa.ArrowException, OSError):
+        except (pa.ArrowException, OSError) as error:
+            if hindrance(error):
+                raise unreadable(path, error, "") from None
             continue
         if shard.schema.equals(_SCHEMA):
             parts.append(shard.filter(pc.is_in(shard["key"], keys)))
@@ -225,7 +235,7 @@ def _fact(pairs: Pairs, row: int) -> dict[str, Any]:
             "error": error.reason,
         }
     return {
-        "digest": digest_of(data),
+        "digest": digest_bytes(data),
         "phash": int(perceptual_hash(image)),
         "width": width,
         "height": height,
@@ -235,8 +245,9 @@ def _fact(pairs: Pairs, row: int) -> dict[str, Any]:
 
 
 def _write(shard: pa.Table, folder: Path) -> None:
-    # A file that could not be read (rights, a lost disk) may be readable the next time: only content is kept.
-    kept = shard.filter(pc.invert(pc.starts_with(shard["error"], "cannot be read").fill_null(False)))
+    # What could not be read (rights, a lost disk, no memory) may be readable the next time: only content is kept.
+    transient = pc.match_substring_regex(shard["error"], "^cannot be read|memory").fill_null(False)
+    kept = shard.filter(pc.invert(transient))
     if not kept.num_rows:
         return
     target = folder / f"{_VERSION}-{digest(kept['key'].to_pylist())}.parquet"

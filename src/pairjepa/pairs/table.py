@@ -12,12 +12,13 @@ from PIL import Image
 
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
-from pairjepa.pairs.images import BadImage, decode
+from pairjepa.pairs.images import BadImage, bad_image, decode
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import Request, assemble
 from pairjepa.pairs.shards.reading import read as read_member
 from pairjepa.pairs.sources import read
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.files import digest_bytes
 from pairjepa.util.progress import say
 
 
@@ -30,7 +31,8 @@ class Pairs:
             (large_binary, null where there is a path), `split` (string: train, dev, test, or rest, which is not
             used), `captions` (list<string>, at least one), and metadata columns as they came. Pairs from shards have
             neither path nor bytes but `member`, a struct: `shard` (its path or URL) and `stamp` (another if the shard
-            has changed), both dictionaries of strings, `offset` and `length` (int64, bytes).
+            has changed), both dictionaries of strings, `offset` and `length` (int64, bytes). Pairs that were scanned
+            have `digest` (string): an image file that is another one now is not read.
         description: what it is, for people.
         generated: whether the program drew the images itself.
         problems: what was counted and skipped while opening.
@@ -51,6 +53,8 @@ class Pairs:
         image_column: str | None = None,
         caption_column: str | None = None,
         split_column: str | None = None,
+        images: str | Path | None = None,
+        no_header: bool = False,
         pairs: int | None = None,
         seed: int = 0,
     ) -> "Pairs":
@@ -62,6 +66,9 @@ class Pairs:
             image_column: column of the images, where usual names do not find it.
             caption_column: column of the captions.
             split_column: column of the splits.
+            images: the folder of the images, where they are not beside the table.
+            no_header: the first line of a text table is a row; its columns are `1`, `2`, …, the image in the first and
+                the caption in the second.
             pairs: keep about this many captions, chosen by image in every split; None keeps all.
             seed: seed of that choice, and of the drawing of `shapes`.
 
@@ -70,7 +77,9 @@ class Pairs:
             UsageError: a setting does not fit the source.
         """
         problems = Problems()
-        raw = read(Request(str(source), image_column, caption_column, split_column, seed), problems)
+        folder = None if images is None else str(images)
+        request = Request(str(source), image_column, caption_column, split_column, seed, folder, no_header)
+        raw = read(request, problems)
         table, origin = assemble(raw, problems)
         description = f"{raw.title} ({origin}), {table.num_rows:,} images"
         opened = cls(table, description, raw.generated, problems, raw.root)
@@ -178,23 +187,27 @@ class Pairs:
         """The image file of a row, as it is.
 
         Raises:
-            BadImage: the file cannot be read.
-            PairJEPAError: the shard that it is in cannot be reached.
+            BadImage: the file cannot be read, or has changed since it was scanned.
+            PairJEPAError: the shard that it is in cannot be reached, or the system has no more open files or memory.
         """
+        name = self._name(row)
         if "member" in self.table.column_names:
             member = self.table["member"][row].as_py()
             try:
-                return read_member(member["shard"], member["stamp"], member["offset"], member["length"])
+                data = read_member(member["shard"], member["stamp"], member["offset"], member["length"])
             except BadImage as error:
-                raise BadImage(error.reason, self._name(row)) from None
-        path = self.table["path"][row].as_py()
-        if path is None:
-            data: bytes = self.table["bytes"][row].as_py()
-            return data
-        try:
-            return Path(path).read_bytes()
-        except OSError as error:
-            raise BadImage(f"cannot be read: {error.strerror or error}", self._name(row)) from None
+                raise BadImage(error.reason, name) from None
+        elif (path := self.table["path"][row].as_py()) is not None:
+            try:
+                data = Path(path).read_bytes()
+            except OSError as error:
+                raise bad_image(error, name) from None
+        else:
+            kept: bytes = self.table["bytes"][row].as_py()
+            return kept
+        if "digest" in self.table.column_names and digest_bytes(data) != self.table["digest"][row].as_py():
+            raise BadImage("has changed", name)
+        return data
 
     def image(self, row: int, draft: tuple[int, int] | None = None) -> Image.Image:
         """The picture of a row: RGB, upright.
@@ -216,6 +229,14 @@ class Pairs:
 
     def _name(self, row: int) -> str:
         return str(self.table["name"][row])
+
+    def scanned(self, digests: np.ndarray) -> "Pairs":
+        """These pairs, whose image files are to stay what they are.
+
+        Args:
+            digests: of each image file.
+        """
+        return self._with(self.table.append_column("digest", pa.array(digests, pa.string())))
 
     def _with(self, table: pa.Table) -> "Pairs":
         return replace(self, table=table)
@@ -247,6 +268,8 @@ def open_pairs(config: DataConfig) -> Pairs:
         image_column=config.image_column,
         caption_column=config.caption_column,
         split_column=config.split_column,
+        images=config.images,
+        no_header=config.no_header,
         pairs=config.pairs,
         seed=config.seed,
     )

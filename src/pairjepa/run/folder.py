@@ -12,8 +12,8 @@ embeddings/SPLIT, evaluation/SPLIT.json                                  written
 
 import json
 import platform
-import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
@@ -21,15 +21,16 @@ from typing import Any
 
 from safetensors import safe_open
 
-from pairjepa.config.settings import RunConfig, differences
+from pairjepa.config.renamed import updated
+from pairjepa.config.settings import RunConfig, result_settings
 from pairjepa.util.checksums import KEY, read_record, signed, unsigned, write_record
 from pairjepa.util.errors import PairJEPAError, UsageError, unreadable
-from pairjepa.util.files import atomic_path, digest, digest_file, parse_json, writing
+from pairjepa.util.files import LEFTOVER, atomic_path, digest_file, parse_json, remove_leftovers, writing
+from pairjepa.util.lock import LOCK
 from pairjepa.util.progress import say
 
 FORMAT = 1
 TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
-LEFT_OVER = ".*.tmp"  # what was not yet whole when a process was killed
 
 
 class RunFolder:
@@ -52,7 +53,7 @@ class RunFolder:
         mend = "Put the run's own back, or train it again in another folder."
         self.record = read_record(path / "run.json", _RECORD, mend, FORMAT)
         try:
-            self.config = RunConfig.from_dict(self.record["config"])
+            self.config = RunConfig.from_dict(updated(self.record["config"]))
             self.config.validate()
         except UsageError as error:
             raise PairJEPAError(f"{path / 'run.json'} must hold a configuration: {error} {mend}") from None
@@ -66,18 +67,27 @@ class RunFolder:
         """
         if (path / "run.json").is_file():
             run = cls(path)
-            changed = differences(run.config, config)
+            changed = run.other_settings(config)
             if changed:
                 listed = "\n".join(f"  {n}: {old!r} there, {new!r} now" for n, (old, new) in changed.items())
                 raise PairJEPAError(
                     f"{path} holds a run of another configuration:\n{listed}\n"
                     "Give the same settings to go on with it, or another --run folder."
                 )
-        elif path.exists() and (not path.is_dir() or any(map(_foreign, path.rglob("*")))):
+        elif path.exists() and (not path.is_dir() or any(_foreign(path, file) for file in path.rglob("*"))):
             raise PairJEPAError(
                 f"--run must be a new or empty folder or a run, got {path}, which holds other files. "
                 "Give another folder."
             )
+
+    def other_settings(self, config: RunConfig) -> dict[str, tuple[Any, Any]]:
+        """Settings that make another result than the run's: dotted name → the run's value, the other one."""
+        ours, theirs = result_settings(self.config), result_settings(config)
+        return {
+            name: (ours.get(name), theirs.get(name))
+            for name in ours | theirs
+            if ours.get(name) != theirs.get(name)
+        }
 
     @classmethod
     def start(cls, path: Path, config: RunConfig, data: dict[str, Any]) -> "RunFolder":
@@ -87,8 +97,7 @@ class RunFolder:
             PairJEPAError: as `fits`; or the data are not those of the run.
         """
         cls.fits(path, config)
-        for left in path.glob(LEFT_OVER):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        remove_leftovers(path, deep=True)
         if not (path / "run.json").is_file():
             record = {"format": FORMAT, "config": config.to_dict(), "data": data, "versions": _versions()}
             with writing(path):
@@ -111,24 +120,49 @@ class RunFolder:
         """Raise `PairJEPAError` if the data are not those of the run."""
         if data["digest"] != self.record["data"]["digest"]:
             then, now = self.record["data"], data
+            parts = now.get("parts", {})
+            other = " and ".join(name for name in parts if parts[name] != then.get("parts", parts)[name])
             raise PairJEPAError(
-                f"The data of {self.path} have changed since it was trained: {then['images']:,} images and "
+                f"The data of {self.path} must be those it was trained on: {then['images']:,} images and "
                 f"{then['captions']:,} captions (digest {then['digest'][:8]}) then, {now['images']:,} and "
-                f"{now['captions']:,} ({now['digest'][:8]}) now. Put the old data back, or train a new run."
+                f"{now['captions']:,} ({now['digest'][:8]}) now{f'; the {other} differ' if other else ''}. "
+                "Put the old data back, say where they are now with --data, or train a new run."
             )
 
-    @property
-    def digest(self) -> str:
-        """What this run's result is a function of."""
-        return digest(self.record["config"], self.record["data"]["digest"], self.record.get("backbones"))
+    def note_engines(self, engines: dict[str, str]) -> None:
+        """Record what computed the features of each side, or check that it is what it was when the run began.
+
+        Raises:
+            PairJEPAError: another engine has computed them.
+        """
+        before = self.record.get("engines", {})
+        for side, now in engines.items():
+            if (then := before.get(side, now)) != now:
+                raise PairJEPAError(
+                    f"model.engine must compute the {side} features as when {self.path} was begun (by {then}), got "
+                    f"{now}. Leave --engine out to go on, or give another --run folder."
+                )
+        self._note(engines=before | engines)
+
+    def note_names(self, config: RunConfig) -> None:
+        """Record where data and backbones are now, once they are known to be the same."""
+        names = [f"{role}{what}" for role in ("image", "text", "pair") for what in ("", "_revision")]
+        model = {name: getattr(config.model, name) for name in names}
+        self.config = replace(self.config, data=config.data, model=replace(self.config.model, **model))
+        self._note(config=self.config.to_dict())
+
+    def _note(self, **changes: Any) -> None:
+        """Write the record where something in it changes."""
+        if any(self.record.get(key) != value for key, value in changes.items()):
+            self.record |= changes
+            with writing(self.path):
+                write_record(self.path / "run.json", self.record)
 
     def note_backbones(self, backbones: dict[str, Any]) -> None:
         """Record what the backbones are, or check that they are the same as when the run began."""
-        if "backbones" not in self.record:
-            self.record["backbones"] = backbones
-            with writing(self.path):
-                write_record(self.path / "run.json", self.record)
-        self.check_backbones(backbones)
+        if "backbones" in self.record:
+            self.check_backbones(backbones)
+        self._note(backbones=backbones)
 
     def check_trained(self) -> None:
         """Raise `PairJEPAError` if there are no weights."""
@@ -268,9 +302,10 @@ class RunFolder:
         return PairJEPAError(f"{self.metrics_file} must hold {rule}, got {got}. {mend}")
 
 
-def _foreign(path: Path) -> bool:
+def _foreign(run: Path, file: Path) -> bool:
     """Whether it is a file that no run that was killed as it began has left."""
-    return path.is_file() and not path.match(LEFT_OVER)
+    first = file.relative_to(run).parts[0]
+    return file.is_file() and first != LOCK and not (first.startswith(".") and first.endswith(LEFTOVER))
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from pairjepa.config.settings import RunConfig, differences
+from pairjepa.config.settings import RunConfig
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -25,7 +25,7 @@ def runs_at(path: Path) -> list[RunFolder]:
         return [RunFolder(path)]
     first, *others = runs = sorted(map(RunFolder, _members(path)), key=_seed)
     for run in others:
-        changed = set(differences(first.config, run.config)) - {SEED}
+        changed = set(first.other_settings(run.config)) - {SEED}
         if run.record["data"]["digest"] != first.record["data"]["digest"]:
             changed.add("the data")
         if changed:

@@ -1,6 +1,6 @@
 """Where an interrupted run goes on: one safetensors file with weights, optimizer moments and the position.
 
-The file is that of one process, whatever the number of those that train: another number can go on with it.
+Any number of processes can go on with it.
 """
 
 import json
@@ -10,24 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pairjepa.model.sharded import like, whole
 from pairjepa.model.weights import fill, read_tensors, weights, write_tensors
 from pairjepa.util.errors import PairJEPAError
 
 
 def save_checkpoint(
-    path: Path | None, module: nn.Module, optimizer: torch.optim.Optimizer, position: dict[str, Any]
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, position: dict[str, Any]
 ) -> None:
-    """Everything that the next step depends on; None in `path` as without `keep` in `weights`."""
-    keep = path is not None
-    tensors = {f"module/{name}": tensor for name, tensor in weights(module, keep=keep).items()}
+    """Everything that the next step depends on."""
+    tensors = {f"module/{name}": tensor for name, tensor in weights(module).items()}
     for number, moments in optimizer.state_dict()["state"].items():
         for name, value in moments.items():
-            moment = whole(torch.as_tensor(value))
-            if keep:
-                tensors[f"optimizer/{number}/{name}"] = moment.cpu().contiguous()
-    if path is not None:
-        write_tensors(tensors, path, {"position": json.dumps(position)})
+            tensors[f"optimizer/{number}/{name}"] = torch.as_tensor(value).cpu().contiguous()
+    write_tensors(tensors, path, {"position": json.dumps(position)})
 
 
 def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -52,7 +47,7 @@ def load_checkpoint(path: Path, module: nn.Module, optimizer: torch.optim.Optimi
             if tensor.shape == parameter.shape:
                 # Fused AdamW goes through memory: moments must lie in it as their weights do (channels last).
                 laid = torch.empty_like(parameter, requires_grad=False)
-                tensor = laid.copy_(like(tensor, parameter))
+                tensor = laid.copy_(tensor)
             state.setdefault(int(number), {})[moment] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     position: dict[str, Any] = json.loads(about["position"])

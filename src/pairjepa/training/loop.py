@@ -18,20 +18,19 @@ from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.retrieval import Relevance
 from pairjepa.model.joint import JointModel
 from pairjepa.model.weights import read_tensors, save_weights, weights
-from pairjepa.objectives import Objective
+from pairjepa.objectives import Labels, Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
-from pairjepa.training.distributed import current, shard, sharding_wanted, synchronise
-from pairjepa.training.gradients import features_with_gradient
 from pairjepa.training.inputs import Pixels, to_device
 from pairjepa.training.module import parameter_groups
 from pairjepa.training.monitor import Split, embed_images, embed_partial, embed_texts, line, measure
 from pairjepa.training.plan import Plan, Samples
-from pairjepa.training.shares import Shares
+from pairjepa.training.processes import current
+from pairjepa.training.step import TrainStep, data_parallel
 from pairjepa.training.stopping import stop_between_steps
 from pairjepa.training.tracking import tracked
-from pairjepa.training.watch import warnings
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.training.watch import Watch
+from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.memory import keep_freed_memory
 from pairjepa.util.progress import say
 
@@ -41,7 +40,7 @@ SEEN_EVERY = 8  # epochs between two looks at training images, which cost as muc
 class Trainer:
     """Fits the heads, and the backbones that are tuned, on one split and chooses the epoch on another.
 
-    Where several processes train together, each has its part of every batch; the first one measures and writes.
+    Where several processes train together, each takes its part of every batch; the first one measures and writes.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Trainer:
             track: the tracker that gets the metrics, too.
 
         Raises:
-            UsageError: there are more processes than samples to share.
+            UsageError: there are too many processes for a batch.
         """
         self.config, self.module, self.run, self.device = config, module, run, device
         self._track = track
@@ -85,22 +84,36 @@ class Trainer:
             shards=train.images.shards if isinstance(train.images, Pixels) else None,
         )
         self.group = current()
-        self._shares = Shares(self.group, self.plan, config.training, text_group, device)
-        if self.group.size > 1:
-            self.group.share_weights(module)
-            synchronise(module)
-        sharded = [module[side] for side in ("image", "text") if side in module]
-        self._sharded = self.group.size > 1 and bool(sharded) and sharding_wanted()
-        if self._sharded:
-            for backbone in sharded:
-                shard(backbone)
+        least = self.plan.images // self.plan.steps_per_epoch * config.training.captions_per_image
+        if least < 2 * self.group.size > 2:
+            raise UsageError(
+                f"training.batch_size must give each process two samples of every batch, got {least} for "
+                f"{self.group.size} processes. Start fewer processes."
+            )
+        self._text_group = torch.from_numpy(text_group)
+        step = TrainStep(module, train, config.training.micro_batch, self.group)
+        self._forward = data_parallel(step, device, self.group)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(config, module), lr=config.training.learning_rate, fused=True
         )
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._checkpoint = run.checkpoint_file
         self._best: dict[str, torch.Tensor] = {}  # weights of the best epoch, until they are written
-        self._chance = chance(Relevance.by_owner(dev.owner, len(dev.images)))["rsum"]
+        self._watch = Watch(
+            config,
+            chance(Relevance.by_owner(dev.owner, len(dev.images)))["rsum"],
+            len(dev.images),
+            len(train.images),
+            self.joint.dim,
+            [
+                side
+                for side, standardizer in (
+                    ("prediction", self.joint.image_standardizer),
+                    ("target", self.joint.text_standardizer),
+                )
+                if standardizer.constant
+            ],
+        )
 
     @property
     def joint(self) -> JointModel:
@@ -144,24 +157,23 @@ class Trainer:
             self._best_kept(),
         ):
             self._saved = time.monotonic()
+            if self.config.model.pair is not None and position["best"] is None and first:
+                self._measure_pretrained(position)
+            self.group.wait_for_all()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
                 position["epoch"] = epoch
                 rate = self._steps(epoch, position, stop)
-                better = False
-                if first or self._sharded:  # a sharded backbone is forwarded by all together
+                if first:
                     history.append(self._measured_epoch(epoch, position, rate))
                     dev = history[-1]["dev"]["rsum"]
-                    better = first and (position["best"] is None or dev > position["best"]["rsum"])
-                if self._sharded:
-                    (better,) = self.group.any(better)
-                if better:
-                    position["best"] = {"epoch": epoch, "rsum": dev}
-                    self._best = weights(self.module, keep=first)
-                if first:
+                    better = position["best"] is None or dev > position["best"]["rsum"]
+                    if better:
+                        position["best"] = {"epoch": epoch, "rsum": dev}
+                        self._best = weights(self.module)
                     self.run.append_metrics(history[-1])
                     send(history[-1])
                     say(line(history[-1], self.config.training.epochs, better))
-                    for kind, sentence in warnings(history, self._chance).items():
+                    for kind, sentence in self._watch.warnings(history).items():
                         if kind not in told:
                             told.add(kind)
                             say(f"warning: {sentence}")
@@ -172,13 +184,21 @@ class Trainer:
         return {
             "best_epoch": position["best"]["epoch"],
             "dev_rsum": position["best"]["rsum"],
-            "warnings": list(warnings(history, self._chance).values()),
+            "pretrained_dev_rsum": position.get("pretrained"),
+            "warnings": list(self._watch.warnings(history).values()),
             "cost": {
                 "training_seconds": position["seconds"],
                 "trained_parameters": sum(p.numel() for p in self.module.parameters() if p.requires_grad),
                 "peak_rss_bytes": _peak_rss(),
             },
         }
+
+    def _measure_pretrained(self, position: dict[str, Any]) -> None:
+        """Epoch 0 is the pretrained pair itself: it may stay the best."""
+        dev = self._measured(self.dev)["rsum"]
+        position["best"], position["pretrained"] = {"epoch": 0, "rsum": dev}, dev
+        self._best = weights(self.module)
+        say(f"epoch 0, the pretrained pair as it is: dev rsum {dev:.1f}")
 
     def _steps(self, epoch: int, position: dict[str, Any], stop: threading.Event) -> float:
         """The steps of an epoch that are still to do; images a second."""
@@ -223,36 +243,22 @@ class Trainer:
         }
 
     def _step(self, samples: Samples, step: int) -> dict[str, float]:
-        settings = self.config.training
         seed = self.plan.step_seed(step)
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * self.plan.rate(step)
-        share = self._shares.of(samples)
-        samples, part = share.samples, share.part
-        images, texts = self.train_split.images, self.train_split.texts
-        pixels = to_device(images.batch(samples.images, samples.views), self.device)
-        tokens = self._shares.captions(texts, samples.captions, np.zeros_like(samples.captions))
-        masked = self.train_split.masked
-        shown = self._shares.captions(masked, samples.captions, samples.masks) if masked is not None else ()
-        micro = settings.micro_batch
+        local, split = samples.rows(self.group.local_rows(len(samples.images))), self.train_split
+        images = to_device(split.images.batch(local.images, local.views), self.device)
+        texts = to_device(split.texts.batch(local.captions, np.zeros_like(local.captions)), self.device)
+        masked = None
+        if split.masked is not None:
+            masked = to_device(split.masked.batch(local.captions, local.masks), self.device)
+        hidden = torch.from_numpy(local.hidden).to(self.device)
+        labels = Labels(
+            torch.from_numpy(samples.images), self._text_group[torch.from_numpy(samples.captions)]
+        )
         self.module.train()
-        torch.manual_seed(seed)
-        with self._autocast():
-            image, image_back = features_with_gradient(images.backbone, pixels, micro, seed + 1, part)
-            text, text_back = features_with_gradient(texts.backbone, tokens, micro, seed + 2, part)
-            caption, caption_back = None, _nothing
-            if masked is not None:
-                caption, caption_back = features_with_gradient(masked.backbone, shown, micro, seed + 3, part)
-            torch.manual_seed(seed)
-            hidden = torch.from_numpy(samples.hidden).to(self.device)
-            with part.drawing() if part is not None else contextlib.nullcontext():
-                prediction, target = self.joint.predict(image, caption, hidden), self.joint.target(text)
-        prediction, target = prediction.float(), target.float()
-        everyone = self._shares.everyone(share, prediction, target)
-        value = self.objective(prediction, target, share.labels, everyone)
-        names = ["loss", *value.terms]
-        shares = [value.total.item(), *(term.item() for term in value.terms.values())]
-        numbers = dict(zip(names, self.group.add(shares), strict=True))
+        total, terms = self._forward(images, texts, masked, hidden, labels.to(self.device), seed)
+        numbers = {"loss": total.item()} | {name: term.item() for name, term in terms.items()}
         if not math.isfinite(loss := numbers["loss"]):
             raise PairJEPAError(
                 f"The loss must stay finite, got {loss} at step {step + 1} (learning rate "
@@ -260,15 +266,10 @@ class Trainer:
                 "another --run folder."
             )
         self.optimizer.zero_grad()
-        value.total.backward()
-        with self._autocast():
-            image_back()
-            text_back()
-            caption_back()
-        self.group.add_gradients(p for group in self.optimizer.param_groups for p in group["params"])
+        total.backward()
         self.optimizer.step()
         self.objective.clamp_()
-        self.joint.follow()
+        self.joint.update_ema_target()
         return numbers
 
     def _measured(self, split: Split) -> dict[str, Any]:
@@ -284,22 +285,16 @@ class Trainer:
             np.arange(len(split.owner)),
         )
 
-    def _autocast(self) -> Any:
-        return (
-            torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else contextlib.nullcontext()
-        )
-
     def _save(self, position: dict[str, Any], stop: threading.Event) -> None:
         late = time.monotonic() - self._saved > self.config.training.checkpoint_seconds
         due, stopped = self.group.any(late or position["epoch"] > self.config.training.epochs, stop.is_set())
         if due or stopped:
             self._write_best()  # before the checkpoint, which names their epoch
-            if self.group.first or self._sharded:
-                path = self._checkpoint if self.group.first else None
-                save_checkpoint(path, self.module, self.optimizer, position)
+            if self.group.first:
+                save_checkpoint(self._checkpoint, self.module, self.optimizer, position)
             self._saved = time.monotonic()
         if stopped:
-            self.group.meet()  # a launcher ends the others as soon as one has ended
+            self.group.wait_for_all()  # a launcher ends the others as soon as one has ended
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
@@ -315,10 +310,6 @@ class Trainer:
         if self._best:
             save_weights(self._best, self.run.model_file)
             self._best = {}
-
-
-def _nothing() -> None:
-    """What is left to do for features that need no gradient."""
 
 
 def _peak_rss() -> int:

@@ -1,6 +1,7 @@
 """What a run stands on, opened once: pairs without unreadable images, backbones, cached features, splits."""
 
 import copy
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -25,9 +26,17 @@ FRESH_MASKS = 1 << 30  # a tuned text backbone may as well see a new one each ti
 class Material:
     """Backbones and features of one run's configuration on its data."""
 
-    def __init__(self, config: RunConfig, data: Data, image: ImageBackbone, text: TextBackbone) -> None:
-        """`image` and `text`: as they are before any training."""
+    def __init__(
+        self,
+        config: RunConfig,
+        data: Data,
+        image: ImageBackbone,
+        text: TextBackbone,
+        engines: Mapping[str, str] | None = None,
+    ) -> None:
+        """`image` and `text`: as they are before any training; `engines`: what computed the features of the run."""
         self.config, self.data, self.image, self.text = config, data, image, text
+        self.engines = dict(engines or {})
 
     def apart(self, config: RunConfig) -> "Material":
         """For another configuration on the same data; backbones that are tuned are copies, so that both can learn."""
@@ -38,15 +47,22 @@ class Material:
     @cached_property
     def image_features(self) -> FeatureTable:
         """`(image, view, width)` of the untrained image backbone."""
-        model = self.config.model
-        return image_features(
-            self.image, self.data.pairs, self.data.facts, model.image_views, cache_folder(), model.engine
-        )
+        views, engine = self.config.model.image_views, self._engine("image")
+        table = image_features(self.image, self.data.pairs, self.data.facts, views, cache_folder(), engine)
+        self.engines["image"] = table.engine
+        return table
 
     @cached_property
     def text_features(self) -> FeatureTable:
         """`(caption, width)` of the untrained text backbone."""
-        return text_features(self.text, self.data.pairs.captions, cache_folder(), self.config.model.engine)
+        table = text_features(self.text, self.data.pairs.captions, cache_folder(), self._engine("text"))
+        self.engines["text"] = table.engine
+        return table
+
+    def _engine(self, side: str) -> str:
+        """The engine that is named; of `auto` the one that the run began with."""
+        named = self.config.model.engine
+        return self.engines.get(side, named) if named == "auto" else named
 
     def pooled_features(self, images: np.ndarray) -> np.ndarray:
         """`(image, pooled)`: views averaged, without the cells of a grid."""
@@ -66,9 +82,7 @@ class Material:
             return MaskedTokens(self.text, texts.to_pylist(), masking, masks, words)
         if tuned(self.config.model, "text"):
             return MaskedTokens(self.text, texts.to_pylist(), masking, masks)
-        table = masked_text_features(
-            self.text, texts, masking, masks, cache_folder(), self.config.model.engine
-        )
+        table = masked_text_features(self.text, texts, masking, masks, cache_folder(), self._engine("text"))
         return CachedFeatures(table, np.arange(len(captions)))
 
     def rows(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -96,6 +110,18 @@ class Material:
             chosen = np.linspace(0, len(images) - 1, most).astype(np.int64)
             keep = np.isin(owner, chosen)
             images, captions, owner = images[chosen], captions[keep], np.searchsorted(chosen, owner[keep])
+        image_side, text_side = self.sides(images, captions)
+        context = self.config.context
+        masked = None
+        if masks and context.caption is not None:
+            ratio = context.mask_ratio
+            fresh = tuned(self.config.model, "text") or self.config.model.predictor.kind == "transformer"
+            drawn = FRESH_MASKS if fresh else context.masks
+            masked = self.masked(captions, Masking(context.caption, ratio[0], ratio[-1]), drawn)
+        return Split(image_side, text_side, owner, masked)
+
+    def sides(self, images: np.ndarray, captions: np.ndarray) -> tuple[Inputs, Inputs]:
+        """Images and captions of these rows as the model takes them."""
         image_side: Inputs
         text_side: Inputs
         if not self.config.context.image:
@@ -108,21 +134,16 @@ class Material:
             text_side = Tokens(self.text, self.data.pairs.captions.take(captions).to_pylist())
         else:
             text_side = CachedFeatures(self.text_features, captions)
-        context = self.config.context
-        masked = None
-        if masks and context.caption is not None:
-            ratio = context.mask_ratio
-            fresh = tuned(self.config.model, "text") or self.config.model.predictor.kind == "transformer"
-            drawn = FRESH_MASKS if fresh else context.masks
-            masked = self.masked(captions, Masking(context.caption, ratio[0], ratio[-1]), drawn)
-        return Split(image_side, text_side, owner, masked)
+        return image_side, text_side
 
     def fit_standardizers(self, joint: JointModel, train: Split) -> None:
         """Mean and deviation of the frozen sides' features over the training split; tuned sides have no fixed ones."""
-        for inputs, standardizer in (
-            (train.images, joint.image_standardizer),
-            (train.texts, joint.text_standardizer),
-            (train.masked, getattr(joint, "caption_standardizer", None)),
+        model = self.config.model
+        for inputs, head, standardizer in (
+            (train.images, model.image_projection, joint.image_standardizer),
+            (train.texts, model.text_projection, joint.text_standardizer),
+            (train.masked, model.caption_projection, getattr(joint, "caption_standardizer", None)),
         ):
-            if isinstance(inputs, CachedFeatures) and standardizer is not None:
+            # An adapter starts as the identity: what it is given are embeddings already.
+            if isinstance(inputs, CachedFeatures) and standardizer is not None and head.kind != "adapter":
                 standardizer.fit(*inputs.moments())

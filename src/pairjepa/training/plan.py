@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -23,6 +23,10 @@ class Samples:
     """Which of a caption's masks the context sees through."""
     hidden: np.ndarray
     """Whether the context sees nothing of the caption."""
+
+    def rows(self, rows: slice) -> "Samples":
+        """Some of the samples."""
+        return Samples(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
 
 class Plan:

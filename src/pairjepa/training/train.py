@@ -1,32 +1,36 @@
 """The verb train: a run, or a group of seeds, from a configuration and pairs."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pairjepa.backbones import location as backbones
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
-from pairjepa.backbones.location import find_backbones
+from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import RunConfig
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
+from pairjepa.model.weights import load_weights
 from pairjepa.objectives import check_terms
-from pairjepa.pairs.captions import group_ids
+from pairjepa.pairs import sources
+from pairjepa.pairs.captions import group_ids, token_warnings
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import plan_seeds
-from pairjepa.training.distributed import current
+from pairjepa.training.hubness import load_or_fit
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
+from pairjepa.training.processes import current, joined
 from pairjepa.training.tracking import check_tracker
 from pairjepa.util.checksums import seal
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_folder, writing
+from pairjepa.util.lock import exclusive
 from pairjepa.util.memory import give_back_freed_memory
 from pairjepa.util.progress import say
 
@@ -71,7 +75,7 @@ def train_seeds(
 
 
 def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
-    with _processes():
+    with joined():
         return _train_here(planned, pairs, track)
 
 
@@ -81,7 +85,7 @@ def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str 
     for path, config in planned.items():
         RunFolder.fits(path, config)
         check_engine(config.model.engine)
-        find_backbones(config, path)
+        backbones.find_backbones(config, path)
     pairs = opened(pairs, next(iter(planned.values())).data)
     pairs.check_trainable()
     folders = []
@@ -92,18 +96,7 @@ def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str 
     return folders
 
 
-@contextmanager
-def _processes() -> Iterator[None]:
-    """Where a launcher such as torchrun has started several processes: together, with their answers to each other."""
-    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
-        from pairjepa.training.distributed import joined
-
-        with joined():
-            yield
-    else:
-        yield
-
-
+_CAPTIONS = 20_000  # that are looked at for unknown tokens
 DEV_IMAGES = 5000  # that an epoch is measured on: its images are compared with all of its captions
 
 
@@ -115,11 +108,19 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
         PairJEPAError: data, backbones or run folder are not as they must be.
     """
     check_terms(config.objective)
-    image, text = load_backbones(config, pairs.captions_of("train").to_pylist(), path)
+    then = RunFolder(path).config if (path / "run.json").is_file() else None
+    config = _located(config, then)
+    # those that the run keeps, unless others are named now: these are loaded and compared
+    alike = then is None or all(
+        getattr(then.model, role) == getattr(config.model, role) for role in backbones.ROLES
+    )
+    captions = pairs.captions_of("train").to_pylist()
+    image, text = load_backbones(config, captions, path if alike else None)
     with current().turns():  # the first process fills the cache for the others
         data = read_data(pairs, config.data.max_bad)
     data.pairs.check_trainable()  # without its unreadable images
     warn_of_leaks(data.record)
+    _warn_of_captions(data.pairs, text)
     material, control = Material(config, data, image, text), None
     if config.context.caption is not None and config.context.image:
         # what the words alone can do, by a model that never saw an image: the control of `evaluate`
@@ -131,13 +132,32 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
     return folder
 
 
+def _warn_of_captions(pairs: Pairs, text: TextBackbone) -> None:
+    """Say what the text backbone does not see of the captions."""
+    step = -(-len(pairs) // _CAPTIONS)
+    for sentence in token_warnings(text.token_facts(pairs.captions[::step].to_pylist())):
+        say(f"warning: {sentence}")
+
+
 def fit_material(material: Material, path: Path, track: str | None = None) -> RunFolder:
-    """Train one run on what was opened for it, or go on with it; a complete one is left as it is."""
+    """Train one run on what was opened for it, or go on with it; a complete one is left as it is.
+
+    Raises:
+        PairJEPAError: another process trains it, or the folder is of another run.
+    """
+    RunFolder.fits(path, material.config)
+    with exclusive(path) if current().first else nullcontext():
+        return _fit_material(material, path, track)
+
+
+def _fit_material(material: Material, path: Path, track: str | None) -> RunFolder:
     config, data, image, text = material.config, material.data, material.image, material.text
     group = current()
     with group.turns():
         folder = _begun(path, config, data.record, first=group.first)
         folder.note_backbones(describe(config, image, text))
+        folder.note_names(config)
+    material.engines = dict(folder.record.get("engines", {}))
     if folder.summary is not None:
         say(f"{path} is complete: best epoch {folder.summary['best_epoch']}. Nothing to do.")
         return folder
@@ -152,6 +172,8 @@ def fit_material(material: Material, path: Path, track: str | None = None) -> Ru
     with group.turns():
         train_split = material.split("train", masks=True)
         dev = material.split("dev", most=DEV_IMAGES, masks=not config.context.image)
+    with group.turns():
+        folder.note_engines(material.engines)
     material.fit_standardizers(module["joint"], train_split)  # type: ignore[arg-type]
     trainer = Trainer(
         config,
@@ -167,8 +189,16 @@ def fit_material(material: Material, path: Path, track: str | None = None) -> Ru
     give_back_freed_memory()  # of tables and keys, whose size is that of the data
     summary = trainer.fit()
     if summary is not None:
+        if config.context.image:
+            load_weights(module, folder.model_file)
+            joint: Any = module["joint"]
+            summary["hubness"] = load_or_fit(folder, material, joint, device).settings()
         folder.finish(summary)
-    group.meet()
+        if summary["best_epoch"] == 0:
+            say(
+                f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
+            )
+    group.wait_for_all()
     return folder
 
 
@@ -189,6 +219,24 @@ def _begun(path: Path, config: RunConfig, data: dict[str, Any], *, first: bool) 
     folder = RunFolder(path)
     folder.check_data(data)
     return folder
+
+
+def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
+    """The same configuration from any working directory; `then`: of the run, if it is begun."""
+    data = config.data
+    names: dict[str, Any] = {}
+    if data.source is not None:
+        data = replace(data, source=sources.located(data.source))
+    if data.images is not None:
+        data = replace(data, images=os.path.abspath(os.path.expanduser(data.images)))
+    for role in backbones.ROLES:
+        if name := getattr(config.model, role):
+            path = os.path.abspath(Path(name).expanduser())
+            known = (
+                then is not None and getattr(then.model, role) == path
+            )  # it may be gone, if the run keeps it
+            names[role] = path if known else backbones.located(name)
+    return replace(config, data=data, model=replace(config.model, **names))
 
 
 def _kept_in_run(config: RunConfig, side: str) -> bool:

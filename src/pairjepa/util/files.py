@@ -1,9 +1,11 @@
 """Files that are either whole or not there: atomic writes, digests, JSON."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,35 +14,102 @@ from typing import Any
 
 from pairjepa.util.errors import PairJEPAError, unreadable
 
+LEFTOVER = ".tmp"
+"""What the names of temporary folders end with."""
+
 
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """A temporary path beside `target` that replaces it when the block ends well, and is removed otherwise."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with _scratch(target.parent, target.name) as scratch:
+        temporary = scratch / target.name
+        temporary.touch()
+        mode = temporary.stat().st_mode  # some libraries put a file of their own there, for its owner alone
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(mode)
         temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """An empty folder beside `target`, which must not be there, that becomes it when the block ends well."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)  # of an earlier try that was killed
-    temporary.mkdir(parents=True)
-    try:
+def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """An empty folder beside `target` that becomes it when the block ends well, and is removed otherwise.
+
+    Args:
+        target: not there, or an empty folder.
+        replace: take the place of a folder that is there; of two writers, the last one's stays.
+    """
+    with _scratch(target.parent, target.name) as scratch:
+        temporary = scratch / target.name
+        temporary.mkdir()
         yield temporary
-        temporary.rename(target)
+        while True:
+            if replace:
+                with contextlib.suppress(FileNotFoundError):
+                    target.rename(Path(tempfile.mkdtemp(dir=scratch)) / "replaced")
+            try:
+                temporary.rename(target)
+                return
+            except OSError as error:
+                if not replace or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another was quicker
+                    raise
+
+
+@contextlib.contextmanager
+def temporary_folder(where: Path | None = None) -> Iterator[Path]:
+    """An empty folder for temporary files; unlike `tempfile`'s, one that a kill leaves is removed by the next call.
+
+    Args:
+        where: a folder, which is made if it is not there; the system's own for temporary files if not given.
+    """
+    with _scratch(where or Path(tempfile.gettempdir()), "pairjepa") as scratch:
+        (scratch / "files").mkdir()
+        yield scratch / "files"
+
+
+@contextlib.contextmanager
+def _scratch(folder: Path, name: str) -> Iterator[Path]:
+    """A new folder `.NAME.*.tmp` in `folder`, locked as long as the block runs and then removed."""
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder, name)
+    while True:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=LEFTOVER, dir=folder))
+        lock = FileLock(scratch / "lock")
+        try:
+            lock.acquire(timeout=0)
+            break
+        except (TimeoutError, FileNotFoundError):
+            continue  # another process has taken it for a leftover
+    try:
+        yield scratch
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+        lock.release()
+
+
+def remove_leftovers(folder: Path, name: str = "", *, deep: bool = False) -> None:
+    """Remove the temporary folders of processes that were killed; those of a process that lives are locked and stay.
+
+    Args:
+        folder: where they are; it need not be there.
+        name: of the target that was written; of any if not given.
+        deep: in the folders below, too.
+    """
+    from filelock import FileLock
+
+    for where, folders, _ in os.walk(folder):
+        for inner in [one for one in folders if one.startswith(".") and one.endswith(LEFTOVER)]:
+            folders.remove(inner)
+            if name and not inner.startswith(f".{name}."):
+                continue
+            path = Path(where, inner)
+            with contextlib.suppress(OSError), FileLock(path / "lock").acquire(timeout=0):
+                shutil.rmtree(path, ignore_errors=True)
+        if not deep:
+            break
 
 
 @contextlib.contextmanager
@@ -57,12 +126,6 @@ def writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written: {error.strerror or error}. "
             "Make room there or mend its permissions, and run the same command again to go on."
         ) from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_json(target: Path, value: Any) -> None:
@@ -106,10 +169,25 @@ def digest(*parts: Any) -> str:
     return state.hexdigest()
 
 
+def digest_bytes(data: bytes) -> str:
+    """32 hex digits of BLAKE2b over what a file holds."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def is_digest(value: object) -> bool:
+    """Whether it can be what `digest` and `digest_file` give: what is read from a file is, before it names another."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
+
+
 def digest_file(path: Path) -> str:
     """32 hex digits of BLAKE2b over the bytes of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def csv_text(cell: str) -> str:
+    """Text as a cell of a CSV file: before what a spreadsheet would take for a formula stands a single quote."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def cache_folder() -> Path:

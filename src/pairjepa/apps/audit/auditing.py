@@ -15,6 +15,7 @@ from pairjepa.pairs.table import Pairs, open_pairs
 from pairjepa.run.seeds import runs_at
 from pairjepa.util.checksums import write_record
 from pairjepa.util.errors import UsageError, missing_extra
+from pairjepa.util.files import remove_leftovers
 from pairjepa.util.progress import say
 
 FOLDS = "audit-folds"
@@ -48,6 +49,7 @@ def audit(run: str | Path, data: DataConfig, out: str | Path, *, folds: int = 5)
     if folds < 2:
         raise UsageError(f"folds must be at least 2, got {folds}.")
     out, first = Path(out), runs_at(Path(run))[0]
+    remove_leftovers(out, deep=True)
     pairs = open_pairs(data)
     for kind, count in pairs.problems.counts.items():
         say(f"warning: {count:,} {kind}, such as {pairs.problems.examples[kind][0]}.")

@@ -21,7 +21,7 @@ from pairjepa.apps.audit.scores import Scores, score
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe
 from pairjepa.config.recipes import contrastive
-from pairjepa.config.settings import ModelConfig, RunConfig
+from pairjepa.config.settings import ModelConfig, RunConfig, result_settings
 from pairjepa.model.build import build_module
 from pairjepa.model.joint import JointModel
 from pairjepa.model.weights import load_weights
@@ -29,6 +29,7 @@ from pairjepa.pairs.splits import DEV, TEST, TRAIN, unit_hash
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_texts
 from pairjepa.training.train import fit_material
+from pairjepa.util.errors import hindrance, unreadable
 from pairjepa.util.files import atomic_path, digest, writing
 from pairjepa.util.progress import say
 
@@ -85,7 +86,7 @@ def cross_fitted(
     backbones = describe(config, material.image, material.text)
     key = digest(
         VERSION,
-        config.to_dict(),
+        result_settings(config),
         material.data.record["digest"],
         {side: backbone["digest"] for side, backbone in backbones.items()},
         fold_of.tolist(),
@@ -96,17 +97,17 @@ def cross_fitted(
     for fold in range(folds):
         images = np.flatnonzero(fold_of == fold)
         captions = np.flatnonzero(fold_of[pairs.owner] == fold)
-        file = folder / f"{key}-{fold}.npz"
+        training = folder / f"{key}-{fold}"
+        file = training.with_suffix(".npz")
         scores = _load(file)
         if scores is None:
             say(f"Fold {fold + 1} of {folds}, by a model of the other {len(fold_of) - len(images):,} images:")
-            training = folder / f"{key}-{fold}"
             inside = fold_of == fold
             image, text = embedded(material, _outside(pairs.names, inside), inside, training)
             owner = np.searchsorted(images, pairs.owner[captions])
             scores = score(image, text, owner, twins[images], words[captions], seed=fold)
             _save(scores, file)
-            shutil.rmtree(training, ignore_errors=True)
+        shutil.rmtree(training, ignore_errors=True)
         yield captions, replace(scores, best=np.where(scores.best < 0, -1, images[scores.best]))
 
 
@@ -168,6 +169,8 @@ def _load(file: Path) -> Scores | None:
             return Scores(**columns)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        if hindrance(error):
+            raise unreadable(file, error, "") from None
         say(f"{file} is damaged: the fold is scored again.")
         return None

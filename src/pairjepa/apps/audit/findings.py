@@ -10,8 +10,9 @@ import pyarrow.csv
 from jaxtyping import Float32, Int64
 
 from pairjepa.apps.audit.scores import Scores
+from pairjepa.metrics.verdicts import Verdict, wrong_pairs
 from pairjepa.pairs.table import Pairs
-from pairjepa.util.files import atomic_path, writing
+from pairjepa.util.files import atomic_path, csv_text, writing
 
 EXAMPLES = 1000
 """Twins, and captions under several images, that are named; all are counted."""
@@ -48,12 +49,20 @@ class Findings:
         return np.where(np.isfinite(suspicion), share, np.nan).astype(np.float32)
 
     @property
-    def estimated_wrong(self) -> int:
-        """About how many captions are under a wrong image.
+    def verdict(self) -> Verdict:
+        """Whether the models know enough of the pairs to call some of them wrong."""
+        fits_better = 1 - (self.scores.rank - 1) / np.maximum(self.gallery - 1, 1)
+        return wrong_pairs(float(fits_better.mean()), self.pairs.n_images)
+
+    @property
+    def estimated_wrong(self) -> int | None:
+        """About how many captions are under a wrong image; None where the models cannot tell.
 
         Half of them look worse than the median of captions with an image drawn at random, and hardly a right one does:
         twice the number that does. Captions that say nothing of their image look the same and are counted too.
         """
+        if self.verdict.level != "good":
+            return None
         return min(2 * int((self.like_mismatched >= 50).sum()), len(self.pairs))
 
     def record(self) -> dict[str, Any]:
@@ -66,6 +75,7 @@ class Findings:
             "images": self.pairs.n_images,
             "captions": len(self.pairs),
             "estimated_wrong": self.estimated_wrong,
+            "verdict": f"{self.verdict.text}: {self.verdict.value}",
             "own_image_first": round(100 * float((rank == 1).mean()), 2),
             "twin_images": {
                 "count": len(self.twins),
@@ -117,10 +127,14 @@ class Findings:
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """A CSV file, whole or not there; a number that does not exist is empty.
+    """A CSV file, whole or not there; a number that does not exist is empty, and no cell is a formula.
 
     Raises:
         PairJEPAError: it cannot be written.
     """
+    for at, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            cells = [None if cell is None else csv_text(cell) for cell in table[at].to_pylist()]
+            table = table.set_column(at, field, pa.array(cells, pa.string()))
     with writing(path), atomic_path(path) as temporary:
         pyarrow.csv.write_csv(table, temporary)

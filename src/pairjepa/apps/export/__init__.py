@@ -1,4 +1,4 @@
-"""A trained run as others load it: ONNX, OpenVINO, sentence-transformers, a folder for the Hugging Face hub.
+"""A trained run as others load it: ONNX, sentence-transformers, a folder for the Hugging Face hub.
 
 Each target is a file here with a function `export_TARGET(embedder, folder)`, and a line in `folder.PACKAGES`.
 """
@@ -6,10 +6,12 @@ Each target is a file here with a function `export_TARGET(embedder, folder)`, an
 from importlib import import_module
 from pathlib import Path
 
-from pairjepa.apps.export.folder import PACKAGES, check_installed, check_new
+from pairjepa.apps.export.folder import PACKAGES, RECORD, check_installed, check_new
+from pairjepa.config.renamed import instead
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import is_seed_group
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.files import read_json
 from pairjepa.util.progress import say
 
 
@@ -20,7 +22,7 @@ def export(
 
     Args:
         run: a run folder.
-        to: onnx, openvino, sentence-transformers or hub.
+        to: onnx, sentence-transformers or hub.
         out: the folder.
         licence: for the card of `hub`: the hub's identifier of the licence that you give the model.
         name: for the card of `hub`: the `user/name` that it will have there.
@@ -31,7 +33,7 @@ def export(
             folder holds something.
     """
     if to not in PACKAGES:
-        raise unknown("target", to, PACKAGES)
+        raise UsageError(f"{unknown('target', to, PACKAGES)}{instead(to)}")
     path = Path(run)
     if licence is not None and to != "hub":
         raise UsageError(f"--licence must go with --to hub, got --to {to}. Leave it out.")
@@ -43,6 +45,9 @@ def export(
     folder.check_trained()
     if not folder.config.context.image:
         raise UsageError(f"context.image must be on to be exported, got the text-only control {path}.")
+    if holds(out, run, to):
+        say(f"{out} holds this run already. Nothing to do; remove it to write it anew.")
+        return Path(out)
     check_new(Path(out))
     check_installed(to)
     if folder.summary is None:
@@ -55,9 +60,9 @@ def export(
     return Path(out)
 
 
-def holds(out: str | Path, run: str | Path) -> bool:
-    """Whether `out` is a hub folder of the run already: it may be pushed again, with a card that was edited."""
-    if not ((Path(out) / "README.md").is_file() and (Path(out) / "run.json").is_file()):
+def holds(out: str | Path, run: str | Path, to: str) -> bool:
+    """Whether `out` is this export of the run already; a hub folder may then be pushed, with a card that was edited."""
+    model, record = Path(run) / "model.safetensors", Path(out) / RECORD
+    if not (model.is_file() and record.is_file()):
         return False
-    theirs, ours = (RunFolder(Path(folder)) for folder in (out, run))
-    return theirs.model_file.is_file() and ours.model_file.is_file() and theirs.weights == ours.weights
+    return bool(read_json(record, "Export") == {"to": to, "weights": RunFolder(Path(run)).weights})

@@ -5,16 +5,19 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError, missing_extra
-from pairjepa.util.files import atomic_folder, writing
+from pairjepa.util.files import atomic_folder, digest_file, write_json, writing
 
 PACKAGES = {
     "onnx": ("onnxruntime", "onnxscript"),
-    "openvino": ("openvino", "onnxruntime", "onnxscript"),
     "sentence-transformers": ("sentence_transformers",),
     "hub": (),
 }
 """What each target needs; the extra of the same name brings it."""
+
+RECORD = "pairjepa_export.json"
+"""Says in the folder what it is made from, so that the same command again finds it done."""
 
 
 def check_installed(to: str) -> None:
@@ -36,8 +39,8 @@ def check_new(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write to that becomes `folder` when the block ends well.
+def new_folder(folder: Path, to: str, run: RunFolder) -> Iterator[Path]:
+    """A folder to write to that becomes `folder`, the export of a run to a target, when the block ends well.
 
     Raises:
         PairJEPAError: there is something at `folder` already, or it cannot be written.
@@ -45,3 +48,4 @@ def new_folder(folder: Path) -> Iterator[Path]:
     check_new(folder)
     with writing(folder), atomic_folder(folder) as temporary:
         yield temporary
+        write_json(temporary / RECORD, {"to": to, "weights": digest_file(run.model_file)})

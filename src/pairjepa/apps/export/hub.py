@@ -5,6 +5,7 @@ Everything that names the machine, or items of the data, is left out of it.
 
 import shlex
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from pairjepa.util.checksums import seal, write_record
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.progress import say
 
+FILES = ("model.safetensors", "metrics.jsonl", "summary.json")
+"""Of a run, what is copied as it is."""
 EVALUATIONS = ("test", "test-text", "dev", "dev-text")
 
 
@@ -35,11 +38,13 @@ def export_hub(
         name: the `user/name` that it will have on the hub, for the card; the folder's own if not given.
 
     Raises:
-        PairJEPAError: the folder holds something, or what was written is not what the run computes.
+        PairJEPAError: the folder holds something, a file of the run is a link, or what was written is not what the run
+            computes.
     """
     run, target = embedder.run, Path(folder)
+    refuse_links(run.path / name for name in ("run.json", *FILES, *SIDES, "evaluation"))
     title, address = (name.split("/")[-1], name) if name else (target.name, "USER/NAME")
-    with new_folder(target) as temporary:
+    with new_folder(target, "hub", embedder.run) as temporary:
         record = write_run(embedder, temporary)
         evaluations = {}
         for kind in EVALUATIONS:
@@ -78,7 +83,7 @@ def write_run(embedder: Embedder, folder: Path) -> dict[str, Any]:
     run = embedder.run
     record = _without_paths(run.record)
     write_record(folder / "run.json", record)
-    for file in ("model.safetensors", "metrics.jsonl", "summary.json"):
+    for file in FILES:
         if (run.path / file).is_file():
             shutil.copy(run.path / file, folder)
     for side in SIDES:
@@ -94,6 +99,17 @@ def write_run(embedder: Embedder, folder: Path) -> dict[str, Any]:
     return record
 
 
+def refuse_links(paths: Iterable[Path]) -> None:
+    """Raise `PairJEPAError` if one of these, or a file in one, is a link: a stranger's may lead to your own files."""
+    for path in paths:
+        link = next((one for one in (path, *path.rglob("*")) if one.is_symlink()), None)
+        if link is not None:
+            raise PairJEPAError(
+                f"{link} must be a file to be published, got a link to {link.resolve()}. "
+                "Put a copy in its place, if that may be published."
+            )
+
+
 def push(folder: str | Path, name: str, private: bool = False) -> str:
     """Upload a folder of `export_hub` to the Hugging Face hub and return its address there.
 
@@ -103,8 +119,10 @@ def push(folder: str | Path, name: str, private: bool = False) -> str:
         private: whether only you see it, where it has to be made.
 
     Raises:
-        PairJEPAError: a file is damaged, nobody is logged in, the hub does not let you, or it cannot be reached.
+        PairJEPAError: a file is a link or damaged, nobody is logged in, the hub does not let you, or it cannot be
+            reached.
     """
+    refuse_links(Path(folder).iterdir())
     if damaged := verify(folder)["damaged"]:
         raise PairJEPAError(f"{next(iter(damaged.values()))} Export the run again in another folder.")
     from huggingface_hub import HfApi
@@ -173,7 +191,5 @@ def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last(source: str | None) -> str | None:
-    """The last part of a path; hub ids and built-in names are kept whole."""
-    if source is None or not (Path(source).expanduser().exists() or source.count("/") > 1 or "\\" in source):
-        return source
-    return Path(source).name
+    """The last part of a path, which is absolute in a run; hub ids, URLs and built-in names are kept whole."""
+    return Path(source).name if source is not None and Path(source).is_absolute() else source

@@ -20,8 +20,13 @@ from pairjepa.apps.export.folder import check_installed, new_folder
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.embedder.onnx_embedder import FORMAT, SETTINGS, OnnxEmbedder
 from pairjepa.features.engines import Unconvertible
-from pairjepa.features.engines.graphs import example_pixels, example_tokens, portable
-from pairjepa.features.engines.onnx_graph import write_graph
+from pairjepa.features.engines.onnx_graph import (
+    GraphInputs,
+    pixel_inputs,
+    portable,
+    token_inputs,
+    write_graph,
+)
 from pairjepa.util.checksums import seal, write_record
 from pairjepa.util.errors import PairJEPAError
 
@@ -34,7 +39,7 @@ def export_onnx(embedder: Embedder, folder: str | Path) -> None:
             `onnx` are missing, or the graphs do not compute what the run does.
     """
     check_installed("onnx")
-    with new_folder(Path(folder)) as temporary:
+    with new_folder(Path(folder), "onnx", embedder.run) as temporary:
         _write_graphs(embedder, temporary)
         _write_tokenizer(embedder, temporary / "tokenizer.json")
         write_record(temporary / SETTINGS, _settings(embedder))
@@ -87,28 +92,20 @@ class _JointGraph(nn.Module):
 
 
 def _write_graphs(embedder: Embedder, folder: Path) -> None:
-    image, text, device = embedder.image, embedder.text, next(embedder.image.parameters()).device
-    pixels = example_pixels(image)
-    ids, mask = (tensor.to(device) for tensor in example_tokens(text))
-    batch, token = torch.export.Dim("batch"), torch.export.Dim("token", max=text.max_tokens)
-    rows, positions = {0: batch}, {0: batch, 1: token}
-
+    pixels, tokens = pixel_inputs(embedder.image), token_inputs(embedder.text)
     beside = ["features"] if embedder.sees_captions else []
-    _write_graph(
-        _ImageGraph(embedder), {"pixels": (pixels, rows)}, ["prediction", *beside], folder / "image.onnx"
-    )
-    tokens = {"input_ids": (ids, positions), "attention_mask": (mask, positions)}
+    _write_graph(_ImageGraph(embedder), pixels, ["prediction", *beside], folder / "image.onnx")
     _write_graph(_TextGraph(embedder), tokens, ["target", *beside], folder / "text.onnx")
     if embedder.sees_captions:
+        (picture, rows), (ids, positions), (mask, _) = pixels["pixels"], *tokens.values()
         with torch.inference_mode():
-            seen, words = image(image.normalise(pixels)), embedder.words(ids, mask)
+            seen = embedder.image(embedder.image.normalise(picture))
+            words = embedder.words(ids, mask)
         features = {"image": (seen, rows), "caption": (words, positions if words.ndim == 3 else rows)}
         _write_graph(_JointGraph(embedder), features, ["prediction"], folder / "joint.onnx")
 
 
-def _write_graph(
-    module: nn.Module, inputs: dict[str, tuple[Tensor, Any]], outputs: list[str], path: Path
-) -> None:
+def _write_graph(module: nn.Module, inputs: GraphInputs, outputs: list[str], path: Path) -> None:
     try:
         write_graph(module, inputs, outputs, path)
     except Unconvertible as error:

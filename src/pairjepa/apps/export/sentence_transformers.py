@@ -1,33 +1,29 @@
-"""A run as a folder of sentence-transformers, of its stock modules alone: loading it runs no code of anyone's."""
+"""A run as a folder of sentence-transformers, of its stock modules alone: loading it runs no code of anyone's.
+
+They compose to one view of a ViT, its pooled output or class token, to the last layer of a text backbone, and to both
+towers of a pretrained pair. For the rest (CNNs with lower stages, mirrored views, middle layers) there is `--to onnx`.
+"""
 
 import copy
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from pairjepa.apps.export.dense import Map, maps_of
 from pairjepa.apps.export.equal import check_equal
 from pairjepa.apps.export.folder import check_installed, new_folder
-from pairjepa.apps.export.stock_modules import (
-    FIRST_VIEW,
-    as_tokens,
-    copied,
-    dense,
-    mirrored,
-    set_aside,
-    transformer,
-)
 from pairjepa.backbones.loading import quiet
+from pairjepa.backbones.pair import PairImage, PairText
 from pairjepa.embedder.embedder import Embedder
+from pairjepa.model.heads import Adapter, Residual, Standardizer
 from pairjepa.pairs.pictures import Picture, listed, opened, strings
 from pairjepa.util.checksums import seal, write_record
 from pairjepa.util.errors import UsageError
-from pairjepa.util.files import read_json, write_json
+from pairjepa.util.files import temporary_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -52,15 +48,15 @@ def export_sentence_transformers(embedder: Embedder, folder: str | Path) -> None
     from sentence_transformers.sentence_transformer.modules import Router
 
     with (
-        new_folder(Path(folder)) as temporary,
-        tempfile.TemporaryDirectory() as scratch,
+        new_folder(Path(folder), "sentence-transformers", embedder.run) as temporary,
+        temporary_folder() as scratch,
         quiet(),
         torch.no_grad(),
     ):
         router = Router(
             {
-                "text": _text_modules(embedder, Path(scratch)),
-                "image": _image_modules(embedder, Path(scratch)),
+                "text": _text_modules(embedder, scratch),
+                "image": _image_modules(embedder, scratch),
             },
             route_mappings={(None, "text"): "text", (None, "image"): "image"},
         )
@@ -73,122 +69,175 @@ def export_sentence_transformers(embedder: Embedder, folder: str | Path) -> None
 
 
 def check_settings(embedder: Embedder) -> None:
-    """Raise `UsageError` for what stock modules cannot say."""
-    model = embedder.config.model
-    views, whole = model.image_views, model.image_views[0].removesuffix("-mirrored")
+    """Raise `UsageError` for what stock modules do not compose to."""
+    model, views = embedder.config.model, embedder.config.model.image_views
     wrong = None
     if model.predictor.kind == "transformer":
         wrong = "model.predictor.kind must not be transformer"
     elif model.predictor.kind == "identity" and embedder.sees_captions:
         wrong = "model.predictor.kind must not be identity where context.caption is on"
-    elif len(views) > 1 and views != (whole, f"{whole}-mirrored"):
-        wrong = f"model.image_views must be one view, or one and its mirror image, got {', '.join(views)},"
-    elif model.text_pooling == "cls" and embedder.text.layers:
-        wrong = f"model.text_layers must be -1 where model.text_pooling is cls, got {embedder.text.layers},"
-    elif len(views) > 1 and embedder.dim >= embedder.image.preprocessing.size**2:
-        wrong = f"model.dim must be less than the pixels of the image backbone's input, got {embedder.dim},"
+    elif len(views) > 1 or views[0].endswith("mirrored"):
+        wrong = f"model.image_views must be whole or centre alone, got {', '.join(views)},"
+    elif embedder.image.stages:
+        wrong = f"model.image_stages must be -1, got {', '.join(map(str, embedder.image.stages))},"
+    elif embedder.text.layers:
+        wrong = f"model.text_layers must be -1, got {', '.join(map(str, embedder.text.layers))},"
     if wrong:
         raise UsageError(f"{wrong} {_TO_BE_EXPORTED}")
 
 
 def _text_modules(embedder: Embedder, scratch: Path) -> list["Module"]:
-    from sentence_transformers.sentence_transformer.modules import (
-        Normalize,
-        Pooling,
-        WeightedLayerPooling,
-    )
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
-    text, folder = embedder.text, scratch / "text"
+    text, folder, joint = embedder.text, scratch / "text", embedder.joint
     model: Any = text.model
     model.save_pretrained(folder)
-    if text.layers:
-        path = folder / "config.json"
-        write_json(path, read_json(path, "Configuration") | {"output_hidden_states": True})
     tokenizer = copy.deepcopy(text.tokenizer)
     tokenizer.model_max_length = text.max_tokens
     tokenizer.save_pretrained(folder)
-    states, width = model.config.num_hidden_layers + 1, model.config.hidden_size
-    modules = [transformer(folder, "text", "last_hidden_state"), Pooling(width, text.pooling)]
-    for count, layer in enumerate(text.layers, 1):
-        only = nn.functional.one_hot(torch.tensor(layer), states).float()
-        pick = WeightedLayerPooling(width, states - 1, 0, nn.Parameter(only))
-        modules += [set_aside(count * width), pick, Pooling(width, ("cls", "mean"))]
-    joint = embedder.joint
-    return [*modules, *dense(maps_of(joint.text_standardizer, [joint.text_projection])), Normalize()]
+    if isinstance(text, PairText):
+        _processor(embedder).save_pretrained(folder)  # unused, but a pair's model is loaded with both
+        modules = [_tower(folder, "text", text.padding)]
+    else:
+        pooling = Pooling(model.config.hidden_size, text.pooling)
+        modules = [_transformer(folder, "text", "last_hidden_state"), pooling]
+    return [*modules, *dense(joint.text_standardizer, [joint.text_projection]), Normalize()]
 
 
 def _image_modules(embedder: Embedder, scratch: Path) -> list["Module"]:
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+    from sentence_transformers.sentence_transformer.modules import Normalize
 
-    config, joint = embedder.config.model, embedder.joint
-    view = _features(embedder, scratch)
-    view += dense(maps_of(joint.image_standardizer, [joint.image_projection, joint.predictor]))
-    view.append(Normalize())
-    size, dim = embedder.image.preprocessing.size, embedder.dim
-    mirror = mirrored(size)
-    if len(config.image_views) == 1:
-        return [view[0], mirror, *view] if config.image_views[0].endswith("mirrored") else view
-    keep = copied(dim, FIRST_VIEW)
-    add = torch.eye(dim).repeat(1, 2)
-    return [
-        *view,
-        keep,
-        mirror,
-        *view,
-        set_aside(dim),
-        *as_tokens(dim, size, _processor(embedder), scratch / "identity"),
-        Pooling(dim, ("cls", "mean")),
-        *dense([Map(nn.functional.pad(add, (0, 1)), torch.zeros(dim))]),
-        Normalize(),
-    ]
-
-
-def _features(embedder: Embedder, scratch: Path) -> list["Module"]:
-    """Pixels → the features of one view, side by side."""
-    from sentence_transformers.sentence_transformer.modules import Pooling
-
-    image, folder = embedder.image, scratch / "image"
+    image, folder, joint = embedder.image, scratch / "image", embedder.joint
     size = image.preprocessing.size
     model: Any = image.model
     model.save_pretrained(folder)
     _processor(embedder).save_pretrained(folder)
-    picture = torch.zeros(1, 3, size, size, device=model.device)
+    if isinstance(image, PairImage):
+        embedder.text.tokenizer.save_pretrained(folder)
+        modules = [_tower(folder, "image")]
+    else:
+        modules = _pooled(model, size, folder)
+    heads = [joint.image_projection, joint.predictor]
+    return [*modules, *dense(joint.image_standardizer, heads), Normalize()]
+
+
+def _pooled(model: Any, size: int, folder: Path) -> list["Module"]:
+    """Pixels → the pooled output of a single image encoder, or its class token."""
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
     try:
-        found = model(pixel_values=picture, output_hidden_states=True)
+        found = model(pixel_values=torch.zeros(1, 3, size, size, device=model.device))
     except ValueError:
         raise UsageError(f"model.image_size must be the image backbone's own {_TO_BE_EXPORTED}") from None
     pooled, last = getattr(found, "pooler_output", None), found.last_hidden_state
-    if pooled is None:
-        cls = last.ndim == 3  # checked by the comparison: some backbones of patches have no class token
-        width = last.shape[2 if cls else 1]
-        modules = [
-            transformer(folder, "image", "last_hidden_state"),
-            Pooling(width, "cls" if cls else "mean"),
-        ]
-    elif pooled.ndim == 2:
-        width = pooled.shape[1]
-        modules = [transformer(folder, "image", "pooler_output", "sentence_embedding")]
-    else:
-        width = pooled.shape[1]
-        modules = [transformer(folder, "image", "pooler_output"), Pooling(width, "mean")]
-    for index in image.stages:
-        if found.hidden_states[index].ndim != 4:
-            raise UsageError(
-                f"model.image_stages must be -1 for an image backbone of patches, got {image.stages}, {_TO_BE_EXPORTED}"
-            )
-        channels = found.hidden_states[index].shape[1]
-        stage = transformer(folder, "image", ["hidden_states", index])
-        modules += [set_aside(width), stage, Pooling(channels, ("cls", "mean"))]
-        width += channels
+    if pooled is not None and pooled.ndim == 2:
+        return [_transformer(folder, "image", "pooler_output", "sentence_embedding")]
+    if pooled is None and last.ndim == 3:
+        tokens = _transformer(folder, "image", "last_hidden_state")
+        # checked by the comparison: some backbones of patches have no class token
+        return [tokens, Pooling(last.shape[2], "cls")]
+    raise UsageError(
+        f"model.image must be a backbone of patches, such as a ViT, got {type(model).__name__}, {_TO_BE_EXPORTED}"
+    )
+
+
+def _tower(folder: Path, modality: str, padding: dict[str, Any] | None = None) -> "Module":
+    """One tower of the pretrained pair in `folder`, with its projection."""
+    method = f"get_{modality}_features"
+    return _transformer(folder, modality, "pooler_output", "sentence_embedding", method, padding)
+
+
+def _transformer(
+    folder: Path,
+    modality: str,
+    output: str,
+    key: str = "token_embeddings",
+    method: str = "forward",
+    processing: dict[str, Any] | None = None,
+) -> "Module":
+    """The model in `folder`; one of its outputs goes under `key`."""
+    from sentence_transformers.sentence_transformer.modules import Transformer
+
+    way: Any = {modality: {"method": method, "method_output_name": output}}
+    called: Any = {modality: processing} if processing else None
+    return Transformer(str(folder), modality_config=way, module_output_name=key, processing_kwargs=called)
+
+
+def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Module"]:
+    """A standardiser and the heads after it, a `Dense` a layer; BatchNorm, which is fixed by now, is one too.
+
+    A head that takes more than it is given (the predictor of a masked run, whose caption is hidden) takes zeros.
+    """
+    from sentence_transformers.sentence_transformer.modules import Normalize
+
+    width = len(standardizer.mean)
+    modules = [_dense(torch.diag(1 / standardizer.scale), -standardizer.mean / standardizer.scale)]
+    for head in heads:
+        if isinstance(head, Residual):
+            modules += _beside(head.mlp, head.linear.weight[:, :width], head.linear.bias)
+            width = head.linear.out_features
+            continue
+        if isinstance(head, Adapter):
+            scale = torch.eye(width) * width**0.5
+            grown = _dense(scale, torch.zeros(width))
+            modules += [Normalize(), grown, *_beside(head.mlp, torch.eye(width), torch.zeros(width))]
+            continue
+        for layer in head.children():
+            if isinstance(layer, nn.Linear):
+                modules.append(_dense(layer.weight[:, :width], layer.bias))
+                width = layer.out_features
+            elif isinstance(layer, nn.BatchNorm1d):
+                mean, variance = layer.running_mean, layer.running_var
+                assert mean is not None
+                assert variance is not None
+                gain = layer.weight / (variance + layer.eps).sqrt()
+                modules.append(_dense(torch.diag(gain), layer.bias - mean * gain, nn.ReLU()))
     return modules
 
 
+def _beside(mlp: nn.Module, weight: Tensor, bias: Tensor) -> list["Module"]:
+    """The hidden layer of an MLP and a linear map side by side; then the last layer of the one plus the other."""
+    hidden, last = (layer for layer in mlp.children() if isinstance(layer, nn.Linear))
+    (dim, width), units = weight.shape, hidden.out_features
+    unused = int(units + dim == width)  # the library takes a square skip for the identity
+    add = torch.cat([last.weight.cpu(), torch.eye(dim)], dim=1)
+    return [
+        _dense(
+            F.pad(hidden.weight[:, :width], (0, 0, 0, dim + unused)),
+            F.pad(hidden.bias, (0, dim + unused)),
+            nn.ReLU(),
+            F.pad(weight, (0, 0, units, unused)),
+        ),
+        _dense(F.pad(add, (0, unused)), last.bias + bias.to(last.bias.device)),
+    ]
+
+
+def _dense(
+    weight: Tensor, bias: Tensor, activation: nn.Module | None = None, skip: Tensor | None = None
+) -> "Module":
+    """x → activation(W x + b) + S x."""
+    from sentence_transformers.sentence_transformer.modules import Dense
+
+    out, width = weight.shape
+    module = Dense(
+        width,
+        out,
+        activation_function=activation or nn.Identity(),
+        init_weight=weight.detach().cpu().clone(),
+        init_bias=bias.detach().cpu().clone(),
+        use_residual=skip is not None,
+    )
+    if skip is not None:
+        module.residual.weight.data.copy_(skip)
+    return module
+
+
 def _processor(embedder: Embedder) -> Any:
-    """The preprocessing of the views as a processor of Transformers, in its form without torchvision."""
+    """The preprocessing of the view as a processor of Transformers, in its form without torchvision."""
     from transformers import CLIPImageProcessorPil
 
     how = embedder.image.preprocessing
-    centre = embedder.config.model.image_views[0].startswith("centre")
+    centre = embedder.config.model.image_views[0] == "centre"
     side = how.resize if centre else how.size
     return CLIPImageProcessorPil(
         size={"shortest_edge": side} if centre and how.keep_aspect else {"height": side, "width": side},

@@ -17,7 +17,7 @@ from pairjepa.apps.search.sources import Entry, open_source
 from pairjepa.config.settings import DataConfig
 from pairjepa.embedder.encoder import Encoder
 from pairjepa.util.errors import PairJEPAError, UsageError, close_matches
-from pairjepa.util.files import atomic_path, writing
+from pairjepa.util.files import atomic_path, csv_text, writing
 from pairjepa.util.progress import progress, say
 
 TEMPLATES = ("a {}", "the {}", "a photo of a {}")
@@ -230,7 +230,7 @@ def write_csv(path: Path, found: Labelled, k: int) -> None:
 
 
 def write_rows(path: Path, rows: list[list[Any]]) -> None:
-    """A CSV file, whole or not there.
+    """A CSV file, whole or not there; no cell of it is a formula.
 
     Raises:
         PairJEPAError: it cannot be written.
@@ -241,7 +241,9 @@ def write_rows(path: Path, rows: list[list[Any]]) -> None:
         # a name may hold bytes that are no UTF-8: they go back to disk as they came
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        # all text in quotes: a carriage return alone would else begin a row
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerows([csv_text(c) if isinstance(c, str) else c for c in row] for row in rows)
 
 
 def _embedded(

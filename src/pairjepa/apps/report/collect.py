@@ -10,7 +10,6 @@ from threadpoolctl import threadpool_limits
 from pairjepa.apps.report.curves import cosines, margins, recall_curves
 from pairjepa.apps.report.examples import examples
 from pairjepa.apps.report.history import training
-from pairjepa.apps.report.hubs import hubness
 from pairjepa.apps.report.projection import check_method, project
 from pairjepa.apps.report.verdicts import verdicts
 from pairjepa.evaluation.compare import Evaluated, compare, evaluated
@@ -18,6 +17,7 @@ from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.evaluation.stored import read_evaluation
 from pairjepa.metrics.geometry import spectrum
+from pairjepa.metrics.occurrence import occurrence
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import best_scores, retrieve
 from pairjepa.util.errors import UsageError, unknown
@@ -150,19 +150,19 @@ def _run(
     chart, said = project(found, **settings)
     if said is not None:
         notes.append(f"{name}: {said}")
-    geometry = {
+    geometry: dict[str, Any] = {
         "spectrum": {
             side: spectrum(rows)[:WIDEST_SPECTRUM].tolist()
             for side, rows in (("prediction", image), ("target", text))
         },
-        "hubness": {"image_to_text": hubness(image, text), "text_to_image": hubness(text, image)},
+        "hubness": {"image_to_text": occurrence(image, text), "text_to_image": occurrence(text, image)},
     }
     margin = margins(best, seed=seed)
     if margin is None:
         notes.append(f"{name}: every caption belongs to the one image, so there is nothing to tell apart.")
     shown = np.array([picture is not None for picture in thumbnails])
     drawn = {key: evaluation["bootstrap"][key] for key in ("draws", "seed")}
-    return {
+    shown_run = {
         "name": name,
         "path": str(run.path),
         "recipe": run.config.recipe,
@@ -178,7 +178,7 @@ def _run(
         "cosine": cosines(found, seed=drawn["seed"]),
         "margin": margin,
         "training": history,
-        "geometry": geometry | {"verdicts": verdicts(evaluation, geometry, history)},
+        "geometry": geometry,
         "projection": chart,
         "examples": {
             "image_to_text": examples(
@@ -201,8 +201,10 @@ def _run(
             ),
         },
         "partial": pictures.partial,
-        "looks": pictures.looks,
+        "saliency": pictures.looks,
     }
+    geometry["verdicts"] = verdicts(shown_run)
+    return shown_run
 
 
 def _seeds(evaluations: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -10,7 +10,8 @@ def training(run: RunFolder) -> dict[str, Any] | None:
 
     `dev` and `train` have `rsum`, each way's recalls, `matched` and `random` cosine, `alignment`, `modality_gap`, and
     of both sides uniformity, effective rank and deviation per dimension; `train` is `None` in the epochs that did not
-    measure it. `possible_rank` is the greatest effective rank that either side of dev could have.
+    measure it. `possible_rank` is the greatest effective rank that either side of dev could have, `dev_images` how many
+    images it has.
     """
     lines = run.metrics()
     if not lines:
@@ -27,6 +28,7 @@ def training(run: RunFolder) -> dict[str, Any] | None:
         "temperature": [line["temperature"] for line in lines],
         "learning_rate": [line["learning_rate"] for line in lines],
         "possible_rank": max(lines[-1]["possible_rank"].values()),
+        "dev_images": run.record["data"]["splits"]["dev"]["images"],
     }
 
 

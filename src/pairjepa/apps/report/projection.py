@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 
 from pairjepa.apps.report.clusters import clusters
 from pairjepa.evaluation.embedding_set import EmbeddingSet
-from pairjepa.metrics.geometry import FLOAT32_NOISE
+from pairjepa.metrics.geometry import FLOAT32_NOISE, trustworthiness
 from pairjepa.util.errors import missing_extra, unknown
 
 METHODS = {
@@ -166,19 +166,12 @@ def _umap(
 def _trustworthiness(
     rows: Float[np.ndarray, "points dim"], place: Float[np.ndarray, "points 2"], seed: int
 ) -> float | None:
-    """Whether neighbours on the map are neighbours in the shared space, 0 to 1 (Venna and Kaski 2001), by cosine.
-
-    `None` for so few points that it is not defined.
-    """
-    from sklearn.manifold import trustworthiness
-
-    neighbours = min(TRUST_NEIGHBOURS, (len(rows) - 1) // 2)
-    if neighbours < 1 or neighbours >= len(rows) / 2:
-        return None
+    """`geometry.trustworthiness`; `None` for so few points that it is not defined."""
     if len(rows) > TRUST_POINTS:
         kept = np.random.default_rng(seed).permutation(len(rows))[:TRUST_POINTS]
         rows, place = rows[kept], place[kept]
-    return round(float(trustworthiness(rows, place, n_neighbors=neighbours, metric="cosine")), 4)
+    neighbours = min(TRUST_NEIGHBOURS, (len(rows) - 1) // 2)
+    return round(trustworthiness(rows, place, neighbours=neighbours), 4) if neighbours else None
 
 
 def _reading(method: str) -> str:

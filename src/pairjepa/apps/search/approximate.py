@@ -5,10 +5,9 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
 from pairjepa.apps.search.meta import Approximation
-from pairjepa.apps.search.rows import top
 from pairjepa.apps.search.stored import checked_vectors, vector_columns
 from pairjepa.apps.search.vectors import approximately, lance_module
 from pairjepa.util.progress import say
@@ -22,6 +21,8 @@ OTHER_KIND = "IVF_HNSW_SQ"
 """Where the width is no multiple of 8, which RaBitQ demands."""
 NAME = "vector_idx"
 QUERIES, NEAREST = 200, 10
+ROUNDING = np.float32(1e-5)
+"""More than two ways of computing the product of unit vectors are apart."""
 WANTED = 0.98
 """Share of the ten nearest for which as many partitions are looked at as it takes."""
 LEFT = 10_000
@@ -83,30 +84,29 @@ def partitions(rows: int) -> int:
 def _measured(
     table: Any, queries: Float32[np.ndarray, "queries dim"], dim: int, count: int
 ) -> tuple[int, float]:
-    """How many of `count` partitions to look at, and the share of the ten nearest that are found so."""
-    exact = _exact(table, queries, dim)
+    """How many of `count` partitions to look at, and the share of the ten nearest that are found so.
+
+    It is measured by scores: a row that scores as high as the tenth nearest is one of them, for of equal captions any
+    ten are.
+    """
+    worst = _tenth(table, queries, dim)
+    nearest = min(NEAREST, table.count_rows())
 
     @cache
     def recall(probes: int) -> float:
-        found = [
-            approximately(table, dim, query, NEAREST, probes)[0]["_rowid"].to_numpy() for query in queries
-        ]
-        return float(np.mean([np.isin(e, f).mean() for e, f in zip(exact, found, strict=True)]))
+        found = [approximately(table, dim, query, NEAREST, probes)[1] for query in queries]
+        near = [(scores >= least).sum() for scores, least in zip(found, worst, strict=True)]
+        return float(np.mean(near) / nearest)
 
     # it grows with the partitions that are looked at: the fewest that are enough, and all where none are
     probes = 1 + bisect_left(range(1, count), WANTED, key=recall)
     return probes, recall(probes)
 
 
-def _exact(table: Any, queries: np.ndarray, dim: int) -> Int64[np.ndarray, "queries nearest"]:
-    """Row ids of the nearest by comparing all, a batch of rows after the other."""
-    ids = np.empty((len(queries), 0), np.int64)
-    scores = np.empty((len(queries), 0), np.float32)
-    for batch in table.to_batches(columns=vector_columns(table), with_row_id=True, batch_size=8192):
-        vectors = checked_vectors(batch, dim, table.uri)
-        rows = np.asarray(batch["_rowid"]).astype(np.int64)
-        scores = np.concatenate([scores, queries @ vectors.T], axis=1)
-        ids = np.concatenate([ids, np.tile(rows, (len(queries), 1))], axis=1)
-        best = np.stack([top(row, NEAREST) for row in scores])
-        scores, ids = np.take_along_axis(scores, best, 1), np.take_along_axis(ids, best, 1)
-    return ids
+def _tenth(table: Any, queries: np.ndarray, dim: int) -> Float32[np.ndarray, " queries"]:
+    """A hair below the score of each query's tenth nearest, by comparing all, a batch of rows after the other."""
+    best = np.full((len(queries), NEAREST), -np.inf, np.float32)
+    for batch in table.to_batches(columns=vector_columns(table), batch_size=8192):
+        scores = np.concatenate([best, queries @ checked_vectors(batch, dim, table.uri).T], axis=1)
+        best = np.partition(scores, -NEAREST, axis=1)[:, -NEAREST:]
+    return best.min(axis=1, initial=np.inf, where=best > -np.inf) - ROUNDING

@@ -20,12 +20,14 @@ from pairjepa.apps.search.sources import Entry, Source, open_source
 from pairjepa.apps.search.tables import Embedded, Row, Tables
 from pairjepa.apps.search.vectors import first_line
 from pairjepa.config.settings import DataConfig, EngineName
+from pairjepa.embedder.onnx_embedder import SETTINGS
 from pairjepa.features.engines import check_engine
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.checksums import seal
 from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.files import cache_folder
+from pairjepa.util.files import cache_folder, remove_leftovers
+from pairjepa.util.lock import LOCK, exclusive
 from pairjepa.util.progress import progress, say
 
 if TYPE_CHECKING:
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 
 COMMIT = 256
 """Images after which what was embedded is kept; no more is lost when the process is killed."""
-LOCK = ".lock"
 
 
 def build(
@@ -60,8 +61,7 @@ def build(
             one disk go one after the other, those on object storage at the same time; nothing is lost either way.
         data: names of columns, where usual ones do not find them.
         approximate: whether a search compares all vectors: auto does up to 300,000.
-        engine: what forwards the backbones, as `model.engine` of a training; ray reads and embeds images in the
-            workers of a cluster.
+        engine: what forwards the backbones, as `model.engine` of a training; ray does so for images alone.
 
     Raises:
         UsageError: no source is given, or a setting does not fit one.
@@ -75,6 +75,8 @@ def build(
     _checked(place, folder)
     opened = {source.key: source for source in (open_source(str(s), data or DataConfig()) for s in sources)}
     with _written(place), _alone(place):
+        if place.folder is not None:
+            remove_leftovers(place.folder)
         meta = _checked(place, folder)  # as whoever wrote it before has left it
         return _Build(folder, place, meta, list(opened.values()), engine).finished(approximate)
 
@@ -111,16 +113,7 @@ def _alone(place: Place) -> Iterator[None]:
     if place.folder is None:
         yield
         return
-    from filelock import FileLock
-
-    place.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.folder / LOCK)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(lock.acquire(timeout=0))
-        except TimeoutError:
-            say(f"{place} is being written by another process; this one goes on when that is done")
-            stack.enter_context(lock.acquire())
+    with exclusive(place.folder, wait=True):
         yield
 
 
@@ -218,11 +211,8 @@ class _Build:
             self._commit(waiting, embedding)
 
     def _read(self, todo: list[Entry], embedding: "Embedding") -> Generator[list[Loaded]]:
-        if self._engine != "ray":
-            return loaded(todo, self._tables.holds, embedding.enough)
-        from pairjepa.apps.search.on_ray import embedded
-
-        return embedded(embedding.embedder, todo)
+        batches = loaded(todo, self._tables.holds, embedding.enough)
+        return embedding.images_on_ray(batches) if self._engine == "ray" else batches
 
     def _embedded(
         self, loaded: list[Loaded], kept: dict[str, Embedded], embedding: "Embedding"
@@ -274,11 +264,11 @@ class _Build:
 
     def _keep_model(self) -> None:
         """Put the run into the index as a model that needs no PyTorch, if it is not there."""
-        if MODEL not in (self._place.names() or []):
+        if not self._place.holds(f"{MODEL}/{SETTINGS}"):
             from pairjepa.apps.export.onnx import export_onnx
 
             try:
-                self._place.keep(MODEL, lambda path: export_onnx(self._encoding(), path))
+                self._place.keep(MODEL, lambda path: export_onnx(self._encoding(), path), SETTINGS)
             except PairJEPAError as error:
                 say(f"Queries will need the run itself and PyTorch, which is slower: {error}")
                 return

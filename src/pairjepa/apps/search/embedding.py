@@ -1,7 +1,8 @@
 """Vectors of images and captions for an index: from features that a training has left in the cache, else computed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,13 @@ from jaxtyping import Float32
 from PIL import Image
 
 from pairjepa.apps.search.loading import Loaded
+from pairjepa.apps.search.sources import Entry
 from pairjepa.config.settings import tuned
 from pairjepa.embedder.embedder import Embedder
-from pairjepa.features import choice
 from pairjepa.features.cache import FeatureStore
-from pairjepa.features.engines import Engine
+from pairjepa.features.engines import Engine, choice
 from pairjepa.features.work import ImageWork, TextWork, Work, compute_shard
-from pairjepa.pairs.images import reduction
+from pairjepa.pairs.images import decode, reduction
 
 FEW = 64
 """Images for which the cache is not looked at: each of its files is read, to be sure that it is sound."""
@@ -23,9 +24,9 @@ FEW = 64
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures that are in memory, as `ImageWork` takes them."""
+    """Pictures as `ImageWork` takes them: in memory, or entries that are read where they are forwarded."""
 
-    images: list[Image.Image]
+    images: Sequence[Image.Image | Entry]
     names: Sequence[str]
 
     @property
@@ -35,7 +36,8 @@ class Pictures:
 
     def image(self, row: int, draft: tuple[int, int] | None = None) -> Image.Image:
         """One of them."""
-        return self.images[row]
+        one = self.images[row]
+        return decode(one.read(), draft=draft) if isinstance(one, Entry) else one
 
     def take(self, rows: np.ndarray) -> "Pictures":
         """These alone."""
@@ -47,7 +49,7 @@ class Embedding:
 
     Args:
         embedder: the run.
-        engine: what forwards the backbones, one of `engines.ENGINES` or `auto`: see `choice.fastest`.
+        engine: what forwards the backbones, one of `engines.ENGINES` or `auto`: see `choice.choose`.
         images: how many are to come.
         captions: how many are to come.
         cache: root of the cache; without one, nothing is looked up.
@@ -73,21 +75,41 @@ class Embedding:
         Raises:
             PairJEPAError: features are not finite, or a named engine is not installed or does not agree with PyTorch.
         """
-        keys, pictures, names = [], [], []
+        work = self._image_work(images, [one.image for one in images if one.image is not None])
+        return self.embedder.predict_features(self._features(work))
+
+    def images_on_ray(self, batches: Iterable[list[Loaded]]) -> Generator[list[Loaded]]:
+        """Images with vectors, for which the workers of Ray compute the features; those that are not decoded as given.
+
+        Raises:
+            PairJEPAError: as `features.on_ray.computed`.
+        """
+        from pairjepa.features.on_ray import computed
+
+        def parts() -> Iterator[tuple[tuple[list[Loaded], list[Loaded]], Work]]:
+            for batch in batches:
+                new = [one for one in batch if one.image is not None]
+                work = self._image_work(new, [one.entry.sent() for one in new])
+                others = [one for one in batch if one.image is None]
+                yield ([replace(one, image=None) for one in new], others), work
+
+        with closing(computed(self.embedder.image, parts())) as done:
+            for (new, others), features in done:
+                vectors = self.embedder.predict_features(features) if new else ()
+                yield [*others, *(replace(one, vector=v) for one, v in zip(new, vectors, strict=True))]
+
+    def _image_work(self, images: Sequence[Loaded], pictures: Sequence[Image.Image | Entry]) -> ImageWork:
+        keys = []
         for one in images:
-            assert one.image is not None
             scale = reduction(one.size, self.enough)
             keys.append(one.digest if scale == 1 else f"{one.digest}/{scale}")  # as `ImageWork.of`
-            pictures.append(one.image)
-            names.append(one.entry.name)
-        work = ImageWork(
+        return ImageWork(
             self.embedder.image,
-            Pictures(pictures, names),
+            Pictures(pictures, [one.entry.name for one in images]),
             self.embedder.config.model.image_views,
             keys,
             {key: row for row, key in enumerate(keys)},
         )
-        return self.embedder.predict_features(self._features(work))
 
     def captions(self, captions: Sequence[str]) -> Float32[np.ndarray, "captions dim"]:
         """Embeddings of captions.
@@ -117,15 +139,14 @@ class Embedding:
         if self._cache is None or tuned(self.embedder.config.model, work.side):
             return []
         if work.side not in self._stores:
-            self._stores[work.side] = [store for _, store in choice.stores(work, self._cache)]
+            self._stores[work.side] = [*choice.stores(work, self._cache).values()]
         return self._stores[work.side]
 
     def _made(self, work: Work, items: Sequence[str]) -> Engine:
         if work.side not in self._engines:
-            name = self._engine
-            if name == "auto":
-                name = choice.fastest(work, items, expected=self._expected[work.side])
+            named = self._engine != "auto"
+            name = self._engine if named else choice.choose(work, self._expected[work.side])
             if name != "torch":
                 work.backbone.to("cpu")
-            self._engines[work.side] = choice.named(name, work, items)
+            _, self._engines[work.side] = choice.ready(name, work, items, named)
         return self._engines[work.side]

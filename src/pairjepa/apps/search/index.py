@@ -17,7 +17,7 @@ from jaxtyping import Float32
 
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES, MODEL, Meta
 from pairjepa.apps.search.place import Place
-from pairjepa.apps.search.vectors import HIDDEN, Vectors
+from pairjepa.apps.search.vectors import Vectors
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.unit import check_unit
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 BASE = ("id", "name", "path", "source", "split", "width", "height")
 """Columns of both tables; those that came with the pairs stand beside them."""
+DISPLAY = ("id", "name", "path")
+"""Columns of a hit, beside its captions."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ class Item:
 class Index:
     """Embedded images, and their captions if there are any. Safe to be asked by several threads."""
 
-    def __init__(self, place: Place, meta: Meta, before: "Index | None" = None) -> None:
+    def __init__(self, place: Place, meta: Meta, tables: tuple[Vectors, Vectors] | None = None) -> None:
         """See `open`, and `refreshed`."""
         self.place, self.meta = place, meta
-        self._images: Vectors = self._table(IMAGES, None if before is None else before._images)
-        self._captions: Vectors = self._table(CAPTIONS, None if before is None else before._captions)
+        self._images, self._captions = tables or (
+            Vectors(place / name, meta.dim, [*DISPLAY, words], meta.digest, meta.approximate.get(name))
+            for name, words in ((IMAGES, "captions"), (CAPTIONS, "caption"))
+        )
 
     @property
     def path(self) -> Path | str:
@@ -95,18 +99,16 @@ class Index:
             PairJEPAError: the index is gone or damaged.
         """
         meta = Meta.read(self.place)
-        tables = ((self._images, IMAGES), (self._captions, CAPTIONS))
-        if meta == self.meta and not any(table.changed() for table, _ in tables):
+        images = self._images.refreshed(meta.approximate.get(IMAGES))
+        captions = self._captions.refreshed(meta.approximate.get(CAPTIONS))
+        if meta == self.meta and images is self._images and captions is self._captions:
             return self
-        return Index(self.place, meta, self)
+        return Index(self.place, meta, (images, captions))
 
     def warm(self) -> None:
-        """Read now what makes many searches quick: names and captions, and of exact ones all vectors.
-
-        A single search reads less than that. Twice the memory of the vectors is enough for it.
-        """
-        self._images.warm(_shown("images"))
-        self._captions.warm(_shown("captions"))
+        """Read now what the first search would: of exact ones all vectors, names and captions."""
+        self._images.warm()
+        self._captions.warm()
 
     def __len__(self) -> int:
         """Number of images."""
@@ -124,8 +126,10 @@ class Index:
 
     @property
     def columns(self) -> list[str]:
-        """What `where` may speak of."""
-        return [name for name in self._images.names if name not in HIDDEN]
+        """What `where` may speak of: no column that says where images lie."""
+        from pairjepa.apps.search.conditions import condition_columns
+
+        return condition_columns(self._images.schema)
 
     def search(
         self,
@@ -133,6 +137,7 @@ class Index:
         k: int = 10,
         *,
         where: str | None = None,
+        raw_where: str | None = None,
         of: Literal["images", "captions"] = "images",
         exclude: str | None = None,
     ) -> list[Hit]:
@@ -143,12 +148,14 @@ class Index:
         Args:
             vector: of unit norm, from `encoder()`.
             k: how many; fewer where there are not as many.
-            where: a condition in SQL on `columns`, such as `split = 'test' AND width > 500`.
+            where: a condition on `columns`, such as `split = 'test' AND width > 500`; see `conditions`.
+            raw_where: a filter in Lance's own SQL in its place, on any column. Not for what a stranger writes: it may
+                take any time and memory.
             of: what is searched: images, or the captions that came with them.
             exclude: id of an image that is left out (and its captions).
 
         Raises:
-            UsageError: the vector's width, k or where cannot be; there are no captions.
+            UsageError: the vector's width, k or a condition cannot be; there are no captions.
             PairJEPAError: the index is damaged.
         """
         vector = np.asarray(vector, np.float32)
@@ -158,11 +165,18 @@ class Index:
         if k < 1:
             raise UsageError(f"k must be at least 1, got {k}.")
         if of == "captions" and not self.has_captions:
-            raise UsageError(
-                f"{self.place} holds no captions: its images came without any. Search its images."
-            )
+            raise UsageError("in must be images for this index, got captions: its images came without any.")
         searched = self._captions if of == "captions" else self._images
-        rows, scores = searched.nearest(vector, k, where, exclude, _shown(of))
+        if where is not None and raw_where is not None:
+            raise UsageError("where must be left out beside raw_where. Write both conditions into raw_where.")
+        if raw_where is not None:
+            searched.check_filter(raw_where)
+        sql = raw_where
+        if where is not None:
+            from pairjepa.apps.search.conditions import to_sql  # a parser, which most searches do without
+
+            sql = to_sql(where, searched.schema)
+        rows, scores = searched.nearest(vector, k, sql, exclude)
         return [
             Hit(
                 id=row["id"],
@@ -177,7 +191,7 @@ class Index:
     def get(self, id: str) -> Item | None:
         """The image of that id; None if there is none."""
         hidden = {"vector", "checksum", "thumbnail", "digest", "stamp"}
-        row = self._images.row(id, [name for name in self._images.names if name not in hidden])
+        row = self._images.row(id, [name for name in self._images.schema.names if name not in hidden])
         if row is None:
             return None
         metadata = {name: value for name, value in row.items() if name not in {*BASE, "captions"}}
@@ -240,16 +254,6 @@ class Index:
             )
         return embedder
 
-    def _table(self, name: str, before: Vectors | None) -> Vectors:
-        return Vectors(
-            self.place / name, self.meta.dim, self.meta.digest, self.meta.approximate.get(name), before
-        )
-
 
 def _path(value: str | None) -> Path | None:
     return None if value is None else Path(value)
-
-
-def _shown(of: str) -> list[str]:
-    """Columns of a hit."""
-    return ["id", "name", "path", "caption" if of == "captions" else "captions"]

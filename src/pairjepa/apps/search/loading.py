@@ -13,7 +13,7 @@ from PIL import Image
 from pairjepa.apps.search.sources import Entry
 from pairjepa.pairs import BadImage
 from pairjepa.pairs.images import decode_sized
-from pairjepa.pairs.scan import digest_of
+from pairjepa.util.files import digest_bytes
 
 BATCH = 16
 """Images that are decoded while as many are embedded; more would fill the memory with large photographs."""
@@ -67,7 +67,7 @@ def load(entry: Entry, holds: Callable[[str], bool], draft: tuple[int, int] | No
     """
     try:
         data = entry.read()
-        digest = digest_of(data)
+        digest = digest_bytes(data)
         if holds(digest):
             return Loaded(entry, digest)
         image, size = decode_sized(data, draft=draft)

@@ -7,9 +7,9 @@ from typing import Literal
 from pairjepa.apps.search.place import Place
 from pairjepa.util.checksums import checked_record, signed
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import parse_json
+from pairjepa.util.files import is_digest, parse_json
 
-FORMAT = 1
+FORMAT = 2
 IMAGES, CAPTIONS, MODEL, META = "images.lance", "captions.lance", "model", "meta.json"
 
 
@@ -60,7 +60,9 @@ class Meta:
         if data is None:
             there = place.names()
             found = (
-                f"it holds {', '.join(there[:8]) or 'nothing'}" if there is not None else "it is no folder"
+                f"it holds {', '.join([name for name in there if name[0] != '.'][:8]) or 'nothing'}"
+                if there is not None
+                else "it is no folder"
             )
             if there is None and not place.exists():
                 found = "it is not there"
@@ -76,7 +78,10 @@ class Meta:
         del record["format"]
         try:
             ways = {name: Approximation(**way) for name, way in record.pop("approximate").items()}
-            return cls(**record, approximate=ways)
+            meta = cls(**record, approximate=ways)
+            if not is_digest(meta.digest):  # it becomes a folder's name in the cache
+                raise TypeError
+            return meta
         except TypeError:
             raise PairJEPAError(f"{place / META} must hold what an index says of itself. {mend}") from None
 

@@ -1,13 +1,16 @@
 """Where an index lies: a folder, or a URL of object storage that Lance and fsspec both open (`s3://bucket/my.index`)."""
 
-import tempfile
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
 
-from pairjepa.util.files import atomic_folder, atomic_path, cache_folder, writing
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import LEFTOVER, atomic_folder, atomic_path, cache_folder, temporary_folder, writing
 
 T = TypeVar("T")
+
+_PLAIN = re.compile(r"\w[\w.-]*")
 
 
 class Place:
@@ -64,24 +67,37 @@ class Place:
         self._asked(lambda: files.pipe_file(f"{root}/{name}", data))
 
     def names(self) -> list[str] | None:
-        """What is in it; None if it is no folder, or is not there.
+        """What is in it, without temporary folders; None if it is no folder, or is not there.
 
         Raises:
             PairJEPAError: object storage cannot be reached.
         """
         if self.folder is not None:
-            return sorted(p.name for p in self.folder.iterdir()) if self.folder.is_dir() else None
+            if not self.folder.is_dir():
+                return None
+            return sorted(p.name for p in self.folder.iterdir() if not p.name.endswith(LEFTOVER))
         files, root = self._files()
         if not self._asked(lambda: files.isdir(root)):
             return None
         return sorted(PurePath(path).name for path in self._asked(lambda: files.ls(root, detail=False)))
 
+    def holds(self, name: str) -> bool:
+        """Whether a file is in it.
+
+        Raises:
+            PairJEPAError: object storage cannot be reached.
+        """
+        if self.folder is not None:
+            return (self.folder / name).is_file()
+        files, root = self._files()
+        return self._asked(lambda: bool(files.exists(f"{root}/{name}")))
+
     def exists(self) -> bool:
         """Whether there is a folder or a file."""
         return self.folder.exists() if self.folder is not None else self.names() is not None
 
-    def keep(self, name: str, make: Callable[[Path], object]) -> None:
-        """Put a folder into it, made by `make(path)`.
+    def keep(self, name: str, make: Callable[[Path], object], last: str) -> None:
+        """Put a folder into it, made by `make(path)`; it is whole when its file `last` is there.
 
         Raises:
             PairJEPAError: object storage cannot be reached; or as `make`.
@@ -90,17 +106,23 @@ class Place:
             make(self.folder / name)
             return
         files, root = self._files()
-        with tempfile.TemporaryDirectory() as temporary:
-            made = Path(temporary) / name
+        with temporary_folder() as temporary:
+            made = temporary / name
             make(made)
+            data = (made / last).read_bytes()
+            (made / last).unlink()
             self._asked(lambda: files.put(f"{made}/", f"{root}/{name}/", recursive=True))
+        self.write(f"{name}/{last}", data)
 
     def here(self, name: str, digest: str) -> Path:
-        """A folder in it as one of this machine: of object storage it is fetched once, into the cache.
+        """A folder in it as one of this machine: of object storage its files are fetched once, into the cache.
 
         Args:
             name: of the folder.
             digest: another where its content is another.
+
+        Raises:
+            PairJEPAError: object storage cannot be reached, or a file there has no plain name.
         """
         if self.folder is not None:
             return self.folder / name
@@ -108,7 +130,13 @@ class Place:
         kept = cache_folder() / "models" / digest
         if not kept.is_dir():
             with writing(kept), atomic_folder(kept) as temporary:
-                self._asked(lambda: files.get(f"{root}/{name}/", f"{temporary}/", recursive=True))
+                for path in self._asked(lambda: files.find(f"{root}/{name}", maxdepth=1)):
+                    file = PurePath(path).name
+                    if not _PLAIN.fullmatch(file):  # object storage takes names that lead elsewhere on a disk
+                        raise PairJEPAError(
+                            f"{self / name} must hold files with plain names, got {file!r}. Make the index again."
+                        )
+                    self._asked(lambda: files.get_file(path, temporary / file))  # noqa: B023 called at once
         return kept
 
     def _files(self) -> tuple[Any, str]:

@@ -2,22 +2,26 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pairjepa.config.settings import DataConfig
-from pairjepa.pairs import BadImage, Pairs
+from pairjepa.pairs import Pairs
+from pairjepa.pairs.folders import count_unread, is_image, walk
+from pairjepa.pairs.images import bad_image
+from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED
-from pairjepa.pairs.scan import digest_of, image_keys
-from pairjepa.pairs.sources import SOURCES
-from pairjepa.pairs.sources.folders import is_image, walk
+from pairjepa.pairs.scan import file_key, image_keys
+from pairjepa.pairs.sources import SOURCES, located
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import digest
+from pairjepa.util.files import digest, digest_bytes
 from pairjepa.util.progress import say
 
 
@@ -28,7 +32,7 @@ class Entry:
     source: str
     """What the user gave: an absolute path, or an id such as `shapes:60`."""
     name: str
-    """Unique in its source."""
+    """Unique in its source, and no absolute path: others may see it."""
     path: str | None
     """The file; None for bytes in a table."""
     read: Callable[[], bytes]
@@ -50,15 +54,16 @@ class Entry:
         if self.known is not None:
             file: list[Any] = [self.known]
         elif self.path is None:
-            file = [digest_of(self.read())]
+            file = [digest_bytes(self.read())]
         else:
-            try:
-                status = os.stat(self.path)
-                file = [self.path, status.st_size, status.st_mtime_ns]
-            except OSError:
-                file = [self.path, "gone"]
+            file = [file_key(self.path)]
         metadata = json.dumps(self.metadata, sort_keys=True, default=str)
         return digest(file, self.captions, self.split, metadata)
+
+    def sent(self) -> "Entry":
+        """What another process needs to read it: the name of its file, or its bytes."""
+        read = partial(read_file, self.path) if self.path is not None else partial(bytes, self.read())
+        return Entry("", self.name, self.path, read)
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,11 @@ def open_source(source: str, data: DataConfig) -> Source:
         return Source(key, [Entry(key, path.name, key, partial(read_file, key))])
     if not path.is_dir():
         pairs = _open_pairs(source, data)
-        return _of_pairs(os.path.abspath(path) if path.exists() else source, pairs)
+        return _of_pairs(located(source), pairs)
     key = os.path.abspath(path)
-    files = _named_in_utf8([name for name in walk(path) if is_image(name)])
-    named = any(column is not None for column in (data.image_column, data.caption_column, data.split_column))
+    below = list(walk(path))
+    files = _named_in_utf8([name for name in below if is_image(name)])
+    named = any((data.image_column, data.caption_column, data.split_column, data.images, data.no_header))
     if named or any(module.matches(source) for module in SOURCES.values()):
         try:
             pairs = _open_pairs(source, data)
@@ -103,6 +109,9 @@ def open_source(source: str, data: DataConfig) -> Source:
             say(f"{source} is taken as images without captions: {error}")
         else:
             return _with_others(_of_pairs(key, pairs), files)
+    count_unread(below, problems := Problems())
+    for kind, count in problems.counts.items():
+        say(f"{source}: {count:,} {kind}, such as {problems.examples[kind][0]}")
     if not files:
         raise PairJEPAError(
             f"{source} must hold images, got none in it or in folders below it. Give a folder of images, images, "
@@ -117,6 +126,8 @@ def _open_pairs(source: str, data: DataConfig) -> Pairs:
         image_column=data.image_column,
         caption_column=data.caption_column,
         split_column=data.split_column,
+        images=data.images,
+        no_header=data.no_header,
     )
 
 
@@ -125,7 +136,8 @@ def _of_pairs(key: str, pairs: Pairs) -> Source:
         if kind != "images with no caption (left out)":  # those of a folder are not left out here
             say(f"{key}: {count:,} {kind}, such as {pairs.problems.examples[kind][0]}")
     columns = _metadata(pairs.table)
-    rows = pairs.table.select(["name", "path", "split", "captions"]).to_pylist()
+    names = relative_names(pairs.names, os.path.dirname(key) if os.path.isfile(key) else key)
+    rows = pairs.table.select(["path", "split", "captions"]).to_pylist()
     metadata = columns.to_pylist() if columns.num_columns else [{}] * len(rows)
     known: list[str | None] = [None] * len(rows)
     if pairs.shards is not None:
@@ -133,7 +145,7 @@ def _of_pairs(key: str, pairs: Pairs) -> Source:
     entries = [
         Entry(
             key,
-            row["name"],
+            names[number],
             row["path"],
             partial(pairs.read_bytes, number),
             tuple(row["captions"]),
@@ -156,9 +168,54 @@ def _metadata(table: pa.Table) -> pa.Table:
         simple = pa.types.is_primitive(column.type) or pa.types.is_string(column.type)
         if pa.types.is_large_string(column.type) or pa.types.is_null(column.type):
             column, simple = column.cast(pa.string()), True
-        if simple and name not in RESERVED:
-            kept[column_name(name)] = column
+        if not simple or name in RESERVED:
+            continue
+        if pa.types.is_string(column.type) and pc.any(pc.match_substring_regex(column, _ABSOLUTE)).as_py():
+            say(f"The column {name!r} holds absolute paths, and is left out: others may search this index.")
+            continue
+        kept[column_name(name)] = column
     return pa.table(kept)
+
+
+_ABSOLUTE = r"^(file:|/[^/]+/|[A-Za-z]:[\\/]|\\\\)"
+"""What paths of a disk begin with; a word after a single stroke is none."""
+
+
+def relative_names(names: Sequence[str], folder: str) -> list[str]:
+    """Names of images without absolute paths.
+
+    Those in the folder are as it sees them; others that are absolute, or lead out of it, as the folder sees them that
+    they all share, or, where that is the root of a disk, by their last part.
+
+    Args:
+        names: as the pairs have them, all different.
+        folder: where the source is.
+    """
+    paths = {row: path for row, name in enumerate(names) if (path := _path_of(name, folder)) is not None}
+    elsewhere = [path.parent.parts for path in paths.values() if not path.is_relative_to(folder)]
+    shared = len(os.path.commonprefix(elsewhere))  # noqa: RUF071 of tuples it is whole parts
+    shown = list(names)
+    for row, path in paths.items():
+        if path.is_relative_to(folder):
+            shown[row] = path.relative_to(folder).as_posix()
+        else:
+            shown[row] = "/".join(path.parts[shared:]) if shared > 1 else path.name
+    counts = Counter(shown)
+    return [
+        f"{digest(n)[:8]}/{s}" if n != s and counts[s] > 1 else s for n, s in zip(names, shown, strict=True)
+    ]
+
+
+def _path_of(name: str, folder: str) -> PurePath | None:
+    """The path that a name is, if it is absolute or leads out of the folder."""
+    if name.startswith(("/", "\\", "file:")) or name[1:2] == ":":
+        name = name.removeprefix("file:")
+        return next(
+            (kind(name) for kind in (PurePosixPath, PureWindowsPath) if kind(name).is_absolute()), None
+        )
+    if ".." in PurePosixPath(name).parts:
+        return PurePosixPath(os.path.normpath(os.path.join(folder, name)))
+    return None
 
 
 OWN = ("id", "source", "digest", "stamp", "width", "height", "thumbnail", "vector", "checksum")
@@ -196,8 +253,9 @@ def read_file(path: str) -> bytes:
 
     Raises:
         BadImage: it cannot be read.
+        PairJEPAError: the system has no more open files or memory.
     """
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise BadImage(f"cannot be read: {error.strerror or error}", path) from None
+        raise bad_image(error, path) from None

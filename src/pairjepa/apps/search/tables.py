@@ -27,6 +27,7 @@ from pairjepa.apps.search.stored import WEIGHTS, check_weights, checked_vectors,
 from pairjepa.apps.search.vectors import lance_module, reading
 from pairjepa.util.checksums import FILE
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import atomic_folder
 from pairjepa.util.unit import check_unit
 
 _FRAGMENT = 100_000  # rows a file; a full one is not written again when the index grows
@@ -92,12 +93,16 @@ class Tables:
         there = place.names() or []
         if place.folder is not None and not set(own) <= set(there):
             (place.folder / FILE).unlink(missing_ok=True)  # of tables that are gone
-        self._tables: dict[str, Any] = {
-            name: _opened(place / name)
-            if name in there
-            else _made(place / name, pa.schema([*base, *columns, *fields, *vector], {WEIGHTS: weights}))
-            for name, fields in own.items()
-        }
+        self._tables: dict[str, Any] = {}
+        for name, fields in own.items():
+            if name not in there:
+                schema = pa.schema([*base, *columns, *fields, *vector], {WEIGHTS: weights})
+                if place.folder is None:
+                    _make(place / name, schema)
+                else:
+                    with atomic_folder(place.folder / name) as new:  # a table that is begun would be damaged
+                        _make(str(new), schema)
+            self._tables[name] = _opened(place / name)
         for name in own:
             check_weights(self._tables[name], place / name, weights)
             self._add_columns(name, pa.schema([*columns, vector[0]]))
@@ -111,8 +116,8 @@ class Tables:
         with reading(place / CAPTIONS):
             ids = self._tables[CAPTIONS].to_table(columns=["id"])["id"]
         left_over = pc.unique(ids.filter(pc.invert(pc.is_in(ids, images["id"])))).to_pylist()
-        self._left_over = set(left_over)
-        if place.folder is not None:  # nobody else writes
+        self._left_over, self._alone = set(left_over), place.folder is not None
+        if self._alone:
             self._delete(CAPTIONS, left_over)
             self._left_over.clear()
 
@@ -228,10 +233,15 @@ class Tables:
                     table.create_scalar_index("id", "BTREE", name=_ID_INDEX)
 
     def forget(self) -> None:
-        """Remove the files of versions that are older than `KEPT`."""
+        """Remove the files of versions that are older than `KEPT`, and of commits that were never finished.
+
+        Where others may write, the latter may be theirs: Lance removes those after a week.
+        """
         for table in self._tables.values():
             with _unless_another_writes():
-                table.cleanup_old_versions(KEPT)
+                table.cleanup_old_versions(KEPT, delete_unverified=self._alone)
+            if self._alone:
+                _remove_unfinished(table)
 
     @property
     def _images(self) -> Any:
@@ -283,18 +293,37 @@ def _opened(uri: str) -> Any:
         return lance_module().dataset(uri)
 
 
-def _made(uri: str, schema: pa.Schema) -> Any:
+def _make(uri: str, schema: pa.Schema) -> None:
     lance = lance_module()
     try:
         # not `write_dataset`, which tries again after another writer's first commit, and takes that one's rows away
-        return lance.LanceDataset.commit(
+        lance.LanceDataset.commit(
             uri, lance.LanceOperation.Overwrite(schema, []), read_version=0, max_retries=0
         )
     except (OSError, RuntimeError) as error:
         try:
-            return lance.dataset(uri)  # another writer was first
+            lance.dataset(uri)  # another writer was first
         except (OSError, ValueError, RuntimeError):
             raise error from None
+
+
+def _remove_unfinished(table: Any) -> None:
+    """Remove what Lance's own cleaning leaves of commits that were killed: parts of files, records of transactions.
+
+    Args:
+        table: on this machine's disk; nobody else writes it.
+    """
+    folder = Path(table.uri)
+    manifests = [
+        file.read_bytes() for file in folder.glob("_versions/*.manifest")
+    ]  # each names its transaction
+    left = [
+        file
+        for file in folder.glob("_transactions/*.txn")
+        if not any(file.name.encode() in m for m in manifests)
+    ]
+    for file in [*left, *folder.glob("_versions/*#*"), *folder.rglob(".tmp*")]:
+        file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -310,4 +339,4 @@ def _unless_another_writes() -> Iterator[None]:
 def _quoted(ids: Sequence[str], most: int = 1000) -> Iterator[str]:
     """Lists for `IN`, none too long."""
     for start in range(0, len(ids), most):
-        yield ", ".join(f"'{id}'" for id in ids[start : start + most])
+        yield ", ".join("'" + id.replace("'", "''") + "'" for id in ids[start : start + most])

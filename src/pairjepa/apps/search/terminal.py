@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Literal, TextIO
 
-from PIL import Image
+from pairjepa.pairs.images import decode
 
 ROWS = 8  # lines of text that a picture is high
 _CHUNK = 4096  # the longest piece that kitty takes
@@ -36,8 +36,7 @@ def picture(jpeg: bytes, way: Protocol) -> str:
         data = base64.b64encode(jpeg).decode()
         return f"\033]1337;File=inline=1;size={len(jpeg)};height={ROWS};preserveAspectRatio=1:{data}\a"
     png = io.BytesIO()
-    with Image.open(io.BytesIO(jpeg)) as image:
-        image.save(png, "PNG")
+    decode(jpeg).save(png, "PNG")
     data = base64.b64encode(png.getvalue()).decode()
     pieces = [data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK)]
     # a=T: show it, f=100: PNG, r: rows, q=2: no answer, m=1: there is more

@@ -7,19 +7,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
+from pairjepa.apps.search.exact import read_vectors, scores_of, top
 from pairjepa.apps.search.meta import Approximation
-from pairjepa.apps.search.rows import Rows, top
-from pairjepa.apps.search.shown import Shown
 from pairjepa.apps.search.stored import check_weights, checked_vectors, vector_columns
-from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, needs, unknown
+from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, needs
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-HIDDEN = frozenset(("digest", "stamp", "thumbnail", "vector", "checksum", "captions", "caption"))
-"""Columns that are no property of an image to filter by."""
 
 _ID = re.compile("[0-9a-f]{32}")
 # Candidates that an approximate search compares exactly: so many for each hit that is wanted, and at least.
@@ -33,57 +29,54 @@ class Vectors:
         self,
         uri: str,
         dim: int,
+        display: Sequence[str],
         weights: str,
         approximate: Approximation | None,
-        before: "Vectors | None" = None,
+        session: Any = None,
     ) -> None:
         """Open it.
 
         Args:
             uri: a path, or what Lance takes for object storage.
             dim: width of the vectors.
-            weights: digest of those that they are of.
+            display: the columns of a hit.
+            weights: digest of those that the vectors are of.
             approximate: how it is searched without comparing all.
-            before: an earlier version, of which what is in memory is taken over.
+            session: Lance's caches, shared with an earlier version.
 
         Raises:
             PairJEPAError: it is missing, damaged, or of other weights.
         """
-        self._uri, self._dim, self._approximate = uri, dim, approximate
+        self._uri, self._dim, self._display, self._approximate = uri, dim, list(display), approximate
         with reading(uri):
-            # A session is the caches of Lance: what it has read of an index stays there.
-            session = None if before is None else before._table.session()
             self._table: Any = lance_module().dataset(uri, session=session)
             self._rows = self._table.count_rows()
         check_weights(self._table, uri, weights)
-        self.names: list[str] = self._table.schema.names
-        self._warm: tuple[str, ...] = ()
-        self._shown: Shown | None = None
-        if before is not None and before._warm:
-            self.warm(before._warm, before)
+        self._weights = weights
+        self.schema: pa.Schema = self._table.schema
+        self._warm = False
 
     def __len__(self) -> int:
         return int(self._rows)
 
-    def changed(self) -> bool:
-        """Whether there is a newer version than this one."""
+    def refreshed(self, approximate: Approximation | None) -> "Vectors":
+        """This version, or the newest one, if the table was written since; warm if this one is."""
         with reading(self._uri):
-            return bool(self._table.latest_version != self._table.version)
+            if self._table.latest_version == self._table.version and approximate == self._approximate:
+                return self
+            session = self._table.session()
+        newest = Vectors(self._uri, self._dim, self._display, self._weights, approximate, session)
+        if self._warm:
+            newest.warm()
+        return newest
 
-    def warm(self, shown: Sequence[str], before: "Vectors | None" = None) -> None:
-        """Read now what makes many queries quick.
-
-        Args:
-            shown: the columns that they will ask for.
-            before: an earlier version that was warm.
-        """
-        self._warm = tuple(shown)
+    def warm(self) -> None:
+        """Read now what makes many queries quick."""
+        self._warm = True
+        if self._approximate is None:
+            _ = self._vectors, self._columns
+            return
         with reading(self._uri):
-            if self._approximate is None:
-                rows = None if before is None else before.__dict__.get("_memory")
-                self._memory = Rows(self._table, self._dim, shown, rows)
-                return
-            self._shown = Shown(self._table, shown, None if before is None else before._shown)
             for index in self._table.describe_indices():
                 self._table.prewarm_index(index.name)
 
@@ -95,6 +88,15 @@ class Vectors:
             found = self._table.to_table(columns=columns, filter=f"id = '{id}'", limit=1).to_pylist()
         return found[0] if found else None
 
+    def check_filter(self, sql: str) -> None:
+        """Raise `UsageError` if Lance does not take a filter."""
+        try:
+            self._table.to_table(columns=[], filter=sql, limit=1, with_row_id=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UsageError(
+                f"raw_where must be a filter that Lance takes, got {sql!r} ({first_line(error)})."
+            ) from None
+
     def vector(self, id: str) -> Float32[np.ndarray, " dim"] | None:
         """That of the first row of that id."""
         if not _ID.fullmatch(id):
@@ -104,81 +106,48 @@ class Vectors:
         return checked_vectors(found, self._dim, self._uri)[0] if found.num_rows else None
 
     def nearest(
-        self, vector: np.ndarray, k: int, where: str | None, exclude: str | None, columns: list[str]
+        self, vector: np.ndarray, k: int, where: str | None, exclude: str | None
     ) -> tuple[list[dict[str, Any]], list[float]]:
-        """The best rows and their scores."""
+        """The best rows, as their display columns, and their scores; `where` is a filter in Lance's SQL."""
+        conditions = [f"({where})"] if where is not None else []
+        conditions += [f"id != '{exclude}'"] if exclude is not None and _ID.fullmatch(exclude) else []
+        condition = " AND ".join(conditions) or None
         if self._approximate is not None:
-            return self._approximately(self._approximate, vector, k, where, exclude, columns)
-        rows = self._memory
-        mask = None if where is None else rows.of_row_ids(self._matching(where))
-        if exclude is not None:
-            other = rows.not_of(exclude)
-            mask = other if mask is None else mask & other
-        best, scores = rows.nearest(vector, k, mask)
-        if self._warm:
-            return rows.take(best), scores.tolist()
-        with reading(self._uri):
-            found = self._table.take(best.tolist(), columns=columns).to_pylist() if len(best) else []
-        return found, scores.tolist()
-
-    def _approximately(
-        self,
-        way: Approximation,
-        vector: np.ndarray,
-        k: int,
-        where: str | None,
-        exclude: str | None,
-        columns: list[str],
-    ) -> tuple[list[dict[str, Any]], list[float]]:
-        parts = [f"({where})"] if where is not None else []
-        parts += [f"id != '{exclude}'"] if exclude is not None and _ID.fullmatch(exclude) else []
-        with self._asking(where):
-            found, scores = approximately(
-                self._table,
-                self._dim,
-                vector,
-                k,
-                way.probes,
-                columns=() if self._shown is not None else columns,
-                filter=" AND ".join(parts) or None,
-            )
-        if self._shown is not None:
-            return self._shown.of(found["_rowid"].to_numpy().astype(np.int64)), scores.tolist()
-        return found.select(columns).to_pylist(), scores.tolist()
+            with reading(self._uri):
+                found, scores = approximately(
+                    self._table,
+                    self._dim,
+                    vector,
+                    k,
+                    self._approximate.probes,
+                    columns=self._display,
+                    filter=condition,
+                )
+            return found.to_pylist(), scores.tolist()
+        scores = scores_of(self._vectors, vector)
+        if condition is not None:
+            matching = self._matching(condition)
+            scores, every = np.full_like(scores, -np.inf), scores
+            scores[matching] = every[matching]
+        best = top(scores, k)
+        return self._columns.take(best).to_pylist(), scores[best].tolist()
 
     @cached_property
-    def _memory(self) -> Rows:
+    def _vectors(self) -> Float32[np.ndarray, "rows dim"]:
         with reading(self._uri):
-            return Rows(self._table, self._dim)
+            return read_vectors(self._table, self._dim)
 
-    def _matching(self, where: str) -> np.ndarray:
-        with self._asking(where):
-            found = self._table.to_table(columns=[], filter=where, with_row_id=True)
-        return found["_rowid"].to_numpy().astype(np.int64)
-
-    @contextlib.contextmanager
-    def _asking(self, where: str | None) -> Iterator[None]:
-        """`reading`, and what is wrong with a condition is said of it."""
+    @cached_property
+    def _columns(self) -> "pa.Table":
+        """The display columns, in memory: Lance takes longer to read ten rows of them than to compare 100,000."""
         with reading(self._uri):
-            try:
-                yield
-            except (
-                ValueError,
-                RuntimeError,
-            ) as error:  # the second: Lance gives up on a placeholder, such as ?
-                if where is None:
-                    raise
-                raise self._wrong(where, first_line(error)) from None
+            return self._table.to_table(columns=self._display).combine_chunks()
 
-    def _wrong(self, where: str, said: str) -> UsageError:
-        columns = [name for name in self.names if name not in HIDDEN]
-        if named := re.search(r"No field named \"?([^\s\"]+?)\"?\.(\s|$)", said):
-            error = unknown("column in where", named[1], columns)
-            return UsageError(f"{error} Words go into quotes: split = 'test'.")
-        return UsageError(
-            f"where must be a condition in SQL on the columns {', '.join(columns)}, got {where!r} ({said}). "
-            "Write it like split = 'test' AND width > 500."
-        )
+    def _matching(self, condition: str) -> Int64[np.ndarray, " some"]:
+        """Numbers of the rows that a condition holds for."""
+        with reading(self._uri):
+            found = self._table.to_table(columns=["_rowoffset"], filter=condition)
+        return found["_rowoffset"].to_numpy().astype(np.int64)
 
 
 @contextlib.contextmanager
@@ -236,7 +205,7 @@ def approximately(
         vector: what is asked.
         k: how many.
         probes: partitions that are looked at.
-        columns: what is read beside `_rowid`.
+        columns: what is read of them.
         filter: a condition in SQL.
     """
     found = table.to_table(
@@ -250,8 +219,7 @@ def approximately(
         },
         filter=filter,
         prefilter=True,
-        with_row_id=True,
     )
     scores = np.vecdot(checked_vectors(found, dim, table.uri), vector)
     best = top(scores, k)
-    return found.select([*columns, "_rowid"]).take(best), scores[best]
+    return found.select(list(columns)).take(best), scores[best]

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Form, Query, Request, Response
@@ -105,7 +104,7 @@ def _add_search(app: FastAPI, service: Service) -> None:
         """Images, or captions, that a picture fits best, or a picture and words together."""
         if form.q is None and form.image is None:
             raise UsageError("The query must be words (q), a picture (image) or both, got neither.")
-        upload = None if form.image is None else await form.image.read()
+        upload = None if form.image is None else form.image.file
         return _results(await service.search(form.q, upload, form.k, form.where, form.of))
 
     @app.get("/api/similar/{id}", responses=problems(404, 422, 503))
@@ -125,7 +124,7 @@ def _add_labels(app: FastAPI, service: Service) -> None:
         form: Annotated[schema.LabelForm, Form(media_type="multipart/form-data")],
     ) -> LabelProbabilities:
         """Which of some labels fits a picture, and how likely each is if one is right."""
-        return _labels(await service.label_upload(await form.image.read(), form.labels))
+        return _labels(await service.label_upload(form.image.file, form.labels))
 
     @app.get("/api/label/{id}", responses=problems(404, 422, 503))
     async def label_image(id: str, labels: Annotated[LabelNames, Query()]) -> LabelProbabilities:
@@ -176,18 +175,10 @@ def _answer_mistakes(app: FastAPI) -> None:
 def _results(hits: list["Hit"]) -> Results:
     return Results(
         results=[
-            schema.Result(id=hit.id, name=_shown(hit.name), score=hit.score, captions=list(hit.captions))
+            schema.Result(id=hit.id, name=hit.name, score=hit.score, captions=list(hit.captions))
             for hit in hits
         ]
     )
-
-
-def _shown(name: str) -> str:
-    """A name as clients may see it: of one that is a path of this machine (tables may hold them), the last part."""
-    for path in (PurePosixPath(name), PureWindowsPath(name)):
-        if path.is_absolute():
-            return path.name
-    return name
 
 
 def _labels(labels: list[tuple[str, float]]) -> LabelProbabilities:

@@ -21,10 +21,11 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: refuses foreign Host headers and bodies over `max_body` bytes, and adds `HEADERS`.
+    """ASGI middleware: refuses other hosts, other sites and bodies over `max_body` bytes, and adds `HEADERS`.
 
     A page elsewhere can have its own name resolve to this machine (DNS rebinding) and would then read the answers
-    as its own; the browser still sends that name as the Host. A numeric address cannot be rebound.
+    as its own; the browser still sends that name as the Host. A numeric address cannot be rebound. A page elsewhere
+    can also ask without reading, by a picture or a form; the browser says so in Sec-Fetch-Site and Origin.
     """
 
     def __init__(self, app: ASGIApp, host: str, max_body: int) -> None:
@@ -59,6 +60,10 @@ class Guard:
             answer = _refusal(
                 400, "The Host header must be localhost or a numeric address. Open the page by one."
             )
+        elif _from_another_site(headers, scope["path"]):
+            answer = _refusal(
+                403, "The request must come from this server's own page. Open that in the browser."
+            )
         elif _declared(headers) > self._max_body:
             answer = _refusal(413, self._too_large)
         await answer(scope, receive_counted, send_guarded)
@@ -73,6 +78,15 @@ class Guard:
             return name in self._names or bool(ipaddress.ip_address(name))
         except ValueError:
             return False
+
+
+def _from_another_site(headers: Headers, path: str) -> bool:
+    """Whether a browser asks for a page of another site; to follow a link to our page is no such thing."""
+    site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != headers.get("host"):
+        return True
+    to_our_page = path == "/" and headers.get("sec-fetch-dest") == "document"
+    return site not in ("none", "same-origin") and not to_our_page
 
 
 def _declared(headers: Headers) -> int:

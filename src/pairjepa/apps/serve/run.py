@@ -12,6 +12,7 @@ from pydantic import ByteSize, TypeAdapter, ValidationError
 
 from pairjepa.apps.search import Index
 from pairjepa.apps.serve.app import create_app
+from pairjepa.apps.serve.connections import PromptConnection
 from pairjepa.embedder.encoder import Encoder
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.progress import say
@@ -48,6 +49,8 @@ def serve(path: str | Path, *, host: str, port: int, queue: int, max_upload: str
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=PromptConnection,
+                ws="none",  # another protocol, which nothing here speaks
                 log_level="warning",
                 access_log=False,  # what is searched for is no one else's business
                 server_header=False,

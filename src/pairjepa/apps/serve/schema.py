@@ -17,8 +17,8 @@ Where = Annotated[
     str,
     Field(
         max_length=1000,
-        description="A condition in SQL on columns of the images, such as split = 'test'.",
-        json_schema_extra={"format": "sql-condition"},
+        description="A condition on columns of the images, such as split = 'test' AND width > 500.",
+        json_schema_extra={"format": "condition"},
     ),
 ]
 Of = Annotated[
@@ -106,15 +106,16 @@ class Problem(BaseModel):
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The refusals that an operation declares; any may come of the request's size or Host header."""
+    """The refusals that an operation declares; any may come of the request's size, Host or site."""
     words = {
         400: "A foreign Host header, or a body that cannot be parsed.",
+        403: "A browser asks for a page of another site.",
         404: "No image has this id.",
         413: "The request is too large.",
         422: "A parameter is not as it must be, or the upload is no picture.",
         503: "The queue is full, and Retry-After says when to try again; or the index was replaced by another run's.",
     }
-    return {status: {"model": Problem, "description": words[status]} for status in (400, 413, *statuses)}
+    return {status: {"model": Problem, "description": words[status]} for status in (400, 403, 413, *statuses)}
 
 
 def sentence(errors: Sequence[Any]) -> str:

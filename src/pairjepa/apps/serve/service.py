@@ -1,10 +1,9 @@
 """What the server does, without HTTP: searches and labels over one index, nothing of it on the event loop."""
 
 import asyncio
-import re
 from functools import lru_cache, partial
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -30,10 +29,7 @@ LOOK = 1.0
 
 MAX_LABELS = 100
 DECODERS = 2
-"""Uploads decoded at once: each may unpack to 150 MB."""
-
-PRIVATE = frozenset(("path", "source", "stamp", "digest", "thumbnail", "vector"))
-"""Columns that a client's condition may not speak of: by asking again and again it could spell out a path."""
+"""Uploads decoded at once, each in `uploads.MEMORY`."""
 
 
 class UnknownImage(Exception):
@@ -65,14 +61,9 @@ class Service:
         self._looked = -inf
         self._lost = ""
         self._replaced = False
-        self._batcher = Batcher(encoder, queue)
+        self._batcher, self._enough = Batcher(encoder, queue), encoder.enough
         self._decoders = CapacityLimiter(DECODERS)
         self._labels = lru_cache(16)(partial(Labels, encoder))
-
-    @property
-    def columns(self) -> list[str]:
-        """What a client's condition may speak of."""
-        return [name for name in self.index.columns if name not in PRIVATE]
 
     async def __aenter__(self) -> "Service":
         await self._batcher.__aenter__()
@@ -114,7 +105,7 @@ class Service:
             self._looked = asyncio.get_running_loop().time()
 
     async def search(
-        self, words: str | None, upload: bytes | None, k: int, where: str | None, of: Of
+        self, words: str | None, upload: BinaryIO | None, k: int, where: str | None, of: Of
     ) -> list["Hit"]:
         """The `k` best for words, a picture, or both.
 
@@ -138,7 +129,7 @@ class Service:
         vector = await self._vector(id)
         return await self._nearest(vector, k, where, of, exclude=id if of == "images" else None)
 
-    async def label_upload(self, upload: bytes, labels: str) -> list[tuple[str, float]]:
+    async def label_upload(self, upload: BinaryIO, labels: str) -> list[tuple[str, float]]:
         """Labels of an uploaded picture with their probabilities, best first.
 
         Raises:
@@ -174,8 +165,8 @@ class Service:
             raise UnknownImage
         return picture
 
-    async def _decoded(self, upload: bytes) -> "Image.Image":
-        return await to_thread.run_sync(read_picture, upload, limiter=self._decoders)
+    async def _decoded(self, upload: BinaryIO) -> "Image.Image":
+        return await to_thread.run_sync(read_picture, upload, self._enough, limiter=self._decoders)
 
     async def _vector(self, id: str) -> "Float32[np.ndarray, ' dim']":
         self.look()
@@ -188,21 +179,8 @@ class Service:
         self, vector: np.ndarray, k: int, where: str | None, of: Of, exclude: str | None = None
     ) -> list["Hit"]:
         self.look()
-        if of == "captions" and not self.index.has_captions:
-            raise UsageError("in must be images for this index, got captions: its images came without any.")
         search = partial(self.index.search, vector, k, where=where, of=of, exclude=exclude)
-        if where is None:
-            return await to_thread.run_sync(search)
-        wrong = UsageError(
-            f"where must be a condition in SQL on {', '.join(self.columns)}, got {where!r}. "
-            "Write it like split = 'test'."
-        )
-        if _speaks_of_private(where):
-            raise wrong
-        try:
-            return await to_thread.run_sync(search)
-        except UsageError:
-            raise wrong from None  # in our words: those of the library may hold a path of this machine
+        return await to_thread.run_sync(search)
 
     async def _labelled(self, vector: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, float]]:
         known = await self._batcher.run(partial(self._labels, names))
@@ -215,10 +193,3 @@ def _names(labels: str) -> tuple[str, ...]:
     if len(names) > MAX_LABELS:
         raise UsageError(f"labels must be at most {MAX_LABELS}, got {len(names)}.")
     return names
-
-
-def _speaks_of_private(where: str) -> bool:
-    """Whether a private column may be named. Text in plain quotes is no name; if anything else quotes, all is read."""
-    tricky = re.search(r"""[\\"`$]|--|/\*""", where)
-    names = where if tricky else re.sub(r"'[^']*'", "", where)
-    return not PRIVATE.isdisjoint(re.findall(r"\w+", names.lower()))

@@ -1,41 +1,31 @@
-"""Pictures that a client sends: looked at before they are decoded, and small enough to wait in a queue."""
+"""Pictures that a client sends: decoded in bounded memory, and small enough to wait in a queue."""
 
-import io
-import math
+from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from pairjepa.pairs.images import BadImage, decode
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""What browsers and cameras write. Pillow reads more, some of it with programs beside it (EPS)."""
-
-MAX_PIXELS = 50_000_000
-"""A larger upload is refused from its header alone, before any of it is decoded."""
+MEMORY = 256_000_000
+"""Bytes that decoding may take: 64 megapixels of PNG or BMP, 40 to 80 of JPEG, 12 of WebP or AVIF."""
 
 ENOUGH_PIXELS = 4_000_000
 """What is kept of a larger picture while it waits: many times what any encoder takes in."""
 
 
-def read_picture(data: bytes) -> Image.Image:
+def read_picture(file: BinaryIO, draft: tuple[int, int]) -> Image.Image:
     """An uploaded picture as upright RGB, reduced by a whole factor to about `ENOUGH_PIXELS`.
 
+    Args:
+        file: what was sent.
+        draft: the encoder's `enough`: a JPEG is decoded as the library decodes it.
+
     Raises:
-        BadImage: empty, damaged, of more than `MAX_PIXELS`, or no picture at all.
+        BadImage: empty, damaged, no picture at all, or too large.
     """
-    if not data:
-        raise BadImage("the file is empty")
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as header:
-            pixels = header.width * header.height
-    except UnidentifiedImageError:
-        raise BadImage(f"it must be a picture ({', '.join(FORMATS)}), got something else") from None
-    except Image.DecompressionBombError:
-        pixels = MAX_PIXELS + 1  # far beyond it
-    except Exception as error:  # Pillow's parsers fail in every way there is on damaged headers
-        raise BadImage(f"damaged: {type(error).__name__}") from None
-    if pixels > MAX_PIXELS:
-        raise BadImage(f"it must have at most {MAX_PIXELS / 1e6:.0f} megapixels. Send a smaller copy")
-    picture = decode(data)
-    factor = math.ceil(math.sqrt(pixels / ENOUGH_PIXELS))
-    return picture.reduce(factor) if factor > 1 else picture
+        return decode(file.read(), draft=draft, pixels=ENOUGH_PIXELS, memory=MEMORY)
+    except BadImage as error:
+        raise BadImage(
+            f"{error.reason}. Send a smaller copy" if "too large" in error.reason else error.reason
+        ) from None

@@ -1,29 +1,25 @@
-"""What computes the features of a frozen backbone: PyTorch, or a runtime that the backbone is converted for.
+"""What computes the features of a frozen backbone: PyTorch, or ONNX Runtime.
 
-A new engine is a module here with a function `make(backbone) -> Engine`, and a line in `ENGINES`.
+An engine is a module here with a function `make(backbone) -> Engine`, and a line in `ENGINES`.
 """
 
 import importlib
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from pairjepa.util.errors import missing_extra, unknown
+from pairjepa.config.renamed import instead
+from pairjepa.util.errors import UsageError, missing_extra, unknown
 
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float32
 
-ENGINES: dict[str, tuple[str, ...]] = {
-    "torch": (),
-    "openvino": ("openvino",),
-    "onnx": ("onnxruntime", "onnxscript"),
-}
+ENGINES: dict[str, tuple[str, ...]] = {"torch": (), "onnx": ("onnxruntime", "onnxscript")}
 """Each engine and the packages that it needs beside PyTorch; the extra of the same name brings them."""
 
-ELSEWHERE = {"ray": ("ray", "pandas", "fsspec")}
+ELSEWHERE = {"ray": ("ray",)}
 """Names beside those of the engines: PyTorch too, in the workers of `features.on_ray`. Same features, same store."""
 
 Inputs = tuple[Any, ...]
@@ -35,7 +31,7 @@ class Engine(Protocol):
     """A backbone, ready to compute."""
 
     def results(self, batches: Iterable[Inputs]) -> Iterator["Float32[np.ndarray, 'batch width']"]:
-        """Features of each batch, in their order. Some batches may be taken ahead, to be computed meanwhile."""
+        """Features of each batch, in their order."""
 
 
 class Unconvertible(Exception):
@@ -43,9 +39,8 @@ class Unconvertible(Exception):
 
 
 def no_telemetry() -> None:
-    """Keep ONNX Runtime and OpenVINO from sending events home, which both do unasked; called before their import."""
+    """Keep ONNX Runtime from sending events home, which it does unasked; called before its import."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it takes its own stub instead
 
 
 def installed(name: str) -> bool:
@@ -64,7 +59,7 @@ def check_engine(name: str) -> None:
         return
     known = ENGINES | ELSEWHERE
     if name not in known:
-        raise unknown("engine", name, ["auto", *known])
+        raise UsageError(f"{unknown('engine', name, ['auto', *known])}{instead(name)}")
     for package in known[name]:
         if find_spec(package) is None:
             raise missing_extra(package, name)

@@ -1,20 +1,18 @@
 """ONNX Runtime on the CPU, in float32."""
 
-import tempfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float32
+from torch import Tensor, nn
 
 from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Inputs, Unconvertible, no_telemetry
-from pairjepa.features.engines.graphs import graph_of
-from pairjepa.features.engines.onnx_graph import write_graph
+from pairjepa.features.engines.onnx_graph import pixel_inputs, portable, token_inputs, write_graph
 from pairjepa.util.errors import first_line
+from pairjepa.util.files import temporary_folder
 
 
 class OnnxEngine:
@@ -31,6 +29,18 @@ class OnnxEngine:
             yield self._session.run(None, dict(zip(self._names, batch, strict=True)))[0]
 
 
+class _Pixels(nn.Module):
+    """Pixels → features."""
+
+    def __init__(self, backbone: ImageBackbone) -> None:
+        super().__init__()
+        self.backbone = portable(backbone)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        features: Tensor = self.backbone(self.backbone.normalise(pixels))
+        return features
+
+
 def make(backbone: ImageBackbone | TextBackbone) -> OnnxEngine:
     """Export and load.
 
@@ -40,24 +50,16 @@ def make(backbone: ImageBackbone | TextBackbone) -> OnnxEngine:
     no_telemetry()
     from onnxruntime import InferenceSession, SessionOptions
 
-    graph = graph_of(backbone)
-    dims = {
-        name: torch.export.Dim(name, max=graph.most_tokens if name == "token" else None)
-        for name in graph.axes.values()
-    }
-    axes = {axis: dims[name] for axis, name in graph.axes.items()}
     options = SessionOptions()
     options.log_severity_level = 4
     # its threads would otherwise burn the cores that decode the next images while they wait
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "backbone.onnx"
-        write_graph(
-            graph.module,
-            {name: (example, axes) for name, example in graph.inputs.items()},
-            ["features"],
-            path,
-        )
+    with temporary_folder() as folder:
+        path = folder / "backbone.onnx"
+        if isinstance(backbone, ImageBackbone):
+            write_graph(_Pixels(backbone), pixel_inputs(backbone), ["features"], path)
+        else:
+            write_graph(backbone, token_inputs(backbone), ["features"], path)
         try:
             return OnnxEngine(InferenceSession(path, options, providers=["CPUExecutionProvider"]))
         except Exception as error:  # ONNX Runtime's own classes are private to its extension

@@ -1,35 +1,64 @@
-"""ONNX files from PyTorch modules."""
+"""ONNX files from PyTorch modules, and what a backbone's module and inputs are for that.
 
+image   pixels (batch, size, size, 3) uint8
+text    input_ids, attention_mask (batch, token) int64
+"""
+
+import contextlib
+import copy
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.loading import quiet
+from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Unconvertible
-from pairjepa.features.engines.graphs import converting
 from pairjepa.util.errors import first_line
 
 OPSET = 20
 
+GraphInputs = dict[str, tuple[Tensor, Any]]
+"""Name → an example and its dynamic axes (`torch.export.Dim`)."""
 
-def write_graph(
-    module: nn.Module, inputs: dict[str, tuple[Tensor, Any]], outputs: list[str], path: Path
-) -> None:
+
+def pixel_inputs(backbone: ImageBackbone) -> GraphInputs:
+    """Two black pictures."""
+    size, device = backbone.preprocessing.size, next(backbone.parameters()).device
+    pixels = torch.zeros((2, size, size, 3), dtype=torch.uint8, device=device)
+    return {"pixels": (pixels, {0: torch.export.Dim("batch")})}
+
+
+def token_inputs(backbone: TextBackbone) -> GraphInputs:
+    """Ids and mask of two captions of different length."""
+    device = next(backbone.parameters()).device
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("token", max=backbone.max_tokens)}
+    ids, mask = backbone.collate(backbone.tokenize(["a", "a dog"]))
+    return {"input_ids": (ids.to(device), axes), "attention_mask": (mask.to(device), axes)}
+
+
+def portable(image: ImageBackbone) -> ImageBackbone:
+    """The same without EfficientNet's averaging by a window far larger than its map, which OpenVINO refuses."""
+    if not isinstance(getattr(image.model, "pooler", None), nn.AvgPool2d):
+        return image
+    image = copy.deepcopy(image)
+    image.model.pooler = nn.AdaptiveAvgPool2d(1)
+    return image
+
+
+def write_graph(module: nn.Module, inputs: GraphInputs, outputs: list[str], path: Path) -> None:
     """Export one graph; weights lie beside it in PATH.data.
-
-    Args:
-        module: what is exported.
-        inputs: name → an example and its dynamic axes (`torch.export.Dim`).
-        outputs: names of what it gives.
-        path: the .onnx file.
 
     Raises:
         Unconvertible: PyTorch cannot export the module.
     """
     from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-    with converting():
+    with _quietly():
         try:
             program = torch.onnx.export(
                 module.eval(),
@@ -47,3 +76,16 @@ def write_graph(
         assert program is not None
         ClearMetadataAndDocStringPass()(program.model)  # stack traces, with the paths of this machine
         program.save(path, external_data=True)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without gradients, and without lines about torchvision, tracing and what an exporter tried."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with quiet(), torch.no_grad():
+            yield
+    finally:
+        logger.setLevel(level)

@@ -19,8 +19,8 @@ from pairjepa.pairs.raw import RESERVED, Request
 from pairjepa.pairs.shards.places import THREADS, Shard, connect, is_url, reason, tried
 from pairjepa.pairs.shards.tars import CutShort, Sample, Seekable, samples, unescaped
 from pairjepa.pairs.sources.columns import usual_captions
-from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.files import atomic_path, cache_folder, digest, writing
+from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, unreadable
+from pairjepa.util.files import atomic_path, cache_folder, digest, remove_leftovers, writing
 from pairjepa.util.progress import progress
 
 TEXTS = ("txt", "text", "caption", "captions")
@@ -48,6 +48,7 @@ def index(shards: Sequence[Shard], request: Request, problems: Problems) -> pa.T
         PairJEPAError: a shard cannot be reached or read.
         UsageError: a named column is in no sample.
     """
+    remove_leftovers(cache_folder(), deep=True)
     kept = cache_folder() / "shards"
     files = [kept / f"{_VERSION}-{digest(*_key(shard, request))}.parquet" for shard in shards]
     tables: dict[int, pa.Table] = {}
@@ -90,7 +91,9 @@ def _known(file: Path) -> pa.Table | None:
     """What was kept of a shard; a damaged file is as good as none."""
     try:
         table = pq.read_table(file, page_checksum_verification=True)
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException) as error:
+        if hindrance(error):
+            raise unreadable(file, error, "") from None
         return None
     return table if _FOUND in (table.schema.metadata or {}) else None
 

@@ -14,8 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Protocol, runtime_checkable
 
-from pairjepa.pairs.images import BadImage
-from pairjepa.pairs.shards.places import connect, is_url, reason, tried
+from pairjepa.pairs.images import BadImage, bad_image
+from pairjepa.pairs.shards.places import connect, is_url, tried
 from pairjepa.util.files import cache_folder, writing
 
 BLOCK = 2 << 20
@@ -43,7 +43,7 @@ def read(url: str, stamp: str, offset: int, length: int) -> bytes:
     try:
         data = _opened(url, stamp).read(offset, length)
     except OSError as error:
-        raise BadImage(f"cannot be read: {reason(error)}") from None
+        raise bad_image(error) from None
     if len(data) < length:
         raise BadImage("cannot be read: its shard has become shorter")
     return data

@@ -1,23 +1,26 @@
 """Where shards are written to: a folder here, or one behind a URL. A shard is there whole, or not at all."""
 
-import contextlib
 import json
 import tarfile
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from pairjepa.pairs.shards.places import connect, is_url, tried
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import atomic_path, cache_folder, parse_json, read_json, write_json, writing
+from pairjepa.util.files import (
+    atomic_path,
+    cache_folder,
+    parse_json,
+    read_json,
+    remove_leftovers,
+    temporary_folder,
+    write_json,
+    writing,
+)
 
 MANIFEST = "shards.json"
-"""Says beside the shards which pairs they are, so that others are not mixed with them."""
-
-ABANDONED = 3600.0
-"""Seconds after which nobody writes any more to a file that does not grow."""
+"""Says beside the shards which pairs they are, so that others are not mixed with them, and of each what is in it."""
 
 END = bytes(2 * tarfile.BLOCKSIZE)
 """What a whole tar ends with."""
@@ -73,10 +76,7 @@ class _Local:
             write_json(self._folder / MANIFEST, manifest)
 
     def tidy(self) -> None:
-        for left in self._folder.glob(".*.tar.*.tmp"):  # of a process that was killed
-            with contextlib.suppress(OSError):
-                if time.time() - left.stat().st_mtime > ABANDONED:
-                    left.unlink()
+        remove_leftovers(self._folder)
 
     def shards(self) -> list[str]:
         return [path.name for path in self._folder.glob("*.tar")]
@@ -99,7 +99,7 @@ class _Remote:
         self._fs, self._path = connect(self._url)
 
     def tidy(self) -> None:
-        """Nothing is left there."""
+        remove_leftovers(cache_folder())
 
     def manifest(self) -> Any:
         if not tried(self._url, lambda: self._fs.exists(f"{self._path}/{MANIFEST}")):
@@ -128,13 +128,9 @@ class _Remote:
         return bool(size and tried(self._url, lambda: self._fs.cat_file(path, start=start, end=size)) == END)
 
     def write(self, name: str, into: Callable[[Path], None]) -> str:
-        with writing(cache_folder()):
-            cache_folder().mkdir(parents=True, exist_ok=True)
-            made = tempfile.TemporaryDirectory(prefix=".shard-", dir=cache_folder())
-        with made as folder:
-            path = Path(folder) / name
-            with writing(path):
-                into(path)
+        with writing(cache_folder()), temporary_folder(cache_folder()) as folder:
+            path = folder / name
+            into(path)
             tried(f"{self._url}/{name}", lambda: self._send(path, f"{self._path}/{name}"))
         return f"{self._url}/{name}"
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from pairjepa.pairs.sources.folders import is_image
+from pairjepa.pairs.folders import is_image
 
 MAX_TEXT = 1 << 20
 """Bytes of the longest text or JSON that is read."""

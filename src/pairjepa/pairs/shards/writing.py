@@ -1,6 +1,7 @@
 """Pairs as WebDataset shards: images as they are, captions as `.txt` and, with all else, as `.json`.
 
-Every shard is whole or not there, and the same pairs make the same bytes: a conversion that was stopped goes on.
+Every shard is whole or not there, and the same pairs make the same bytes: a conversion that was stopped goes on, and
+one that is done again writes those shards whose images, captions or columns have changed.
 """
 
 import io
@@ -10,24 +11,25 @@ import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from pairjepa.pairs.folders import is_image
 from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED
+from pairjepa.pairs.scan import image_keys
 from pairjepa.pairs.shards.targets import Target, target_of
 from pairjepa.pairs.shards.tars import escaped
-from pairjepa.pairs.sources.folders import is_image
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest
 from pairjepa.util.progress import progress
 
-FORMAT = 1
+FORMAT = 2
 
 _BAD = "images that cannot be read (left out)"
 _KINDS = {b"\xff\xd8\xff": ".jpg", b"\x89PNG": ".png", b"RIFF": ".webp", b"GIF8": ".gif", b"BM": ".bmp"}
@@ -55,6 +57,8 @@ class Part:
     """How many there are; None where that is not known before."""
     start: Callable[[int], Iterable[Row]]
     """The rows from a number on."""
+    stamp: Callable[[slice], str] | None = None
+    """Of some rows: another if one of them is; None where that cannot be told without reading them."""
 
 
 @dataclass(frozen=True)
@@ -78,13 +82,8 @@ def parts_of(pairs: Pairs) -> list[Part]:
 
 
 def identity_of(pairs: Pairs) -> str:
-    """32 hex digits of names, captions, splits and their order: what tells two conversions apart."""
-    return digest(
-        pairs.names,
-        pairs.captions.to_pylist(),
-        pairs.captions_per_image.tolist(),
-        pairs.table["split"].to_pylist(),
-    )
+    """32 hex digits of names, splits and their order: what tells two conversions apart."""
+    return digest(pairs.names, pairs.table["split"].to_pylist())
 
 
 def write(parts: Iterable[Part], out: str, per_shard: int, identity: Any) -> Written:
@@ -100,28 +99,52 @@ def write(parts: Iterable[Part], out: str, per_shard: int, identity: Any) -> Wri
         PairJEPAError: other shards are in `out`, the disk is full, or the target cannot be reached.
     """
     target = target_of(out)
-    _claim(target, out, {"format": FORMAT, "images_per_shard": per_shard, "pairs": identity})
+    manifest = _claimed(target, out, {"format": FORMAT, "images_per_shard": per_shard, "pairs": identity})
     target.tidy()
     problems = Problems()
     written: list[str] = []
     kept = images = captions = size = 0
     for part in parts:
-        number = 0
-        while target.whole(_name(part, number)):
-            number += 1
-        kept += number
-        left = None if part.rows is None else max(part.rows - number * per_shard, 0)
-        if left == 0:
-            continue
-        rows = iter(part.start(number * per_shard))
-        with progress(f"shards of {part.name}", left or 0, "images") as bar:
-            # one row is taken before a shard is begun, so that none is empty at the end
-            while first := next(rows, None):
+        there, missing = _missing(part, target, per_shard, manifest["shards"])
+        kept += there
+        rows: Iterator[Row] = iter(())
+        last = None
+        total = per_shard * len(missing) if isinstance(missing, list) else 0
+        with progress(f"shards of {part.name}", total, "images") as bar:
+            for number in missing:
+                if last is None or number != last + 1:
+                    rows = iter(part.start(number * per_shard))
+                # one row is taken before a shard is begun, so that none is empty at the end
+                if (first := next(rows, None)) is None:
+                    break
+                name, last = _name(part, number), number
                 shard = _Shard(_chain(first, islice(rows, per_shard - 1)), bar.advance, problems)
-                written.append(target.write(_name(part, number), shard.into))
+                written.append(target.write(name, shard.into))
                 images, captions, size = images + shard.images, captions + shard.captions, size + shard.size
-                number += 1
+                if part.stamp is not None and shard.whole:
+                    manifest["shards"][name] = part.stamp(_rows_of(number, per_shard))
+                    target.claim(manifest)
     return Written(written, kept, images, captions, size, problems)
+
+
+def _missing(
+    part: Part, target: Target, per_shard: int, stamps: dict[str, str]
+) -> tuple[int, list[int] | Iterable[int]]:
+    """How many shards are there as they are to be, and the numbers of the others."""
+    if part.stamp is None:  # a stream, which goes on where it was
+        first = next(number for number in count() if not target.whole(_name(part, number)))
+        return first, count(first) if part.rows is None else range(first, math.ceil(part.rows / per_shard))
+    numbers = range(math.ceil((part.rows or 0) / per_shard))
+    missing = []
+    for number in numbers:
+        name = _name(part, number)
+        if stamps.get(name) != part.stamp(_rows_of(number, per_shard)) or not target.whole(name):
+            missing.append(number)
+    return len(numbers) - len(missing), missing
+
+
+def _rows_of(number: int, per_shard: int) -> slice:
+    return slice(number * per_shard, (number + 1) * per_shard)
 
 
 def suffix_of(data: bytes) -> str:
@@ -154,7 +177,14 @@ def _part(split: str, pairs: Pairs) -> Part:
                 others,
             )
 
-    return Part(split, pairs.n_images, start)
+    keys = image_keys(pairs)
+
+    def stamp(rows: slice) -> str:
+        some = table.slice(rows.start, rows.stop - rows.start)
+        cells = some.select(kept).to_pylist(), pairs.table["captions"][rows].to_pylist()
+        return digest(pairs.names[rows], keys[rows], json.dumps(cells, default=str))
+
+    return Part(split, pairs.n_images, start, stamp)
 
 
 def _unfit(kind: pa.DataType) -> bool:
@@ -169,6 +199,8 @@ class _Shard:
         self._rows, self._advance, self._problems = rows, advance, problems
         self._keys: set[str] = set()
         self.images = self.captions = self.size = 0
+        self.whole = True
+        """Whether no image was left out."""
 
     def into(self, path: Path) -> None:
         with tarfile.open(path, "w") as tar:
@@ -178,6 +210,7 @@ class _Shard:
                     data = row.read()
                 except BadImage as error:
                     self._problems.add(_BAD, [f"{row.name}: {error.reason}"])
+                    self.whole = False
                     continue
                 self._add(tar, row, data)
         self.size = path.stat().st_size
@@ -219,14 +252,20 @@ def _finite(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _claim(target: Target, out: str, manifest: dict[str, Any]) -> None:
-    """Write what these shards are beside them, or find that others are there."""
+def _claimed(target: Target, out: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of these shards, beside them; the one that is there knows what they hold.
+
+    Raises:
+        PairJEPAError: other shards are there.
+    """
     found = target.manifest()
-    if found == manifest:
-        return
-    if found is not None or target.shards():
-        raise PairJEPAError(
-            f"--out must be a new folder, or one with shards of the same pairs and settings, got {out}, which holds "
-            "others. Name another folder."
-        )
-    target.claim(manifest)
+    if isinstance(found, dict) and isinstance(found.get("shards"), dict):
+        if found | manifest == found:
+            return found
+    elif found is None and not target.shards():
+        target.claim(manifest := manifest | {"shards": {}})
+        return manifest
+    raise PairJEPAError(
+        f"--out must be a new folder, or one with shards of the same images and settings, got {out}, which holds "
+        "others. Name another folder."
+    )

@@ -4,12 +4,17 @@ A source is a module with `WHAT` (a line for people), `COLUMNS` (whether the use
 `matches(source)` (quick, raises nothing) and `read(request, problems)`.
 """
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from pairjepa.pairs.folders import count_unread, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request, listing
+from pairjepa.pairs.shards.places import is_url
 from pairjepa.pairs.sources import (
+    coco,
     flickr8k,
     hub,
     imagefolder,
@@ -47,6 +52,7 @@ SOURCES: dict[str, Source] = {
     "hub": hub,
     "flickr8k": flickr8k,
     "karpathy": karpathy,
+    "coco": coco,
     "imagefolder": imagefolder,
     "shard folder": shard_folder,
     "tables": tables,
@@ -65,19 +71,38 @@ def read(request: Request, problems: Problems) -> RawPairs:
     name = next((name for name, source in SOURCES.items() if source.matches(request.source)), None)
     if name is None:
         raise PairJEPAError(_nothing_matches(request.source))
-    for setting in ("image_column", "caption_column", "split_column"):
-        if not SOURCES[name].COLUMNS and (value := getattr(request, setting)) is not None:
+    for setting in ("image_column", "caption_column", "split_column", "no_header"):
+        if not SOURCES[name].COLUMNS and (value := getattr(request, setting)):
             raise UsageError(
                 f"data.{setting} must be left out for {SOURCES[name].WHAT}, got {value!r}. Only tables have columns."
             )
-    return SOURCES[name].read(request, problems)
+    folder = None if request.images is None else Path(request.images).expanduser()
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"data.images must be a folder that is there, got {request.images!r}.")
+    raw = SOURCES[name].read(request, problems)
+    if folder is None:
+        return raw
+    if not raw.folders:
+        raise UsageError(
+            f"data.images must be left out for {SOURCES[name].WHAT}, got {request.images!r}. They hold their images."
+        )
+    return replace(raw, images=folder)
+
+
+def located(source: str) -> str:
+    """The same source from any working directory: paths and patterns are made absolute."""
+    if shapes.matches(source) or is_url(source) or hub.is_id(source):
+        return source
+    return os.path.abspath(Path(source.removeprefix("file://")).expanduser())
 
 
 def _nothing_matches(source: str) -> str:
     path = Path(source).expanduser().absolute()
     looked = "Looked for:" + "".join(f"\n  {module.WHAT}" for module in SOURCES.values())
     if path.is_dir():
-        return f"The folder {path} must hold pairs, but nothing in it is known. {listing(path)} {looked}"
+        count_unread(walk(path), problems := Problems())
+        found = f"{listing(path)}{problems.summary()}"
+        return f"The folder {path} must hold pairs, but nothing in it is known. {found} {looked}"
     if path.exists():
         return f"The file {path} must be pairs of a known kind, but is not. {looked}"
     parent = next(folder for folder in path.parents if folder.is_dir())

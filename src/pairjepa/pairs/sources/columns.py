@@ -1,12 +1,15 @@
 """Which column of a table is the image, which the caption, which the split; and the rows out of it."""
 
+import ast
 import difflib
+import json
 import re
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pairjepa.pairs.folders import is_image
 from pairjepa.pairs.raw import RESERVED, Request
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -21,11 +24,29 @@ _USUAL = {
         "filename",
         "path",
         "img",
+        "image_name",
+        "image_file_name",
+        "image_id",
+        "jpg",
+        "jpeg",
+        "png",
+        "webp",
     ),
-    "caption": ("caption", "captions", "text", "texts", "sentence", "sentences", "description", "title"),
+    "caption": (
+        "caption",
+        "captions",
+        "text",
+        "texts",
+        "sentence",
+        "sentences",
+        "description",
+        "title",
+        "comment",
+        "raw",
+    ),
     "split": ("split",),
 }
-_NUMBERED = re.compile(r"(caption|text|sentence)_?\d+", re.IGNORECASE)
+_NUMBERED = re.compile(r"(caption|text|sentence)[_ ]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,15 +65,23 @@ def find(names: list[str], request: Request, where: str) -> Columns:
         UsageError: a named column is not there.
         PairJEPAError: there is no image or caption column of a usual name.
     """
-    image = _named(names, request.image_column, "image", where) or _usual(names, "image")
-    caption = _named(names, request.caption_column, "caption", where)
+    first, second = ("1", "2") if request.no_header else (None, None)
+    image = _named(names, request.image_column or first, "image", where) or _usual(names, "image")
+    caption = _named(names, request.caption_column or second, "caption", where)
     captions = (caption,) if caption else usual_captions(names)
     split = _named(names, request.split_column, "split", where) or _usual(names, "split")
     for kind, found in (("image", image), ("caption", captions)):
         if not found:
+            header = (
+                " If its first line is a pair, add --data.no-header." if any(map(is_image, names)) else ""
+            )
+            urls = (
+                " Download images behind addresses first: img2dataset does, and all that it writes is read."
+            )
             raise PairJEPAError(
-                f"{where} must have a column for the {kind}, got the columns {', '.join(names)}. "
-                f"Looked for {', '.join(_USUAL[kind])}; name yours with --data.{kind}-column."
+                f"{where} must have a column for the {kind}, got the columns {', '.join(name[:60] for name in names)}. "
+                f"Looked for {', '.join(_USUAL[kind])}; name yours with --data.{kind}-column.{header}"
+                f"{urls if kind == 'image' and 'url' in map(str.lower, names) else ''}"
             )
     assert image is not None
     return Columns(image, captions, split)
@@ -74,6 +103,26 @@ def long_form(table: pa.Table, columns: Columns, where: str) -> pa.Table:
         if name not in (columns.image, *columns.captions, columns.split):
             rows[f"{name}_" if name in RESERVED else name] = table[name]
     return pa.table(rows)
+
+
+def together(parts: list[pa.Table]) -> pa.Table:
+    """The rows of several tables; where one has lists of captions, a single caption is a list of one."""
+    if len({part["caption"].type for part in parts}) > 1:
+        parts = [
+            part.set_column(
+                part.column_names.index("caption"),
+                "caption",
+                pa.array(
+                    [
+                        cell if isinstance(cell, list) or cell is None else [cell]
+                        for cell in part["caption"].to_pylist()
+                    ],
+                    pa.list_(pa.string()),
+                ),
+            )
+            for part in parts
+        ]
+    return pa.concat_tables(parts, promote_options="permissive")
 
 
 def usual_captions(names: list[str]) -> tuple[str, ...]:
@@ -112,8 +161,8 @@ def _image_cells(
     paths = _strings(cells, name, where)
     if pc.any(pc.match_substring_regex(paths.slice(0, 100), "^https?://")).as_py():
         raise PairJEPAError(
-            f"Column {name!r} of {where} must hold paths of image files, got addresses. Download the images first, "
-            "and name the column of their paths with --data.image-column."
+            f"Column {name!r} of {where} must hold paths of image files, got addresses. Download the images first "
+            "(img2dataset does, and all that it writes is read), or name a column of paths with --data.image-column."
         )
     return paths, None
 
@@ -125,7 +174,7 @@ def _caption_cells(table: pa.Table, names: tuple[str, ...], where: str) -> pa.Ch
             if not _is_text(cells.type.value_type):
                 raise _wrong(names[0], where, "captions", cells.type)
             return cells.cast(pa.list_(pa.string()))
-        return _strings(cells, names[0], where)
+        return _listed(_strings(cells, names[0], where))
     parts = [_strings(table[name], name, where).combine_chunks() for name in names]
     flat = pa.concat_arrays(parts).take(
         pa.array(
@@ -134,6 +183,29 @@ def _caption_cells(table: pa.Table, names: tuple[str, ...], where: str) -> pa.Ch
     )
     offsets = pa.array(range(0, len(flat) + 1, len(parts)), pa.int32())
     return pa.chunked_array([pa.ListArray.from_arrays(offsets, flat)])
+
+
+def _listed(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Lists of captions where they are written as text, in JSON or as Python or NumPy print them."""
+    written = pc.match_substring_regex(cells, r"(?s)^\s*\[\s*['\"].*['\"]\s*\]\s*$").fill_null(False)
+    if not pc.any(written).as_py():
+        return cells
+    rows = [
+        _list(cell) if is_list else cell if cell is None else [cell]
+        for cell, is_list in zip(cells.to_pylist(), written.to_pylist(), strict=True)
+    ]
+    return pa.chunked_array([pa.array(rows, pa.list_(pa.string()))])
+
+
+def _list(cell: str) -> list[str]:
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            found = parse(re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", cell))
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if all(isinstance(item, str) for item in found):
+            return list(found)
+    return [cell]
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -1,22 +1,31 @@
-"""Flickr8k as it is published: a folder of images, a file of captions, three files of names."""
+"""Flickr8k and Flickr30k as they are published: a folder of images, a file of captions; Flickr8k's files of names."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pairjepa.pairs import splits as splitting
+from pairjepa.pairs.folders import is_image
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
-from pairjepa.pairs.sources import columns
-from pairjepa.pairs.sources.folders import is_image
-from pairjepa.pairs.sources.reading import read_csv, read_text
+from pairjepa.pairs.sources.reading import read_text
+from pairjepa.pairs.sources.tables import read_rows
 
-WHAT = "a folder of Flickr8k (Images/ or Flicker8k_Dataset/ with captions.txt or Flickr8k.token.txt)"
+WHAT = (
+    "a folder of Flickr8k or Flickr30k (Images/, Flicker8k_Dataset/, flickr30k-images/, … with captions.txt, "
+    "Flickr8k.token.txt, results.csv or results_20130124.token)"
+)
 COLUMNS = False
 
-_IMAGES = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset/Flicker8k_Dataset", "Flickr8k_Dataset")
-_CAPTIONS = ("captions.txt", "Flickr8k.token.txt", "Flickr8k_text/Flickr8k.token.txt")
+_IMAGES = (
+    "Images", "Flicker8k_Dataset", "Flickr8k_Dataset/Flicker8k_Dataset", "Flickr8k_Dataset",
+    "flickr30k-images", "flickr30k_images/flickr30k_images", "flickr30k_images",
+)  # fmt: skip
+_CAPTIONS = (
+    "captions.txt", "Flickr8k.token.txt", "Flickr8k_text/Flickr8k.token.txt",
+    "results.csv", "results_20130124.token", "flickr30k_images/results.csv",
+)  # fmt: skip
 _SPLITS = {splitting.TRAIN: "trainImages", splitting.DEV: "devImages", splitting.TEST: "testImages"}
 
 
@@ -34,13 +43,7 @@ def read(request: Request, problems: Problems) -> RawPairs:
     images, captions = _images(root), _captions(root)
     assert images is not None
     assert captions is not None
-    if captions.name == "captions.txt":
-        table = read_csv(captions, problems, delimiter=",")
-        found = columns.find(table.column_names, Request(request.source), str(captions))
-        rows = columns.long_form(table, found, str(captions))
-    else:
-        table = read_csv(captions, problems, delimiter="\t", names=["image", "caption"], quoted=False)
-        rows = table.set_column(0, "image", pc.replace_substring_regex(table["image"], r"#\d+$", ""))
+    rows = read_rows(captions, replace(request, no_header=False), problems)
     title = f"folder {root.absolute().name}"
     if files := _split_files(root):
         title = "Flickr8k"

@@ -45,7 +45,8 @@ def read(request: Request, problems: Problems) -> RawPairs:
     tables = [_rows(datasets, part, name, request) for name, part in parts.items()]
     rows = pa.concat_tables(tables, promote_options="permissive")
     rows, folder = _relative(rows, path if local else Path())
-    return RawPairs(rows, request.source, folders=(folder,), root=path if local else None)
+    title = path.absolute().name if local else request.source
+    return RawPairs(rows, title, folders=(folder,), root=path if local else None)
 
 
 def download(datasets: Any, name: str, **options: Any) -> Any:

@@ -6,11 +6,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pairjepa.pairs import splits as splitting
+from pairjepa.pairs.folders import count_unread, is_image, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
-from pairjepa.pairs.sources.folders import is_image, walk
-from pairjepa.pairs.sources.reading import read_table
+from pairjepa.pairs.sources.tables import read_rows
 
 WHAT = "a Hugging Face ImageFolder (metadata.csv, .jsonl or .parquet beside the images, or in each split's folder)"
 COLUMNS = True
@@ -28,19 +28,20 @@ def read(request: Request, problems: Problems) -> RawPairs:
     root = Path(request.source).expanduser()
     parts = []
     for path in _metadata(root):
-        table = read_table(path, problems)
-        rows = columns.long_form(table, columns.find(table.column_names, request, str(path)), str(path))
+        rows = read_rows(path, request, problems)
         if path.parent != root:
             rows = rows.set_column(
                 0, "image", pc.binary_join_element_wise(path.parent.name, rows["image"], "/")
             )
         parts.append(rows)
-    rows = pa.concat_tables(parts, promote_options="permissive")
+    rows = columns.together(parts)
     if "split" not in rows.column_names:
         encoded = rows["image"].combine_chunks().dictionary_encode()
         if splits := splitting.from_folders(encoded.dictionary.to_pylist()):
             rows = rows.append_column("split", pa.array(splits, pa.string()).take(encoded.indices))
-    images = [name for name in walk(root) if is_image(name)]
+    files = list(walk(root))
+    count_unread(files, problems)
+    images = [name for name in files if is_image(name)]
     return RawPairs(rows, f"ImageFolder {root.absolute().name}", folders=(root,), files=images, root=root)
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pairjepa.pairs.folders import image_folders
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
-from pairjepa.pairs.sources.folders import image_folders
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import read_json
 
@@ -15,7 +15,7 @@ COLUMNS = False
 
 
 def matches(source: str) -> bool:
-    """A `.json` file, or a folder with one `dataset_*.json`."""
+    """A `.json` file with images and sentences, or a folder with one `dataset_*.json`."""
     return _file(source) is not None
 
 
@@ -55,4 +55,10 @@ def _file(source: str) -> Path | None:
     if path.is_dir():
         files = sorted(path.glob("dataset_*.json"))
         return files[0] if len(files) == 1 else None
-    return path if path.suffix.lower() == ".json" and path.is_file() else None
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return None
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return path if b'"images"' in data and b'"sentences"' in data else None

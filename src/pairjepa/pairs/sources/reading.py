@@ -1,20 +1,33 @@
 """Text files as people write them, and tables out of them: CSV, TSV, JSONL, Parquet."""
 
 import codecs
+import gzip
 import json
+import re
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from pairjepa.pairs.captions import UNDECODABLE
 from pairjepa.pairs.problems import Problems
+from pairjepa.pairs.sources.quotes import mend
 from pairjepa.util.errors import PairJEPAError
 
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
+TEXTS = (".txt", ".token")
+"""Suffixes of tables that are read where the file itself is given."""
+
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "|"}
+_SAMPLE = 100
+_TOKEN = re.compile(rb"\S[^\t]*#\d+\t")
+_FLICKR30K_ROW = re.compile(rb"^([^|\n]+\|\s*\d+)\s{2,}(?=[^|\n]*$)", re.MULTILINE)
+"""The row of Flickr30k's table that lacks its second mark."""
 
 _BLOCK = 1 << 24
 """Bytes that Arrow parses at once, and so the longest line."""
@@ -32,9 +45,10 @@ def read_text(path: Path, problems: Problems) -> bytes:
         PairJEPAError: the file cannot be read or is not UTF-8.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise PairJEPAError(f"{path} must be readable, got: {error.strerror or error}.") from None
+        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PairJEPAError(f"{path} must be readable, got: {reason}.") from None
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise PairJEPAError(f"{path} must be UTF-8, got UTF-16. Save it as UTF-8.")
     data = data.removeprefix(codecs.BOM_UTF8)
@@ -65,20 +79,32 @@ def _decodes(line: bytes) -> bool:
     return True
 
 
-def read_table(path: Path, problems: Problems) -> pa.Table:
-    """Read a table by its suffix. Cells of CSV and TSV are all strings; JSONL and Parquet keep their types.
+def kind_of(path: Path) -> str:
+    """The suffix of a file that says what it holds: `.csv` of `pairs.csv.gz`."""
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def read_table(path: Path, problems: Problems, header: bool = True) -> pa.Table:
+    """Read a table by its suffix. Cells of text tables are all strings; JSONL and Parquet keep their types.
+
+    Args:
+        path: the file.
+        problems: where the skipped rows go, and a note where the separator is not the usual one.
+        header: whether the first line of a text table names its columns; else they are `1`, `2`, …
 
     Raises:
         PairJEPAError: the file cannot be read, or is empty.
     """
-    suffix = path.suffix.lower()
+    suffix = kind_of(path)
     try:
         if suffix == ".parquet":
             table = pq.read_table(path)
         elif suffix in (".jsonl", ".ndjson"):
             table = _read_jsonl(path, problems)
+        elif suffix == ".json":
+            table = _read_json(path, problems)
         else:
-            table = read_csv(path, problems, delimiter="\t" if suffix == ".tsv" else ",")
+            table = _read_separated(path, problems, header)
     except (pa.ArrowException, OSError) as error:
         raise PairJEPAError(
             f"{path} must be a {suffix[1:].upper()} table, but cannot be read: {error}."
@@ -89,29 +115,57 @@ def read_table(path: Path, problems: Problems) -> pa.Table:
             f"The columns of {path} must have different names, got {twice!r} twice. Rename one."
         )
     if not table.num_rows:
-        raise PairJEPAError(f"{path} must hold at least one row, got none.")
+        raise PairJEPAError(f"{path} must hold at least one row, got none.{problems.summary()}")
     return table
 
 
-def read_csv(
-    path: Path, problems: Problems, *, delimiter: str, names: list[str] | None = None, quoted: bool = True
+def _read_separated(path: Path, problems: Problems, header: bool) -> pa.Table:
+    data = read_text(path, problems)
+    lines = data.split(b"\n", _SAMPLE)[:_SAMPLE]
+    if _TOKEN.match(lines[0]):  # as Flickr8k and Flickr30k are published: name#number, tab, caption
+        table = _parse(data, path.name, problems, "\t", ["image", "caption"], quoted=False)
+        return table.set_column(0, "image", pc.replace_substring_regex(table["image"], r"#\d+$", ""))
+    usual = "\t" if kind_of(path) == ".tsv" else ","
+    separator = _separator([line.decode() for line in lines if line.strip()], usual)
+    if separator != usual:
+        problems.note(f"The cells of {path.name} are separated by {_SEPARATORS[separator]}.")
+    names = None if header else [str(n + 1) for n in range(lines[0].decode().count(separator) + 1)]
+    if separator in ",;":
+        return _parse(data, path.name, problems, separator, names, quoted=True)
+    data = _FLICKR30K_ROW.sub(rb"\1|", data) if b"| comment_number" in lines[0] else data
+    table = _parse(data, path.name, problems, separator, names, quoted=False)
+    return pa.Table.from_arrays([_unquoted(cells) for cells in table.columns], names=table.column_names)
+
+
+def _separator(lines: list[str], usual: str) -> str:
+    """What stands between cells: it is in the first line, and most lines have as many of it as that."""
+    counts = {
+        mark: sum(line.count(mark) == lines[0].count(mark) for line in lines)
+        for mark in (usual, *_SEPARATORS)
+        if lines and mark in lines[0]
+    }
+    return max(counts, key=counts.__getitem__, default=usual)
+
+
+def _parse(
+    data: bytes, name: str, problems: Problems, delimiter: str, names: list[str] | None, *, quoted: bool
 ) -> pa.Table:
-    """Read a CSV-like file, every cell as a string; rows with another number of cells are counted and skipped.
+    """Every cell as a string; rows with another number of cells are counted and skipped.
 
     Args:
-        path: the file.
+        data: the text of the table.
+        name: the file's, for people.
         problems: where the skipped rows go.
         delimiter: what stands between cells.
-        names: names of the columns, where the file has no header.
+        names: names of the columns, where the text has no header.
         quoted: whether `"` may stand around cells.
     """
-    data = read_text(path, problems)
     if not data.strip():
-        raise PairJEPAError(f"{path} must hold at least one row, got none.")
+        raise PairJEPAError(f"{name} must hold at least one row, got none.")
     lost: list[str] = []
 
     def skip(row: Any) -> str:
-        lost.append(f"{path.name}: {row.text[:60]}")
+        lost.append(row.text)
         return "skip"
 
     layout = pa_csv.ParseOptions(
@@ -121,18 +175,76 @@ def read_csv(
         invalid_row_handler=skip,
     )
     blocks = pa_csv.ReadOptions(block_size=_BLOCK, column_names=names)
-    header = pa_csv.open_csv(pa.BufferReader(data), read_options=blocks, parse_options=layout).schema.names
-    lost.clear()
-    table = pa_csv.read_csv(
-        pa.BufferReader(data),
-        read_options=blocks,
-        parse_options=layout,
-        convert_options=pa_csv.ConvertOptions(
-            column_types=dict.fromkeys(header, pa.string()), check_utf8=False
-        ),
-    )
-    problems.add("rows with another number of cells than the header (skipped)", lost)
+
+    def parse(data: bytes) -> pa.Table:
+        header = pa_csv.open_csv(
+            pa.BufferReader(data), read_options=blocks, parse_options=layout
+        ).schema.names
+        lost.clear()
+        strings = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), check_utf8=False)
+        return pa_csv.read_csv(
+            pa.BufferReader(data), read_options=blocks, parse_options=layout, convert_options=strings
+        )
+
+    try:
+        table = parse(data)
+        rows = table.num_rows + len(lost) + (names is None)
+        swallows = quoted and b'"' in data and rows < data.rstrip().count(b"\n") + 1
+    except pa.ArrowInvalid:  # a cell that is longer than a block
+        if not quoted or b'"' not in data:
+            raise
+        swallows = True
+    if swallows:
+        table = parse(mend(data.decode(), delimiter, name, problems).encode())
+    kind = "rows with another number of cells than the header (skipped)"
+    problems.add(kind, (f"{name}: {row[:60]}" for row in lost), len(lost))
     return table
+
+
+def _unquoted(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Cells between tabs: quotes are text there, but around a whole cell they are a spreadsheet's."""
+    around = pc.match_substring_regex(cells, '^"(?:[^"]|"")*"$')
+    if not pc.any(around).as_py():
+        return cells
+    inner = pc.replace_substring(pc.utf8_slice_codeunits(cells, 1, -1), '""', '"')
+    return pc.if_else(around, inner, cells)
+
+
+def _read_json(path: Path, problems: Problems) -> pa.Table:
+    """A list of objects, under a key or alone, or captions by image."""
+    try:
+        content = json.loads(read_text(path, problems))
+    except (ValueError, RecursionError):
+        raise PairJEPAError(f"{path} is not valid JSON. Restore or rebuild it.") from None
+    rows = content
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list) and _objects(value)]
+        rows = lists[0] if len(lists) == 1 else [{"image": k, "caption": v} for k, v in content.items()]
+        if not lists and not all(_is_caption(value) for value in content.values()):
+            rows = None
+    if not isinstance(rows, list) or not _objects(rows):
+        raise PairJEPAError(
+            f'{path} must hold a list of pairs ([{{"image": …, "caption": …}}, …]), captions by image '
+            "({\"a.jpg\": …}), COCO's captions or Karpathy's form, but holds something else."
+        )
+    return _table(rows)
+
+
+def _objects(rows: list[Any]) -> bool:
+    return bool(rows) and all(isinstance(row, dict) for row in rows)
+
+
+def _is_caption(value: Any) -> bool:
+    return isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(item, str) for item in value)
+    )
+
+
+def _table(rows: list[dict[str, Any]]) -> pa.Table:
+    columns = {
+        key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)
+    }
+    return pa.table({key: _one_type(cells) for key, cells in columns.items()})
 
 
 def _read_jsonl(path: Path, problems: Problems) -> pa.Table:
@@ -165,10 +277,7 @@ def _read_jsonl_by_line(path: Path, data: bytes, problems: Problems) -> pa.Table
             f"{path} must hold one JSON object a line, but {len(broken):,} lines are not, such as {broken[0]}."
         )
     problems.add("lines that are not a JSON object (skipped)", broken)
-    columns = {
-        key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)
-    }
-    return pa.table({key: _one_type(cells) for key, cells in columns.items()})
+    return _table(rows)
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from pairjepa.pairs.folders import is_image, walk
 from pairjepa.pairs.sources import shards
-from pairjepa.pairs.sources.folders import is_image, walk
 
 WHAT = "a folder of WebDataset shards (.tar), in it or in a folder for each split"
 COLUMNS = True

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,7 +40,8 @@ def read(request: Request, problems: Problems) -> RawPairs:
         numbers = pc.struct_field(rows["member"], "shard").combine_chunks().indices
         split = pc.coalesce(rows["split"], pa.array(named, pa.string()).take(numbers))
         rows = rows.set_column(rows.column_names.index("split"), "split", split)
-    title = f"{len(shards):,} shard{'s' if len(shards) > 1 else ''} of {request.source}"
+    name = request.source if places.is_url(request.source) else Path(request.source).name
+    title = f"{len(shards):,} shard{'s' if len(shards) > 1 else ''} of {name}"
     return RawPairs(rows, title, "split as given" if given else "split as the shards are named")
 
 

@@ -1,43 +1,94 @@
-"""A table: CSV, TSV, JSONL or Parquet, with a column for the image and one for the caption."""
+"""Tables, one or one for each split: CSV, TSV, JSON, JSONL, Parquet, with a column for image and one for caption."""
 
+import re
 from pathlib import Path
 
+import pyarrow as pa
+
+from pairjepa.pairs.folders import image_folders, is_image
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
-from pairjepa.pairs.sources.folders import image_folders
-from pairjepa.pairs.sources.reading import SUFFIXES, read_table
+from pairjepa.pairs.sources.reading import SUFFIXES, TEXTS, kind_of, read_table
+from pairjepa.pairs.sources.shards import splits_of
 from pairjepa.util.errors import PairJEPAError
 
-WHAT = "a table (.csv, .tsv, .jsonl, .parquet), itself or alone in a folder"
+WHAT = (
+    "tables (.csv, .tsv, .txt, .json, .jsonl, .parquet, also .gz): one, or in a folder or its data/ one for each split "
+    "(train.csv, val.csv, test.csv; train-00000-of-00002.parquet)"
+)
 COLUMNS = True
 
 
 def matches(source: str) -> bool:
-    """A file with a table's suffix, or a folder with one in it."""
+    """A file with a table's suffix, or a folder with one in it, or in its `data` those of splits."""
     return bool(_files(source))
 
 
 def read(request: Request, problems: Problems) -> RawPairs:
-    """Read the table; image cells are paths seen from its folder, or bytes.
+    """Read the tables; image cells are paths seen from their folder, or bytes.
 
     Raises:
-        PairJEPAError: several tables stand in the folder, or a column is missing.
+        PairJEPAError: tables that do not belong together stand in the folder, or a column is missing.
     """
     files = _files(request.source)
-    if len(files) > 1:
+    splits = splits_of([file.name for file in files]) if len(files) > 1 else None
+    if len(files) > 1 and not _belong_together(files, splits):
         raise PairJEPAError(
-            f"The folder {request.source} must hold one table, got {', '.join(file.name for file in files[:8])}. "
-            "Give the table itself."
+            f"The folder {request.source} must hold one table, or one for each split, got "
+            f"{', '.join(file.name for file in files[:8])}. Give the table itself."
         )
-    path = files[0]
-    table = read_table(path, problems)
-    rows = columns.long_form(table, columns.find(table.column_names, request, str(path)), str(path))
-    return RawPairs(rows, path.name, folders=image_folders(path.parent), root=path.parent)
+    parts = []
+    for number, path in enumerate(files):
+        rows = read_rows(path, request, problems)
+        if splits is not None and "split" not in rows.column_names:
+            rows = rows.append_column("split", pa.repeat(splits[number], len(rows)))
+        parts.append(rows)
+    folder = files[0].parent
+    root = folder if folder.name != "data" or len(files) == 1 else folder.parent
+    title = files[0].name if len(files) == 1 else f"{len(files)} tables of {root.absolute().name}"
+    words = "split as given" if splits is None else "split as the tables are named"
+    folders = tuple(dict.fromkeys([*image_folders(folder), *image_folders(root)]))
+    return RawPairs(columns.together(parts), title, words, folders, root=root)
+
+
+def read_rows(path: Path, request: Request, problems: Problems) -> pa.Table:
+    """The rows of one table, as `RawPairs.rows` documents them."""
+    table = read_table(path, problems, header=not request.no_header)
+    found = columns.find(table.column_names, request, str(path))
+    return columns.long_form(table, found, str(path))
+
+
+def _belong_together(files: list[Path], splits: list[str] | None) -> bool:
+    shapes = {re.sub(r"\d+", "#", file.name) for file in files}
+    return len(shapes) == 1 or (splits is not None and len({file.suffix for file in files}) == 1)
 
 
 def _files(source: str) -> list[Path]:
     path = Path(source).expanduser()
-    if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-    return [path] if path.suffix.lower() in SUFFIXES and path.is_file() else []
+    if not path.is_dir():
+        return [path] if kind_of(path) in (*SUFFIXES, *TEXTS) and path.is_file() else []
+    inner = _tables(path / "data")
+    return _tables(path) or (inner if splits_of([file.name for file in inner]) else [])
+
+
+def _tables(folder: Path) -> list[Path]:
+    """The tables in a folder, JSON only where there is no other.
+
+    Those beside a folder or shard of the same name are img2dataset's about its pairs; a JSON that is named like an
+    image is about that.
+    """
+    files = sorted(
+        file
+        for file in (folder.iterdir() if folder.is_dir() else ())
+        if (kind_of(file) in SUFFIXES or file.suffix == ".token" or file.name == "captions.txt")
+        and file.is_file()
+        and not file.name.startswith(".")
+        and not file.with_suffix("").is_dir()
+        and not file.with_suffix(".tar").is_file()
+    )
+    others = [file for file in files if kind_of(file) != ".json"]
+    if others or not files:
+        return others
+    images = {path.stem for path in folder.iterdir() if is_image(path.name)}
+    return [file for file in files if file.stem not in images and not file.stem.endswith("_stats")]

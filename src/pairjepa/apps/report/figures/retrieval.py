@@ -1,41 +1,68 @@
 """What is found: recalls of runs beside each other, over K, and with a part of the caption shown."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from pairjepa.apps.report.figures.registry import figure
 from pairjepa.apps.report.figures.style import (
     BLUE,
     COLUMN,
     GREEN,
     GREY,
     INK,
-    PAGE,
+    STYLE,
     VERMILION,
     drawing,
     legend_above,
     legend_name,
+    new_figure,
     say_on,
     series,
 )
-from pairjepa.util.errors import unknown
 
-Direction = Literal["image_to_text", "text_to_image"]
 ARROWS = {"image_to_text": "image → text", "text_to_image": "text → image"}
 RECALLS = ("R@1", "R@5", "R@10")
 K_TICKS = [1, 2, 5, 10, 20, 50, 100]
 WIDE = 0.8  # of the distance between two groups of bars
 
 
+def _bars_alt(report: dict[str, Any]) -> str:
+    sentences = [
+        f"Recall on the {report['split']} split ({report['images']:,} images, {report['captions']:,} captions)."
+    ]
+    for run in report["runs"]:
+        both = []
+        for way, arrow in ARROWS.items():
+            found = run["evaluation"][way]
+            ci = found.get("R@1_ci")
+            span = f" (95 % interval {ci[0]:.1f} to {ci[1]:.1f})" if ci else ""
+            both.append(f"{arrow} R@1 {found['R@1']:.1f} %{span}, R@10 {found['R@10']:.1f} %")
+        sentences.append(f"{run['name']}: {'; '.join(both)}.")
+    baselines = report["runs"][0]["evaluation"]["baselines"]
+    beside = " and ".join(
+        f"{baselines[key]['image_to_text']['R@1']:.1f} % {name}"
+        for key, name in (("cca", "for CCA on the same features"), ("chance", "by chance"))
+        if baselines.get(key)
+    )
+    return " ".join([*sentences, *([f"R@1 image → text is {beside}."] if beside else [])])
+
+
+@figure("recall-bars", section="headline", alt=_bars_alt, of="report")
 def recall_bars(report: dict[str, Any], ax: Axes | None = None) -> Axes:
-    """The six recalls of every run with 95 % intervals by image, beside chance and CCA on the same features.
+    """The six recalls of every run, beside the baselines.
+
+    Recall@K is the share of queries that find at least one right answer among the first K. The upright lines are 95 %
+    intervals over images. CCA, where it was measured, is a closed formula on the same features.
 
     Args:
         report: of `pairjepa.apps.report.collect`.
-        ax: where to draw; None makes a figure, a page wide from four runs on.
+        ax: where to draw; None makes a figure.
     """
     runs = report["runs"]
     groups = [(way, name) for way in ARROWS for name in RECALLS]
@@ -44,7 +71,7 @@ def recall_bars(report: dict[str, Any], ax: Axes | None = None) -> Axes:
     width = WIDE / len(runs)
     names = [legend_name(run["name"]) for run in runs]
     handles: list[Any] = []
-    with drawing(ax, COLUMN if len(runs) <= 3 else PAGE, height(runs)) as ax:
+    with drawing(ax, 2.3 + 0.15 * len(runs)) as ax:
         for number, run in enumerate(runs):
             look, found = series(number), run["evaluation"]
             places = middle + (number - (len(runs) - 1) / 2) * width
@@ -92,48 +119,78 @@ def _label_groups(ax: Axes, middle: np.ndarray, names: list[str]) -> None:
         )
 
 
-def recall_curves(report: dict[str, Any], direction: Direction, ax: Axes | None = None) -> Axes:
-    """Recall@K for K from 1 to 100, with a 95 % band by image for each K, and chance as a line.
+def _curves_alt(report: dict[str, Any]) -> str:
+    ks = report["runs"][0]["recall_curve"]["k"]
+    shown = [n for n, k in enumerate(ks) if k in (1, 10, 100)]
+    sentences = [f"Recall@K for K from {ks[0]} to {ks[-1]}, beside chance."]
+    for run in report["runs"]:
+        curves = {arrow: run["recall_curve"][way]["recall"] for way, arrow in ARROWS.items()}
+        both = (
+            f"{arrow} {', '.join(f'{recall[n]:.1f} % at K = {ks[n]}' for n in shown)}"
+            for arrow, recall in curves.items()
+        )
+        sentences.append(f"{run['name']}: {'; '.join(both)}.")
+    return " ".join(sentences)
+
+
+@figure("recall-curves", section="curves", alt=_curves_alt, of="report")
+def recall_curves(report: dict[str, Any], figure: Figure | SubFigure | None = None) -> list[Axes]:
+    """Recall@K for K from 1 to 100, both ways.
+
+    Go right to look further down the list of answers: the line is the share of queries that have met a right one by
+    then. The band is the 95 % interval over images for each K. K is logarithmic, so that the first places, which
+    matter most, have room.
 
     Args:
         report: of `pairjepa.apps.report.collect`.
-        direction: `image_to_text` or `text_to_image`.
-        ax: where to draw; None makes a figure.
-
-    Raises:
-        UsageError: the direction is unknown.
+        figure: where to draw, with its layout; None makes one.
     """
-    if direction not in ARROWS:
-        raise unknown("direction", direction, ARROWS)
-    with drawing(ax, height=height(report["runs"])) as ax:
-        lines = []
-        for number, run in enumerate(report["runs"]):
-            look, ks, curve = series(number), run["recall_curve"]["k"], run["recall_curve"][direction]
-            ax.fill_between(ks, curve["low"], curve["high"], color=look.color, alpha=0.2, linewidth=0)
-            lines += ax.plot(ks, curve["recall"], color=look.color, linestyle=look.line)
-        lines += ax.plot(ks, curve["chance"], color=GREY, linestyle=":")
-        legend_above(ax, lines, [*(legend_name(run["name"]) for run in report["runs"]), "chance"])
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(FixedLocator(K_TICKS))
-        ax.xaxis.set_major_formatter(FixedFormatter([str(k) for k in K_TICKS]))
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_xlim(1, ks[-1])
-        ax.set_ylim(0, 101)
-        ax.set_xlabel("K")
-        ax.set_ylabel(f"{ARROWS[direction]} recall@K, %")
-    return ax
+    runs = report["runs"]
+    with rc_context(STYLE):
+        figure = figure if figure is not None else new_figure(COLUMN, 3.9 + 0.15 * len(runs))
+        axes = figure.subplots(2, 1, sharex=True).tolist()
+        for ax, (way, arrow) in zip(axes, ARROWS.items(), strict=True):
+            lines = []
+            for number, run in enumerate(runs):
+                look, ks, curve = series(number), run["recall_curve"]["k"], run["recall_curve"][way]
+                ax.fill_between(ks, curve["low"], curve["high"], color=look.color, alpha=0.2, linewidth=0)
+                lines += ax.plot(ks, curve["recall"], color=look.color, linestyle=look.line)
+            lines += ax.plot(ks, curve["chance"], color=GREY, linestyle=":")
+            ax.set_ylim(0, 101)
+            ax.set_ylabel(f"{arrow} recall@K, %")
+        legend_above(axes[0], lines, [*(legend_name(run["name"]) for run in runs), "chance"])
+        axes[1].set_xscale("log")
+        axes[1].xaxis.set_major_locator(FixedLocator(K_TICKS))
+        axes[1].xaxis.set_major_formatter(FixedFormatter([str(k) for k in K_TICKS]))
+        axes[1].xaxis.set_minor_locator(NullLocator())
+        axes[1].set_xlim(1, ks[-1])
+        axes[1].set_xlabel("K")
+    return axes
 
 
-def height(runs: list[dict[str, Any]]) -> float:
-    """Inches that a figure of these runs takes, with a line of the legend for each."""
-    return 2.3 + 0.15 * len(runs)
+def _partial_alt(run: dict[str, Any]) -> str:
+    partial = run["evaluation"]["partial"]
+    ratio = "0.6" if "0.6" in partial else next(iter(partial))
+    found = partial[ratio]
+    parts = [f"{found['R@1']:.1f} % with the image"]
+    for key, name in (("shuffled", "with another image"), ("text_only", "of a model without images")):
+        if found.get(key):
+            parts.append(f"{found[key]['R@1']:.1f} % {name}")
+    return (
+        f"R@1 of finding a caption from its image and a part of its words, by the share that is hidden. "
+        f"At {100 * float(ratio):.0f} % hidden: {', '.join(parts)}."
+    )
 
 
+@figure(
+    "partial-recall", section="partial", alt=_partial_alt, needs=lambda run: run["evaluation"].get("partial")
+)
 def partial_recall(run: dict[str, Any], ax: Axes | None = None) -> Axes:
-    """R@1 of a caption's own target from image and partly hidden caption, over the share that is hidden.
+    """R@1 of a caption's own target from image and partly hidden caption.
 
-    Beside it the same query with another image, and a model that was trained without images: what lies between is
-    what the image adds. Bars are 95 % intervals by image.
+    The query is an image and its caption with a part of the words hidden; the answer is the whole caption. What lies
+    between the solid line and the dashed one is what the right image adds over a wrong one. Where a model that was
+    trained without images is as good, the words that are left say it all. Bars are 95 % intervals over images.
 
     Args:
         run: one of the report's, of a masked approach; of another one the axes say that there is nothing to show.

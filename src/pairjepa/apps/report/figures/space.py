@@ -1,35 +1,46 @@
 """How the two sides lie in the shared space."""
 
-import textwrap
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from pairjepa.apps.report.figures.registry import figure
 from pairjepa.apps.report.figures.style import (
     COLUMN,
-    GREY,
     INK,
     PREDICTION,
     SERIES,
     TARGET,
-    YELLOW,
     drawing,
-    percent,
+    point_size,
     say_on,
     series,
 )
-from pairjepa.util.errors import unknown
+from pairjepa.metrics.verdicts import number, percent
 
 MATCHED, RANDOM = SERIES[0], SERIES[1]
-TINTS = [*(look.color for look in SERIES), YELLOW, INK]  # of clusters; then they begin again
-MANY = 1_000  # points, from which on they are drawn smaller
 
 
+def _cosine_alt(run: dict[str, Any]) -> str:
+    cosine = run["evaluation"]["cosine"]
+    matched, random = cosine["matched"], cosine["random"]
+    text = f"Cosines of matched pairs: mean {number(matched['mean'])} ± {matched['sd']:.2f}"
+    if random is None:
+        return f"{text}. There are no random pairs: every caption is right for every image."
+    return (
+        f"{text}; of random pairs: {number(random['mean'])} ± {random['sd']:.2f}. A matched pair has the higher "
+        f"cosine with chance {cosine['auc']:.3f} (AUC); the distributions overlap by {percent(cosine['overlap'])}."
+    )
+
+
+@figure("cosine-distribution", section="cosines", alt=_cosine_alt, needs=lambda run: run["cosine"])
 def cosine_distribution(run: dict[str, Any], ax: Axes | None = None) -> Axes:
-    """Cosines of matched and of random pairs, with their means, AUC and overlap.
+    """Cosines of matched and of random pairs.
+
+    A cosine is 1 for the same direction and 0 for unrelated ones. The further the matched pairs lie right of the random
+    ones, the easier a search; a high matched cosine means nothing while random pairs are just as high.
 
     Args:
         run: one of the report's.
@@ -48,7 +59,7 @@ def cosine_distribution(run: dict[str, Any], ax: Axes | None = None) -> Axes:
                 color=look.color,
                 linestyle=look.line,
                 linewidth=1.2,
-                label=f"{kind}: {_plain(mean)} ± {_plain(sd)}",
+                label=f"{kind}: {number(mean)} ± {number(sd)}",
             )
             ax.vlines(mean, 0, max(shown[kind]), color=look.color, linestyle=look.line, linewidth=0.8)
         if cosine["random"] is None:
@@ -64,17 +75,28 @@ def cosine_distribution(run: dict[str, Any], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def prediction_margin(run: dict[str, Any], ax: Axes | None = None) -> Axes:
-    """Each image's prediction: cosine with its best own target against that with the best target of another image.
+def _margin_alt(run: dict[str, Any]) -> str:
+    margin = run["margin"]
+    wins = sum(own > other for own, other in zip(margin["own"], margin["other"], strict=True))
+    return (
+        f"Cosine of each of {len(margin['own']):,} images' predictions with its best own caption and with the best "
+        f"caption of another image: its own is nearer for {percent(wins / len(margin['own']))}."
+    )
 
-    Above the diagonal the image finds a caption of its own first.
+
+@figure("prediction-margin", section="cosines", alt=_margin_alt, needs=lambda run: run["margin"])
+def prediction_margin(run: dict[str, Any], ax: Axes | None = None) -> Axes:
+    """Cosine of each image with its best own caption, against the best of another image.
+
+    Each dot is an image: above the diagonal its own caption lies closer than every caption of another image, so that it
+    is found first; just below it are near misses.
 
     Args:
         run: one of the report's.
         ax: where to draw; None makes a figure.
     """
     margin = run["margin"]
-    with drawing(ax, COLUMN, COLUMN) as ax:
+    with drawing(ax, COLUMN) as ax:
         if not margin or not margin["own"]:
             say_on(ax, "No margins: the split has no other image.")
             return ax
@@ -87,12 +109,11 @@ def prediction_margin(run: dict[str, Any], ax: Axes | None = None) -> Axes:
             ax.scatter(
                 other[chosen],
                 own[chosen],
-                s=_size(len(own)),
+                s=point_size(len(own)),
                 marker=look.marker,
                 color=look.color,
                 alpha=0.5,
                 linewidths=0,
-                rasterized=len(own) > MANY,
                 label=f"{name}: {percent(chosen.mean())}",
             )
         low, high = min(own.min(), other.min()), max(own.max(), other.max())
@@ -108,84 +129,21 @@ def prediction_margin(run: dict[str, Any], ax: Axes | None = None) -> Axes:
     return ax
 
 
-def projection(
-    run: dict[str, Any], color: Literal["modality", "cluster"] = "modality", ax: Axes | None = None
-) -> Axes:
-    """The map of predictions and targets together, with a line from each prediction to its targets.
-
-    Args:
-        run: one of the report's.
-        color: by `modality` (prediction or target), or by `cluster`, each with the words that name it.
-        ax: where to draw; None makes a figure.
-
-    Raises:
-        UsageError: `color` is neither.
-    """
-    if color not in ("modality", "cluster"):
-        raise unknown("color", color, ("modality", "cluster"))
-    shown = run["projection"]
-    with drawing(ax, COLUMN, COLUMN + 0.6) as ax:
-        if shown is None:
-            say_on(ax, "No map of the space: there are too few points, or they are one.")
-            return ax
-        points = np.column_stack([shown["x"], shown["y"]])
-        kind, link = np.array(shown["kind"]), np.array(shown["link"])
-        linked = np.flatnonzero(link >= 0)
-        lines = np.stack([points[linked], points[link[linked]]], axis=1)
-        raster = len(points) > MANY
-        ax.add_collection(
-            LineCollection(list(lines), colors=GREY, linewidths=0.3, alpha=0.15, zorder=0, rasterized=raster)
-        )
-        markers = ((0, "prediction", "o", PREDICTION, 1.6), (1, "target", "^", TARGET, 1.0))
-        clusters = np.array(shown["cluster"])
-        for side, name, marker, tint, scale in reversed(markers):  # the fewer predictions on top
-            here = kind == side
-            ax.scatter(
-                points[here, 0],
-                points[here, 1],
-                s=scale * _size(len(points)),
-                marker=marker,
-                c=tint if color == "modality" else [_tint(n) for n in clusters[here]],
-                alpha=0.6,
-                linewidths=0,
-                rasterized=raster,
-                label=f"{name}s ({here.sum():,})",
-            )
-        if color == "cluster":
-            there = [n for n in range(len(shown["clusters"])) if (clusters == n).any()]
-            places = [np.median(points[clusters == n], axis=0) for n in there]
-            for n, (x, y) in zip(there, _apart(np.array(places), np.ptp(points, axis=0)), strict=True):
-                cluster = shown["clusters"][n]
-                ax.text(
-                        x,
-                        y,
-                        "\n".join(cluster["words"]),
-                        ha="center",
-                        va="center",
-                        fontsize=6,
-                        linespacing=0.95,
-                        bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": _tint(n),
-                              "alpha": 0.85, "linewidth": 0.8},
-                    )  # fmt: skip
-        legend = ax.legend(
-            loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, markerscale=2.5, handletextpad=0.1
-        )
-        for handle in legend.legend_handles:
-            handle.set_alpha(1)  # type: ignore[union-attr]
-            if color == "cluster":
-                handle.set_color(INK)  # type: ignore[union-attr]
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.set_aspect("equal", adjustable="datalim")
-        ax.spines[["left", "bottom"]].set_visible(False)  # the axes of a map have no meaning
-        ax.set_xlabel(_quality(shown), fontsize=6)
-    return ax
+def _spectrum_alt(run: dict[str, Any]) -> str:
+    geometry = run["evaluation"]["geometry"]
+    rank = geometry["effective_rank"]
+    return (
+        f"Singular values of the centred predictions and targets, falling. The effective rank is "
+        f"{rank['image']:.0f} for predictions and {rank['text']:.0f} for targets, in {geometry['dim']} dimensions."
+    )
 
 
+@figure("spectrum", section="geometry", alt=_spectrum_alt, needs=lambda run: run["geometry"]["spectrum"])
 def spectrum(run: dict[str, Any], ax: Axes | None = None) -> Axes:
-    """Singular values of both sides' centred rows, as shares of the greatest, and their effective ranks.
+    """Singular values of both sides' centred rows, as shares of the greatest.
 
-    A space that uses its directions falls slowly; one that has collapsed falls at once.
+    A healthy spectrum falls slowly and reaches far to the right: many directions are in use. One that falls at once is
+    collapsing. The mark is the effective rank.
 
     Args:
         run: one of the report's.
@@ -228,8 +186,28 @@ def spectrum(run: dict[str, Any], ax: Axes | None = None) -> Axes:
     return ax
 
 
+def _hubness_alt(run: dict[str, Any]) -> str:
+    sentences = []
+    for way, hubs in run["geometry"]["hubness"].items():
+        arrow, gallery = (
+            ("Image to text", "captions") if way == "image_to_text" else ("Text to image", "images")
+        )
+        even, skewness = hubs.get("even"), hubs["skewness"]
+        drawn = f" ({percent(even['share_for_half'])} if they were drawn at random)" if even else ""
+        sentences.append(
+            f"{arrow}: {percent(hubs['share_for_half'])} of the {gallery} fill half of the places in the top "
+            f"{hubs['k']}{drawn}, {percent(hubs['never'])} stand in none "
+            f"(skewness {'unknown' if skewness is None else number(skewness, 1)})."
+        )
+    return " ".join(sentences)
+
+
+@figure("hubness", section="geometry", alt=_hubness_alt, needs=lambda run: run["geometry"]["hubness"])
 def hubness(run: dict[str, Any], ax: Axes | None = None) -> Axes:
-    """How often the items of each gallery stand in a top 10: a long tail are hubs (Radovanović et al. 2010).
+    """How often the items of each gallery stand in a top 10.
+
+    A long tail to the right are hubs, items that come up for everything (Radovanović et al. 2010); what the lines lose
+    at once at the left are items that no query ever finds.
 
     Args:
         run: one of the report's.
@@ -237,11 +215,11 @@ def hubness(run: dict[str, Any], ax: Axes | None = None) -> Axes:
     """
     found = run["geometry"]["hubness"] or {}
     with drawing(ax) as ax:
-        for number, (way, gallery) in enumerate((("image_to_text", "captions"), ("text_to_image", "images"))):
+        for nth, (way, gallery) in enumerate((("image_to_text", "captions"), ("text_to_image", "images"))):
             hubs = found.get(way)
             if not hubs:
                 continue
-            look, counts = series(number), np.array(hubs["counts"])
+            look, counts = series(nth), np.array(hubs["counts"])
             # the share of the items that stand in at least so many: a tail that can be read without bins
             least = counts[::-1].cumsum()[::-1] / counts.sum()
             ax.plot(
@@ -265,41 +243,3 @@ def hubness(run: dict[str, Any], ax: Axes | None = None) -> Axes:
         ax.set_ylabel("share of the gallery, %")
         ax.legend(loc="upper right")
     return ax
-
-
-def _apart(places: np.ndarray, extent: np.ndarray) -> np.ndarray:
-    """Centres of labels, moved up and down until no two lie on each other."""
-    width, height = 0.25 * extent[0], 0.13 * extent[1]
-    places = places.copy()
-    for _ in range(50):
-        for a in range(len(places)):
-            for b in range(a):
-                across, up = places[a] - places[b]
-                if abs(across) < width and abs(up) < height:
-                    push = (height - abs(up)) / 2 * (1 if up >= 0 else -1)
-                    places[a, 1] += push
-                    places[b, 1] -= push
-    return places
-
-
-def _size(points: int) -> float:
-    """Area of a marker, in square points."""
-    return 4.0 if points > MANY else 14.0
-
-
-def _tint(cluster: int) -> str:
-    return TINTS[cluster % len(TINTS)]
-
-
-def _plain(value: float) -> str:
-    """Two places, and no minus before a zero."""
-    return f"{round(value, 2) + 0.0:.2f}"
-
-
-def _quality(shown: dict[str, Any]) -> str:
-    """How the map was made, and what is to be known before anyone reads it."""
-    settings, trust = shown["settings"], shown["trustworthiness"]
-    made = [settings["method"]]
-    made += [f"{key} {settings[key]}" for key in ("perplexity", "neighbours", "seed") if key in settings]
-    made += [f"trustworthiness {trust:.2f}" if trust is not None else "trustworthiness not known"]
-    return "\n".join(textwrap.wrap("; ".join(made), 76) + textwrap.wrap(shown["note"] or "", 76))

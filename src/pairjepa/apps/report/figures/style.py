@@ -20,8 +20,7 @@ YELLOW, GREY, INK = "#F0E442", "#7F7F7F", "#222222"
 PREDICTION, TARGET = BLUE, ORANGE
 
 COLUMN = 3.4
-"""Width of one column of a paper in inches; a page of two is `PAGE` wide."""
-PAGE = 7.0
+"""Width of every figure in inches: one column of a paper, and a phone."""
 LONGEST_NAME = 40  # characters in a legend
 
 STYLE: Any = {
@@ -37,6 +36,11 @@ STYLE: Any = {
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
     "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "image.composite_image": False,
     "lines.linewidth": 1.3,
     "lines.markersize": 3.5,
     "hatch.linewidth": 0.5,
@@ -73,10 +77,10 @@ def series(number: int) -> Series:
 
 
 @contextmanager
-def drawing(ax: Axes | None, width: float = COLUMN, height: float = 2.4) -> Iterator[Axes]:
-    """The axes to draw on, in our style: those given, or those of a new figure of this size in inches."""
+def drawing(ax: Axes | None, height: float = 2.4) -> Iterator[Axes]:
+    """The axes to draw on, in our style: those given, or those of a new figure of this height in inches."""
     with rc_context(STYLE):
-        yield ax if ax is not None else new_figure(width, height).add_subplot()
+        yield ax if ax is not None else new_figure(COLUMN, height).add_subplot()
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -99,14 +103,14 @@ def legend_above(ax: Axes, handles: list[Any], names: list[str]) -> None:
     ax.legend(handles, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, handlelength=1.8)
 
 
-def percent(share: float) -> str:
-    """`0.356` → `36 %`."""
-    return f"{100 * share:.0f} %"
-
-
 def say_on(ax: Axes, sentence: str) -> None:
     """Say on empty axes why nothing is drawn."""
     ax.set_axis_off()
     ax.text(
         0.5, 0.5, sentence, transform=ax.transAxes, ha="center", va="center", wrap=True, color=INK
     )  # fmt: skip
+
+
+def point_size(points: int) -> float:
+    """Area of a marker where there are so many, in square points."""
+    return 4.0 if points > 1_000 else 14.0

@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
+from pairjepa.apps.report.figures.registry import figure
 from pairjepa.apps.report.figures.style import (
+    COLUMN,
     GREY,
     INK,
-    PAGE,
     PREDICTION,
     SERIES,
     STYLE,
@@ -20,6 +21,7 @@ from pairjepa.apps.report.figures.style import (
     say_on,
     series,
 )
+from pairjepa.metrics import verdicts
 
 PANELS: list[tuple[str, list[tuple[str, str]]]] = [
     ("dev recall, %", [("image_to_text_R@1", "image → text R@1"), ("text_to_image_R@1", "text → image R@1")]),
@@ -34,11 +36,34 @@ PANELS: list[tuple[str, list[tuple[str, str]]]] = [
 SIDES = {"prediction": PREDICTION, "target": TARGET}
 
 
-def training(run: dict[str, Any], figure: Figure | SubFigure | None = None) -> list[Axes]:
-    """Alignment over training, on small axes: recalls, cosines, alignment, uniformity, rank, gap and loss by epoch.
+def _alt(run: dict[str, Any]) -> str:
+    training = run["training"]
+    epochs, dev, best = training["epoch"], training["dev"], training["best_epoch"]
+    at = epochs.index(best) if best in epochs else len(epochs) - 1
+    chosen = f"epoch {best}" + ("" if best else ", the pretrained pair as it is,")
+    changes = [
+        f"{name} from {verdicts.number(dev[key][0], places)} to {verdicts.number(dev[key][at], places)}"
+        for key, name, places in (
+            ("rsum", "dev rsum", 1),
+            ("matched", "matched cosine", 2),
+            ("random", "random cosine", 2),
+            ("effective_rank_prediction", "effective rank of the predictions", 0),
+            ("modality_gap", "modality gap", 2),
+        )
+        if key in dev and dev[key][0] is not None and dev[key][at] is not None
+    ]
+    count = f"{len(epochs)} epoch" + ("s" if len(epochs) > 1 else "")
+    return f"Training over {count}; {chosen} was chosen. From epoch {epochs[0]} to {epochs[at]}: {'; '.join(changes)}."
 
-    All on dev but the loss, which is that of the training batches; rsum is shown of training images, too, where it
-    was measured. The upright line is the epoch that was chosen.
+
+@figure("training", section="training", alt=_alt, needs=lambda run: run["training"])
+def training(run: dict[str, Any], figure: Figure | SubFigure | None = None) -> list[Axes]:
+    """What was measured after each epoch.
+
+    All on dev but the loss, which is that of the training batches; rsum also of the train probe, where it was measured.
+    The upright line is the epoch that was chosen, the best by dev recall, never by loss. Watch for three things: the
+    train probe's rsum running away from dev (overfitting), the random cosine rising with the matched one, and an
+    effective rank that falls to a few dimensions (collapse).
 
     Args:
         run: one of the report's.
@@ -49,19 +74,19 @@ def training(run: dict[str, Any], figure: Figure | SubFigure | None = None) -> l
     """
     measured = run["training"]
     with rc_context(STYLE):
-        figure = figure if figure is not None else new_figure(PAGE, 3.6)
+        figure = figure if figure is not None else new_figure(COLUMN, 5.4)
         if not measured or not measured["epoch"]:
             ax = figure.add_subplot()
             say_on(ax, "No epoch of the training was measured.")
             return [ax]
-        grid = figure.subplots(2, 4, sharex=True)
+        grid = figure.subplots(4, 2, sharex=True)
         axes = [ax for row in grid for ax in row]
         epochs = measured["epoch"]
         for ax, (title, lines) in zip(axes, PANELS, strict=False):
             ax.set_title(title)
             for number, (key, name) in enumerate(lines):
                 _draw(ax, epochs, measured["dev"].get(key), number, name, SIDES.get(name))
-        _draw(axes[1], epochs, measured["train"].get("rsum"), 1, "train")
+        _draw(axes[1], epochs, measured["train"].get("rsum"), 1, "train probe")
         _rank_possible(axes[5], measured["possible_rank"])
         _draw_loss(axes[7], measured)
         for ax in axes:
@@ -74,7 +99,7 @@ def training(run: dict[str, Any], figure: Figure | SubFigure | None = None) -> l
                 say_on(ax, "not measured")
         for ax in axes[:2]:
             ax.set_ylim(bottom=0)
-        for ax in grid[1]:
+        for ax in grid[-1]:
             ax.set_xlabel("epoch")
             ax.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
         axes[0].set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)

@@ -1,0 +1,61 @@
+"""Exact search: the product of all vectors with a query, and the rows of its highest scores.
+
+Axes: `rows` in the order of the table, `dim`.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from pairjepa.apps.search.stored import checked_vectors, vector_columns
+
+BLOCK = 16_384
+"""Rows that one thread multiplies at a time."""
+
+
+def read_vectors(table: Any, dim: int) -> Float32[np.ndarray, "rows dim"]:
+    """All vectors of a table of Lance, checked, and read batch by batch, so that they are in memory once."""
+    vectors, start = np.empty((table.count_rows(), dim), np.float32), 0
+    for batch in table.to_batches(columns=vector_columns(table)):
+        vectors[start : start + batch.num_rows] = checked_vectors(batch, dim, table.uri)
+        start += batch.num_rows
+    return vectors
+
+
+def scores_of(
+    vectors: Float32[np.ndarray, "rows dim"], query: Float32[np.ndarray, " dim"]
+) -> Float32[np.ndarray, " rows"]:
+    """`vectors @ query`, in which equal rows have equal scores, to the bit.
+
+    It takes as long as the vectors take from memory, and one thread does not read that as fast as it can be read. A
+    product by BLAS is as quick, but rounds a row by where it stands, and leaves its threads spinning, which takes the
+    processor from whoever encodes the next query.
+    """
+    scores = np.empty(len(vectors), np.float32)
+
+    def multiply(start: int) -> None:
+        rows = slice(start, start + BLOCK)
+        np.vecdot(vectors[rows], query, out=scores[rows])
+
+    list(_threads().map(multiply, range(0, len(vectors), BLOCK)))
+    return scores
+
+
+def top(scores: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " top"]:
+    """Rows of the `k` highest scores, best first, equal ones in their order; -inf is none."""
+    k = min(k, len(scores))
+    if not k:
+        return np.empty(0, np.int64)
+    floor = np.partition(scores, len(scores) - k)[len(scores) - k]
+    candidates = np.flatnonzero(scores >= floor)
+    candidates = candidates[scores[candidates] > -np.inf]
+    return candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(4, os.cpu_count() or 1), "search")

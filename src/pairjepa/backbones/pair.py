@@ -1,0 +1,164 @@
+"""A pretrained pair (CLIP, SigLIP and their kin): both towers with the pooling and projections that they share.
+
+Axes: `batch`, `size` = pixels of the input, `token` = positions of a caption, `dim` = shared space.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.loading import architecture, load_pair_model, weights_digest
+from pairjepa.backbones.preprocessing import Preprocessing, read_preprocessing
+from pairjepa.backbones.text import TextBackbone, tokenizer_parts
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line
+from pairjepa.util.files import digest
+
+PADS_TO_FULL_LENGTH = ("siglip", "siglip2")
+"""Families whose text tower was trained on captions padded to its full length, and without an attention mask."""
+
+
+class PairImage(ImageBackbone):
+    """The image tower of a pretrained pair: its features are its own projected embeddings, before L2 normalisation."""
+
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing, weights: str) -> None:
+        """Wrap the whole model; `weights` is its digest.
+
+        Raises:
+            PairJEPAError: the model does not embed a picture of the size that its preprocessing gives.
+        """
+        nn.Module.__init__(self)
+        self.model, self.preprocessing = model, preprocessing
+        self.register_buffer("_mean", torch.tensor(preprocessing.mean), persistent=False)
+        self.register_buffer("_std", torch.tensor(preprocessing.std), persistent=False)
+        self.stages, self.grid = (), None
+        size = preprocessing.size
+        with torch.no_grad(), _probing("image"):
+            self.width = self.pooled = self.forward(torch.zeros(1, 3, size, size)).shape[1]
+        self.digest = digest(weights, architecture(model), preprocessing.to_dict(), "pair")
+        self.eval()
+
+    def forward(self, pixels: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch dim"]:
+        """Embeddings of normalised pictures, as the model's own `get_image_features` gives them."""
+        return _embedding(self.model.get_image_features(pixel_values=pixels))  # type: ignore[operator]
+
+    def positions(self, pixels: Tensor) -> Tensor:
+        """Not defined: the pair projects one pooled vector.
+
+        Raises:
+            PairJEPAError: always.
+        """
+        raise PairJEPAError("A pretrained pair pools its positions in a way of its own.")
+
+    def save(self, folder: Path) -> None:
+        """Write the whole model; a run names its pair, so this is for what leaves the machine."""
+        raise UsageError("A run on a pretrained pair keeps its adapters alone; share it with --to onnx.")
+
+
+class PairText(TextBackbone):
+    """The text tower of a pretrained pair: its features are its own projected embeddings, before L2 normalisation."""
+
+    def __init__(self, model: nn.Module, tokenizer: Any, max_tokens: int | None, weights: str) -> None:
+        """Wrap the whole model; captions are cut at `max_tokens`, or where the tower's positions end.
+
+        Raises:
+            UsageError: the tower takes fewer tokens than `max_tokens`.
+            PairJEPAError: the tower does not embed a caption.
+        """
+        nn.Module.__init__(self)
+        self.model, self.tokenizer, self.pooling, self.layers = model, tokenizer, "mean", ()
+        tower: Any = model.config.text_config  # type: ignore[union-attr]
+        longest = _longest(tower, tokenizer)
+        if max_tokens is not None and max_tokens > longest:
+            raise UsageError(f"model.max_tokens must be at most {longest} for this pair, got {max_tokens}.")
+        family: Any = model.config.model_type  # type: ignore[union-attr]
+        self._full = longest if family in PADS_TO_FULL_LENGTH else None
+        self.max_tokens = min(max_tokens or longest, longest)
+        with torch.no_grad(), _probing("text"):
+            self.width = self.forward(*self.collate(self.tokenize(["a"]))).shape[1]
+        self.digest = digest(
+            weights, architecture(model), tokenizer_parts(tokenizer), [self.max_tokens, self._full], "pair"
+        )
+        self.eval()
+
+    @property
+    def padding(self) -> dict[str, Any]:
+        """What a tokenizer of Transformers must be told, where padding is a part of the model."""
+        if self._full is None:
+            return {}
+        return {"padding": "max_length", "max_length": self._full, "return_attention_mask": False}
+
+    def forward(
+        self, input_ids: Int[Tensor, "batch token"], attention_mask: Int[Tensor, "batch token"]
+    ) -> Float[Tensor, "batch dim"]:
+        """Embeddings of collated captions, as the model's own `get_text_features` gives them."""
+        embed: Any = self.model.get_text_features
+        if self._full is None:
+            return _embedding(embed(input_ids=input_ids, attention_mask=attention_mask))
+        missing = self._full - input_ids.shape[1]
+        return _embedding(
+            embed(input_ids=F.pad(input_ids, (0, missing), value=self.tokenizer.pad_token_id or 0))
+        )
+
+    def save(self, folder: Path) -> None:
+        """As `PairImage.save`."""
+        raise UsageError("A run on a pretrained pair keeps its adapters alone; share it with --to onnx.")
+
+
+def load_pair(folder: Path, max_tokens: int | None = None) -> tuple[PairImage, PairText]:
+    """Both towers of a dual encoder that Transformers loads by itself.
+
+    Args:
+        folder: a local Transformers folder.
+        max_tokens: captions are cut there; None is the longest that the text tower takes.
+
+    Raises:
+        PairJEPAError: it is no dual encoder, its weights are not whole, or it has no tokenizer.
+        UsageError: `max_tokens` is more than the tower takes.
+    """
+    model, tokenizer = load_pair_model(folder)
+    weights = weights_digest(model)
+    size = getattr(model.config.vision_config, "image_size", None)  # type: ignore[union-attr]
+    preprocessing = read_preprocessing(folder, size if isinstance(size, int) else 224)
+    return PairImage(model, preprocessing, weights), PairText(model, tokenizer, max_tokens, weights)
+
+
+def pair_temperature(model: nn.Module) -> float | None:
+    """τ of a pretrained pair: the inverse of its logit scale; None if it has none."""
+    if (scale := getattr(model, "logit_scale", None)) is not None:
+        return float(torch.exp(-scale.detach()))
+    found = getattr(model, "temperature", None)  # ALIGN divides by it
+    return float(found.detach()) if found is not None else None
+
+
+def _embedding(output: Any) -> Tensor:
+    """Transformers gives a tensor, or an output whose `pooler_output` is the projected embedding."""
+    found: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    if found.ndim != 2:  # FLAVA gives a vector a token
+        raise ValueError(f"its embedding has the shape {tuple(found.shape)}, not a vector a row")
+    return found
+
+
+def _longest(tower: Any, tokenizer: Any) -> int:
+    positions = int(getattr(tower, "max_position_embeddings", 512))
+    if getattr(tower, "model_type", "") in ("altclip_text_model", "xlm-roberta"):
+        positions -= int(tower.pad_token_id) + 1  # RoBERTa's positions begin after the padding's
+    return min(positions, int(tokenizer.model_max_length))
+
+
+@contextlib.contextmanager
+def _probing(side: str) -> Iterator[None]:
+    """Whatever a tower raises at its first forward pass, as one sentence."""
+    try:
+        yield
+    except Exception as error:  # models of all families raise what they like
+        raise PairJEPAError(
+            f"model.pair must embed a plain {side}, got {type(error).__name__} ({first_line(error)}). "
+            "Choose a pair of another family."
+        ) from None

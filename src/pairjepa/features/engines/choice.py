@@ -1,0 +1,121 @@
+"""Which engine computes some features, and whether it computes what PyTorch does."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from pairjepa.features import engines
+from pairjepa.features.cache import FeatureStore
+from pairjepa.features.engines import Engine, Unconvertible
+from pairjepa.features.work import Work
+from pairjepa.util.errors import PairJEPAError, first_line
+from pairjepa.util.progress import say
+
+LEAST_COSINE = 0.9999
+"""How well the features of an engine agree with PyTorch's in float32, each row of the first batch."""
+
+FEW = 512
+"""Images that PyTorch has forwarded before a graph of them is made."""
+
+OF_0_1 = ("openvino",)
+"""Engines whose features may lie in the cache; they are read, and no more are made."""
+
+
+def choose(work: Work, count: int) -> str:
+    """The engine of `auto` for so many items.
+
+    On a CPU, ONNX Runtime is half as fast again with images, whose layers it fuses, and no faster with captions.
+    """
+    pays = work.side == "image" and count > FEW and not torch.cuda.is_available()
+    return "onnx" if pays and engines.installed("onnx") else "torch"
+
+
+def begun(work: Work, items: Sequence[str], cache: Path) -> tuple[str, FeatureStore] | None:
+    """The engine that `auto` goes on with, and its store: the fullest, if it is installed or nothing is missing."""
+    held = [
+        (sum(item in store for item in items), name, store) for name, store in stores(work, cache).items()
+    ]
+    if not held:
+        return None
+    count, name, store = max(held, key=lambda one: one[0])  # of as many, the first
+    installed = name in engines.ENGINES and engines.installed(name)
+    return (name, store) if count == len(items) or (count and installed) else None
+
+
+def ready(name: str, work: Work, items: Sequence[str], named: bool) -> tuple[str, Engine]:
+    """An engine that agrees with PyTorch on the first batch of `items`, and its name.
+
+    Args:
+        name: which.
+        work: which features.
+        items: those that are missing.
+        named: whether someone asked for it; else PyTorch takes its place where it does not agree, which is said.
+
+    Raises:
+        PairJEPAError: the named one cannot take the backbone, or does not agree.
+    """
+    try:
+        return name, _agreeing(name, work, items)
+    except Unconvertible as error:
+        if named:
+            raise PairJEPAError(
+                f"model.engine must compute the {work.side} backbone as PyTorch does, got {name}: {error}. "
+                "Take --engine torch, or auto for one that does."
+            ) from None
+        say(
+            f"{work.kind} features: engine torch, for {name} does not compute this backbone as it does: {error}"
+        )
+        return "torch", engines.make("torch", work.backbone)
+
+
+def _agreeing(name: str, work: Work, items: Sequence[str]) -> Engine:
+    torch_engine = engines.make("torch", work.backbone)
+    if name == "torch":
+        return torch_engine
+    engine = engines.make(name, work.backbone)
+    with closing(work.batches(items[: work.batch])) as batches:
+        inputs = [batch for _, batch in batches]
+    try:
+        found = np.concatenate(list(engine.results(inputs)))
+    except Exception as error:  # what was converted from one shape can fail at another, in every way there is
+        raise Unconvertible(first_line(error)) from None
+    cosine = lowest_cosine(found, np.concatenate(list(torch_engine.results(inputs))))
+    if not cosine >= LEAST_COSINE:
+        raise Unconvertible(f"its features agree to a cosine of {cosine:.5f}, less than {LEAST_COSINE}")
+    return engine
+
+
+def open_store(work: Work, engine: str, cache: Path) -> FeatureStore:
+    """The store of one engine's features; those of PyTorch have no engine in their key.
+
+    Raises:
+        UsageError: there is no such engine.
+        PairJEPAError: it cannot be written.
+    """
+    if engine not in engines.ENGINES:
+        engines.check_engine(engine)
+    return FeatureStore(cache, _made_of(work, engine), work.item_shape)
+
+
+def stores(work: Work, cache: Path) -> dict[str, FeatureStore]:
+    """All stores that hold something, by engine; nothing is made."""
+    names = (*engines.ENGINES, *OF_0_1)
+    begun = {name: FeatureStore.begun(cache, _made_of(work, name), work.item_shape) for name in names}
+    return {name: store for name, store in begun.items() if store is not None}
+
+
+def lowest_cosine(one: Float32[np.ndarray, "row width"], other: Float32[np.ndarray, "row width"]) -> float:
+    """The lowest cosine of two rows of the same number; nan if a feature is no number."""
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    equal = (one == other).all(1)  # two rows of zeros have no angle
+    return float(np.where(equal, 1.0, (one * other).sum(1) / np.where(norms == 0, np.inf, norms)).min())
+
+
+def _made_of(work: Work, engine: str) -> dict[str, object]:
+    alike = engine == "torch" or engine in engines.ELSEWHERE
+    return work.made_of() if alike else work.made_of() | {"engine": engine}

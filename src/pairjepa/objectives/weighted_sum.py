@@ -1,0 +1,67 @@
+"""The weighted sum of the terms that a configuration names, and the learned temperature."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pairjepa.config.settings import ObjectiveConfig
+from pairjepa.objectives.terms import TERMS, Labels, check_terms
+
+
+@dataclass(frozen=True)
+class ObjectiveValue:
+    """The sum to differentiate and its terms, unweighted, for the record."""
+
+    total: Float[Tensor, ""]
+    terms: dict[str, Float[Tensor, ""]]
+
+
+class Objective(nn.Module):
+    """The weighted sum of terms that a configuration names, and the learned temperature."""
+
+    def __init__(self, config: ObjectiveConfig) -> None:
+        """Raises `UsageError` for a term that is not in `TERMS`."""
+        super().__init__()
+        check_terms(config)
+        assert config.temperature is not None  # `build_module` has taken the pair's
+        self.config = config
+        # log τ keeps τ positive
+        self.log_temperature = nn.Parameter(
+            torch.tensor(config.temperature).log(), requires_grad=config.learn_temperature
+        )
+
+    @property
+    def temperature(self) -> Tensor:
+        """τ, clamped to [0.01, 1] as in CLIP."""
+        return self.log_temperature.clamp(math.log(0.01), 0.0).exp()
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Keep log τ itself in range, so that it can come back from the border."""
+        self.log_temperature.clamp_(math.log(0.01), 0.0)
+
+    def forward(
+        self,
+        prediction: Float[Tensor, "sample dim"],
+        target: Float[Tensor, "sample dim"],
+        labels: Labels,
+    ) -> ObjectiveValue:
+        """Compute every term with a positive weight; a weight of 0 costs nothing and changes nothing.
+
+        Args:
+            prediction: of the whole batch, before L2 normalisation.
+            target: the same.
+            labels: of the samples.
+        """
+        given = vars(self.config) | {"labels": labels, "temperature": self.temperature}
+        compared = target.detach() if self.config.stop_gradient else target
+        terms = {}
+        for name, weight in self.config.weights.items():
+            if weight > 0:
+                term = TERMS[name]
+                terms[name] = term.value(prediction, target if term.one_sided else compared, given)
+        total = torch.stack([self.config.weights[name] * value for name, value in terms.items()]).sum()
+        return ObjectiveValue(total, {name: value.detach() for name, value in terms.items()})

@@ -1,0 +1,106 @@
+"""Image files in folders."""
+
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from pairjepa.pairs.problems import Problems
+
+SUFFIXES = frozenset(
+    (
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif",
+        ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico",
+    )
+)  # fmt: skip
+UNREAD = frozenset((".heic", ".heif", ".jxl", ".dcm", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd"))
+"""Pictures that are not read here."""
+
+_USUAL = (
+    "", "Images", "images", "Flicker8k_Dataset", "Flickr8k_Dataset", "Flickr8k_Dataset/Flicker8k_Dataset",
+    "flickr30k-images", "flickr30k_images",
+)  # fmt: skip
+"""Where the images of a data set stand, seen from its folder."""
+
+
+def image_folders(root: Path) -> tuple[Path, ...]:
+    """The usual image folders that are there, `root` first."""
+    return tuple(folder for name in _USUAL if (folder := root / name).is_dir())
+
+
+def is_image(name: str) -> bool:
+    """Whether a file's name is that of an image."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def count_unread(files: Iterable[str], problems: Problems) -> None:
+    """Name the pictures among `files` that are not read."""
+    unread = [name for name in files if os.path.splitext(name)[1].lower() in UNREAD]
+    problems.add("pictures of a kind that is not read (save them as JPEG)", unread)
+
+
+def walk(root: str | Path, *, _inside: tuple[str, ...] = ()) -> Iterator[str]:
+    """Files below `root`, relative to it, with `/`, sorted within each folder; hidden ones are left out.
+
+    Links to folders are followed, but not into a folder that they stand in.
+    """
+    real = os.path.realpath(root)
+    if real in _inside:
+        return
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except OSError:  # not ours to read
+        return
+    entries = [entry for entry in entries if not entry.name.startswith(".")]
+    yield from (entry.name for entry in entries if not entry.is_dir())
+    for entry in entries:
+        if entry.is_dir():
+            yield from (f"{entry.name}/{name}" for name in walk(entry.path, _inside=(*_inside, real)))
+
+
+class Files:
+    """Files by the names that data sets call them: also without suffix, as Windows writes paths, in any normal form."""
+
+    def __init__(self, folders: Sequence[Path], images: Path | None = None) -> None:
+        """Look at nothing yet.
+
+        Args:
+            folders: where names are seen from, in this order.
+            images: looked at before them, there also for the end of a path alone.
+        """
+        self._folders = [str(folder.absolute()) for folder in folders]
+        self._images = None if images is None else str(images.absolute())
+        self._listings: dict[str, dict[str, str]] = {}
+
+    def find(self, name: str) -> str | None:
+        """The absolute path of the file that `name` names."""
+        folders = self._folders if self._images is None else [self._images, *self._folders]
+        for folder in folders:
+            if os.path.isfile(path := os.path.join(folder, name)):
+                return path
+        posix = name.replace("\\", "/")
+        for folder in folders:
+            if found := self._listed(os.path.join(folder, posix)):
+                return found
+        steps = posix.split("/")
+        for start in range(1, len(steps) if self._images else 0):
+            if found := self._listed(os.path.join(str(self._images), *steps[start:])):
+                return found
+        return None
+
+    def _listed(self, path: str) -> str | None:
+        folder, name = os.path.split(path)
+        if folder not in self._listings:
+            self._listings[folder] = _listing(folder)
+        found = self._listings[folder].get(unicodedata.normalize("NFC", name))
+        return None if found is None else os.path.join(folder, found)
+
+
+def _listing(folder: str) -> dict[str, str]:
+    """Files of a folder by name, and images by their name without suffix, in one normal form."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    except OSError:
+        return {}
+    stems = {os.path.splitext(name)[0]: name for name in reversed(names) if is_image(name)}
+    return {unicodedata.normalize("NFC", key): name for key, name in (stems | {n: n for n in names}).items()}

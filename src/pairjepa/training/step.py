@@ -1,0 +1,140 @@
+"""The forward pass of a training step, from a batch to the loss, in the form that DistributedDataParallel wraps.
+
+Axes: `local_batch` = samples of this process, `global_batch` = those of all, which alone are the same.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
+
+from pairjepa.objectives import Labels
+from pairjepa.training.monitor import Split
+from pairjepa.training.processes import Group
+from pairjepa.util.progress import say
+
+
+class TrainStep(nn.Module):
+    """Backbones and heads on the local batch, the objective on the global one."""
+
+    def __init__(self, module: nn.ModuleDict, split: Split, micro_batch: int | None, group: Group) -> None:
+        """Make ready.
+
+        Args:
+            module: `joint`, `objective`, and the tuned ones of `image` and `text`.
+            split: what is trained on; it names the backbones that its inputs still have to go through.
+            micro_batch: samples that a tuned backbone is forwarded with at once; None takes all.
+            group: the processes.
+        """
+        super().__init__()
+        self.module, self.micro_batch = module, micro_batch
+        self._split, self._group = split, group
+
+    def forward(
+        self,
+        images: tuple[Tensor, ...],
+        texts: tuple[Tensor, ...],
+        masked: tuple[Tensor, ...] | None,
+        hidden: Bool[Tensor, " local_batch"],
+        labels: Labels,
+        seed: int,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the global batch, and its terms.
+
+        Args:
+            images: what the images' backbone takes, or features.
+            texts: the same of the captions.
+            masked: the same of the partly masked captions; None hides all of them whole.
+            hidden: which of these are hidden whole all the same.
+            labels: of the global batch.
+            seed: of this step's dropout.
+        """
+        split, joint, size = self._split, self.module["joint"], self.micro_batch
+        local_seed = seed + self._group.rank
+        torch.manual_seed(local_seed)
+        with autocast(hidden.device):
+            image, text = (
+                features(split.images.backbone, images, size),
+                features(split.texts.backbone, texts, size),
+            )
+            caption = None
+            if split.masked is not None and masked is not None:
+                caption = features(split.masked.backbone, masked, size)
+            torch.manual_seed(local_seed)
+            prediction = joint.predict(image, caption, hidden).float()  # type: ignore[operator]
+            target = joint.target(text).float()  # type: ignore[operator]
+        if self._group.size > 1:
+            torch.manual_seed(seed)  # what an objective draws is the same in all processes
+            prediction, target = (self._group.gather(side, len(labels)) for side in (prediction, target))
+        value = self.module["objective"](prediction, target, labels)
+        return value.total, value.terms
+
+
+def data_parallel(step: TrainStep, device: torch.device, group: Group) -> nn.Module:
+    """The step itself where there is one process; else with gradients averaged over all of them.
+
+    BatchNorm sees the samples of all processes on GPUs. With cached gradients it sees each chunk, as in one process.
+    """
+    if group.size == 1:
+        return step
+    normed = [part for part in step.module.values() if any(isinstance(m, _BatchNorm) for m in part.modules())]
+    if normed and device.type == "cpu":
+        say("BatchNorm takes the statistics of each process's own samples: SyncBatchNorm needs GPUs.")
+    elif normed:
+        for name, part in step.module.items():
+            if name == "joint" or step.micro_batch is None:
+                nn.SyncBatchNorm.convert_sync_batchnorm(part)  # in place, as `part` itself is no BatchNorm
+    return DistributedDataParallel(
+        step, static_graph=True
+    )  # some parameters get no gradient, always the same ones
+
+
+def autocast(device: torch.device) -> Any:
+    """bfloat16 where a GPU computes."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
+
+
+def features(backbone: nn.Module | None, batch: tuple[Tensor, ...], micro_batch: int | None) -> Tensor:
+    """Features of a batch, in chunks that bound the memory of a backbone that learns.
+
+    Nothing but the features of a chunk is kept: the backward pass forwards it again, so the loss and the heads see the
+    whole batch. Source: Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup".
+
+    Args:
+        backbone: None if `batch` holds features already.
+        batch: the backbone's arguments, samples first.
+        micro_batch: samples in a chunk; None forwards all at once.
+    """
+    if backbone is None:
+        return batch[0]
+    learns = any(parameter.requires_grad for parameter in backbone.parameters())
+    if micro_batch is None or micro_batch >= len(batch[0]) or not learns:
+        return backbone(*batch)
+
+    def both_passes() -> tuple[Any, Any]:
+        return contextlib.nullcontext(), _still_statistics(backbone)
+
+    chunks = zip(*(tensor.split(micro_batch) for tensor in batch), strict=True)
+    return torch.cat(
+        [checkpoint(backbone, *chunk, use_reentrant=False, context_fn=both_passes) for chunk in chunks]
+    )
+
+
+@contextlib.contextmanager
+def _still_statistics(module: nn.Module) -> Iterator[None]:
+    """BatchNorm's running statistics must not count the same samples twice."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum

@@ -1,0 +1,274 @@
+"""A pretrained pair gives what Transformers' own model gives, for any batch, order and caption length."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from torch.nn import functional as F
+
+import pairjepa
+from pairjepa.backbones.encoders import load_backbones
+from pairjepa.backbones.pair import load_pair, pair_temperature
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import HeadConfig
+from pairjepa.model.build import build_module
+from pairjepa.model.heads import build_head
+from pairjepa.run.folder import RunFolder
+from pairjepa.util.errors import PairJEPAError, UsageError
+
+from .pictures import picture
+
+CAPTIONS = ["a dog", "two dogs run over the green grass near a small house", "red", "a cat on a mat"]
+WORDS = sorted({word for caption in CAPTIONS for word in caption.split()})
+SIZE = 32
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": SIZE,
+    "patch_size": 8,
+}
+TEXT = {
+    "vocab_size": len(WORDS) + 4,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 16,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 3,
+}
+
+
+def clip() -> Any:
+    from transformers import CLIPConfig, CLIPModel
+
+    return CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=12))
+
+
+def clip_of_the_first_checkpoints() -> Any:
+    """`eos_token_id` 2 in the configuration: the text is read at the largest token id."""
+    from transformers import CLIPConfig, CLIPModel
+
+    text = TEXT | {"eos_token_id": 2, "vocab_size": len(WORDS) + 5}
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=12))
+
+
+def siglip() -> Any:
+    from transformers import SiglipConfig, SiglipModel
+
+    return SiglipModel(SiglipConfig(text_config=TEXT, vision_config=VISION))
+
+
+def altclip() -> Any:
+    from transformers import AltCLIPConfig, AltCLIPModel
+
+    text = TEXT | {"project_dim": 12, "max_position_embeddings": 18}
+    return AltCLIPModel(AltCLIPConfig(text_config=text, vision_config=VISION, projection_dim=12))
+
+
+def chinese_clip() -> Any:
+    from transformers import ChineseCLIPConfig, ChineseCLIPModel
+
+    return ChineseCLIPModel(ChineseCLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=12))
+
+
+def metaclip2() -> Any:
+    from transformers import MetaClip2Config, MetaClip2Model
+
+    return MetaClip2Model(MetaClip2Config(text_config=TEXT, vision_config=VISION, projection_dim=12))
+
+
+def align() -> Any:
+    from transformers import AlignConfig, AlignModel
+
+    vision = {
+        "image_size": SIZE,
+        "hidden_dim": 16,
+        "in_channels": [32, 16],
+        "out_channels": [16, 16],
+        "kernel_sizes": [3, 3],
+        "strides": [1, 2],
+        "num_block_repeats": [1, 1],
+        "expand_ratios": [1, 2],
+        "depthwise_padding": [],
+        "width_coefficient": 1.0,
+        "depth_coefficient": 1.0,
+    }
+    return AlignModel(AlignConfig(text_config=TEXT, vision_config=vision, projection_dim=16))
+
+
+FAMILIES = [clip, clip_of_the_first_checkpoints, siglip, altclip, chinese_clip, metaclip2, align]
+
+
+def save(folder: Path, make: Callable[[], Any]) -> Any:
+    """A folder as `save_pretrained` writes it; the model, with its tokenizer and image processor."""
+    from transformers import CLIPImageProcessor, PreTrainedTokenizerFast, SiglipImageProcessor
+
+    torch.manual_seed(0)
+    model = make().eval()
+    with torch.no_grad():  # random weights of this size hardly tell two captions apart
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(4)
+    words = Tokenizer(
+        models.WordLevel(
+            {"[PAD]": 0, "[BOS]": 1, "[UNK]": 2, "[EOS]": 3} | {w: i + 4 for i, w in enumerate(WORDS)},
+            "[UNK]",
+        )
+    )
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    eos = 3
+    if make is clip_of_the_first_checkpoints:
+        words.add_special_tokens(["[END]"])
+        eos = len(WORDS) + 4
+    words.post_processor = processors.TemplateProcessing(
+        single=f"[BOS] $A {'[END]' if eos != 3 else '[EOS]'}",
+        special_tokens=[("[BOS]", 1), ("[END]" if eos != 3 else "[EOS]", eos)],
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", model_max_length=16
+    )
+    size = {"height": SIZE, "width": SIZE}
+    processor = (
+        SiglipImageProcessor(size=size)
+        if make is siglip
+        else CLIPImageProcessor(size={"shortest_edge": SIZE}, crop_size=size)
+    )
+    for part in (model, tokenizer, processor):
+        part.save_pretrained(folder)
+    return model, tokenizer, processor
+
+
+def embedded(output: Any) -> np.ndarray:
+    rows = output if isinstance(output, torch.Tensor) else output.pooler_output
+    return F.normalize(rows, dim=1).numpy()
+
+
+@pytest.mark.parametrize("make", FAMILIES, ids=lambda make: make.__name__)
+def test_a_pair_is_what_transformers_gives(make: Callable[[], Any], tmp_path: Path) -> None:
+    model, tokenizer, processor = save(tmp_path, make)
+    image, text = load_pair(tmp_path)
+    pictures = [picture(seed, 50 + 10 * seed, 40) for seed in range(3)]
+    padding = "max_length" if make is siglip else True
+    tokens = tokenizer(CAPTIONS, padding=padding, max_length=16, truncation=True, return_tensors="pt")
+    given = {"input_ids": tokens["input_ids"]}
+    if make is not siglip:
+        given["attention_mask"] = tokens["attention_mask"]
+    with torch.no_grad():
+        pixels = processor(pictures, return_tensors="pt")["pixel_values"]
+        wanted_image = embedded(model.get_image_features(pixel_values=pixels))
+        wanted_text = embedded(model.get_text_features(**given))
+        prepared = np.stack([image.prepare(one, "centre") for one in pictures])
+        found_image = embedded(image(image.normalise(torch.from_numpy(prepared))))
+        assert np.abs(found_image - wanted_image).max() < 1e-5
+        for order in ([0, 1, 2, 3], [3, 2, 1, 0], [0], [1, 0]):
+            ids, mask = text.collate(text.tokenize([CAPTIONS[row] for row in order]))
+            assert np.abs(embedded(text(ids, mask)) - wanted_text[order]).max() < 1e-5
+    assert np.abs(wanted_text[0] - wanted_text[1]).max() > 1e-3  # the case can tell captions apart
+
+
+def test_temperature_is_that_of_the_checkpoint(tmp_path: Path) -> None:
+    model, *_ = save(tmp_path, clip)
+    assert pair_temperature(model) == pytest.approx(float(torch.exp(-model.logit_scale.detach())))
+    model, *_ = save(tmp_path, align)
+    assert pair_temperature(model) == pytest.approx(float(model.temperature.detach()))
+
+
+def flava() -> Any:
+    from transformers import FlavaConfig, FlavaModel
+
+    parts = {f"{name}_config": VISION for name in ("image", "multimodal")}
+    return FlavaModel(FlavaConfig(text_config=TEXT, **parts, projection_dim=12))
+
+
+def test_a_family_without_one_vector_a_caption_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, flava)
+    with pytest.raises(PairJEPAError, match=r"model\.pair must"):
+        load_pair(tmp_path)
+
+
+def test_what_is_no_pair_is_said(tmp_path: Path) -> None:
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    _, tokenizer, _ = save(tmp_path / "pair", clip)
+    CLIPTextModel(CLIPTextConfig(**TEXT)).save_pretrained(tmp_path / "tower")
+    tokenizer.save_pretrained(tmp_path / "tower")
+    with pytest.raises(PairJEPAError, match="must be a dual encoder such as CLIP or SigLIP"):
+        load_pair(tmp_path / "tower")
+    with pytest.raises(UsageError, match=r"model\.max_tokens must be at most 16 for this pair, got 17"):
+        load_pair(tmp_path / "pair", 17)
+    with pytest.raises(UsageError, match=r"model\.image must not be given beside model\.pair"):
+        recipe("adapt", {"model.pair": "x", "model.image": "y"}).validate()
+    with pytest.raises(PairJEPAError, match=r"model\.pair"):
+        load_backbones(recipe("adapt", {"model.pair": str(tmp_path / "nosuch")}), ())
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the recipe `adapt` on a small CLIP of random weights."""
+    folder = tmp_path_factory.mktemp("adapted")
+    save(folder / "clip", clip)
+    given = {"data.source": "shapes:120", "model.pair": str(folder / "clip"), "training.epochs": 2}
+    pairjepa.train(recipe("adapt", given), None, folder / "run")
+    return folder
+
+
+def test_epoch_0_is_the_pretrained_pair(adapted: Path) -> None:
+    result = pairjepa.evaluate(adapted / "run", "dev")
+    summary = RunFolder(adapted / "run").summary
+    assert summary is not None
+    assert result["baselines"]["pretrained"]["rsum"] == summary["pretrained_dev_rsum"]
+    assert summary["dev_rsum"] >= summary["pretrained_dev_rsum"]
+    assert result["rsum"] == pytest.approx(summary["dev_rsum"])
+    assert set(result["beats_pretrained"]) == {"rsum_difference", "ci", "verdict", "corrected"}
+
+
+def test_adapters_start_as_the_pair(adapted: Path) -> None:
+    config = RunFolder(adapted / "run").config
+    image, text = load_backbones(config, ())
+    joint: Any = build_module(config, image, text)["joint"]
+    rows = torch.randn(5, image.width, generator=torch.Generator().manual_seed(0))
+    for head in (joint.eval().predict, joint.target):
+        assert torch.allclose(F.normalize(head(rows), dim=1), F.normalize(rows, dim=1), atol=1e-6)
+
+
+def test_an_adapted_pair_is_used_as_any_run(adapted: Path) -> None:
+    embedder = pairjepa.Embedder.load(adapted / "run")
+    assert embedder.encode_text(CAPTIONS).shape == embedder.encode_image([picture(0)] * 4).shape == (4, 12)
+    assert embedder.temperature == pytest.approx(0.07, abs=0.05)
+
+
+def test_the_pair_s_width_is_the_run_s() -> None:
+    with pytest.raises(UsageError, match=r"model\.dim must be 12, the width of the pretrained pair, got 64"):
+        build_head(12, 64, HeadConfig("adapter"))
+
+
+@pytest.mark.parametrize("make", [clip, siglip], ids=lambda make: make.__name__)
+def test_an_adapted_pair_is_exported_to_sentence_transformers(
+    make: Callable[[], Any], tmp_path: Path
+) -> None:
+    """Of stock modules; the export compares what it has written with the run."""
+    pytest.importorskip("sentence_transformers")
+    from pairjepa.apps.export import export
+
+    save(tmp_path / "pair", make)
+    given = {"data.source": "shapes:60", "model.pair": str(tmp_path / "pair"), "training.epochs": 1}
+    pairjepa.train(recipe("adapt", given), None, tmp_path / "run")
+    assert export(tmp_path / "run", "sentence-transformers", tmp_path / "st").is_dir()
+
+
+def test_ray_is_refused_before_any_cluster(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    from pairjepa.features.on_ray import computed
+
+    save(tmp_path, clip)
+    for tower in load_pair(tmp_path):
+        with pytest.raises(UsageError, match=r"model\.engine must not be ray for a pretrained pair"):
+            next(computed(tower, ()))
