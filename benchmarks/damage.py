@@ -103,8 +103,6 @@ USES = (
     Use("onnx", ("image*", "text*", "p*", "tok*", "checksums.json"), ("label", "@/onnx", *LABEL)),
     Use("hub", ("run.json", "model.safetensors", "image/*", "text/*"), ("label", "@/hub", *LABEL)),
     Use("hub", ("metrics.jsonl", "summary.json", "evaluation/*"), ("verify", "@/hub")),
-    Use("openvino", ("*",), ("verify", "@/openvino")),
-    Use("sentence-transformers", ("*", "*/*", "*/*/*"), ("verify", "@/sentence-transformers")),
     Use("cache", ("features/*/*", "images/*"), EVALUATE),
 )
 EXPORTS = [name for name, packages in PACKAGES.items() if all(map(find_spec, packages))]

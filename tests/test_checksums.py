@@ -76,7 +76,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     with pytest.raises(PairJEPAError, match=r"record\.json must be as it was written.* Mend it\."):
         read_record(file, {}, "Mend it.")
     with pytest.raises(
-        PairJEPAError, match="must have format 2, got 1. If another version of PairJEPA made it"
+        PairJEPAError, match=r"must have format 2, got 1. If another version of PairJEPA made it"
     ):
         read_record(file, {}, "", 2)
 
@@ -163,7 +163,7 @@ def test_a_package_that_is_there_is_not_said_to_be_missing(monkeypatch: pytest.M
     with monkeypatch.context() as patch:
         patch.setattr(builtins, "__import__", short)
         with pytest.raises(
-            PairJEPAError, match="'pylance' is installed and cannot be loaded .*Memory is short"
+            PairJEPAError, match=r"'pylance' is installed and cannot be loaded .*Memory is short"
         ):
             lance_module()
     with monkeypatch.context() as patch:
@@ -248,7 +248,7 @@ def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         raise KeyError("getpwuid(): uid not found: 12345")
 
     monkeypatch.setattr("pwd.getpwuid", nobody)
-    with pytest.raises(PairJEPAError, match="got a user without a home. Set PAIRJEPA_CACHE"):
+    with pytest.raises(PairJEPAError, match=r"got a user without a home. Set PAIRJEPA_CACHE"):
         cache_folder()
     assert main(["inspect", "~/photos"]) == 1
     assert "Write the whole path in the place of ~" in capsys.readouterr().err

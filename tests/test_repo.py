@@ -214,6 +214,8 @@ def test_the_documented_contents_are_those_that_are_written(written: Path) -> No
     }.items():
         text = re.sub(r"^```.*?^```", "", section("artefacts.md", title), flags=re.MULTILINE | re.DOTALL)
         said = set(re.findall(r"`([^`]+)`", text))
-        plain = {name for name in names if not name.endswith("_ci")} - {"checksum"}  # which has its own section
+        plain = {name for name in names if not name.endswith("_ci")} - {
+            "checksum"
+        }  # which has its own section
         assert not plain - said - {"image_to_text", "text_to_image"}, title
     assert set(result["partial"]) <= set(re.findall(r'`"([0-9.]+)"`', section("artefacts.md", "Evaluation")))
