@@ -25,7 +25,7 @@ def cells(path: Path) -> list[list[str]]:
 def test_labels(tmp_path: Path) -> None:
     likely = np.full((len(FORMULAS), len(FORMULAS)), 1 / len(FORMULAS), np.float32)
     names = [*FORMULAS[1:], "a\r=1"]
-    found = Labelled(tuple(FORMULAS), ("{}",), names, likely, [], list(FORMULAS))
+    found = Labelled(tuple(FORMULAS), ("{}",), names, likely, [], list(FORMULAS), "0" * 32)
     write_csv(tmp_path / "labels.csv", found, 2)
     measured = confusion.measure(confusion.confusion([("=1+1", "-1")], FORMULAS), FORMULAS)
     write_rows(tmp_path / "labels-confusion.csv", confusion.matrix_rows(measured))

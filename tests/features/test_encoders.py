@@ -138,7 +138,7 @@ def test_missing_weights_are_not_made_up(tmp_path):
     ("files", "match"),
     [
         ({"config.json": "{}"}, "cannot be loaded by Transformers"),
-        ({"config.json": "[]"}, "cannot be loaded by Transformers"),
+        ({"config.json": "[]"}, r"config\.json is no table"),
         ({"config.json": '{"model_type": "nosuch"}'}, "cannot be loaded by Transformers"),
         ({"config.json": '{"model_type": "vit"}'}, "cannot be loaded by Transformers"),
         (
@@ -164,10 +164,10 @@ def test_a_text_folder_without_tokenizer(tmp_path):
 
 @pytest.mark.parametrize(("file", "load"), [("image", load_image_backbone), ("text", load_text_backbone)])
 def test_damaged_settings_of_a_run(tmp_path, file, load):
-    with pytest.raises(PairJEPAError, match=f"The {file} backbone's settings .* is not there"):
+    with pytest.raises(PairJEPAError, match=f"The record .*pairjepa_{file}.json is not there"):
         load(ModelConfig(), 0, folder=tmp_path)
     write_json(tmp_path / f"pairjepa_{file}.json", {"stages": 3})
-    with pytest.raises(PairJEPAError, match="is damaged"):
+    with pytest.raises(PairJEPAError, match=r"must hold|checksums"):
         load(ModelConfig(), 0, folder=tmp_path)
 
 

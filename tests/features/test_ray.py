@@ -160,7 +160,7 @@ def test_an_image_that_is_not_there(joined, backbone, photos, tmp_path):
     pairs = Pairs(photos.pairs.table.set_column(place, "path", pa.array(gone)), "one is gone")
     with pytest.raises(PairJEPAError) as raised:
         image_features(backbone, pairs, photos.facts, VIEWS, tmp_path, "ray")
-    assert "13.png could be read when the images were counted and cannot now: " in str(raised.value)
+    assert "13.png must stay what it was when the images were counted" in str(raised.value)
     assert str(raised.value).endswith("must see the photographs where this one does.")
     assert "\n" not in str(raised.value)
 

@@ -14,7 +14,7 @@ graph = onnx.helper.make_graph([node], "one", [a], [b])
 model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
 onnx.save(model, sys.argv[1] + "/text.onnx")
 embedder = object.__new__(OnnxEmbedder)
-embedder.folder = Path(sys.argv[1])
+embedder.folder, embedder._mend = Path(sys.argv[1]), ""
 embedder._text
 """
 

@@ -61,7 +61,9 @@ def test_facts(make: Make, tmp_path: Path) -> None:
     facts = scan_images(pairs, tmp_path / "cache")
     assert facts.digest[0] == digest_file(tmp_path / "data" / "0.jpg")
     assert facts.digest[1] is None
-    assert facts.error.tolist() == [None, "the file is empty", "not an image that can be read", None]
+    assert facts.error[:2].tolist() == [None, "the file is empty"]
+    assert facts.error[2].startswith("not an image that can be read")
+    assert facts.error[3] is None
     assert facts.readable.tolist() == [True, False, False, True]
     assert (facts.width[0], facts.height[0], facts.width[1]) == (200, 100, 0)
     assert facts.phash.dtype == np.uint64

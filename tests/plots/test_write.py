@@ -1,6 +1,5 @@
 """The files of a report's figures: whole, the same each time, and each with words that say what it shows."""
 
-import builtins
 import re
 import sys
 from pathlib import Path
@@ -129,15 +128,11 @@ def test_the_texts_have_the_numbers() -> None:
 
 
 def test_matplotlib_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any, **options: Any) -> Any:
-        if name == "matplotlib":
-            raise ImportError(name)
-        return real(name, *rest, **options)
-
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("pairjepa.util.errors.find_spec", lambda name: None)
     monkeypatch.delitem(sys.modules, "pairjepa.apps.report.figures")
-    monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(PairJEPAError, match=r"'matplotlib', .* pip install 'pairjepa\[report\]'"):
         import pairjepa.apps.report.figures  # noqa: F401
 

@@ -24,7 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     centres = generator.standard_normal((60, DIM))
     vectors = centres[generator.integers(0, 60, ROWS)] + 0.5 * generator.standard_normal((ROWS, DIM))
     unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    tables = Tables(Place(path), DIM, pa.schema([]), "digest")
+    tables = Tables(Place(path), DIM, pa.schema([]), "0" * 32)
     rows = []
     for number, vector in enumerate(unit):
         split = "test" if number % 2 else "train"
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(Row(entry, Embedded(str(number), vector, b"", 1, 1), caption))
     tables.put(rows)
     tables.finish()
-    Meta("run", "digest", DIM, "run", "0", complete=True).write(Place(path))
+    Meta("run", "0" * 32, DIM, "run", "0", complete=True).write(Place(path))
     return path
 
 
@@ -46,7 +46,7 @@ def test_recall_is_what_a_comparison_of_all_says(folder: Path, capsys: pytest.Ca
     }
     assert "images.lance: 3,000 vectors, searched with IVF_RQ, which finds " in capsys.readouterr().err
     assert ways[IMAGES].rows == ROWS
-    Meta("run", "digest", DIM, "run", "0", complete=True, approximate=ways).write(Place(folder))
+    Meta("run", "0" * 32, DIM, "run", "0", complete=True, approximate=ways).write(Place(folder))
     quick = Index.open(folder)
     assert quick.meta.approximate[IMAGES] == ways[IMAGES]
 
@@ -134,12 +134,12 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     def grown(to: int, way: Approximation | None) -> Approximation:
         nonlocal done
-        tables = Tables(place, DIM, pa.schema([]), "digest")
+        tables = Tables(place, DIM, pa.schema([]), "0" * 32)
         tables.put(_rows(vectors[done:to], done))
         done = to
         tables.finish()
         way = approximate.approximate(table, table, DIM, way)
-        Meta("run", "digest", DIM, "run", "0", complete=True, approximate={IMAGES: way}).write(place)
+        Meta("run", "0" * 32, DIM, "run", "0", complete=True, approximate={IMAGES: way}).write(place)
         index = opened()
         for row in (0, to // 2, to - 1):
             best = index.search(vectors[row], 1)[0]
@@ -161,7 +161,7 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     most = grown(3000, more)
     assert (indexed(), most.partitions) == (3000, approximate.partitions(3000))
 
-    tables = Tables(place, DIM, pa.schema([]), "digest")
+    tables = Tables(place, DIM, pa.schema([]), "0" * 32)
     gone = [id for id, known in tables.known.items() if known.digest in ("5", "2999")]
     tables.remove(gone)
     tables.finish()
@@ -174,7 +174,7 @@ def test_an_equal_vector_under_another_row_is_one_of_the_nearest(tmp_path: Path)
     """Of twenty equal ones, any ten are the ten nearest."""
     vectors = np.random.default_rng(0).standard_normal((30, DIM)).astype(np.float32)
     vectors = np.tile(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), (20, 1))
-    Tables(Place(tmp_path), DIM, pa.schema([])).put(_rows(vectors, 0))
+    Tables(Place(tmp_path), DIM, pa.schema([]), "0" * 32).put(_rows(vectors, 0))
     way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / CAPTIONS), DIM)
     assert way.recall_at_10 == 1
 
@@ -182,7 +182,7 @@ def test_an_equal_vector_under_another_row_is_one_of_the_nearest(tmp_path: Path)
 def test_a_width_that_its_codes_do_not_take(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).standard_normal((300, 20)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    tables = Tables(Place(tmp_path), 20, pa.schema([]), "digest")
+    tables = Tables(Place(tmp_path), 20, pa.schema([]), "0" * 32)
     tables.put(_rows(vectors, 0))
     way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / IMAGES), 20)
     assert way.kind == approximate.OTHER_KIND

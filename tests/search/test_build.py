@@ -313,7 +313,7 @@ def test_killed_or_out_of_disk_as_it_makes_its_first_files(
     assert index.meta.complete
     assert len(index) == 4
     assert sorted(path.name for path in out.iterdir()) == [
-        ".lock", "captions.lance", "images.lance", "meta.json"
+        ".lock", "captions.lance", "checksums.json", "images.lance", "meta.json"
     ]  # fmt: skip
 
 

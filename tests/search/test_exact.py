@@ -43,7 +43,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Vectors, np.ndarray
     vectors, path = _vectors(0), tmp_path_factory.mktemp("tables") / "t.lance"
     _append(path, vectors)
     lance.dataset(str(path)).delete("width = 3")
-    return Vectors(str(path), DIM, ["id", "name"], None), np.delete(vectors, 3, axis=0)
+    return Vectors(str(path), DIM, ["id", "name"], "0" * 32, None), np.delete(vectors, 3, axis=0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -90,7 +90,7 @@ def test_a_newer_version_shows_what_was_written(tmp_path: Path, warm: bool) -> N
     vectors = _vectors(1)
     path = tmp_path / "t.lance"
     _append(path, vectors[:600])
-    first = Vectors(str(path), DIM, ["name"], None)
+    first = Vectors(str(path), DIM, ["name"], "0" * 32, None)
     if warm:
         first.warm()
     assert first.refreshed(None) is first
@@ -106,6 +106,6 @@ def test_a_newer_version_shows_what_was_written(tmp_path: Path, warm: bool) -> N
 def test_an_empty_table(tmp_path: Path) -> None:
     _append(tmp_path / "t.lance", _vectors(0, 100))
     lance.dataset(str(tmp_path / "t.lance")).delete("true")
-    empty = Vectors(str(tmp_path / "t.lance"), DIM, ["name"], None)
+    empty = Vectors(str(tmp_path / "t.lance"), DIM, ["name"], "0" * 32, None)
     assert empty.nearest(np.ones(DIM, np.float32), 5, None, None) == ([], [])
     assert empty.nearest(np.ones(DIM, np.float32), 5, "width > 1", None) == ([], [])

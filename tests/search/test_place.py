@@ -149,7 +149,7 @@ def test_a_digest_that_is_none_names_no_folder(tmp_path: Path, digest: object) -
     place = Place("memory://bucket/stranger.index")
     place.write("meta.json", json.dumps(record | {"complete": True, "approximate": {}}).encode())
     place.write("model/pairjepa_onnx.json", b"{}")
-    with pytest.raises(PairJEPAError, match=r"stranger\.index/meta\.json is damaged"):
+    with pytest.raises(PairJEPAError, match=r"stranger\.index/meta\.json must hold"):
         Index.open("memory://bucket/stranger.index")
 
 

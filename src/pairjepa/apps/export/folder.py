@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError, missing_extra
-from pairjepa.util.files import atomic_folder, digest_file, write_json, writing
+from pairjepa.util.files import atomic_folder, write_json, writing
 
 PACKAGES = {
     "onnx": ("onnxruntime", "onnxscript"),
@@ -48,4 +48,4 @@ def new_folder(folder: Path, to: str, run: RunFolder) -> Iterator[Path]:
     check_new(folder)
     with writing(folder), atomic_folder(folder) as temporary:
         yield temporary
-        write_json(temporary / RECORD, {"to": to, "weights": digest_file(run.model_file)})
+        write_json(temporary / RECORD, {"to": to, "weights": run.weights})
