@@ -168,6 +168,7 @@ def _run(
         "recipe": run.config.recipe,
         "seed": run.config.training.seed,
         "seeds": _seeds(evaluations),
+        "weights": found.run,
         "complete": run.summary is not None,
         "config": run.record["config"],
         "backbones": run.record.get("backbones", {}),
