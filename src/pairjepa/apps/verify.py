@@ -73,7 +73,7 @@ class _Found:
             self.listed.update(stored)
             self.sound.update(stored)
             self.damaged.update(wrong)
-        for path in (folder / name for name in names):
+        for path in (folder / name for name in names if not name.startswith(".")):
             if path not in self.listed:
                 self._alone(path, sealed=checksums.FILE in names)
 

@@ -109,7 +109,8 @@ class RunFolder:
 
     def _begin_anew_without_weights(self) -> None:
         """Forget how far the run was if the weights of its best epoch are gone: they can only be trained again."""
-        if self.model_file.is_file() or not self.has_epochs:
+        measured = self.has_epochs or self.config.model.pair is not None  # whose epoch 0 is the pair itself
+        if self.model_file.is_file() or not measured:
             return
         if self.summary_file.is_file():
             say(f"The weights of {self.path} are gone ({self.model_file.name}): it is trained anew.")
@@ -185,6 +186,7 @@ class RunFolder:
             PairJEPAError: they are not there, or cannot be read.
         """
         try:
+            self.model_file.open("rb").close()  # safetensors says of any error that there is no file
             with safe_open(self.model_file, framework="numpy") as file:
                 about = file.metadata() or {}
             return about.get(KEY) or digest_file(self.model_file)  # of 0.1

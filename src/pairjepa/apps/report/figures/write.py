@@ -20,7 +20,7 @@ def write_figures(report: dict[str, Any], folder: Path) -> list[Path]:
     They are named by what they show and the run: `recall-bars.pdf`, `cosine-distribution-contrastive.png`. Each file
     says in its metadata what it shows (`Description` of a PNG, `Subject` of a PDF) and of which weights (`Comment`,
     `Keywords`). The same report gives the same bytes, with the same Matplotlib. None holds a picture of the data but
-    those that are called `saliency-map-…`, which are PNG alone: ask whose photographs they are before you publish those.
+    those that are called `saliency-map-…`, which are PNG alone: ask whose photographs they are before you publish them.
 
     Args:
         report: of `pairjepa.apps.report.collect`.
