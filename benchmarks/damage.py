@@ -8,6 +8,7 @@ several places) and replaced by other JSON (of several kinds); then the command 
     refused     exit status 1 and a sentence
     said        done, with a line that is not there otherwise
     verify      the result is the same, and `pairjepa verify` finds the file
+    made again  the result is the same, and the file is there again as it was (of the cache)
     SILENT      another result without a word, or a damage that nothing finds
     TRACEBACK   an exception
 
@@ -63,7 +64,7 @@ DAMAGES: dict[str, Callable[[bytes, random.Random], Sequence[bytes | None]]] = {
     "other JSON": lambda data, chance: OTHER_JSON,
 }
 """What a file holds afterwards; None where it is gone."""
-OUTCOMES = ("verify", "said", "refused", "SILENT", "TRACEBACK")
+OUTCOMES = ("verify", "made again", "said", "refused", "SILENT", "TRACEBACK")
 BAD = OUTCOMES[-2:]
 
 
@@ -103,8 +104,6 @@ USES = (
     Use("onnx", ("image*", "text*", "p*", "tok*", "checksums.json"), ("label", "@/onnx", *LABEL)),
     Use("hub", ("run.json", "model.safetensors", "image/*", "text/*"), ("label", "@/hub", *LABEL)),
     Use("hub", ("metrics.jsonl", "summary.json", "evaluation/*"), ("verify", "@/hub")),
-    Use("openvino", ("*",), ("verify", "@/openvino")),
-    Use("sentence-transformers", ("*", "*/*", "*/*/*"), ("verify", "@/sentence-transformers")),
     Use("cache", ("features/*/*", "images/*"), EVALUATE),
 )
 EXPORTS = [name for name, packages in PACKAGES.items() if all(map(find_spec, packages))]
@@ -210,7 +209,7 @@ class Bench:
         else:
             path.write_bytes(data)
         try:
-            found = "" if run(("verify", f"@/{use.folder}"), self.copy).status else "SILENT"
+            found = run(("verify", f"@/{use.folder}"), self.copy).status
             done = run(use.command, self.copy, use.result)
         except Exception:
             print(f"{use.folder}/{file}:\n{traceback.format_exc()}", file=sys.stderr)
@@ -220,7 +219,12 @@ class Bench:
             return "refused"
         if done.said - expected.said:
             return "said"
-        return "SILENT" if done.result != expected.result else found or "verify"
+        if done.result != expected.result:
+            return "SILENT"
+        if found:
+            return "verify"
+        whole = (self.whole / use.folder / file).read_bytes()
+        return "made again" if path.is_file() and path.read_bytes() == whole else "SILENT"
 
 
 def table(bench: Bench, only: str = "", quick: bool = False) -> tuple[list[list[str]], int]:

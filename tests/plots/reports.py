@@ -38,6 +38,7 @@ def run(name: str = "contrastive", first: float = 30.0) -> dict[str, Any]:
     random = np.random.default_rng(0)
     return {
         "name": name,
+        "weights": f"digest of {name}",
         "evaluation": {
             "image_to_text": recalls(first),
             "text_to_image": recalls(first - 10),

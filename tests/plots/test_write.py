@@ -47,6 +47,7 @@ def test_files_are_sized_for_a_paper_with_fonts_and_words(written: list[Path]) -
                 assert round(picture.info["dpi"][0]) == 200
                 assert picture.width / 200 == pytest.approx(3.4, abs=0.02)
                 assert len(picture.info["Description"]) > 40
+                assert picture.info["Comment"].startswith("weights of ")
                 assert "Software" not in picture.info
         else:
             data = path.read_bytes()
@@ -56,6 +57,7 @@ def test_files_are_sized_for_a_paper_with_fonts_and_words(written: list[Path]) -
             assert re.search(rb"/Subject ", data)
     bars = next(path for path in written if path.name == "recall-bars.png")
     with Image.open(bars) as picture:
+        assert picture.info["Comment"].startswith("weights of contrastive: digest of contrastive, ")
         assert picture.info["Description"] == texts(report(run(), masked()))["recall-bars"][0]
 
 

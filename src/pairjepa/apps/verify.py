@@ -13,10 +13,7 @@ from pairjepa.util import checksums
 from pairjepa.util.errors import PairJEPAError, unreadable
 from pairjepa.util.files import read_json
 
-_WHOLE = (
-    *("meta.json", "pairjepa.json", "pairjepa_onnx.json"),
-    *("pairjepa_openvino.json", "pairjepa_image.json", "pairjepa_text.json"),
-)
+_WHOLE = ("meta.json", "pairjepa_export.json", "pairjepa_image.json", "pairjepa_text.json")
 """Records of folders that are made as a whole."""
 
 
@@ -73,7 +70,7 @@ class _Found:
             self.listed.update(stored)
             self.sound.update(stored)
             self.damaged.update(wrong)
-        for path in (folder / name for name in names):
+        for path in (folder / name for name in names if not name.startswith(".")):
             if path not in self.listed:
                 self._alone(path, sealed=checksums.FILE in names)
 
@@ -136,6 +133,6 @@ def _record(path: Path, sealed: bool) -> bool:
     if not isinstance(value, dict) or checksums.KEY not in value:
         return False
     checksums.checked_record(value, path, {}, "")
-    if path.name in _WHOLE and not sealed and value.get("sealed", True):
+    if path.name in _WHOLE and not sealed and value.get("sealed", value.get("to") != "hub"):
         raise PairJEPAError(f"{path.parent} must have {checksums.FILE}, got none. Put it back.")
     return True

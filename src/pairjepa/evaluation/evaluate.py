@@ -118,7 +118,9 @@ def measure(
     embedder = Embedder.of(folder, image, text)
     embeddings = _embed(embedder, material, split)
     correction = (
-        load_or_fit(folder, material, embedder.joint, best_device()) if config.context.image else None
+        load_or_fit(folder, material, embedder.joint, embedder.weights, best_device())
+        if config.context.image
+        else None
     )
     result = evaluate_embeddings(
         embeddings, cca=cca, pretrained=pretrained, hubness=correction, relevance=relevance

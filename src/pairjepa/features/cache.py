@@ -13,7 +13,6 @@ Axes: `item` = distinct images or captions, `row` = those asked for, in order an
 
 import contextlib
 import functools
-import json
 import mmap
 import os
 import resource
@@ -26,7 +25,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from pairjepa.util.errors import PairJEPAError, unreadable
-from pairjepa.util.files import atomic_path, digest, digest_file, read_json, write_json
+from pairjepa.util.files import atomic_path, digest, digest_file, parse_json, read_json, write_json
 from pairjepa.util.progress import say
 
 FORMAT = 1
@@ -206,12 +205,12 @@ class FeatureStore:
     def _check_manifest(self) -> None:
         path, found = self.folder / "manifest.json", None
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = parse_json(path.read_bytes())
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
             raise unreadable(path, error, _MEND) from None
-        except (ValueError, RecursionError):
+        except ValueError:
             found = "damaged"
         if found == self.made_of:
             return
@@ -233,7 +232,7 @@ class FeatureStore:
             return False
         except OSError as error:
             raise unreadable(self.folder / f"{name}.npy", error, _MEND) from None
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             say(f"Damaged feature shard {self.folder / name}.npy is computed again ({error}).")
             with contextlib.suppress(OSError):
                 (self.folder / f"{name}.json").unlink()
@@ -245,7 +244,7 @@ class FeatureStore:
         return True
 
     def _read(self, name: str) -> tuple[list[str], Shard]:
-        label = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        label = parse_json((self.folder / f"{name}.json").read_bytes())
         data, items = self.folder / f"{name}.npy", label["items"]
         if label["key"] != self.key or digest(items) != name:
             raise ValueError("its label is of another shard")

@@ -18,9 +18,9 @@ def weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
 
 
-def save_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Weights alone."""
-    write_tensors(weights, path)
+def save_weights(weights: dict[str, Tensor], path: Path, epoch: int) -> None:
+    """Weights, and the epoch that they are of."""
+    write_tensors(weights, path, {"epoch": str(epoch)})
 
 
 def load_weights(module: nn.Module, path: Path) -> str:
@@ -47,14 +47,18 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] 
             raise OSError(str(error)) from None
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file.
+def read_tensors(path: Path, mend: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; `mend` says what to do if it is damaged, where that is not to train.
 
     Raises:
         PairJEPAError: it is not there, cannot be read, or is not what was written.
     """
-    mend = f"Put it back, or remove it and run the same train command again, which trains {path.parent} anew."
+    mend = (
+        mend
+        or f"Put it back, or remove it and run the same train command again, which trains {path.parent} anew."
+    )
     try:
+        path.open("rb").close()  # safetensors says of any error that there is no file
         with safe_open(path, framework="pt") as file:  # one file, even if it is replaced meanwhile
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -5,17 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.model.joint import JointModel
+from pairjepa.model.weights import read_tensors, write_tensors
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_texts
-from pairjepa.util.checksums import KEY
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import atomic_path, digest_bytes, writing
 
 FILE = "hubness.safetensors"
 BANK_ROWS = 5_000
@@ -39,7 +36,7 @@ def dev_rows(material: Material) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def load_or_fit(
-    folder: RunFolder, material: Material, joint: JointModel, device: torch.device
+    folder: RunFolder, material: Material, joint: JointModel, weights: str, device: torch.device
 ) -> HubnessCorrection:
     """The correction that belongs to the weights of a run's best epoch, kept beside them.
 
@@ -47,9 +44,9 @@ def load_or_fit(
         folder: the run.
         material: its backbones, with the weights of that epoch, and its data.
         joint: the heads of that epoch.
+        weights: digest of the weights of that epoch.
         device: where they are.
     """
-    weights = folder.weights
     if (kept := _load(folder.path / FILE, weights)) is not None:
         return kept
     bank, (images, captions, owner) = bank_rows(material), dev_rows(material)
@@ -64,9 +61,9 @@ def load_or_fit(
         owner,
     )
     banks = {"image": correction.image_bank, "text": correction.text_bank}
-    about = {"correction": json.dumps(correction.settings()), "run": weights, KEY: _checksum(banks)}
-    with writing(folder.path), atomic_path(folder.path / FILE) as temporary:
-        save_file({side: np.ascontiguousarray(bank) for side, bank in banks.items()}, temporary, about)
+    tensors = {side: torch.from_numpy(np.ascontiguousarray(bank)) for side, bank in banks.items()}
+    about = {"correction": json.dumps(correction.settings()), "run": weights}
+    write_tensors(tensors, folder.path / FILE, about)
     return correction
 
 
@@ -78,22 +75,17 @@ def _load(path: Path, weights: str) -> HubnessCorrection | None:
     """
     if not path.is_file():
         return None
+    mend = "Remove it, and evaluate the run again, which makes it anew."
+    banks, about = read_tensors(path, mend)
+    if about.get("run") != weights:
+        return None
     try:
-        with safe_open(path, framework="numpy") as file:
-            about = file.metadata() or {}
-            if about.get("run") != weights:
-                return None
-            settings = json.loads(about["correction"])
-            banks = {side: file.get_tensor(side) for side in ("image", "text")}
-        if about[KEY] != _checksum(banks):
-            raise ValueError("its checksum is another")
-        return HubnessCorrection(banks["image"], banks["text"], float(settings["alpha"]), int(settings["k"]))
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise PairJEPAError(f"{path} is damaged ({error}). Remove it, and evaluate the run again.") from None
-
-
-def _checksum(banks: dict[str, np.ndarray]) -> str:
-    return digest_bytes(b"".join(np.ascontiguousarray(bank).tobytes() for bank in banks.values()))
+        settings = json.loads(about["correction"])
+        return HubnessCorrection(
+            banks["image"].numpy(), banks["text"].numpy(), float(settings["alpha"]), int(settings["k"])
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise PairJEPAError(f"{path} is damaged ({error}). {mend}") from None
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:

@@ -191,9 +191,9 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
     summary = trainer.fit()
     if summary is not None:
         if config.context.image:
-            load_weights(module, folder.model_file)
+            weights = load_weights(module, folder.model_file)
             joint: Any = module["joint"]
-            summary["hubness"] = load_or_fit(folder, material, joint, device).settings()
+            summary["hubness"] = load_or_fit(folder, material, joint, weights, device).settings()
         folder.finish(summary)
         if summary["best_epoch"] == 0:
             say(

@@ -56,7 +56,9 @@ def needs(module: str, extra: str, package: str | None = None) -> Iterator[None]
     except (ImportError, OSError, MemoryError) as error:
         if find_spec(module) is None:
             raise missing_extra(package or module, extra) from None
-        advice = hindrance(error) or f"Install it anew: pip install --force-reinstall {package or module}."
+        advice = f"Install it anew: pip install --force-reinstall {package or module}."
+        if not isinstance(error, ImportError) or _MEMORY.search(str(error)):
+            advice = hindrance(error) or advice
         raise PairJEPAError(
             f"The package {package or module!r} is installed and cannot be loaded ({first_line(error)}). {advice}"
         ) from None
@@ -81,6 +83,8 @@ def hindrance(error: BaseException) -> str | None:
         number = int(named[1])
     if isinstance(error, MemoryError) or number == errno.ENOMEM or _MEMORY.search(str(error)):
         return "Memory is short: close other programs, and run the same command again."
+    if isinstance(error, ImportError):
+        return "A package that PairJEPA needs cannot be loaded: install it anew."
     if number in (errno.EMFILE, errno.ENFILE):
         return "Too many files are open: raise the limit (ulimit -n 4096), and run the same command again."
     if number in (errno.EACCES, errno.EPERM):

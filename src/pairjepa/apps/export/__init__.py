@@ -10,8 +10,8 @@ from pairjepa.apps.export.folder import PACKAGES, RECORD, check_installed, check
 from pairjepa.config.renamed import instead
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import is_seed_group
+from pairjepa.util.checksums import read_record
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
-from pairjepa.util.files import read_json
 from pairjepa.util.progress import say
 
 
@@ -65,4 +65,6 @@ def holds(out: str | Path, run: str | Path, to: str) -> bool:
     model, record = Path(run) / "model.safetensors", Path(out) / RECORD
     if not (model.is_file() and record.is_file()):
         return False
-    return bool(read_json(record, "Export") == {"to": to, "weights": RunFolder(Path(run)).weights})
+    mend = f"Remove {out}, and export the run again."
+    made = read_record(record, {"to": str, "weights": str}, mend)
+    return made == {"to": to, "weights": RunFolder(Path(run)).weights}

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from pairjepa.run.folder import RunFolder
+from pairjepa.util.checksums import write_record
 from pairjepa.util.errors import PairJEPAError, missing_extra
-from pairjepa.util.files import atomic_folder, write_json, writing
+from pairjepa.util.files import atomic_folder, writing
 
 PACKAGES = {
     "onnx": ("onnxruntime", "onnxscript"),
@@ -39,7 +39,7 @@ def check_new(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(folder: Path, to: str, run: RunFolder) -> Iterator[Path]:
+def new_folder(folder: Path, to: str, weights: str) -> Iterator[Path]:
     """A folder to write to that becomes `folder`, the export of a run to a target, when the block ends well.
 
     Raises:
@@ -47,5 +47,5 @@ def new_folder(folder: Path, to: str, run: RunFolder) -> Iterator[Path]:
     """
     check_new(folder)
     with writing(folder), atomic_folder(folder) as temporary:
+        write_record(temporary / RECORD, {"to": to, "weights": weights})
         yield temporary
-        write_json(temporary / RECORD, {"to": to, "weights": run.weights})

@@ -44,7 +44,7 @@ def export_hub(
     run, target = embedder.run, Path(folder)
     refuse_links(run.path / name for name in ("run.json", *FILES, *SIDES, "evaluation"))
     title, address = (name.split("/")[-1], name) if name else (target.name, "USER/NAME")
-    with new_folder(target, "hub", embedder.run) as temporary:
+    with new_folder(target, "hub", embedder.weights) as temporary:
         record = write_run(embedder, temporary)
         evaluations = {}
         for kind in EVALUATIONS:

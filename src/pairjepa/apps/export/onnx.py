@@ -39,7 +39,7 @@ def export_onnx(embedder: Embedder, folder: str | Path) -> None:
             `onnx` are missing, or the graphs do not compute what the run does.
     """
     check_installed("onnx")
-    with new_folder(Path(folder), "onnx", embedder.run) as temporary:
+    with new_folder(Path(folder), "onnx", embedder.weights) as temporary:
         _write_graphs(embedder, temporary)
         _write_tokenizer(embedder, temporary / "tokenizer.json")
         write_record(temporary / SETTINGS, _settings(embedder))

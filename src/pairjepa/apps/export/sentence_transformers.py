@@ -21,7 +21,7 @@ from pairjepa.backbones.pair import PairImage, PairText
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.model.heads import Adapter, Residual, Standardizer
 from pairjepa.pairs.pictures import Picture, listed, opened, strings
-from pairjepa.util.checksums import seal, write_record
+from pairjepa.util.checksums import seal
 from pairjepa.util.errors import UsageError
 from pairjepa.util.files import temporary_folder
 
@@ -48,7 +48,7 @@ def export_sentence_transformers(embedder: Embedder, folder: str | Path) -> None
     from sentence_transformers.sentence_transformer.modules import Router
 
     with (
-        new_folder(Path(folder), "sentence-transformers", embedder.run) as temporary,
+        new_folder(Path(folder), "sentence-transformers", embedder.weights) as temporary,
         temporary_folder() as scratch,
         quiet(),
         torch.no_grad(),
@@ -64,7 +64,6 @@ def export_sentence_transformers(embedder: Embedder, folder: str | Path) -> None
         model.save_pretrained(str(temporary), create_model_card=False)
         loaded = SentenceTransformer(str(temporary), device="cpu", local_files_only=True)
         check_equal(embedder, Loaded(loaded, embedder))
-        write_record(temporary / "pairjepa.json", {"weights": embedder.weights})
         seal(temporary)
 
 

@@ -140,6 +140,7 @@ def _run(
         )
     if run.summary is None:
         notes.append(f"The training of {name} is not complete: this is its best epoch so far.")
+        say(f"warning: {notes[-1]}")
     history = training(run)
     if history is None:
         notes.append(f"{name} has no record of its epochs (metrics.jsonl).")
@@ -168,6 +169,7 @@ def _run(
         "recipe": run.config.recipe,
         "seed": run.config.training.seed,
         "seeds": _seeds(evaluations),
+        "weights": found.run,
         "complete": run.summary is not None,
         "config": run.record["config"],
         "backbones": run.record.get("backbones", {}),

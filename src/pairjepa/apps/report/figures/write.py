@@ -18,9 +18,9 @@ def write_figures(report: dict[str, Any], folder: Path) -> list[Path]:
     """Write each figure as PNG and PDF, a column wide; what a run has nothing for is left out.
 
     They are named by what they show and the run: `recall-bars.pdf`, `cosine-distribution-contrastive.png`. Each file
-    says in its metadata what it shows (`Description` of a PNG, `Subject` of a PDF). The same report gives the same
-    bytes, with the same Matplotlib. None holds a picture of the data but those that are called `saliency-map-…`, which
-    are PNG alone: ask whose photographs they are before you publish those.
+    says in its metadata what it shows (`Description` of a PNG, `Subject` of a PDF) and of which weights (`Comment`,
+    `Keywords`). The same report gives the same bytes, with the same Matplotlib. None holds a picture of the data but
+    those that are called `saliency-map-…`, which are PNG alone: ask whose photographs they are before you publish them.
 
     Args:
         report: of `pairjepa.apps.report.collect`.
@@ -37,9 +37,11 @@ def write_figures(report: dict[str, Any], folder: Path) -> list[Path]:
     with progress("figures", len(every), "figures") as bar:
         for one in every:
             figure, name = one.draw(), _name(one, names)
+            shown = report["runs"] if one.run is None else [one.run]
+            weights = "weights of " + ", ".join(f"{run['name']}: {run['weights']}" for run in shown)
             metadata: dict[str, dict[str, Any]] = {
-                "png": {"Description": one.alt, "Software": None},
-                "pdf": {"Title": name, "Subject": one.alt, "CreationDate": None},
+                "png": {"Description": one.alt, "Comment": weights, "Software": None},
+                "pdf": {"Title": name, "Subject": one.alt, "Keywords": weights, "CreationDate": None},
             }
             for kind in ("png",) if one.number is not None else ("png", "pdf"):
                 path = folder / f"{name}.{kind}"

@@ -99,6 +99,7 @@ def _of_run(run: dict[str, Any]) -> dict[str, str]:
         "training": "complete" if run["complete"] else "not complete: best epoch so far",
         "chosen epoch": f"{training['best_epoch']} of {training['epoch'][-1]}" if training else "–",
         **{f"{side} backbone": _backbone(run["backbones"].get(side)) for side in ("image", "text")},
+        "weights": f"digest {run['weights']}",
         "dimensions": str(run["evaluation"]["geometry"]["dim"]),
         **{
             name: "–" if cost.get(key) is None else form.format(cost[key])
