@@ -75,7 +75,9 @@ def test_the_help_of_train_lists_the_recipes(capsys: pytest.CaptureFixture[str])
 def test_the_help_of_a_recipe_shows_its_values_and_the_docstrings_of_the_fields() -> None:
     help = [sys.executable, "-m", "pairjepa", "train", "reference-contrastive", "--help"]
     wide = os.environ | {"COLUMNS": "1000"}  # no name is wrapped
-    printed = subprocess.run(help, env=wide, capture_output=True, text=True, encoding="utf-8", check=True).stdout
+    printed = subprocess.run(
+        help, env=wide, capture_output=True, text=True, encoding="utf-8", check=True
+    ).stdout
     text = " ".join(printed.replace("│", " ").split())
     assert "--model.image STR Image backbone: a local Transformers folder" in text
     assert "[default: microsoft/resnet-18]" in text
