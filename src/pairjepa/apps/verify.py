@@ -15,6 +15,7 @@ from pairjepa.run.folder import RunFolder
 from pairjepa.util import checksums
 from pairjepa.util.errors import PairJEPAError, unreadable
 from pairjepa.util.files import read_json
+from pairjepa.util.tables import read_table
 
 _WHOLE = ("meta.json", "pairjepa_export.json", "pairjepa_image.json", "pairjepa_text.json")
 """Records of folders that are made as a whole."""
@@ -125,8 +126,8 @@ class _Found:
 
                 checked = checksums.KEY in read_tensors(path)[1]
             elif path.suffix == ".parquet":
-                pq.read_table(path, page_checksum_verification=True)
                 checked = path.parent.name in ("images", "shards")
+                (read_table if checked else pq.read_table)(path)
             else:
                 checked = False
         except PairJEPAError as error:
