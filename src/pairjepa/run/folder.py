@@ -251,6 +251,8 @@ class RunFolder:
             PairJEPAError: the file is damaged, or lines are missing.
         """
         if not self.metrics_file.is_file():
+            if self.summary_file.is_file():
+                say(f"warning: {self.metrics_file} is not there: the course of the training is left out.")
             return []
         mend = "Put it back, or remove it: reports then go without the course of the training."
         lines = [line for line, _ in self._lines(mend)]

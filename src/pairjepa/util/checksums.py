@@ -192,7 +192,9 @@ def _wrong(path: Path, checksum: str, mend: str) -> PairJEPAError | None:
 
 def _listed(folder: Path) -> dict[str, str]:
     mend = "Put it back, or remove it: what is damaged in the folder may then not be noticed."
-    listed: dict[str, str] = read_record(folder / FILE, {"files": {str: str}}, mend, FORMAT)["files"]
+    listed: dict[str, str] = read_record(folder / FILE, {KEY: str, "files": {str: str}}, mend, FORMAT)[
+        "files"
+    ]
     if outside := [name for name in listed if not stays_inside(name)]:
         raise PairJEPAError(f"{folder / FILE} must list files in its folder, got {outside[0]!r}. {mend}")
     return listed
