@@ -166,10 +166,10 @@ def large(reduced: bool) -> Callable[[argparse.Namespace], Measured]:
         backbone = load_image_backbone(ModelConfig(image=given.image), 0)
         rows = range(min(given.large, pairs.n_images))
         files = [_enlarged(pairs.image(row), width) for row in rows for width in LARGE]
-        enough = backbone.preprocessing.enough
+        smallest = backbone.preprocessing.min_decode_size
 
         def prepare(data: bytes) -> np.ndarray:
-            return backbone.prepare(decode(data, draft=enough if reduced else None), "whole")
+            return backbone.prepare(decode(data, draft=smallest if reduced else None), "whole")
 
         prepare(files[0])
         start = time.perf_counter()

@@ -99,7 +99,7 @@ def _bare(given: argparse.Namespace, plain: bool = False, dev: bool = False) -> 
         module.train()
         for samples in plan.epoch(epoch):
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * plan.rate(step)
+                group["lr"] = settings.learning_rate * plan.lr_multiplier(step)
             rows = torch.from_numpy(samples.images)
             prediction = joint.predict(images[rows, torch.from_numpy(samples.views)])
             target = joint.target(texts[torch.from_numpy(samples.captions)])

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pairjepa.embedder.embedder import Embedder
-from pairjepa.evaluation.illustrate import look
+from pairjepa.evaluation.illustrate import saliency
 from pairjepa.pairs.sources.shapes import COLOURS, SHAPES
 from pairjepa.pairs.table import Pairs, open_pairs
 from pairjepa.util.files import write_json
@@ -141,7 +141,7 @@ def left_out(embedder: Embedder, picture: Image.Image, texts: list[str]) -> np.n
 
 
 WAYS: dict[str, Callable[[Embedder, Image.Image, list[str]], np.ndarray]] = {
-    "look": look,
+    "look": saliency,
     "cosine of the position": cosine,
     "position left out": left_out,
 }

@@ -39,7 +39,7 @@ from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import digest, digest_file, read_json, write_json
 from pairjepa.util.progress import say
 
-SHARED = {"training.epochs": 15, "training.batch_size": 500, "context.hidden": 0.5}
+SHARED = {"training.epochs": 15, "training.batch_size": 500, "context.full_mask_prob": 0.5}
 """Settings of every step, unless the command says otherwise."""
 ROW_IMAGES = 4000
 """Training images that are ranked by row: with five captions each, as many pairs as the reference had."""
@@ -67,7 +67,7 @@ class Step:
 START, CONTRASTIVE = "reference", "contrastive"
 STEPS = (
     Step(START, "the reference's set-up", None, {}),
-    Step("hidden", "half of the samples see no caption", START, {"context.hidden": 0.5}),
+    Step("hidden", "half of the samples see no caption", START, {"context.full_mask_prob": 0.5}),
     Step("target", "the target learns", "hidden", {"context.target": "full"}),
     Step(
         "alignment",
@@ -96,7 +96,7 @@ def configurations(given: dict[str, Any]) -> dict[str, RunConfig]:
             {
                 "objective.label_smoothing": 0.0,
                 "objective.weights": {"cosine": 1.0},
-                "context.hidden": 0.0,
+                "context.full_mask_prob": 0.0,
                 "context.target": "frozen",
             },
         ),
