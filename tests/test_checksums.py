@@ -338,7 +338,7 @@ def change(path: Path) -> None:
         "text/tokenizer.json",
         "image/model.safetensors",
         "embeddings/test/image.npy",
-        "illustrations/test/looks.json",
+        "illustrations/test/saliency.json",
         "image/checksums.json",
     ],
 )

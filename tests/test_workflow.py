@@ -163,8 +163,11 @@ def test_export_and_relevance_by_text(run: Path, tmp_path: Path) -> None:
     ("name", "settings"),
     [
         ("contrastive", {}),
-        ("contrastive", {"model__image_tune": 1.0, "model__text_tune": 0.1, "model__image_views": ["whole"]}),
-        ("masked", {"model__text_tune": 1.0}),
+        (
+            "contrastive",
+            {"model__image_lr_scale": 1.0, "model__text_lr_scale": 0.1, "model__image_views": ["whole"]},
+        ),
+        ("masked", {"model__text_lr_scale": 1.0}),
     ],
     ids=["frozen", "tuned", "masked"],
 )
@@ -193,7 +196,7 @@ def text_folder_without_dropout(folder: Path) -> Path:
 
 def test_cached_gradients_train_the_same_model(tmp_path: Path) -> None:
     text = str(text_folder_without_dropout(tmp_path / "bert"))
-    settings = {"model__text": text, "model__text_tune": 1.0}
+    settings = {"model__text": text, "model__text_lr_scale": 1.0}
     lines = []
     for micro in (None, 7):
         folder = pairjepa.train(
@@ -206,7 +209,7 @@ def test_cached_gradients_train_the_same_model(tmp_path: Path) -> None:
 
 def test_the_control_of_a_masked_run_never_meets_an_image(tmp_path: Path) -> None:
     """The tuned text backbone of the control starts where the run's started, not where it ended."""
-    masked = config("masked", model__text_tune=1.0, training__epochs=1)
+    masked = config("masked", model__text_lr_scale=1.0, training__epochs=1)
     pairjepa.train(masked, None, tmp_path / "run")
     alone = replace(masked, context=replace(masked.context, image=False))
     pairjepa.train(alone, None, tmp_path / "alone")
@@ -216,7 +219,7 @@ def test_the_control_of_a_masked_run_never_meets_an_image(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("tune", [None, 1.0], ids=["frozen", "tuned"])
 def test_a_masked_run_has_partial_queries_with_their_controls(tune: float | None, tmp_path: Path) -> None:
-    pairjepa.train(config("masked", model__text_tune=tune), None, tmp_path / "run")
+    pairjepa.train(config("masked", model__text_lr_scale=tune), None, tmp_path / "run")
     result = pairjepa.evaluate(tmp_path / "run")
     assert set(result) == KEYS | {"partial"}
     assert list(result["partial"]) == ["0.0", "0.3", "0.6", "0.9"]

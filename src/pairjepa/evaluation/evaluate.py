@@ -14,7 +14,7 @@ from pairjepa.backbones.location import find_backbones
 from pairjepa.backbones.masking import Masking
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
-from pairjepa.evaluation.illustrate import hidden_words, looks, thumbnails
+from pairjepa.evaluation.illustrate import hidden_words, split_saliency, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
 from pairjepa.evaluation.other import is_other, measured, result_name
 from pairjepa.evaluation.result import Baseline, evaluate_embeddings
@@ -234,10 +234,10 @@ def _illustrate(
         earlier = Illustrations.load(folder, len(embeddings.image))
         if earlier.run == embeddings.run:
             return replace(earlier, partial=partial)
-    say("pictures to look at: thumbnails and where the model looked")
+    say("illustrations: thumbnails and saliency maps")
     pairs = material.data.pairs.split(embeddings.split)
-    seen, notes = looks(embedder, pairs, embeddings)
-    return Illustrations(thumbnails(pairs), partial, seen, embeddings.run, notes)
+    saliency, notes = split_saliency(embedder, pairs, embeddings)
+    return Illustrations(thumbnails(pairs), partial, saliency, embeddings.run, notes)
 
 
 def _control(embedder: Embedder, material: Material) -> tuple[Embedder, Material] | None:

@@ -142,10 +142,10 @@ class ImageWork(Work):
     @classmethod
     def of(cls, backbone: ImageBackbone, pairs: Images, facts: Facts, views: Sequence[View]) -> "ImageWork":
         """All images of `pairs`."""
-        enough = backbone.preprocessing.enough
+        min_decode_size = backbone.preprocessing.min_decode_size
         keys = []
         for name, width, height in zip(facts.digest, facts.width, facts.height, strict=True):
-            scale = reduction((int(width), int(height)), enough)
+            scale = reduction((int(width), int(height)), min_decode_size)
             keys.append(str(name) if scale == 1 else f"{name}/{scale}")
         rows = {key: row for row, key in reversed(list(enumerate(keys)))}  # the first of equal images
         return cls(backbone, pairs, tuple(views), keys, rows)
@@ -192,7 +192,7 @@ class ImageWork(Work):
         """All views of one image, (view, size, size, 3)."""
         row = self.rows[item]
         try:
-            image = self.pairs.image(row, self.backbone.preprocessing.enough)
+            image = self.pairs.image(row, self.backbone.preprocessing.min_decode_size)
         except BadImage as error:
             raise PairJEPAError(
                 f"Image {self.pairs.names[row]} must stay what it was when the images were counted, but it "

@@ -133,7 +133,7 @@ class Pixels:
             return self._kept[item]
         row, view = item
         pixels = self.backbone.prepare(
-            self._pairs.image(row, self.backbone.preprocessing.enough), self._views[view]
+            self._pairs.image(row, self.backbone.preprocessing.min_decode_size), self._views[view]
         )
         if self._kept is not None:
             self._kept[item] = pixels

@@ -254,7 +254,7 @@ def _embedded(
     read: list[int] = []
     unreadable: list[tuple[str, str]] = []
     with progress("labels", len(entries), "images") as bar:
-        for batch in loaded(entries, never, encoder.enough):
+        for batch in loaded(entries, never, encoder.min_decode_size):
             pictures = []
             for row, one in enumerate(batch, bar.done):
                 if one.image is None:

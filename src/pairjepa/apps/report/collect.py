@@ -203,7 +203,7 @@ def _run(
             ),
         },
         "partial": pictures.partial,
-        "saliency": pictures.looks,
+        "saliency": pictures.saliency,
     }
     geometry["verdicts"] = verdicts(shown_run)
     return shown_run
