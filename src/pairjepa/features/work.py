@@ -6,7 +6,6 @@ behind (models of Transformers cannot be pickled once they have run): `dataclass
 Axes: `batch`, `view`, `size` = side of the input in pixels, `width` = features, `row` = items times their parts.
 """
 
-import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ from pairjepa.features.engines import Engine, Inputs
 from pairjepa.pairs.images import BadImage, reduction
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import chunk_size, digest
+from pairjepa.util.threads import cores
 
 IMAGE_SHARD, IMAGE_BATCH = 512, 16
 TEXT_SHARD, TEXT_BATCH = 4096, 64
@@ -355,7 +355,7 @@ def compute_shard(
 
 def ahead(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
     """`map(work, items)`, in a few threads, at most `AHEAD` results before they are asked for."""
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
