@@ -13,6 +13,7 @@ from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.location import find_backbones
 from pairjepa.backbones.masking import Masking
 from pairjepa.embedder.embedder import Embedder
+from pairjepa.evaluation.cca import load_or_fit_cca
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
 from pairjepa.evaluation.illustrate import hidden_words, split_saliency, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
@@ -20,7 +21,6 @@ from pairjepa.evaluation.other import is_other, measured, result_name
 from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.features.engines import check_engine
-from pairjepa.metrics.baselines import RidgeCCA
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
 from pairjepa.pairs.data import read_data
@@ -131,7 +131,7 @@ def measure(
     pretrained = _pretrained(material, split, not other) if config.model.pair is not None else None
     has_train = data.pairs.splits.get("train", (0, 0))[0] >= LEAST["train"]
     cca = (
-        _cca(material, split, not other) if has_train else None
+        _cca(folder, material, split, not other) if has_train else None
     )  # on the features before training: first, while the backbones are untrained
     embedder = Embedder.of(folder, image, text)
     kept = result_name(split, data.record) if other else split
@@ -312,15 +312,12 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
-def _cca(material: Material, split: str, corrected: bool) -> Baseline:
+def _cca(folder: RunFolder, material: Material, split: str, own: bool) -> Baseline:
     """Embeddings of ridge CCA on the features that the run began with, views averaged; correction as above."""
-    train_images, train_captions, train_owner = material.rows("train")
-    fitted = RidgeCCA.fit(
-        material.pooled_features(train_images), material.text_features.gather(train_captions), train_owner
-    )
+    fitted = load_or_fit_cca(folder, material, keep=own)
 
     def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         features = material.text_features.gather(captions)
         return fitted.image(material.pooled_features(images)), fitted.text(features)
 
-    return _baseline(material, split, embed, corrected)
+    return _baseline(material, split, embed, own)
