@@ -88,13 +88,21 @@ def load_backbones(
     """The untrained backbones of a run: from its own folder where it keeps them, else from where they came.
 
     Raises:
-        UsageError: `model.image` or `model.text` is not given.
+        UsageError: `model.image` or `model.text` is not given, or there is no mask token and it is asked for.
         PairJEPAError: a backbone cannot be loaded.
     """
-    if config.model.pair is not None:
-        return load_pair(
-            locate(config.model.pair, "pair", config.model.pair_revision), config.model.max_tokens
+    image, text = _load(config, captions, run)
+    if config.context.hidden_words == "mask" and text.tokenizer.mask_token_id is None:
+        raise UsageError(
+            "context.hidden_words must be omit where the tokenizer has no mask token, got 'mask'. Leave it out."
         )
+    return image, text
+
+
+def _load(config: RunConfig, captions: Any, run: Path | None) -> tuple[ImageBackbone, TextBackbone]:
+    model = config.model
+    if model.pair is not None:
+        return load_pair(locate(model.pair, "pair", model.pair_revision), model.max_tokens)
     folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
     seed = config.training.seed
     image = load_image_backbone(config.model, seed, folders["image"])
@@ -103,7 +111,7 @@ def load_backbones(
 
 def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dict[str, dict[str, Any]]:
     """What the run folder keeps of its backbones."""
-    return {
+    record = {
         side: {
             "source": config.model.pair or getattr(config.model, side),
             "revision": config.model.pair_revision or getattr(config.model, f"{side}_revision"),
@@ -113,3 +121,7 @@ def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dic
         }
         for side, backbone in (("image", image), ("text", text))
     }
+    if config.context.caption is not None:
+        omit = config.context.hidden_words == "omit" or text.tokenizer.mask_token_id is None
+        record["text"]["hidden_words"] = "omit" if omit else "mask"
+    return record

@@ -50,6 +50,21 @@ def adapt() -> RunConfig:
     )
 
 
+def adapt_masked() -> RunConfig:
+    """`adapt` for the masked approach: the pair's embeddings of the image and the partly hidden caption, together."""
+    base = adapt()
+    return replace(
+        base,
+        model=replace(
+            base.model,
+            image_projection=HeadConfig("identity"),
+            predictor=HeadConfig("adapter", hidden_dim=512, dropout=0.2),
+        ),
+        context=ContextConfig(caption="words", full_mask_prob=0.6, hidden_words="omit"),
+        training=replace(base.training, epochs=30),
+    )
+
+
 def reference_contrastive() -> RunConfig:
     """The reference work's set-up: ResNet-18 and BERT (CLS) tuned end to end, MLP predictor, fixed τ."""
     return RunConfig(
@@ -117,6 +132,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "contrastive": contrastive,
     "masked": masked,
     "adapt": adapt,
+    "adapt-masked": adapt_masked,
     "reference-contrastive": reference_contrastive,
     "reference-masked": reference_masked,
     "tiny": tiny,

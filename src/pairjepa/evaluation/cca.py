@@ -29,13 +29,12 @@ class _Rows:
         return self._read(self._rows[rows])
 
 
-def load_or_fit_cca(folder: RunFolder, material: Material, keep: bool) -> RidgeCCA:
+def load_or_fit_cca(material: Material, folder: RunFolder | None) -> RidgeCCA:
     """CCA of the training pairs: what the run folder keeps of an earlier evaluation, if it is of the same features.
 
     Args:
-        folder: the run.
-        material: its backbones, as they were before training, and its data.
-        keep: whether the pairs are the run's own.
+        material: backbones as they were before training, and data.
+        folder: the run that keeps it, if the pairs are its own.
 
     Raises:
         PairJEPAError: the file is damaged.
@@ -46,8 +45,8 @@ def load_or_fit_cca(folder: RunFolder, material: Material, keep: bool) -> RidgeC
         material.data.record["digest"],
         [material.image.digest, material.text.digest, *material.config.model.image_views, *engines],
     )
-    path = folder.path / FILE
-    if keep and path.is_file():
+    path = None if folder is None else folder.path / FILE
+    if path is not None and path.is_file():
         mend = "Remove it, and evaluate the run again, which makes it anew."
         tensors, about = read_tensors(path, mend)
         if about.get("made_of") == made_of:
@@ -56,7 +55,7 @@ def load_or_fit_cca(folder: RunFolder, material: Material, keep: bool) -> RidgeC
             except KeyError as error:
                 raise PairJEPAError(f"{path} is damaged ({error} is missing). {mend}") from None
     fitted = RidgeCCA.fit(_Rows(material, "image", images), _Rows(material, "text", captions), owner)
-    if keep:
+    if path is not None:
         arrays = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in fitted.arrays().items()}
         write_tensors(arrays, path, {"made_of": made_of})
     return fitted

@@ -203,13 +203,10 @@ def hidden_words(text: TextBackbone, caption: str, masking: Masking) -> list[dic
     """
     tokens = text.tokenize_words([caption])[0]
     hidden = masking.hidden(tokens, FIRST_MASK)
-    spans = text.tokenizer(caption, truncation=True, max_length=text.max_tokens, return_offsets_mapping=True)[
-        "offset_mapping"
-    ]
     parts = []
     for (_, is_hidden), group in groupby(tokens.open, lambda place: (tokens.words[place], place in hidden)):
         places = list(group)
-        start, end = spans[places[0]][0], spans[places[-1]][1]
+        start, end = tokens.spans[places[0]][0], tokens.spans[places[-1]][1]
         continued = places[0] > 0 and tokens.words[places[0]] == tokens.words[places[0] - 1]
         parts.append({"text": "…" * continued + caption[start:end].strip(), "hidden": is_hidden})
     return parts

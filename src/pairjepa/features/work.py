@@ -298,10 +298,13 @@ class MaskedTextWork(Work):
 
     def made_of(self) -> dict[str, Any]:
         """Backbone and masks."""
+        masking = asdict(self.masking)
+        if masking["mask_id"] is not None:
+            del masking["mask_id"]  # the tokenizer's own, which is in the backbone's digest
         return {
             "kind": "masked text",
             "backbone": self.backbone.digest,
-            "masking": asdict(self.masking),
+            "masking": masking,
             "masks": self.masks,
         }
 
@@ -312,8 +315,7 @@ class MaskedTextWork(Work):
     def batches(self, items: Sequence[str]) -> Batches:
         """As `TextWork`; the masks of a caption depend on its tokens alone."""
         tokens = self.backbone.tokenize_words([self.texts[item] for item in items])
-        mask_id = self.backbone.tokenizer.mask_token_id
-        ids = [self.masking.masked(one, str(mask), mask_id) for one in tokens for mask in range(self.parts)]
+        ids = [self.masking.masked(one, str(mask)) for one in tokens for mask in range(self.parts)]
         return _by_length(self.backbone, ids)
 
 

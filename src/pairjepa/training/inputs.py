@@ -195,9 +195,8 @@ class MaskedTokens:
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Token ids and attention mask, `(row, token)`."""
-        mask_id = self._text.tokenizer.mask_token_id
         ids = [
-            self._masking.masked(self._tokens[row], str(view), mask_id)
+            self._masking.masked(self._tokens[row], str(view))
             for row, view in zip(rows.tolist(), views.tolist(), strict=True)
         ]
         return tuple(self._text.collate(ids))
