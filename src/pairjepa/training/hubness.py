@@ -47,7 +47,7 @@ def load_or_fit(
         weights: digest of the weights of that epoch.
         device: where they are.
     """
-    if (kept := _load(folder.path / FILE, weights)) is not None:
+    if (kept := load(folder.path, weights)) is not None:
         return kept
     bank, (images, captions, owner) = bank_rows(material), dev_rows(material)
     joint.eval()
@@ -60,19 +60,25 @@ def load_or_fit(
         embed_texts(joint, dev_text, device),
         owner,
     )
-    banks = {"image": correction.image_bank, "text": correction.text_bank}
-    tensors = {side: torch.from_numpy(np.ascontiguousarray(bank)) for side, bank in banks.items()}
-    about = {"correction": json.dumps(correction.settings()), "run": weights}
-    write_tensors(tensors, folder.path / FILE, about)
+    save(correction, folder.path, weights)
     return correction
 
 
-def _load(path: Path, weights: str) -> HubnessCorrection | None:
-    """What was kept; None if there is nothing, or it was fitted to other weights.
+def save(correction: HubnessCorrection, run: Path, weights: str) -> None:
+    """Keep a correction in a run's folder, with the digest of the weights that it was fitted to."""
+    banks = {"image": correction.image_bank, "text": correction.text_bank}
+    tensors = {side: torch.from_numpy(np.ascontiguousarray(bank)) for side, bank in banks.items()}
+    about = {"correction": json.dumps(correction.settings()), "run": weights}
+    write_tensors(tensors, run / FILE, about)
+
+
+def load(run: Path, weights: str) -> HubnessCorrection | None:
+    """What was kept in a run's folder; None if there is nothing, or it was fitted to other weights.
 
     Raises:
         PairJEPAError: the file is damaged.
     """
+    path = run / FILE
     if not path.is_file():
         return None
     mend = "Remove it, and evaluate the run again, which makes it anew."
