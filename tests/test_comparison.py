@@ -19,9 +19,9 @@ from pairjepa.evaluation.compare import compare
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.metrics import metrics, retrieve
 from pairjepa.metrics.hubness import HubnessCorrection
+from pairjepa.model import correction
 from pairjepa.model.weights import save_weights
 from pairjepa.run.folder import RunFolder
-from pairjepa.training import hubness
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 IMAGES = 40
@@ -247,9 +247,9 @@ def test_the_command_prints_a_table_json_or_markdown(
 def correct(run: Path, weights: str = "0") -> HubnessCorrection:
     """Give a run a correction, fitted to weights of that digest."""
     bank = embeddings(0.0, seed=5)
-    correction = HubnessCorrection(bank.image, bank.text, 0.5, 4)
-    hubness.save(correction, run, weights)
-    return correction
+    fitted = HubnessCorrection(bank.image, bank.text, 0.5, 4)
+    correction.save(fitted, run, weights)
+    return fitted
 
 
 def test_corrected_scores_stand_beside_plain_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,9 +259,9 @@ def test_corrected_scores_stand_beside_plain_ones(tmp_path: Path, capsys: pytest
     correct(runs[0])
     correct(runs[1], weights="1")
     assert compare(runs)["corrected"] is None  # of other weights than the embeddings
-    correction, found = correct(runs[1]), compare(runs)
+    fitted, found = correct(runs[1]), compare(runs)
     one = embeddings(0.5)
-    rsum = metrics(correction.ranks(one.image, one.text, one.owner))["rsum"]
+    rsum = metrics(fitted.ranks(one.image, one.text, one.owner))["rsum"]
     assert found["corrected"]["runs"]["b"]["rsum"] == rsum
     assert found | {"corrected": None} == plain
     for flag in ("--split=test", "--markdown"):

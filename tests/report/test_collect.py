@@ -16,7 +16,7 @@ from pairjepa.apps.report import collect
 from pairjepa.apps.report.verdicts import VERDICTS
 from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.metrics.hubness import HubnessCorrection
-from pairjepa.training import hubness
+from pairjepa.model import correction
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .runs import embeddings, make_run
@@ -218,7 +218,7 @@ def test_verdicts_on_hubs_show_what_the_correction_leaves(tmp_path: Path) -> Non
     plain = collect([run], projection="pca")["runs"][0]["geometry"]
     assert plain["hubness_corrected"] is None
     bank = embeddings(200, seed=5)
-    hubness.save(HubnessCorrection(bank.image, bank.text, 0.75, 16), run, found.run)
+    correction.save(HubnessCorrection(bank.image, bank.text, 0.75, 16), run, found.run)
     corrected = collect([run], projection="pca")["runs"][0]["geometry"]
     assert corrected["hubness"] == plain["hubness"]
     before, after = (

@@ -13,9 +13,9 @@ from pairjepa.metrics.bootstrap import CONFIDENCE, DRAWS
 from pairjepa.metrics.compare_ranks import compare_ranks
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RetrievalRanks, retrieve
+from pairjepa.model import correction
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import runs_at
-from pairjepa.training import hubness
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
 from pairjepa.util.progress import say
 
@@ -125,10 +125,10 @@ def _corrected(groups: dict[str, list[Evaluated]], relevance: Relevance) -> dict
         sides[name] = []
         for one in group:
             found = one.embeddings
-            correction = hubness.load(one.run.path, found.run)
-            if correction is None:
+            kept = correction.load(one.run.path, found.run)
+            if kept is None:
                 return None
-            sides[name].append(correction.ranks(found.image, found.text, found.owner, relevance))
+            sides[name].append(kept.ranks(found.image, found.text, found.owner, relevance))
     return compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
 
 

@@ -20,7 +20,7 @@ from pairjepa.metrics.geometry import spectrum
 from pairjepa.metrics.occurrence import occurrence
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import best_scores, retrieve
-from pairjepa.training import hubness
+from pairjepa.model import correction
 from pairjepa.util.errors import UsageError, unknown
 from pairjepa.util.progress import say
 
@@ -152,7 +152,7 @@ def _run(
     chart, said = project(found, **settings)
     if said is not None:
         notes.append(f"{name}: {said}")
-    correction = hubness.load(run.path, found.run)
+    kept = correction.load(run.path, found.run)
     geometry: dict[str, Any] = {
         "spectrum": {
             side: spectrum(rows)[:WIDEST_SPECTRUM].tolist()
@@ -160,8 +160,8 @@ def _run(
         },
         "hubness": {"image_to_text": occurrence(image, text), "text_to_image": occurrence(text, image)},
         "hubness_corrected": None
-        if correction is None
-        else {way: occurrence(*sides) for way, sides in correction.directions(image, text).items()},
+        if kept is None
+        else {way: occurrence(*sides) for way, sides in kept.directions(image, text).items()},
     }
     margin = margins(best, seed=seed)
     if margin is None:
