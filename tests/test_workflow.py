@@ -351,7 +351,7 @@ def metrics_on_a_full_disk(path: Path, mode: str = "r", **options: Any) -> Any:
         ("pairjepa.pairs.scan.write_table", full_disk),
         ("pairjepa.features.cache.np.save", full_disk),
         ("pairjepa.run.folder.write_record", full_disk),
-        ("pairjepa.model.weights.save_file", safetensors_on_a_full_disk),
+        ("pairjepa.util.arrays.save_file", safetensors_on_a_full_disk),
         ("pathlib.Path.open", metrics_on_a_full_disk),
     ],
     ids=["scan", "features", "run.json", "weights", "metrics"],

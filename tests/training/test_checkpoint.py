@@ -121,7 +121,7 @@ def test_what_else_keeps_a_file_from_being_read_is_no_damage(
         (PermissionError(errno.EACCES, "Permission denied"), "The right to read is missing"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr("pairjepa.model.weights.safe_open", Mock(side_effect=error))
+            patch.setattr("pairjepa.util.arrays.safe_open", Mock(side_effect=error))
             with pytest.raises(PairJEPAError, match=f"cannot be read .*{advice}") as raised:
                 load_weights(network(), tmp_path / "model.safetensors")
         assert "damaged" not in str(raised.value)
