@@ -13,6 +13,7 @@ from pairjepa.backbones.loading import MEND, load_tokenizer, load_transformer
 from pairjepa.backbones.location import locate
 from pairjepa.backbones.pair import load_pair
 from pairjepa.backbones.preprocessing import read_preprocessing
+from pairjepa.backbones.probe import check_image, check_text, usable
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.tiny import TINY_IMAGE, TINY_TEXT, tiny_bert, tiny_preprocessing, tiny_resnet
 from pairjepa.config.settings import ModelConfig, RunConfig
@@ -29,7 +30,7 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         folder: what a run kept of it; size and stages are then the saved ones.
 
     Raises:
-        PairJEPAError: it is not there, cannot be loaded, or is a text model.
+        PairJEPAError: it is not there, cannot be loaded, is a text model, or no function of its input.
         UsageError: no backbone is named, or its size or stages cannot be.
     """
     if folder is not None:
@@ -49,7 +50,10 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         )
     if model.image_size is not None:
         preprocessing = preprocessing.resized(model.image_size)
-    return ImageBackbone(network, preprocessing, model.image_stages, model.image_grid)
+    with usable("model.image", model.image):
+        backbone = ImageBackbone(network, preprocessing, model.image_stages, model.image_grid)
+    check_image(backbone, "model.image", model.image)
+    return backbone
 
 
 def load_text_backbone(
@@ -64,7 +68,7 @@ def load_text_backbone(
         folder: what a run kept of it; pooling, layers and cut are then the saved ones.
 
     Raises:
-        PairJEPAError: it is not there, cannot be loaded, or is an image model.
+        PairJEPAError: it is not there, cannot be loaded, is an image model, or no function of its input.
         UsageError: no backbone is named, or its layers or max_tokens cannot be.
     """
     assert model.max_tokens is not None  # `validate` allows that for a pair alone
@@ -79,7 +83,10 @@ def load_text_backbone(
         source = locate(model.text, "text", model.text_revision)
         network = load_transformer(source, "text", model.text_weights, seed)
         tokenizer = load_tokenizer(source)
-    return TextBackbone(network, tokenizer, model.text_pooling, model.max_tokens, model.text_layers)
+    with usable("model.text", model.text):
+        backbone = TextBackbone(network, tokenizer, model.text_pooling, model.max_tokens, model.text_layers)
+    check_text(backbone, "model.text", model.text)
+    return backbone
 
 
 def load_backbones(
@@ -92,9 +99,11 @@ def load_backbones(
         PairJEPAError: a backbone cannot be loaded.
     """
     if config.model.pair is not None:
-        return load_pair(
-            locate(config.model.pair, "pair", config.model.pair_revision), config.model.max_tokens
-        )
+        source = locate(config.model.pair, "pair", config.model.pair_revision)
+        pair = load_pair(source, config.model.max_tokens)
+        check_image(pair[0], "model.pair", config.model.pair)
+        check_text(pair[1], "model.pair", config.model.pair)
+        return pair
     folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
     seed = config.training.seed
     image = load_image_backbone(config.model, seed, folders["image"])
