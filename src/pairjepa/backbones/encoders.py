@@ -52,7 +52,8 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         preprocessing = preprocessing.resized(model.image_size)
     with usable("model.image", model.image):
         backbone = ImageBackbone(network, preprocessing, model.image_stages, model.image_grid)
-    check_image(backbone, "model.image", model.image)
+    trained = model.image != TINY_IMAGE and model.image_weights == "pretrained"
+    check_image(backbone, "model.image", model.image, trained)
     return backbone
 
 
