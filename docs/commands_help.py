@@ -1,6 +1,7 @@
-"""What `cog` writes into commands.md: the help of every command, as the program prints it."""
+"""What `cog` writes into commands.md: the help of every command, each group of settings once."""
 
 import io
+import re
 
 from rich.console import Console
 
@@ -8,15 +9,30 @@ from pairjepa.cli import app
 
 
 def text() -> str:
-    """The page's sections, one a command."""
+    """The page's sections, one a command; a group that an earlier section has shown is only named."""
     verbs = [name for name in app if not name.startswith("-")]
-    return "\n".join(_section([verb]) for verb in [*sorted(verbs), "train contrastive"])
+    shown: dict[str, str] = {}
+    return "\n".join(_section(words.split(), shown) for words in [*sorted(verbs), "train contrastive"])
 
 
-def _section(words: list[str]) -> str:
-    tokens = " ".join(words).split()
+def _section(words: list[str], shown: dict[str, str]) -> str:
+    """The help of one command without its frames."""
+    name = " ".join(words)
+    blocks = []
+    for title, body in _panels(words):
+        first = shown.setdefault(f"{title}\n{body}", name)
+        blocks.append(
+            body if not title else f"{title}: as for `{first}`" if first != name else f"{title}:\n{body}"
+        )
+    return "\n".join([f"## {name}", "", "```text", "\n\n".join(blocks), "```", ""])
+
+
+def _panels(words: list[str]) -> list[tuple[str, str]]:
+    """Title and text of each frame of a help; what stands before the frames has no title."""
     console = Console(file=io.StringIO(), width=100, color_system=None, force_terminal=False)
-    app.help_print(tokens, console=console)
+    app.help_print(words, console=console)
     assert isinstance(console.file, io.StringIO)
-    lines = [line.rstrip() for line in console.file.getvalue().strip().splitlines()]
-    return "\n".join([f"## {' '.join(tokens)}", "", "```text", *lines, "```", ""])
+    plain = re.sub(r" +$", "", console.file.getvalue(), flags=re.MULTILINE)
+    head, *frames = re.split(r"^╭─ (.*?) ─*╮$", plain, flags=re.MULTILINE)
+    bodies = [re.findall(r"^│ (.*?) *│$", frame, re.MULTILINE) for frame in frames[1::2]]
+    return [("", head.strip()), *zip(frames[::2], map("\n".join, bodies), strict=True)]

@@ -1,6 +1,7 @@
 """The command line: what it passes on, what it prints where, and how it ends. The work itself is a stand-in."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -71,12 +72,13 @@ def test_the_help_of_train_lists_the_recipes(capsys: pytest.CaptureFixture[str])
     assert all(f"│ {name} " in out for name in RECIPES)
 
 
-def test_the_help_of_a_recipe_shows_its_values_and_the_docstrings_of_the_fields(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "1000")  # no name is wrapped
-    main(["train", "reference-contrastive", "--help"])
-    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+def test_the_help_of_a_recipe_shows_its_values_and_the_docstrings_of_the_fields() -> None:
+    help = [sys.executable, "-m", "pairjepa", "train", "reference-contrastive", "--help"]
+    wide = os.environ | {"COLUMNS": "1000"}  # no name is wrapped
+    printed = subprocess.run(
+        help, env=wide, capture_output=True, text=True, encoding="utf-8", check=True
+    ).stdout
+    text = " ".join(printed.replace("│", " ").split())
     assert "--model.image STR Image backbone: a local Transformers folder" in text
     assert "[default: microsoft/resnet-18]" in text
     assert not [name for name in NAMES if f"--objective.weights.{name.replace('_', '-')} FLOAT" not in text]

@@ -183,7 +183,7 @@ def test_embeddings_of_another_split_or_of_older_weights_are_refused(tmp_path: P
     with pytest.raises(PairJEPAError, match="must be of the dev split, got test"):
         compare([one, one], "dev")
     two = make_run(tmp_path / "two", embeddings(0.5))
-    save_weights({"weight": torch.ones(2)}, two / "model.safetensors", 1)
+    save_weights({"weight": torch.ones(2)}, two / "model.safetensors")
     with pytest.raises(PairJEPAError, match=r"must be of the model that .*two holds.*Evaluate it again"):
         compare([two, two])
     current = replace(embeddings(0.5), run=RunFolder(two).weights)

@@ -26,7 +26,7 @@ KEYS = {
 RUN_KEYS = {
     "name", "path", "recipe", "seed", "seeds", "complete", "config", "backbones", "versions", "warnings",
     "evaluation", "recall_curve", "cosine", "margin", "training", "geometry", "projection", "examples", "partial",
-    "saliency",
+    "saliency", "weights",
 }  # fmt: skip
 
 

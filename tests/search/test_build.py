@@ -250,7 +250,7 @@ def test_a_run_that_moved(run: Path, tmp_path: Path) -> None:
     weights = tmp_path / "moved" / "model.safetensors"
     tensors = load_file(weights)
     tensors["objective.log_temperature"] += 0.1
-    save_weights(tensors, weights, 1)
+    save_weights(tensors, weights)
     with pytest.raises(PairJEPAError, match="has been trained again since"):
         Index.open(out).encoder()
 

@@ -61,7 +61,7 @@ def test_going_on_is_the_same_as_not_stopping(tmp_path: Path) -> None:
 def test_weights_are_the_module_s_whatever_shares_memory(tmp_path: Path) -> None:
     module = nn.ModuleDict({"one": nn.Linear(3, 3), "other": nn.Linear(3, 3)})
     module["other"].weight = module["one"].weight  # tied, as in language models
-    save_weights(weights(module), tmp_path / "weights", 1)
+    save_weights(weights(module), tmp_path / "weights")
     other = nn.ModuleDict({"one": nn.Linear(3, 3), "other": nn.Linear(3, 3)})
     load_weights(other, tmp_path / "weights")
     assert torch.equal(other["other"].weight, module["one"].weight)
@@ -83,7 +83,7 @@ def pickled(path: Path) -> None:
 @pytest.mark.parametrize("damage", [cut, garbled, pickled, lambda path: path.write_bytes(b"")])
 def test_a_damaged_file_is_refused_by_name(damage: Any, tmp_path: Path) -> None:
     module = network()
-    save_weights(weights(module), tmp_path / "model.safetensors", 1)
+    save_weights(weights(module), tmp_path / "model.safetensors")
     damage(tmp_path / "model.safetensors")
     with pytest.raises(
         PairJEPAError,
@@ -94,7 +94,7 @@ def test_a_damaged_file_is_refused_by_name(damage: Any, tmp_path: Path) -> None:
 
 def test_each_changed_byte_is_found_or_changes_nothing(tmp_path: Path) -> None:
     module, path = network(), tmp_path / "model.safetensors"
-    save_weights(weights(module), path, 1)
+    save_weights(weights(module), path)
     whole, found = path.read_bytes(), 0
     for at in range(0, len(whole), 7):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
@@ -118,7 +118,7 @@ def test_weights_of_0_1_have_the_digest_of_their_file(tmp_path: Path) -> None:
 def test_what_else_keeps_a_file_from_being_read_is_no_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_weights(weights(network()), tmp_path / "model.safetensors", 1)
+    save_weights(weights(network()), tmp_path / "model.safetensors")
     for error, advice in (
         (MemoryError("Cannot allocate memory (os error 12)"), "Memory is short"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Memory is short"),

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "pairjepa_onnx.json"
 FORMAT = 1
-MEND = "Remove the folder, and export the run again: pairjepa export RUN --to onnx --out FOLDER."
+MEND = "Export the run again: pairjepa export RUN --to onnx --out FOLDER."
 BATCH = 32  # images or captions computed at once
 
 

@@ -18,9 +18,9 @@ def weights(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
 
 
-def save_weights(weights: dict[str, Tensor], path: Path, epoch: int) -> None:
-    """Weights, and the epoch that they are of."""
-    write_tensors(weights, path, {"epoch": str(epoch)})
+def save_weights(weights: dict[str, Tensor], path: Path) -> None:
+    """Weights alone."""
+    write_tensors(weights, path)
 
 
 def load_weights(module: nn.Module, path: Path) -> str:

@@ -185,24 +185,11 @@ class RunFolder:
         Raises:
             PairJEPAError: they are not there, or cannot be read.
         """
-        return self._about_weights().get(KEY) or digest_file(self.model_file)  # of 0.1
-
-    @property
-    def weights_epoch(self) -> int | None:
-        """The epoch that the weights are of; None of a run of 0.1, which does not say it.
-
-        Raises:
-            PairJEPAError: as `weights`.
-        """
-        epoch = self._about_weights().get("epoch")
-        return None if epoch is None else int(epoch)
-
-    def _about_weights(self) -> dict[str, str]:
         try:
             self.model_file.open("rb").close()  # safetensors says of any error that there is no file
             with safe_open(self.model_file, framework="numpy") as file:
-                about: dict[str, str] = file.metadata() or {}
-            return about
+                about = file.metadata() or {}
+            return about.get(KEY) or digest_file(self.model_file)  # of 0.1
         except Exception as error:
             mend = "Put it back, or remove it and run the same train command again, which trains anew."
             raise unreadable(self.model_file, error, mend) from None

@@ -98,9 +98,7 @@ class Trainer:
         )
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._checkpoint = run.checkpoint_file
-        self._best: tuple[dict[str, torch.Tensor], int] | None = (
-            None  # weights and epoch, until they are written
-        )
+        self._best: dict[str, torch.Tensor] = {}  # weights of the best epoch, until they are written
         self._watch = Watch(
             config,
             chance(Relevance.by_owner(dev.owner, len(dev.images)))["rsum"],
@@ -171,7 +169,7 @@ class Trainer:
                     better = position["best"] is None or dev > position["best"]["rsum"]
                     if better:
                         position["best"] = {"epoch": epoch, "rsum": dev}
-                        self._best = weights(self.module), epoch
+                        self._best = weights(self.module)
                     self.run.append_metrics(history[-1])
                     send(history[-1])
                     say(line(history[-1], self.config.training.epochs, better))
@@ -199,7 +197,7 @@ class Trainer:
         """Epoch 0 is the pretrained pair itself: it may stay the best."""
         dev = self._measured(self.dev)["rsum"]
         position["best"], position["pretrained"] = {"epoch": 0, "rsum": dev}, dev
-        self._best = weights(self.module), 0
+        self._best = weights(self.module)
         say(f"epoch 0, the pretrained pair as it is: dev rsum {dev:.1f}")
 
     def _steps(self, epoch: int, position: dict[str, Any], stop: threading.Event) -> float:
@@ -309,10 +307,9 @@ class Trainer:
 
     def _write_best(self) -> None:
         """With each checkpoint, and not with each better epoch: one on features that are there takes a second."""
-        if self._best is not None:
-            best, epoch = self._best
-            save_weights(best, self.run.model_file, epoch)
-            self._best = None
+        if self._best:
+            save_weights(self._best, self.run.model_file)
+            self._best = {}
 
 
 def _peak_rss() -> int:

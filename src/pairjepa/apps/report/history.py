@@ -33,11 +33,9 @@ def training(run: RunFolder) -> dict[str, Any] | None:
 
 
 def best_epoch(run: RunFolder, lines: list[dict[str, Any]]) -> int:
-    """The epoch whose weights the run holds; of an unfinished run of 0.1 the first with the highest dev rsum."""
+    """The epoch whose weights the run holds: the first with the highest dev rsum."""
     if run.summary is not None:
         return run.summary["best_epoch"]
-    if run.model_file.is_file() and (epoch := run.weights_epoch) is not None:
-        return epoch
     return max(lines, key=lambda line: line["dev"]["rsum"])["epoch"]
 
 
