@@ -352,6 +352,46 @@ def test_verify_the_cache(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         assert str(file.relative_to(cache)) in found["damaged"]
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "*[0-9a-f].json"])
+def test_verify_misses_what_names_features(
+    run: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = Path(shutil.copytree(os.environ["PAIRJEPA_CACHE"], tmp_path / "cache"))
+    file = next(path for path in cache.glob(f"features/*/{name}") if (path.name == name) != ("*" in name))
+    file.unlink()
+    status, found = verified(cache, capsys)
+    wrong = file if name == "manifest.json" else file.with_suffix(".npy")
+    assert (status, list(found["damaged"])) == (1, [str(wrong.relative_to(cache))])
+
+
+@pytest.mark.parametrize("file", ["summary.json", "evaluation/test.json"])
+def test_verify_finds_other_json(
+    run: Path, tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    (copy / file).write_text('{"format": 1}')
+    status, found = verified(copy, capsys)
+    assert (status, list(found["damaged"])) == (1, [file])
+
+
+def test_a_complete_run_without_its_metrics_says_so(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = RunFolder(Path(shutil.copytree(run, tmp_path / "run")))
+    copy.metrics_file.unlink()
+    assert copy.metrics() == []
+    assert "metrics.jsonl is not there: the course of the training is left out" in capsys.readouterr().err
+
+
+def test_a_list_of_checksums_has_one_itself(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    seal(tmp_path)
+    listed = tmp_path / "checksums.json"
+    listed.write_text(listed.read_text("utf-8").replace('"checksum"', '"checksul"'))
+    with pytest.raises(PairJEPAError, match=r"checksums\.json must hold checksum, got none"):
+        check(tmp_path, "Make it again.")
+
+
 def test_verify_what_is_no_artefact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(tmp_path / "nix")]) == 1
     assert "nix must be a folder" in capsys.readouterr().err

@@ -20,7 +20,12 @@ from pairjepa.util.errors import PairJEPAError, UsageError
 
 RUN_FLAGS = ["--data", "DATA", "--model.image", "IMG", "--model.text", "TXT", "--run", "RUN"]
 NAMES = tuple(TERMS)  # of the package, whatever a test registers later
-RESULT = {"split": "test", "rsum": 12.5, "notes": ["does not beat CCA: 1.0 under it"]}
+RESULT = {
+    "split": "test",
+    "rsum": 12.5,
+    "notes": ["does not beat CCA: 1.0 under it"],
+    "data": {"other": False},
+}
 
 
 @pytest.fixture
@@ -198,7 +203,10 @@ def test_results_go_to_stdout_and_the_rest_to_stderr(
 def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
     calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seeds = [{"run": f"RUN/seed-{seed}", "seed": seed, "notes": [f"note {seed}"]} for seed in (0, 1)]
+    seeds = [
+        {"run": f"RUN/seed-{seed}", "seed": seed, "data": {"other": False}, "notes": [f"note {seed}"]}
+        for seed in (0, 1)
+    ]
     group = {"seeds": seeds, "mean": {"rsum": 12.5}, "sd": None}
     monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", lambda *_, **__: group)
     monkeypatch.setattr(

@@ -107,20 +107,65 @@ def test_other_data_and_other_backbones_are_found_and_named(
     table = Path("other/captions.csv")
     table.write_text(table.read_text().replace("red", "blue"))
     before = Path("run/run.json").read_bytes()
-    for command in (lambda: main(["evaluate", "run", "--data", "other"]), lambda: train("other")):
-        capsys.readouterr()
-        assert command() == 1
-        said = capsys.readouterr().err
-        assert "must be those it was trained on: 30 images and" in said
-        assert "now; the captions differ. Put the old data back, say where they are now" in said
+    assert train("other") == 1
+    said = capsys.readouterr().err
+    assert "must be those it was trained on: 30 images and" in said
+    assert "now; the captions differ. Put the old data back, say where they are now" in said
     next(Path("other").glob("*7.bmp")).unlink()
-    assert main(["evaluate", "run", "--data", "other"]) == 1
+    assert train("other") == 1
     assert "now; the images and captions and splits differ" in capsys.readouterr().err
     tiny_resnet(1).save_pretrained("org/other")
     shutil.copy("org/resnet/preprocessor_config.json", "org/other")
     assert train("photos", "org/other") == 1
     assert "model.image must be the backbone that run was trained on" in capsys.readouterr().err
     assert Path("run/run.json").read_bytes() == before
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_is_measured_on_other_pairs_beside_its_own(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("photos") == 0
+    assert main(["evaluate", "run", "--json"]) == 0
+    own, before = json.loads(capsys.readouterr().out), files(Path("run"))
+    shutil.copytree("photos", "other")
+    table = Path("other/captions.csv")
+    table.write_text(table.read_text().replace("red", "blue"))
+    assert main(["evaluate", "run", "--data", "other", "--json"]) == 0
+    given = capsys.readouterr()
+    assert "not the pairs that run was trained on" in given.err
+    result = json.loads(given.out)
+    assert set(result) == set(own)
+    assert (own["data"]["other"], result["data"]["other"], result["split"]) == (False, True, "test")
+    assert result["corrected"] is None
+    assert result["baselines"]["cca"] is not None, "these pairs have a train split"
+    after = files(Path("run"))
+    assert before.items() <= after.items()
+    name = f"test-on-{result['data']['digest'][:8]}"
+    parts = {
+        Path(file).relative_to("run").parts[1].partition(".")[0] for file in after.keys() - before.keys()
+    }
+    assert parts == {name}
+
+
+def test_other_pairs_without_the_split_are_measured_whole(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("photos") == 0
+    Path("other/test").mkdir(parents=True)
+    for image in Path("photos").glob("*.bmp"):
+        shutil.copy(image, "other/test")
+        Path("other/test", image.name).with_suffix(".txt").write_text(f"the number {image.stem}")
+    capsys.readouterr()
+    assert main(["evaluate", "run", "--data", "other", "--split", "dev", "--json"]) == 0
+    given = capsys.readouterr()
+    assert "have no split 'dev': all 30 images are measured" in given.err
+    result = json.loads(given.out)
+    assert (result["split"], result["images"], result["baselines"]["cca"]) == ("dev", 30, None)
+    assert main(["evaluate", "run", "--data", "other"]) == 0
 
 
 def test_a_backbone_that_the_run_keeps_is_compared_with_the_one_that_is_named(

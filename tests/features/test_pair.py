@@ -230,6 +230,16 @@ def test_epoch_0_is_the_pretrained_pair(adapted: Path) -> None:
     assert set(result["beats_pretrained"]) == {"rsum_difference", "ci", "verdict", "corrected"}
 
 
+def test_what_was_forgotten_is_measured_on_other_pairs(adapted: Path) -> None:
+    result = pairjepa.evaluate(adapted / "run", "dev", data="shapes:90")
+    assert result["data"]["other"]
+    assert result["baselines"]["pretrained"]["rsum"] > 0
+    assert set(result["beats_pretrained"]) == {"rsum_difference", "ci", "verdict", "corrected"}
+    assert result["corrected"] is result["beats_pretrained"]["corrected"] is None
+    (written,) = (adapted / "run/evaluation").glob("dev-on-*.json")
+    assert written.stem == f"dev-on-{result['data']['digest'][:8]}"
+
+
 def test_adapters_start_as_the_pair(adapted: Path) -> None:
     config = RunFolder(adapted / "run").config
     image, text = load_backbones(config, ())

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pairjepa.model.weights import load_weights, save_weights, weights
+from pairjepa.model.weights import load_weights, read_tensors, save_weights, weights, write_tensors
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest_file
@@ -150,3 +150,18 @@ def test_another_model_s_weights_are_refused(change: str, tmp_path: Path) -> Non
     save_file(weights, tmp_path / "weights")
     with pytest.raises(PairJEPAError, match="must hold the weights of this run's model"):
         load_weights(network(), tmp_path / "weights")
+
+
+def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
+    """Several keys of metadata would stand in any order."""
+    about = {name: name for name in ("position", "run", "correction", "k")}
+    files = [tmp_path / str(number) for number in range(8)]
+    for path in files:
+        write_tensors({"weight": torch.ones(2)}, path, about)
+    assert len({path.read_bytes() for path in files}) == 1
+    assert about.items() <= read_tensors(files[0])[1].items()
+
+
+def test_a_checkpoint_of_0_1_has_its_metadata_by_themselves(tmp_path: Path) -> None:
+    save_file({"weight": torch.ones(2)}, tmp_path / "checkpoint", {"position": "{}", "more": "1"})
+    assert read_tensors(tmp_path / "checkpoint")[1] == {"position": "{}", "more": "1"}

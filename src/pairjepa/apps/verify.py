@@ -1,17 +1,21 @@
 """The verb verify: whether the files of an artefact are what was written."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pairjepa.evaluation.stored import EVALUATION
 from pairjepa.features import cache
 from pairjepa.run.folder import RunFolder
 from pairjepa.util import checksums
 from pairjepa.util.errors import PairJEPAError, unreadable
 from pairjepa.util.files import read_json
+from pairjepa.util.tables import read_table
 
 _WHOLE = ("meta.json", "pairjepa_export.json", "pairjepa_image.json", "pairjepa_text.json")
 """Records of folders that are made as a whole."""
@@ -65,7 +69,7 @@ class _Found:
             self._listed(folder)
         if "run.json" in names:
             self._run(folder)
-        if folder.parent.name == "features" and "manifest.json" in names:
+        if folder.parent.name == "features" and any(Path(name).suffix in (".json", ".npy") for name in names):
             stored, wrong = cache.verify(folder)
             self.listed.update(stored)
             self.sound.update(stored)
@@ -93,7 +97,14 @@ class _Found:
             self.damaged[folder / "run.json"] = str(error)
             return
         complete = run.summary_file.is_file()
-        for file, check in ((run.metrics_file, run.metrics), (run.model_file, run.check_trained)):
+        checks: dict[Path, Callable[[], Any]] = {
+            run.summary_file: lambda: run.summary,
+            run.metrics_file: run.metrics,
+            run.model_file: run.check_trained,
+        }
+        for path in sorted(folder.glob("evaluation/*.json")):
+            checks[path] = partial(checksums.read_record, path, EVALUATION, "Evaluate the run again.")
+        for file, check in checks.items():
             try:
                 check()
             except PairJEPAError as error:
@@ -115,8 +126,8 @@ class _Found:
 
                 checked = checksums.KEY in read_tensors(path)[1]
             elif path.suffix == ".parquet":
-                pq.read_table(path, page_checksum_verification=True)
                 checked = path.parent.name in ("images", "shards")
+                (read_table if checked else pq.read_table)(path)
             else:
                 checked = False
         except PairJEPAError as error:
@@ -135,4 +146,6 @@ def _record(path: Path, sealed: bool) -> bool:
     checksums.checked_record(value, path, {}, "")
     if path.name in _WHOLE and not sealed and value.get("sealed", value.get("to") != "hub"):
         raise PairJEPAError(f"{path.parent} must have {checksums.FILE}, got none. Put it back.")
+    if missing := [name for name in value.get("files", ()) if not (path.parent / name).is_file()]:
+        raise PairJEPAError(f"{path.parent} must have {missing[0]}, got none. Put it back.")
     return True

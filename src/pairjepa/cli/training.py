@@ -124,7 +124,7 @@ def evaluate(
     ] = "owner",
     data: Annotated[
         str | None,
-        Parameter(help="Where the run's data are now, if they have moved; checked by their digest."),
+        Parameter(help="Where the run's data are now, if they have moved; or other pairs, to measure it on."),
     ] = None,
 ) -> None:
     """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA."""
@@ -137,7 +137,9 @@ def evaluate(
     else:
         _print_table(run, result)
     runs = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
-    written = [one / part for one in runs for part in ("evaluation", "embeddings", "illustrations")]
+    other = result.get("seeds", [result])[0]["data"]["other"]
+    parts = ("evaluation", "embeddings", *(() if other else ("illustrations",)))
+    written = [one / part for one in runs for part in parts]
     say(f"wrote {', '.join(map(str, [*written, *([export] if export else [])]))}")
     if split == "test":
         next_command("report", str(run), "--out", "report.html")

@@ -1,6 +1,7 @@
 """The verb evaluate: embed a split of a run, measure it beside baselines, keep both in the run folder."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
 from pairjepa.evaluation.illustrate import hidden_words, looks, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
+from pairjepa.evaluation.other import is_other, measured, result_name
 from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.features.engines import check_engine
@@ -24,6 +26,7 @@ from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.sources import located
+from pairjepa.pairs.splits import LEAST
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
@@ -57,7 +60,8 @@ def evaluate(
         export: a folder for the embeddings, besides the run's own; of a seed group, one in it for each seed.
         relevance: `owner` counts an image's own captions, `text` every caption with the same words.
         pairs: the pairs that the run was trained on, if they were given to `train`.
-        data: where the data are now, if they have moved; the run keeps that.
+        data: where the data are now, if they have moved, which the run keeps; or other pairs, whose result has files
+            of its own (`SPLIT-on-DIGEST`). Of other pairs without that split all are measured.
 
     Raises:
         UsageError: `split` or `relevance` is unknown.
@@ -85,19 +89,29 @@ def evaluate(
         raise PairJEPAError(
             f"{error} If the data of {run} have moved, say where they are now: pairjepa evaluate {run} --data WHERE."
         ) from None
+    other = data is not None and is_other(next(iter(runs)), pairs)
+    if other:
+        say(f"{pairs.description}: not the pairs that {run} was trained on; the run's own results stay.")
+        pairs = measured(pairs, split)
     pairs.check_split(split)
     results = []
     for one, target in runs.items():
         if one.summary is None:
             say(f"warning: the training of {one.path} is not complete; this is the best epoch so far.")
-        results.append(measure(one, pairs, split, target, relevance))
-        if data is not None:  # and they are the same
+        results.append(measure(one, pairs, split, target, relevance, other=other))
+        if data is not None and not other:
             one.note_names(replace(one.config, data=named))
     return over_seeds(results) if group else results[0]
 
 
 def measure(
-    folder: RunFolder, pairs: Pairs, split: str, export: Path | None, relevance: Literal["owner", "text"]
+    folder: RunFolder,
+    pairs: Pairs,
+    split: str,
+    export: Path | None,
+    relevance: Literal["owner", "text"],
+    *,
+    other: bool = False,
 ) -> dict[str, Any]:
     """Embed a split, measure it beside chance and CCA, and keep both in the run folder; see `evaluate`.
 
@@ -107,19 +121,24 @@ def measure(
     config = folder.config
     remove_leftovers(folder.path, deep=True)
     data = read_data(pairs, 1.0)
-    folder.check_data(data.record)
+    if not other:
+        folder.check_data(data.record)
     data.pairs.check_split(split)  # it may have lost its last readable image
     image, text = load_backbones(config, (), folder.path)
     folder.check_backbones(describe(config, image, text))
     warn_of_leaks(data.record)
     material = Material(config, data, image, text, folder.record.get("engines"))
-    pretrained = _pretrained(material, split) if config.model.pair is not None else None
-    cca = _cca(material, split)  # on the features before training: first, while the backbones are untrained
+    pretrained = _pretrained(material, split, not other) if config.model.pair is not None else None
+    has_train = data.pairs.splits.get("train", (0, 0))[0] >= LEAST["train"]
+    cca = (
+        _cca(material, split, not other) if has_train else None
+    )  # on the features before training: first, while the backbones are untrained
     embedder = Embedder.of(folder, image, text)
-    embeddings = _embed(embedder, material, split)
+    kept = result_name(split, data.record) if other else split
+    embeddings = replace(_embed(embedder, material, split), split=kept)
     correction = (
         load_or_fit(folder, material, embedder.joint, embedder.weights, best_device())
-        if config.context.image
+        if config.context.image and not other  # its bank and its α and k are of the run's own pairs
         else None
     )
     result = evaluate_embeddings(
@@ -130,22 +149,25 @@ def measure(
     if config.context.caption is not None and config.context.image:
         control = _control(embedder, material)
         result["partial"], examples = _partial(embedder, material, split, control)
-    illustrations = _illustrate(embedder, material, embeddings, examples)
+    illustrations = None if other else _illustrate(embedder, material, embeddings, examples)
     result |= {
+        "split": split,
         "run": str(folder.path),
         "weights": embedder.weights,
         "control_weights": None if control is None else control[0].weights,
         "recipe": config.recipe,
         "seed": config.training.seed,
-        "data": {key: data.record[key] for key in ("description", "generated", "digest", "leaks")},
+        "data": {key: data.record[key] for key in ("description", "generated", "digest", "leaks")}
+        | {"other": other},
         "cost": folder.summary["cost"] if folder.summary else None,
     }
-    name = split if relevance == "owner" else f"{split}-{relevance}"
-    for target in (folder.path / "embeddings" / split, *([export] if export is not None else [])):
+    name = kept if relevance == "owner" else f"{kept}-{relevance}"
+    for target in (folder.path / "embeddings" / kept, *([export] if export is not None else [])):
         with writing(target):
             embeddings.save(target)
     with writing(folder.path):
-        illustrations.save(folder.path / ILLUSTRATIONS / split)
+        if illustrations is not None:
+            illustrations.save(folder.path / ILLUSTRATIONS / split)
         write_record(folder.path / "evaluation" / f"{name}.json", result)
     return result
 
@@ -262,14 +284,25 @@ def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
     )
 
 
-def _pretrained(material: Material, split: str) -> Baseline:
-    """The pretrained pair as it is, views averaged, and its own correction."""
+def _pretrained(material: Material, split: str, corrected: bool) -> Baseline:
+    """The pretrained pair as it is, views averaged, and its own correction if it is to have one."""
 
     def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         views = _unit(material.image_features.gather(images))
         return _unit(views.mean(axis=1)), _unit(material.text_features.gather(captions))
 
+    return _baseline(material, split, embed, corrected)
+
+
+def _baseline(
+    material: Material,
+    split: str,
+    embed: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    corrected: bool,
+) -> Baseline:
     images, captions, _ = material.rows(split)
+    if not corrected:
+        return Baseline(*embed(images, captions))
     dev_images, dev_captions, dev_owner = dev_rows(material)
     bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
     return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))
@@ -279,11 +312,9 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
-def _cca(material: Material, split: str) -> Baseline:
-    """Embeddings of ridge CCA on the features that the run began with, views averaged, and its own correction."""
+def _cca(material: Material, split: str, corrected: bool) -> Baseline:
+    """Embeddings of ridge CCA on the features that the run began with, views averaged; correction as above."""
     train_images, train_captions, train_owner = material.rows("train")
-    images, captions, _ = material.rows(split)
-    dev_images, dev_captions, dev_owner = dev_rows(material)
     fitted = RidgeCCA.fit(
         material.pooled_features(train_images), material.text_features.gather(train_captions), train_owner
     )
@@ -292,5 +323,4 @@ def _cca(material: Material, split: str) -> Baseline:
         features = material.text_features.gather(captions)
         return fitted.image(material.pooled_features(images)), fitted.text(features)
 
-    bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
-    return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))
+    return _baseline(material, split, embed, corrected)

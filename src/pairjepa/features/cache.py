@@ -287,7 +287,9 @@ def verify(folder: Path) -> tuple[list[Path], dict[Path, str]]:
             store._read(label.stem)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             wrong[label.with_suffix(".npy")] = str(unreadable(label.with_suffix(".npy"), error, "")).strip()
-    return files, wrong
+    for data in sorted(set(folder.glob("*.npy")) - set(files)):
+        wrong[data] = f"{data} must have {data.stem}.json beside it, got none. Remove it: it is not used."
+    return [*files, *wrong], wrong
 
 
 def _manifest(made_of: dict[str, Any], item_shape: tuple[int, ...]) -> dict[str, Any]:

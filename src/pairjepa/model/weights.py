@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pairjepa.backbones.loading import tensors_digest
-from pairjepa.util.checksums import KEY
+from pairjepa.util.checksums import KEY, as_metadata, from_metadata
 from pairjepa.util.errors import PairJEPAError, unreadable
 from pairjepa.util.files import atomic_path, digest_file, writing
 
@@ -42,7 +42,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] 
     about = about or {}
     with writing(path), atomic_path(path) as temporary:
         try:
-            save_file(tensors, temporary, about | {KEY: _checksum(tensors, about)})
+            save_file(tensors, temporary, as_metadata(about | {KEY: _checksum(tensors, about)}))
         except SafetensorError as error:  # such as a full disk
             raise OSError(str(error)) from None
 
@@ -60,7 +60,7 @@ def read_tensors(path: Path, mend: str = "") -> tuple[dict[str, Tensor], dict[st
     try:
         path.open("rb").close()  # safetensors says of any error that there is no file
         with safe_open(path, framework="pt") as file:  # one file, even if it is replaced meanwhile
-            about = file.metadata() or {}
+            about = from_metadata(file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:
         raise unreadable(path, error, mend) from None

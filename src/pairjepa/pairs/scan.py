@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Int32, UInt8, UInt64
 from PIL import Image
 
@@ -19,8 +18,9 @@ from pairjepa.pairs.images import BadImage, decode_sized
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError, hindrance, unreadable
-from pairjepa.util.files import atomic_path, cache_folder, digest, digest_bytes, remove_leftovers
+from pairjepa.util.files import cache_folder, digest, digest_bytes, remove_leftovers
 from pairjepa.util.progress import progress, say
+from pairjepa.util.tables import read_table, write_table
 
 NO_HASH = np.uint64(0)
 """The perceptual hash of an image that has none: unreadable, or too flat to tell from another."""
@@ -197,7 +197,7 @@ def _known(folder: Path, keys: pa.Array) -> pa.Table:
     parts = [_SCHEMA.empty_table()]
     for path in sorted(folder.glob(f"{_VERSION}-*.parquet")):
         try:
-            shard = pq.read_table(path, page_checksum_verification=True)
+            shard = read_table(path)
         except (pa.ArrowException, OSError) as error:
             if hindrance(error):
                 raise unreadable(path, error, "") from None
@@ -252,8 +252,7 @@ def _write(shard: pa.Table, folder: Path) -> None:
         return
     target = folder / f"{_VERSION}-{digest(kept['key'].to_pylist())}.parquet"
     try:
-        with atomic_path(target) as temporary:
-            pq.write_table(kept, temporary, write_page_checksum=True)
+        write_table(kept, target)
     except OSError as error:
         raise PairJEPAError(
             f"The cache {folder} must be writable, got: {error.strerror or error}. "

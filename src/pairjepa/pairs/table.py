@@ -146,6 +146,13 @@ class Pairs:
         self.check_split(name)
         return self._with(self.table.filter(pc.equal(self.table["split"], name)))
 
+    def as_split(self, name: str) -> "Pairs":
+        """All of the pairs, as one split."""
+        column = self.table.column_names.index("split")
+        return self._with(
+            self.table.set_column(column, "split", pa.array([name] * self.n_images, pa.string()))
+        )
+
     def captions_of(self, name: str) -> pa.Array:
         """The captions of one split, image after image.
 

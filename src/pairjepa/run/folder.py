@@ -23,7 +23,7 @@ from safetensors import safe_open
 
 from pairjepa.config.renamed import updated
 from pairjepa.config.settings import RunConfig, result_settings
-from pairjepa.util.checksums import KEY, read_record, signed, unsigned, write_record
+from pairjepa.util.checksums import KEY, from_metadata, read_record, signed, unsigned, write_record
 from pairjepa.util.errors import PairJEPAError, UsageError, unreadable
 from pairjepa.util.files import LEFTOVER, atomic_path, digest_file, parse_json, remove_leftovers, writing
 from pairjepa.util.lock import LOCK
@@ -188,7 +188,7 @@ class RunFolder:
         try:
             self.model_file.open("rb").close()  # safetensors says of any error that there is no file
             with safe_open(self.model_file, framework="numpy") as file:
-                about = file.metadata() or {}
+                about = from_metadata(file.metadata())
             return about.get(KEY) or digest_file(self.model_file)  # of 0.1
         except Exception as error:
             mend = "Put it back, or remove it and run the same train command again, which trains anew."
@@ -251,6 +251,8 @@ class RunFolder:
             PairJEPAError: the file is damaged, or lines are missing.
         """
         if not self.metrics_file.is_file():
+            if self.summary_file.is_file():
+                say(f"warning: {self.metrics_file} is not there: the course of the training is left out.")
             return []
         mend = "Put it back, or remove it: reports then go without the course of the training."
         lines = [line for line, _ in self._lines(mend)]

@@ -17,6 +17,7 @@ from pairjepa.util.progress import say
 
 KEY = "checksum"
 FILE = "checksums.json"
+METADATA = "pairjepa"
 FORMAT = 1
 Shape = Any
 """What a JSON value must be: a type, a tuple of alternatives, a list of the shape of its items, a dict of the keys that
@@ -33,6 +34,17 @@ def unsigned(record: dict[str, Any], before: str = "") -> tuple[dict[str, Any], 
     """A record without its checksum, and whether that is right; without one (0.1), it is."""
     plain = {key: value for key, value in record.items() if key != KEY}
     return plain, KEY not in record or record[KEY] == digest(before, plain)
+
+
+def as_metadata(about: dict[str, str]) -> dict[str, str]:
+    """Metadata of a safetensors file under one key: safetensors writes several in any order, so that bytes differ."""
+    return {METADATA: json.dumps(about, sort_keys=True)}
+
+
+def from_metadata(metadata: dict[str, str] | None) -> dict[str, str]:
+    """The inverse; metadata of 0.1, which has no such key, as it is."""
+    about: dict[str, str] = json.loads((metadata or {}).get(METADATA, "null")) or metadata or {}
+    return about
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
@@ -180,7 +192,9 @@ def _wrong(path: Path, checksum: str, mend: str) -> PairJEPAError | None:
 
 def _listed(folder: Path) -> dict[str, str]:
     mend = "Put it back, or remove it: what is damaged in the folder may then not be noticed."
-    listed: dict[str, str] = read_record(folder / FILE, {"files": {str: str}}, mend, FORMAT)["files"]
+    listed: dict[str, str] = read_record(folder / FILE, {KEY: str, "files": {str: str}}, mend, FORMAT)[
+        "files"
+    ]
     if outside := [name for name in listed if not stays_inside(name)]:
         raise PairJEPAError(f"{folder / FILE} must list files in its folder, got {outside[0]!r}. {mend}")
     return listed

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from pairjepa.util.checksums import write_record
+from pairjepa.util.checksums import read_record, write_record
 from pairjepa.util.errors import PairJEPAError, missing_extra
 from pairjepa.util.files import atomic_folder, writing
 
@@ -49,3 +49,10 @@ def new_folder(folder: Path, to: str, weights: str) -> Iterator[Path]:
     with writing(folder), atomic_folder(folder) as temporary:
         write_record(temporary / RECORD, {"to": to, "weights": weights})
         yield temporary
+
+
+def note_files(folder: Path) -> None:
+    """List in the record the JSON files that `verify` misses; not their checksums, as `evaluate` writes some anew."""
+    record = read_record(folder / RECORD, {}, "Export the run again.")
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.json"))
+    write_record(folder / RECORD, record | {"files": files})

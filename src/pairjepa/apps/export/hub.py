@@ -11,7 +11,7 @@ from typing import Any
 
 from pairjepa.apps.export.card import model_card
 from pairjepa.apps.export.equal import check_equal
-from pairjepa.apps.export.folder import new_folder
+from pairjepa.apps.export.folder import new_folder, note_files
 from pairjepa.apps.verify import verify
 from pairjepa.backbones.location import SIDES
 from pairjepa.embedder.embedder import Embedder
@@ -55,6 +55,7 @@ def export_hub(
                 evaluations[kind] = result
         card = model_card(title, address, record, run.summary, evaluations, embedder, licence)
         (temporary / "README.md").write_text(card, encoding="utf-8")
+        note_files(temporary)
         check_equal(embedder, Embedder.load(temporary))
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pairjepa.pairs.captions import UNDECODABLE
 from pairjepa.pairs.problems import Problems
@@ -20,8 +19,9 @@ from pairjepa.pairs.shards.places import THREADS, Shard, connect, is_url, reason
 from pairjepa.pairs.shards.tars import CutShort, Sample, Seekable, samples, unescaped
 from pairjepa.pairs.sources.columns import usual_captions
 from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, unreadable
-from pairjepa.util.files import atomic_path, cache_folder, digest, remove_leftovers, writing
+from pairjepa.util.files import cache_folder, digest, remove_leftovers, writing
 from pairjepa.util.progress import progress
+from pairjepa.util.tables import read_table, write_table
 
 TEXTS = ("txt", "text", "caption", "captions")
 """Suffixes of a sample's captions, one a line, in the order in which they are asked for."""
@@ -59,8 +59,8 @@ def index(shards: Sequence[Shard], request: Request, problems: Problems) -> pa.T
 
     def work(number: int) -> pa.Table:
         table = _read(shards[number], request)
-        with writing(kept), atomic_path(files[number]) as temporary:
-            pq.write_table(table, temporary, write_page_checksum=True)
+        with writing(kept):
+            write_table(table, files[number])
         return table
 
     if missing:
@@ -90,7 +90,7 @@ def _key(shard: Shard, request: Request) -> list[Any]:
 def _known(file: Path) -> pa.Table | None:
     """What was kept of a shard; a damaged file is as good as none."""
     try:
-        table = pq.read_table(file, page_checksum_verification=True)
+        table = read_table(file)
     except (OSError, pa.ArrowException) as error:
         if hindrance(error):
             raise unreadable(file, error, "") from None
