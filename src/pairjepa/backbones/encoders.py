@@ -30,7 +30,7 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         folder: what a run kept of it; size and stages are then the saved ones.
 
     Raises:
-        PairJEPAError: it is not there, cannot be loaded, is a text model, or no function of its input.
+        PairJEPAError: it is not there, cannot be loaded or used, or is a text model.
         UsageError: no backbone is named, or its size or stages cannot be.
     """
     if folder is not None:
@@ -51,10 +51,7 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
     if model.image_size is not None:
         preprocessing = preprocessing.resized(model.image_size)
     with usable("model.image", model.image):
-        backbone = ImageBackbone(network, preprocessing, model.image_stages, model.image_grid)
-    trained = model.image != TINY_IMAGE and model.image_weights == "pretrained"
-    check_image(backbone, "model.image", model.image, trained)
-    return backbone
+        return ImageBackbone(network, preprocessing, model.image_stages, model.image_grid)
 
 
 def load_text_backbone(
@@ -69,7 +66,7 @@ def load_text_backbone(
         folder: what a run kept of it; pooling, layers and cut are then the saved ones.
 
     Raises:
-        PairJEPAError: it is not there, cannot be loaded, is an image model, or no function of its input.
+        PairJEPAError: it is not there, cannot be loaded or used, or is an image model.
         UsageError: no backbone is named, or its layers or max_tokens cannot be.
     """
     assert model.max_tokens is not None  # `validate` allows that for a pair alone
@@ -85,9 +82,7 @@ def load_text_backbone(
         network = load_transformer(source, "text", model.text_weights, seed)
         tokenizer = load_tokenizer(source)
     with usable("model.text", model.text):
-        backbone = TextBackbone(network, tokenizer, model.text_pooling, model.max_tokens, model.text_layers)
-    check_text(backbone, "model.text", model.text)
-    return backbone
+        return TextBackbone(network, tokenizer, model.text_pooling, model.max_tokens, model.text_layers)
 
 
 def load_backbones(
@@ -95,20 +90,25 @@ def load_backbones(
 ) -> tuple[ImageBackbone, TextBackbone]:
     """The untrained backbones of a run: from its own folder where it keeps them, else from where they came.
 
+    Those of a new run are probed.
+
     Raises:
         UsageError: `model.image` or `model.text` is not given.
-        PairJEPAError: a backbone cannot be loaded.
+        PairJEPAError: a backbone cannot be loaded, or is no function of its input.
     """
-    if config.model.pair is not None:
-        source = locate(config.model.pair, "pair", config.model.pair_revision)
-        pair = load_pair(source, config.model.max_tokens)
-        check_image(pair[0], "model.pair", config.model.pair)
-        check_text(pair[1], "model.pair", config.model.pair)
-        return pair
-    folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
-    seed = config.training.seed
-    image = load_image_backbone(config.model, seed, folders["image"])
-    return image, load_text_backbone(config.model, seed, captions, folders["text"])
+    model, seed = config.model, config.training.seed
+    image: ImageBackbone
+    text: TextBackbone
+    if model.pair is not None:
+        image, text = load_pair(locate(model.pair, "pair", model.pair_revision), model.max_tokens)
+    else:
+        folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
+        image = load_image_backbone(model, seed, folders["image"])
+        text = load_text_backbone(model, seed, captions, folders["text"])
+    if run is None:
+        check_image(image, "model.pair" if model.pair else "model.image", model.pair or model.image)
+        check_text(text, "model.pair" if model.pair else "model.text", model.pair or model.text)
+    return image, text
 
 
 def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dict[str, dict[str, Any]]:
