@@ -52,9 +52,7 @@ class TextBackbone(nn.Module):
         """
         super().__init__()
         self.model, self.tokenizer, self.pooling, self.max_tokens = model, tokenizer, pooling, max_tokens
-        longest = min(
-            getattr(model.config, "max_position_embeddings", max_tokens), tokenizer.model_max_length
-        )
+        longest = longest_caption(model, model.config, tokenizer) or max_tokens
         if max_tokens > longest:
             raise UsageError(
                 f"model.max_tokens must be at most {longest} for this text backbone, got {max_tokens}."
@@ -205,6 +203,16 @@ def _check_layers(layers: tuple[int, ...], states: int) -> None:
                 f"model.text_layers must be from 0 to {states - 1}, the hidden states of this backbone, got {index}. "
                 "-1 alone pools none."
             )
+
+
+def longest_caption(model: nn.Module, config: Any, tokenizer: Any) -> int | None:
+    """Tokens that a model takes; None if it names no limit. RoBERTa's positions begin after the padding's."""
+    positions = getattr(config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            positions = module.num_embeddings - module.padding_idx - 1  # type: ignore[operator]
+    limits = [positions or 0, int(tokenizer.model_max_length)]
+    return min((limit for limit in limits if limit > 0), default=None)
 
 
 def tokenizer_parts(tokenizer: Any) -> Any:
