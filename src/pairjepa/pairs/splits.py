@@ -37,6 +37,11 @@ def normalise(value: str, where: str) -> str:
     )
 
 
+def word(name: str) -> str:
+    """The project's word for a split, and any other as it is."""
+    return _WORDS.get(name.strip().lower(), name)
+
+
 def known(name: str) -> bool:
     """Whether `name` (a folder's, say) is a word for a split."""
     return name.lower() in _WORDS
