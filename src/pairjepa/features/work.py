@@ -26,10 +26,11 @@ from pairjepa.config.settings import View
 from pairjepa.features.engines import Engine, Inputs
 from pairjepa.pairs.images import BadImage, reduction
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import digest
+from pairjepa.util.files import chunk_size, digest
 
 IMAGE_SHARD, IMAGE_BATCH = 512, 16
 TEXT_SHARD, TEXT_BATCH = 4096, 64
+"""Least items in a shard of features, and rows in a batch."""
 AHEAD = 4 * IMAGE_BATCH
 """Images that are decoded before the backbone asks for them."""
 
@@ -153,7 +154,7 @@ class ImageWork(Work):
     @property
     def shard(self) -> int:
         """Items in a shard."""
-        return IMAGE_SHARD
+        return chunk_size(len(self.keys), IMAGE_SHARD)
 
     @property
     def batch(self) -> int:
@@ -226,7 +227,7 @@ class TextWork(Work):
     @property
     def shard(self) -> int:
         """Items in a shard."""
-        return TEXT_SHARD
+        return chunk_size(len(self.keys), TEXT_SHARD)
 
     @property
     def batch(self) -> int:
@@ -278,7 +279,7 @@ class MaskedTextWork(Work):
     @property
     def shard(self) -> int:
         """Items in a shard."""
-        return TEXT_SHARD // self.parts
+        return chunk_size(len(self.keys) * self.parts, TEXT_SHARD) // self.parts
 
     @property
     def batch(self) -> int:

@@ -44,6 +44,6 @@ def read_data(pairs: Pairs, max_bad: float) -> Data:
             "captions": len(kept),
             "splits": {name: {"images": i, "captions": c} for name, (i, c) in kept.splits.items()},
             "unreadable": used.n_images - kept.n_images,
-            "leaks": leaks(kept, facts),
+            "leaks": leaks(kept, facts, cache_folder()),
         },
     )

@@ -10,6 +10,7 @@ from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.pairs.scan import ImageFacts
 from pairjepa.pairs.splits import USED
 from pairjepa.pairs.table import Pairs
+from pairjepa.util.files import cache_folder
 
 _QUANTILES = {"min": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "max": 1.0}
 
@@ -66,7 +67,7 @@ def inspect(
         },
         "problems": pairs.problems.to_dict(),
         "notes": pairs.problems.notes,
-        "leaks": leaks(pairs, facts),
+        "leaks": leaks(pairs, facts, cache_folder()),
     }
 
 

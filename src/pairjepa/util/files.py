@@ -191,6 +191,11 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def chunk_size(items: int, least: int) -> int:
+    """Items in each file of what is kept as the work goes: `least` or, for more than 256 files, up to 16 times that."""
+    return least * min(16, max(1, -(-items // (256 * least))))
+
+
 def csv_text(cell: str) -> str:
     """Text as a cell of a CSV file: before what a spreadsheet would take for a formula stands a single quote."""
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

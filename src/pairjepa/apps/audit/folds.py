@@ -14,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pairjepa.pairs.captions import group_ids
-from pairjepa.pairs.leaks import MAX_DISTANCE, MIN_SIMILARITY, near_pairs, similarity
+from pairjepa.pairs.leaks import MAX_DISTANCE, MIN_SIMILARITY, content_ids, near_pairs, similarity
 from pairjepa.pairs.scan import NO_HASH, ImageFacts
 from pairjepa.pairs.splits import unit_hash
 from pairjepa.pairs.table import Pairs
@@ -30,13 +30,16 @@ def twin_images(pairs: Pairs, facts: ImageFacts) -> Int64[np.ndarray, "twins 2"]
     Of images with the same bytes each is named with the first of them, and only the first is compared with others.
     Generated images are near to none: scenes drawn independently may look alike.
     """
-    digests = np.array([content or "" for content in facts.digest])
-    _, first, content = np.unique(digests, return_index=True, return_inverse=True)
-    copies = np.flatnonzero((first[content] != np.arange(len(digests))) & (digests != ""))
+    content, images = content_ids(facts), np.arange(len(facts))
+    first = np.full(content.max(initial=-1) + 2, -1)  # that of -1, the last, stays
+    first[content[::-1]] = images[::-1]
+    first[-1] = -1
+    copies = np.flatnonzero((first[content] >= 0) & (first[content] != images))
     found = [np.stack([first[content[copies]], copies], axis=1)]
-    usable = np.sort(first[facts.phash[first] != NO_HASH])
-    for left, right in near_pairs(facts.phash[usable], MAX_DISTANCE) if not pairs.generated else ():
-        rows = np.sort(np.stack([usable[left], usable[right]], axis=1), axis=1)
+    usable = np.flatnonzero((first[content] == images) & (facts.phash != NO_HASH))
+    hashes = facts.phash[usable]
+    for left, right in near_pairs(hashes, hashes, MAX_DISTANCE) if not pairs.generated else ():
+        rows = np.stack([usable[left], usable[right]], axis=1)[left < right]
         found.append(rows[similarity(facts.thumbnail, rows[:, 0], rows[:, 1]) >= MIN_SIMILARITY])
     twins = np.concatenate(found).astype(np.int64)
     return twins[np.lexsort(twins.T[::-1])]
