@@ -176,7 +176,9 @@ def test_inspect_names_a_training_only_where_there_is_a_train_split(
     assert main(["inspect", "DATA", *flags]) == 0
     following = "train contrastive --data DATA --data.split-column part --data.no-header\n"
     assert capsys.readouterr().err.endswith(following)
-    monkeypatch.setattr("pairjepa.apps.inspect.inspect", lambda *_: {"images": 1, "splits": {"test": {}}})
+    monkeypatch.setattr(
+        "pairjepa.apps.inspect.inspect", lambda *_, **__: {"images": 1, "splits": {"test": {}}}
+    )
     assert main(["inspect", "DATA"]) == 0
     assert "next:" not in capsys.readouterr().err
 
@@ -193,6 +195,7 @@ def test_inspect_passes_on_the_settings_of_the_data(calls: list[SimpleNamespace]
     assert main(["inspect", "DATA", "--data.caption-column", "text", "--model.text", "TXT"]) == 0
     config, text_model = calls[0].arguments
     assert (config.source, config.caption_column, text_model) == ("DATA", "text", "TXT")
+    assert calls[0].options == {"leaks": None}
 
 
 def test_evaluate_passes_on_its_options(calls: list[SimpleNamespace]) -> None:
@@ -354,7 +357,8 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 def test_a_reader_that_goes_away_is_told_nothing() -> None:
     done = python(
         "import os, sys, types, pairjepa.cli as cli\n"
-        "sys.modules['pairjepa.apps.inspect'] = types.SimpleNamespace(inspect=lambda *_: {'images': 3})\n"
+        "report = lambda *_, **__: {'images': 3, 'splits': {}}\n"
+        "sys.modules['pairjepa.apps.inspect'] = types.SimpleNamespace(inspect=report)\n"
         "reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)\n"
         "sys.exit(cli.main(['inspect', 'DATA', '--json']))"
     )

@@ -230,7 +230,7 @@ def hub_error(name: str) -> Exception:
     [
         (
             "LocalEntryNotFoundError",
-            "not in the local Hugging Face cache, .* cannot be reached .*Give a local",
+            "not in the local Hugging Face cache, .* cannot be reached .*hf download",
         ),
         (ConnectionError("no route"), "the hub cannot be reached"),
         ("RepositoryNotFoundError", "neither a folder here nor a repository that the hub shows you"),

@@ -50,7 +50,7 @@ def label(
         raise UsageError(f"--top-k must be at least 1, got {top_k}.")
     with stdout_for_results():
         from pairjepa.apps.labels import confusion
-        from pairjepa.apps.labels.labels import TEMPLATES, label_images, read_labels, write_csv, write_rows
+        from pairjepa.apps.labels.labels import TEMPLATES, label_images, read_labels, write_csv
 
         found = label_images(run, images, read_labels(labels), templates=template or TEMPLATES, truth=truth)
         measured = None
@@ -69,6 +69,8 @@ def label(
         write_csv(out, found, top_k)
         if measured is not None:
             written.append(out.with_name(f"{out.stem}-confusion{out.suffix}"))
+            from pairjepa.util.files import write_rows
+
             write_rows(written[1], confusion.matrix_rows(measured))
         say(f"wrote {' and '.join(map(str, written))}")
     if truth is None:

@@ -46,6 +46,9 @@ def inspect(
     data: Annotated[str, Parameter(help="A folder, a table, a data set id of the hub, or `shapes`.")],
     /,
     *,
+    leaks: Annotated[
+        Path | None, Parameter(help="CSV file for the names of all near copies in several splits.")
+    ] = None,
     as_json: Json = False,
     **given: Any,
 ) -> None:
@@ -55,7 +58,9 @@ def inspect(
     with stdout_for_results():
         from pairjepa.apps import inspect as inspection
 
-        report = inspection.inspect(config.data, config.model.text)
+        report = inspection.inspect(config.data, config.model.text, leaks=leaks)
+    if leaks is not None:
+        say(f"wrote {leaks}")
     if as_json:
         print_json(report)
     else:

@@ -3,7 +3,6 @@
 Axes: `images`, `labels`, `dim` = shared space.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,7 +16,7 @@ from pairjepa.apps.search.sources import Entry, open_source
 from pairjepa.config.settings import DataConfig
 from pairjepa.embedder.encoder import Encoder
 from pairjepa.util.errors import PairJEPAError, UsageError, close_matches
-from pairjepa.util.files import atomic_path, csv_text, writing
+from pairjepa.util.files import write_rows
 from pairjepa.util.progress import progress, say
 
 TEMPLATES = ("a {}", "the {}", "a photo of a {}")
@@ -227,23 +226,6 @@ def write_csv(path: Path, found: Labelled, k: int) -> None:
     for row, cell in zip(rows, ["weights", *[found.weights] * len(found.names)], strict=True):
         row.append(cell)
     write_rows(path, rows)
-
-
-def write_rows(path: Path, rows: list[list[Any]]) -> None:
-    """A CSV file, whole or not there; no cell of it is a formula.
-
-    Raises:
-        PairJEPAError: it cannot be written.
-    """
-    with (
-        writing(path),
-        atomic_path(path) as temporary,
-        # a name may hold bytes that are no UTF-8: they go back to disk as they came
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        # all text in quotes: a carriage return alone would else begin a row
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerows([csv_text(c) if isinstance(c, str) else c for c in row] for row in rows)
 
 
 def _embedded(
