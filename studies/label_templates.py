@@ -16,8 +16,9 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 from results import ROOT, fill
 
+from pairjepa.apps.embed import load_encoder
 from pairjepa.apps.labels.confusion import confusion, measure
-from pairjepa.apps.labels.labels import TEMPLATES, Labels, load_encoder
+from pairjepa.apps.labels.labels import TEMPLATES, Labels
 from pairjepa.evaluation.tables import markdown
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.files import write_json
