@@ -42,6 +42,10 @@ class DataConfig:
     """Column that holds the caption or a list of captions."""
     split_column: str | None = None
     """Column that holds train, dev or test."""
+    group_column: str | None = None
+    """Column whose equal values stay in one split (a scene, a product), where a hash draws the splits."""
+    drop_leaks: bool = False
+    """Leave images out of which a later split (dev, test) holds near copies."""
     images: str | None = None
     """Folder of the images that a table names, where they are not beside it."""
     no_header: bool = False
