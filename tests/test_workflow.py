@@ -47,7 +47,7 @@ KEYS = {
         "baselines",
     ),
     *("beats_cca", "cosine", "geometry", "bootstrap", "notes", "run", "recipe", "seed", "data", "cost"),
-    *("weights", "control_weights"),
+    *("weights", "control_weights", "hard_negatives", "align_or_predict"),
 }
 
 
@@ -94,7 +94,8 @@ def test_evaluate_prints_one_object_with_exactly_these_keys(
     result = json.loads(capsys.readouterr().out)
     assert set(result) == KEYS
     assert set(result["image_to_text"]) == set(result["text_to_image"]) == DIRECTION
-    assert set(result["baselines"]) == {"chance", "cca"}
+    assert set(result["baselines"]) == {"chance", "cca", "ridge_to_text", "ridge_to_image"}
+    assert set(result["align_or_predict"]) == {"ridge_to_text", "ridge_to_image"}
     assert set(result["baselines"]["cca"]) == {
         "image_to_text",
         "text_to_image",

@@ -126,8 +126,18 @@ def evaluate(
         str | None,
         Parameter(help="Where the run's data are now, if they have moved; or other pairs, to measure it on."),
     ] = None,
+    hard_negatives: Annotated[
+        Path | None,
+        Parameter(help="Measure the run on this file of SugarCrepe, ARO or Winoground alone."),
+    ] = None,
+    images: Annotated[
+        Path | None, Parameter(help="Folder of that file's images, where they are not beside it.")
+    ] = None,
 ) -> None:
-    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA."""
+    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA, and hard negatives."""
+    if hard_negatives is not None:
+        _evaluate_file(run, hard_negatives, images, as_json)
+        return
     with stdout_for_results():
         from pairjepa.evaluation import evaluate as evaluation
 
@@ -200,6 +210,22 @@ def demo(
     next_command("train", "contrastive", then=flags)
 
 
+def _evaluate_file(run: Path, file: Path, images: Path | None, as_json: bool) -> None:
+    """`evaluate --hard-negatives`, for each run of a seed group."""
+    with stdout_for_results():
+        from pairjepa.evaluation.benchmark_files import evaluate_file
+        from pairjepa.run.seeds import runs_at
+
+        results = [evaluate_file(one, file, images) for one in runs_at(run)]
+    if as_json:
+        print_json(results[0] if len(results) == 1 else {"seeds": results})
+    else:
+        from pairjepa.evaluation.tables import hard_negatives_table
+
+        print(hard_negatives_table([result["hard_negatives"] for result in results]))
+    say(f"wrote {', '.join(result['run'] + '/hard-negatives' for result in results)}")
+
+
 def _print_table(run: Path, result: dict[str, Any]) -> None:
     if "seeds" not in result:
         from pairjepa.evaluation.tables import table
@@ -216,5 +242,9 @@ def _print_table(run: Path, result: dict[str, Any]) -> None:
         from pairjepa.evaluation.tables import partial_table
 
         print("\n" + partial_table([seed["partial"] for seed in seeds]))
+    if all(seed["hard_negatives"] for seed in seeds):
+        from pairjepa.evaluation.tables import hard_negatives_table
+
+        print("\n" + hard_negatives_table([seed["hard_negatives"] for seed in seeds]))
     for note in notes:
         print(f"\n{note}")

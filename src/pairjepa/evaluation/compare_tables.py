@@ -41,6 +41,7 @@ def compare_table(result: dict[str, Any], evaluations: dict[str, dict[str, Any]]
             "",
             *aligned(_costs(result)),
             "",
+            *[line for table in _hard_negatives(result) for line in (*aligned(table), "")],
             *footer({"": result}),
             PAIRED,
             "",
@@ -68,7 +69,7 @@ def compare_markdown(result: dict[str, Any]) -> str:
         rows.append([_minus(name, result), *gaps])
     several = any(run["seeds"] > 1 for run in result["runs"].values())
     below = " ".join([*footer({"": result}), PAIRED, *([SPREAD] if several else [])])
-    tables = [markdown([TITLES, *rows]), markdown(_costs(result))]
+    tables = [markdown(table) for table in ([TITLES, *rows], _costs(result), *_hard_negatives(result))]
     return "\n\n".join([*tables, below, *result["verdict"].values()])
 
 
@@ -89,6 +90,19 @@ def _costs(result: dict[str, Any]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def _hard_negatives(result: dict[str, Any]) -> list[list[list[str]]]:
+    """The table of hard negatives by kind, if there is one."""
+    if (found := result["hard_negatives"]) is None:
+        return []
+    minus = [_minus(name, result) for name in found["differences"]]
+    rows = [["hard negatives, own above twin (%)", *found["runs"], *minus]]
+    for kind in next(iter(found["runs"].values())):
+        gaps = [of[kind] for of in found["differences"].values()]
+        shown = [f"{_signed(gap['difference'])} [{', '.join(map(_signed, gap['ci']))}]" for gap in gaps]
+        rows.append([kind, *(f"{of[kind]:.1f}" for of in found["runs"].values()), *shown])
+    return [rows]
 
 
 def _minus(name: str, result: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The verb evaluate: embed a split of a run, measure it beside baselines, keep both in the run folder."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,15 +14,17 @@ from pairjepa.backbones.location import find_backbones
 from pairjepa.backbones.masking import Masking
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
+from pairjepa.evaluation.hard_negatives import measure_twins, split_twins
 from pairjepa.evaluation.illustrate import hidden_words, looks, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
 from pairjepa.evaluation.other import is_other, measured, result_name
 from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.features.engines import check_engine
-from pairjepa.metrics.baselines import RidgeCCA
+from pairjepa.metrics.baselines import ClosedForm, Correlations, RidgeCCA, ridge_to_image, ridge_to_text
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
+from pairjepa.metrics.twins import Twin
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.sources import located
@@ -130,9 +132,9 @@ def measure(
     material = Material(config, data, image, text, folder.record.get("engines"))
     pretrained = _pretrained(material, split, not other) if config.model.pair is not None else None
     has_train = data.pairs.splits.get("train", (0, 0))[0] >= LEAST["train"]
-    cca = (
-        _cca(material, split, not other) if has_train else None
-    )  # on the features before training: first, while the backbones are untrained
+    twins = split_twins(material, split)
+    # on the features before training: first, while the backbones are untrained
+    cca, regressions = _closed_forms(material, split, not other, twins) if has_train else (None, {})
     embedder = Embedder.of(folder, image, text)
     kept = result_name(split, data.record) if other else split
     embeddings = replace(_embed(embedder, material, split), split=kept)
@@ -142,14 +144,20 @@ def measure(
         else None
     )
     result = evaluate_embeddings(
-        embeddings, cca=cca, pretrained=pretrained, hubness=correction, relevance=relevance
+        embeddings,
+        cca=cca,
+        pretrained=pretrained,
+        regressions=regressions,
+        hubness=correction,
+        relevance=relevance,
     )
+    result["hard_negatives"], wrong = measure_twins(embedder, material, embeddings, twins, cca)
     examples: list[dict[str, Any]] = []
     control = None
     if config.context.caption is not None and config.context.image:
         control = _control(embedder, material)
         result["partial"], examples = _partial(embedder, material, split, control)
-    illustrations = None if other else _illustrate(embedder, material, embeddings, examples)
+    illustrations = None if other else _illustrate(embedder, material, embeddings, examples, wrong)
     result |= {
         "split": split,
         "run": str(folder.path),
@@ -226,18 +234,22 @@ def _examples(
 
 
 def _illustrate(
-    embedder: Embedder, material: Material, embeddings: EmbeddingSet, partial: list[dict[str, Any]]
+    embedder: Embedder,
+    material: Material,
+    embeddings: EmbeddingSet,
+    partial: list[dict[str, Any]],
+    twins: list[dict[str, Any]],
 ) -> Illustrations:
     """Pictures of a split, those of an earlier evaluation of the same weights, with the examples of this one."""
     folder = embedder.run.path / ILLUSTRATIONS / embeddings.split
     with contextlib.suppress(PairJEPAError):  # damaged, or of another version: they are made again
         earlier = Illustrations.load(folder, len(embeddings.image))
         if earlier.run == embeddings.run:
-            return replace(earlier, partial=partial)
+            return replace(earlier, partial=partial, twins=twins)
     say("pictures to look at: thumbnails and where the model looked")
     pairs = material.data.pairs.split(embeddings.split)
     seen, notes = looks(embedder, pairs, embeddings)
-    return Illustrations(thumbnails(pairs), partial, seen, embeddings.run, notes)
+    return Illustrations(thumbnails(pairs), partial, seen, embeddings.run, notes, twins)
 
 
 def _control(embedder: Embedder, material: Material) -> tuple[Embedder, Material] | None:
@@ -312,15 +324,26 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
-def _cca(material: Material, split: str, corrected: bool) -> Baseline:
-    """Embeddings of ridge CCA on the features that the run began with, views averaged; correction as above."""
+def _closed_forms(
+    material: Material, split: str, corrected: bool, twins: Sequence[Twin]
+) -> tuple[Baseline, dict[str, Baseline]]:
+    """Ridge CCA, and ridge regression both ways, on the features that the run began with, views averaged.
+
+    CCA is corrected as above, and has the twins too.
+    """
     train_images, train_captions, train_owner = material.rows("train")
-    fitted = RidgeCCA.fit(
-        material.pooled_features(train_images), material.text_features.gather(train_captions), train_owner
-    )
+    train_text = material.text_features.gather(train_captions)
+    fitted = Correlations.fit(material.pooled_features(train_images), train_text, train_owner)
+    cca = RidgeCCA.of(fitted)
+    regressions = {"ridge_to_text": ridge_to_text(fitted), "ridge_to_image": ridge_to_image(fitted)}
 
-    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        features = material.text_features.gather(captions)
-        return fitted.image(material.pooled_features(images)), fitted.text(features)
+    def of(form: ClosedForm, corrected: bool = False) -> Baseline:
+        def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            features = material.text_features.gather(captions)
+            return form.image(material.pooled_features(images)), form.text(features)
 
-    return _baseline(material, split, embed, corrected)
+        return _baseline(material, split, embed, corrected)
+
+    texts = material.features_of([twin.text for twin in twins]).gather(np.arange(len(twins)))
+    aligned = replace(of(cca, corrected), twins=cca.text(texts))
+    return aligned, {name: of(form) for name, form in regressions.items()}

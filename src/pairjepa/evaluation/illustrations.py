@@ -1,7 +1,7 @@
 """What `evaluate` leaves for looking at: thumbnails, partial queries word by word, and where the model looked.
 
 A folder of `thumbnails.parquet` and `pictures.parquet` (`row` int32: the image's row in the embedding set; `jpeg`
-binary), `partial.json`, `looks.json`, and `meta.json` (format, digest of the weights, images, notes).
+binary), `partial.json`, `looks.json`, `twins.json`, and `meta.json` (format, digest of the weights, images, notes).
 """
 
 import json
@@ -43,6 +43,8 @@ class Illustrations:
     """Digest of the weights that they are of."""
     notes: list[str] = field(default_factory=list)
     """What there is none of, and why, in sentences."""
+    twins: list[dict[str, Any]] = field(default_factory=list)
+    """Hard negatives: `caption` (row of the right one), `kind`, `text`, `margin` (the right one's lead in cosine)."""
 
     @classmethod
     def load(cls, folder: Path, images: int) -> "Illustrations":
@@ -64,17 +66,19 @@ class Illustrations:
             raise _damaged(folder, f"be of {images} images, got {meta['images']}")
         pictures = _read_pictures(folder / "pictures.parquet", images)
         thumbnails = _read_pictures(folder / "thumbnails.parquet", images)
-        looks, partial = (
-            read_json(folder / f"{name}.json", "The record", mend) for name in ("looks", "partial")
-        )
-        for name, value, shape in (("looks", looks, _LOOKS), ("partial", partial, _PARTIAL)):
-            if not sealed and (wrong := misfit(value, shape)) is not None:
+        shapes = {"partial": _PARTIAL, "looks": _LOOKS, "twins": _TWINS}
+        if not (folder / "twins.json").is_file():
+            del shapes["twins"]  # of an earlier version
+        records = {name: read_json(folder / f"{name}.json", "The record", mend) for name in shapes}
+        for name, shape in shapes.items():
+            if not sealed and (wrong := misfit(records[name], shape)) is not None:
                 raise PairJEPAError(f"{folder / name}.json must {wrong}. {mend}")
+        looks = records["looks"]
         if any(look["image"] not in pictures for look in looks):
             raise _damaged(folder, "have a picture for every look")
         looks = [look | {"picture": pictures[look["image"]]} for look in looks]
         drawn = [thumbnails.get(row) for row in range(images)]
-        return cls(drawn, partial, looks, meta["run"], meta["notes"])
+        return cls(drawn, records["partial"], looks, meta["run"], meta["notes"], records.get("twins", []))
 
     def save(self, folder: Path) -> None:
         """Write the folder, in the place of an earlier one."""
@@ -85,7 +89,7 @@ class Illustrations:
                 new / "pictures.parquet", ((look["image"], look["picture"]) for look in self.looks)
             )
             bare = [{key: value for key, value in look.items() if key != "picture"} for look in self.looks]
-            for name, value in (("partial", self.partial), ("looks", bare)):
+            for name, value in (("partial", self.partial), ("looks", bare), ("twins", self.twins)):
                 # in ASCII, as a caption may hold a lone surrogate; on one line, as a map is long
                 (new / f"{name}.json").write_text(json.dumps(value, allow_nan=False) + "\n", encoding="ascii")
             meta = {"format": FORMAT, "run": self.run, "images": len(self.thumbnails), "notes": self.notes}
@@ -137,6 +141,7 @@ def _mend(folder: Path) -> str:
 
 
 _LOOKS = [{"image": int, "grid": [int], "maps": [{"text": str, "values": [float], "cosine": float}]}]
+_TWINS = [{"caption": int, "kind": str, "text": str, "margin": float}]
 _FOUND = (type(None), {"rank": int, "top": [int]})
 _PARTIAL = [
     {

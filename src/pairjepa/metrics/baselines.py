@@ -1,4 +1,4 @@
-"""What a model has to beat: chance, and ridge CCA, a closed formula on the same features.
+"""What a model has to beat: chance, and closed formulas on the same features: ridge CCA and ridge regression.
 
 Axes: images, captions; p and q are the widths of image and text features; dim of the shared space.
 """
@@ -73,22 +73,19 @@ class _Side:
 
 
 @dataclass(frozen=True, eq=False)
-class RidgeCCA:
-    """Regularised canonical correlation analysis of image and caption features (Vinod 1976).
+class Correlations:
+    """Correlation matrices of the features of training pairs; every caption is one pair with its image.
 
-    Features are standardised with the mean and standard deviation of the training pairs, so their covariances
-    Sxx and Syy are correlation matrices with a diagonal of 1; `ridge` is added to that diagonal of both. The
-    singular vectors of (Sxx + ridge·I)^-½ Sxy (Syy + ridge·I)^-½ give the directions, its singular values ρ are
-    the (regularised) canonical correlations. Variates are scaled by ρ^½, which makes them the posterior means
-    of probabilistic CCA (Bach and Jordan 2005, with M1 = M2 = P^½), and compared by their cosine, as in
-    normalised CCA (Gong, Ke, Isard and Lazebnik 2014, who scale by a higher power of ρ; here ½ was the best of
-    0, ½, 1, 2, 4 on Flickr8k's dev split).
+    Features are standardised with the mean and standard deviation of the pairs, so that the diagonals are 1.
     """
 
-    correlations: Float64[np.ndarray, " dim"]
-    """ρ, descending."""
-    _image: _Side
-    _text: _Side
+    x_mean: Float64[np.ndarray, " p"]
+    x_scale: Float64[np.ndarray, " p"]
+    y_mean: Float64[np.ndarray, " q"]
+    y_scale: Float64[np.ndarray, " q"]
+    xx: Float64[np.ndarray, "p p"]
+    yy: Float64[np.ndarray, "q q"]
+    xy: Float64[np.ndarray, "p q"]
 
     @classmethod
     def fit(
@@ -97,25 +94,19 @@ class RidgeCCA:
         text_features: Float[np.ndarray, "captions q"],
         owner: Int[np.ndarray, " captions"],
         *,
-        ridge: float = 1.0,
-        dim: int = 512,
         chunk_bytes: int = CHUNK_BYTES,
-    ) -> "RidgeCCA":
-        """Fit on training pairs; every caption is one pair with its image, in float64.
+    ) -> "Correlations":
+        """Of training pairs, in float64.
 
         Args:
             image_features: One row an image, never repeated for its captions.
             text_features: One row a caption.
             owner: For each caption, the row of its image.
-            ridge: Added to the diagonal of the correlation matrices.
-            dim: Most directions to keep; there are no more than min(p, q).
             chunk_bytes: Size of a temporary block of features.
 
         Raises:
-            UsageError: shapes disagree, a value is not finite, `ridge` is not positive, or there is no pair.
+            UsageError: shapes disagree, a value is not finite, or there is no pair.
         """
-        if not ridge > 0:
-            raise UsageError(f"ridge must be positive, got {ridge}.")
         owner = checked_owner(owner, len(image_features))
         if len(owner) != len(text_features) or not len(owner):
             raise UsageError(
@@ -137,17 +128,21 @@ class RidgeCCA:
             xx += weighted.T @ weighted
             yy += y.T @ y
             xy += x.T @ caption_sums
-        x_factor = linalg.cholesky(xx / len(owner) + ridge * np.eye(p), lower=True)
-        y_factor = linalg.cholesky(yy / len(owner) + ridge * np.eye(q), lower=True)
-        whitened = linalg.solve_triangular(x_factor, xy / len(owner), lower=True)
-        whitened = linalg.solve_triangular(y_factor, whitened.T, lower=True).T
-        left, correlations, right = _top_singular(whitened, dim)
-        scale = np.sqrt(correlations)
-        return cls(
-            correlations,
-            _Side(x_mean, x_scale, linalg.solve_triangular(x_factor, left, lower=True, trans="T") * scale),
-            _Side(y_mean, y_scale, linalg.solve_triangular(y_factor, right, lower=True, trans="T") * scale),
-        )
+        return cls(x_mean, x_scale, y_mean, y_scale, xx / len(owner), yy / len(owner), xy / len(owner))
+
+    def sides(
+        self, image: Float64[np.ndarray, "p dim"], text: Float64[np.ndarray, "q dim"]
+    ) -> tuple[_Side, _Side]:
+        """Maps of standardised features by these directions."""
+        return _Side(self.x_mean, self.x_scale, image), _Side(self.y_mean, self.y_scale, text)
+
+
+@dataclass(frozen=True, eq=False)
+class ClosedForm:
+    """Linear maps of both sides into one space, where they are compared by their cosine."""
+
+    _image: _Side
+    _text: _Side
 
     def image(self, features: Float[np.ndarray, "images p"]) -> Float32[np.ndarray, "images dim"]:
         """Unit-norm embeddings of images."""
@@ -156,6 +151,82 @@ class RidgeCCA:
     def text(self, features: Float[np.ndarray, "captions q"]) -> Float32[np.ndarray, "captions dim"]:
         """Unit-norm embeddings of captions."""
         return self._text(features, "text features")
+
+
+def ridge_to_text(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
+    """Ridge regression of caption features on image features (Hoerl and Kennard 1970): prediction, in closed form.
+
+    It whitens the image side alone; the captions stay as they are, so that what varies most in them counts most,
+    whether an image can tell it or not. `ridge` is added to the diagonal of the correlation matrix.
+    """
+    c = correlations
+    map_ = linalg.solve(c.xx + ridge * np.eye(len(c.xx)), c.xy, assume_a="pos")
+    return ClosedForm(*c.sides(map_, np.eye(len(c.yy))))
+
+
+def ridge_to_image(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
+    """`ridge_to_text` the other way: of image features on caption features."""
+    c = correlations
+    map_ = linalg.solve(c.yy + ridge * np.eye(len(c.yy)), c.xy.T, assume_a="pos")
+    return ClosedForm(*c.sides(np.eye(len(c.xx)), map_))
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeCCA(ClosedForm):
+    """Regularised canonical correlation analysis of image and caption features (Vinod 1976).
+
+    `ridge` is added to the diagonal of the correlation matrices Sxx and Syy. The singular vectors of
+    (Sxx + ridge·I)^-½ Sxy (Syy + ridge·I)^-½ give the directions, its singular values ρ are the (regularised)
+    canonical correlations. Variates are scaled by ρ^½, which makes them the posterior means of probabilistic CCA
+    (Bach and Jordan 2005, with M1 = M2 = P^½), and compared by their cosine, as in normalised CCA (Gong, Ke, Isard
+    and Lazebnik 2014, who scale by a higher power of ρ; here ½ was the best of 0, ½, 1, 2, 4 on Flickr8k's dev split).
+    """
+
+    correlations: Float64[np.ndarray, " dim"]
+    """ρ, descending."""
+
+    @classmethod
+    def fit(
+        cls,
+        image_features: Float[np.ndarray, "images p"],
+        text_features: Float[np.ndarray, "captions q"],
+        owner: Int[np.ndarray, " captions"],
+        *,
+        ridge: float = 1.0,
+        dim: int = 512,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> "RidgeCCA":
+        """Fit on training pairs; see `Correlations.fit` and `of`."""
+        return cls.of(
+            Correlations.fit(image_features, text_features, owner, chunk_bytes=chunk_bytes), ridge, dim
+        )
+
+    @classmethod
+    def of(cls, correlations: Correlations, ridge: float = 1.0, dim: int = 512) -> "RidgeCCA":
+        """From correlation matrices.
+
+        Args:
+            correlations: Of the training pairs.
+            ridge: Added to their diagonals.
+            dim: Most directions to keep; there are no more than min(p, q).
+
+        Raises:
+            UsageError: `ridge` is not positive.
+        """
+        if not ridge > 0:
+            raise UsageError(f"ridge must be positive, got {ridge}.")
+        c = correlations
+        x_factor = linalg.cholesky(c.xx + ridge * np.eye(len(c.xx)), lower=True)
+        y_factor = linalg.cholesky(c.yy + ridge * np.eye(len(c.yy)), lower=True)
+        whitened = linalg.solve_triangular(x_factor, c.xy, lower=True)
+        whitened = linalg.solve_triangular(y_factor, whitened.T, lower=True).T
+        left, rho, right = _top_singular(whitened, dim)
+        scale = np.sqrt(rho)
+        image, text = c.sides(
+            linalg.solve_triangular(x_factor, left, lower=True, trans="T") * scale,
+            linalg.solve_triangular(y_factor, right, lower=True, trans="T") * scale,
+        )
+        return cls(image, text, rho)
 
 
 def _moments(
