@@ -17,6 +17,7 @@ from pairjepa.metrics.compare_ranks import compare_ranks, verdict
 from pairjepa.metrics.hard_negatives import ALL, compare_hard_negatives
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RetrievalRanks, retrieve
+from pairjepa.model import correction
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import runs_at
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
@@ -58,6 +59,7 @@ def compare(
     result = compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
     for name, group in groups.items():
         result["runs"][name]["cost"] = _cost(group)
+    result["corrected"] = _corrected(groups, right)
     result["hard_negatives"] = _hard_negatives(groups, split, first.owner)
     if hard := result["hard_negatives"]:
         for name, gaps in hard["differences"].items():
@@ -145,6 +147,20 @@ def _embeddings(run: RunFolder, split: str, command: str) -> EmbeddingSet:
             f"Evaluate it again: {command}."
         )
     return found
+
+
+def _corrected(groups: dict[str, list[Evaluated]], relevance: Relevance) -> dict[str, Any] | None:
+    """The comparison by scores with hubness correction; None where a run has none for what it was evaluated with."""
+    sides: dict[str, list[RetrievalRanks]] = {}
+    for name, group in groups.items():
+        sides[name] = []
+        for one in group:
+            found = one.embeddings
+            kept = correction.load(one.run.path, found.run)
+            if kept is None:
+                return None
+            sides[name].append(kept.ranks(found.image, found.text, found.owner, relevance))
+    return compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
 
 
 def _relevance(found: EmbeddingSet, kind: str) -> Relevance:

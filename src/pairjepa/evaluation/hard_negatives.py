@@ -5,15 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from pairjepa.backbones.device import best_device
-from pairjepa.embedder.embedder import Embedder
-from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.result import Baseline
-from pairjepa.metrics.hard_negatives import evaluate_hard_negatives, margins
+from pairjepa.metrics.hard_negatives import Embeddings, evaluate_hard_negatives, margins
 from pairjepa.metrics.twins import Twin, make_twins
 from pairjepa.pairs.sources import shapes
 from pairjepa.training.material import Material
-from pairjepa.training.monitor import embed_texts
 
 DIGITS = 6  # of a margin
 
@@ -32,11 +28,7 @@ def split_twins(material: Material, split: str) -> list[Twin]:
 
 
 def measure_twins(
-    embedder: Embedder,
-    material: Material,
-    embeddings: EmbeddingSet,
-    twins: Sequence[Twin],
-    cca: Baseline | None,
+    twins: Sequence[Twin], model: Embeddings, owner: np.ndarray, cca: Baseline | None
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """Hard negatives of a split.
 
@@ -47,11 +39,9 @@ def measure_twins(
     if not twins:
         return None, []
     kinds, caption = [twin.kind for twin in twins], np.array([twin.caption for twin in twins])
-    texts = embed_texts(embedder.joint, material.texts([twin.text for twin in twins]), best_device())
-    model = embeddings.image, embeddings.text, texts
     other = None if cca is None or cca.twins is None else (cca.image, cca.text, cca.twins)
-    result = evaluate_hard_negatives(kinds, caption, embeddings.owner, model, other)
-    lead = margins(model, caption, embeddings.owner[caption])
+    result = evaluate_hard_negatives(kinds, caption, owner, model, other)
+    lead = margins(model, caption, owner[caption])
     shown = [
         twin._asdict() | {"margin": round(float(of), DIGITS)} for twin, of in zip(twins, lead, strict=True)
     ]
