@@ -265,11 +265,10 @@ def test_features_of_the_shapes_are_those_of_earlier_versions(tmp_path):
     image = load_image_backbone(ModelConfig(image="tiny-resnet"), 0)
     text = load_text_backbone(ModelConfig(text="tiny-bert"), 0, shapes.captions.to_pylist())
     facts, captions = scan(shapes, tmp_path), shapes.captions
+    masking = Masking("words", 0.1, 0.9, text.tokenizer.mask_token_id)
     of_images = all_rows(image_features(image, shapes, facts, VIEWS, tmp_path, "auto"))
     of_texts = all_rows(text_features(text, captions, tmp_path, "auto"))
-    of_masked = all_rows(
-        masked_text_features(text, captions, Masking("words", 0.1, 0.9), 2, tmp_path, "auto")
-    )
+    of_masked = all_rows(masked_text_features(text, captions, masking, 2, tmp_path, "auto"))
     for features, first, deviation in (
         (of_images, [0.01881997, 0.02354916, 0.03217585, 0.0424582, 0.06022717], 0.22430737),
         (of_texts, [-0.85716808, -0.39167514, 0.28419125, -0.46470568, -0.56282341], 0.59678167),
