@@ -20,7 +20,7 @@ from results import ROOT, fill
 
 from pairjepa.apps.audit import Findings, scored
 from pairjepa.apps.audit.crossfit import embedded, scorer
-from pairjepa.apps.audit.folds import folds_of, twin_groups, with_splits
+from pairjepa.apps.audit.folds import folds_of, with_splits
 from pairjepa.apps.audit.scores import Scores, joined, score
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.config.recipes import recipe
@@ -30,6 +30,7 @@ from pairjepa.metrics.trees import mean
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.splits import DEV, TRAIN, unit_hash
 from pairjepa.pairs.table import Pairs
+from pairjepa.pairs.twins import twin_groups
 from pairjepa.training.material import Material
 from pairjepa.util.files import write_json
 from pairjepa.util.progress import say
@@ -71,16 +72,10 @@ def case(model: ModelConfig, pairs: Pairs, share: float, seeds: int, work: Path)
         say(f"Seed {seed}:")
         changed, wrong = swapped(pairs, share, seed)
         found = scored(model, changed, work / f"swapped-{seed}")
-        suspicion = {
-            "cross-fitted": found.scores.suspicion,
-            "cross-fitted, image alone": -found.scores.margin,
-        }
+        suspicion = {"cross-fitted": found.scores.suspicion}
         for epochs in SEEN:
             seen = seen_scores(model, found, epochs, work / f"seen-{seed}-{epochs}")
-            name = f"trained on the pairs, {epochs} epochs"
-            suspicion |= {name: seen.suspicion, f"{name}, image alone": -seen.margin}
-        if np.isnan(found.scores.captions_margin).all():  # both are the same
-            suspicion = {name: one for name, one in suspicion.items() if not name.endswith("image alone")}
+            suspicion[f"trained on the pairs, {epochs} epochs"] = seen.suspicion
         for name, one in suspicion.items():
             rows.setdefault(name, []).append(measured(one, wrong))
         wrongs.append(int(wrong.sum()))

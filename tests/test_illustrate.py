@@ -264,9 +264,9 @@ def test_pieces_are_joined_to_words_where_they_share_their_fate(
 
 @pytest.mark.parametrize("kind", ["tokens", "words", "spans", "content"])
 def test_what_is_hidden_is_what_the_context_does_not_see(kind: Any) -> None:
-    text, masking, caption = pieces(), Masking(kind, 0.5, 0.5), "a snowboarder jumps ."
+    text, masking, caption = pieces(), Masking(kind, 0.5, 0.5, 4), "a snowboarder jumps ."
     (tokens,) = text.tokenize_words([caption])
-    seen = masking.masked(tokens, "0", text.tokenizer.mask_token_id)
+    seen = masking.masked(tokens, "0")
     masks = seen.count(text.tokenizer.mask_token_id)
     parts = hidden_words(text, caption, masking)
     count = {"snowboarder": 3, "snowboard": 2, "…boarder": 2}

@@ -54,6 +54,11 @@ def test_only_what_is_given_is_changed_at_any_depth() -> None:
     }
 
 
+def test_a_pair_takes_the_place_of_the_encoders() -> None:
+    model = recipe("contrastive", {"model.pair": "a/pair"}).model
+    assert (model.pair, model.image, model.text) == ("a/pair", None, None)
+
+
 def test_a_weight_joins_the_others_and_a_dict_replaces_them() -> None:
     joined = override(RunConfig(), {"objective.weights.other": 0.5})
     assert joined.objective.weights == {"info_nce": 1.0, "other": 0.5}

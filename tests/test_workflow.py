@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 
 import pairjepa
@@ -17,6 +19,7 @@ from pairjepa.cli import main
 from pairjepa.config.recipes import override, recipe
 from pairjepa.config.settings import RunConfig
 from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.model.weights import write_tensors
 from pairjepa.pairs import Pairs
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.checksums import unsigned
@@ -115,6 +118,26 @@ def test_evaluate_prints_one_object_with_exactly_these_keys(
     recalls = [result[way][f"R@{k}"] for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
     assert result["rsum"] == pytest.approx(sum(recalls))
     assert (result, True) == unsigned(json.loads((run / "evaluation" / "test.json").read_text("utf-8")))
+
+
+def test_cca_is_fitted_once_and_anew_where_it_is_of_other_features(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    first = pairjepa.evaluate(tmp_path / "run")["baselines"]["cca"]
+    kept = tmp_path / "run" / "cca.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr("pairjepa.metrics.baselines.RidgeCCA.fit", None)
+        assert pairjepa.evaluate(tmp_path / "run")["baselines"]["cca"] == first
+        kept.unlink()
+        with pytest.raises(TypeError):
+            pairjepa.evaluate(tmp_path / "run")
+    tensors = {"correlations": torch.zeros(3)}
+    write_tensors(tensors, kept, {"made_of": "other features"})
+    assert pairjepa.evaluate(tmp_path / "run")["baselines"]["cca"] == first
+    kept.write_bytes(b"damaged")
+    with pytest.raises(PairJEPAError, match="Remove it, and evaluate the run again"):
+        pairjepa.evaluate(tmp_path / "run")
 
 
 def test_a_run_that_is_complete_is_left_as_it_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,10 +348,10 @@ def metrics_on_a_full_disk(path: Path, mode: str = "r", **options: Any) -> Any:
 @pytest.mark.parametrize(
     ("where", "fail"),
     [
-        ("pairjepa.pairs.scan.pq.write_table", full_disk),
+        ("pairjepa.pairs.scan.write_table", full_disk),
         ("pairjepa.features.cache.np.save", full_disk),
         ("pairjepa.run.folder.write_record", full_disk),
-        ("pairjepa.model.weights.save_file", safetensors_on_a_full_disk),
+        ("pairjepa.util.arrays.save_file", safetensors_on_a_full_disk),
         ("pathlib.Path.open", metrics_on_a_full_disk),
     ],
     ids=["scan", "features", "run.json", "weights", "metrics"],

@@ -16,6 +16,7 @@ from pairjepa.config.recipes import RECIPES
 from pairjepa.config.renamed import instead, new_flag
 from pairjepa.util.errors import PairJEPAError, UsageError, first_line, hindrance, unknown
 from pairjepa.util.progress import say
+from pairjepa.util.threads import prepare_openmp
 
 app = App(
     name="pairjepa",
@@ -31,6 +32,7 @@ for _group in (training, report, search, labels, audit, serve, export, shards, v
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; the arguments are those of the process if not given."""
+    prepare_openmp()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A caption that a terminal can't show is no failure.

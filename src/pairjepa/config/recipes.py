@@ -14,11 +14,16 @@ from pairjepa.config.settings import (
 )
 from pairjepa.util.errors import UsageError, unknown
 
+ENCODERS = {"model.image": "google/efficientnet-b0", "model.text": "sentence-transformers/all-MiniLM-L6-v2"}
+"""What `contrastive` and `masked` are trained on if no other is named: small, on the hub, both under Apache-2.0."""
+
 
 def contrastive() -> RunConfig:
     """Align predictions with captions directly: InfoNCE on frozen backbones, residual heads."""
     return RunConfig(
         model=ModelConfig(
+            image=ENCODERS["model.image"],
+            text=ENCODERS["model.text"],
             image_projection=HeadConfig("identity", input_dropout=0.5),
             predictor=HeadConfig("residual", hidden_dim=512, dropout=0.2),
             text_projection=HeadConfig("residual", hidden_dim=1024, dropout=0.2),
@@ -47,6 +52,21 @@ def adapt() -> RunConfig:
         ),
         objective=ObjectiveConfig(temperature=None),
         training=TrainingConfig(epochs=20),
+    )
+
+
+def adapt_masked() -> RunConfig:
+    """`adapt` for the masked approach: the pair's embeddings of the image and the partly hidden caption, together."""
+    base = adapt()
+    return replace(
+        base,
+        model=replace(
+            base.model,
+            image_projection=HeadConfig("identity"),
+            predictor=HeadConfig("adapter", hidden_dim=512, dropout=0.2),
+        ),
+        context=ContextConfig(caption="words", full_mask_prob=0.6, hidden_words="omit"),
+        training=replace(base.training, epochs=30),
     )
 
 
@@ -117,6 +137,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "contrastive": contrastive,
     "masked": masked,
     "adapt": adapt,
+    "adapt-masked": adapt_masked,
     "reference-contrastive": reference_contrastive,
     "reference-masked": reference_masked,
     "tiny": tiny,
@@ -129,14 +150,18 @@ def recipe(name: str, values: Mapping[str, Any] | None = None) -> RunConfig:
 
     Args:
         name: A name in `RECIPES`.
-        values: Dotted setting → value, as in `{"model.dim": 256, "objective.weights.info_nce": 0.5}`.
+        values: Dotted setting → value, as in `{"model.dim": 256, "objective.weights.info_nce": 0.5}`; a `model.pair`
+            takes the place of the recipe's encoders.
 
     Raises:
         UsageError: the recipe or a setting is unknown, or a value has the wrong type.
     """
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
-    return override(replace(RECIPES[name](), recipe=name), values or {})
+    values = dict(values or {})
+    if values.get("model.pair"):
+        values = dict.fromkeys(ENCODERS) | values
+    return override(replace(RECIPES[name](), recipe=name), values)
 
 
 def override(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:

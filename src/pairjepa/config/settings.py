@@ -23,6 +23,7 @@ else:
     HeadKind = Literal[*registered("model/heads.py", "head"), "transformer"]
     MaskKind = Literal[*registered("backbones/masking.py", "masking")]
 TargetUpdate = Literal["full", "slow", "frozen", "ema"]
+HiddenWords = Literal["mask", "omit"]
 EngineName = Literal["auto", "torch", "onnx", "ray"]
 TEMPERATURES = (0.01, 1.0)
 """Bounds of τ."""
@@ -41,6 +42,10 @@ class DataConfig:
     """Column that holds the caption or a list of captions."""
     split_column: str | None = None
     """Column that holds train, dev or test."""
+    group_column: str | None = None
+    """Column whose equal values stay in one split (a scene, a product), where a hash draws the splits."""
+    drop_leaks: bool = False
+    """Leave images out of which a later split (dev, test) holds near copies."""
     images: str | None = None
     """Folder of the images that a table names, where they are not beside it."""
     no_header: bool = False
@@ -128,6 +133,8 @@ class ContextConfig:
     """Whether the image is seen; without it the run is the text-only control of a masked one."""
     caption: MaskKind | None = None
     """Show the caption too, with some tokens, spans, words or content words hidden; `none` hides it whole."""
+    hidden_words: HiddenWords | None = None
+    """`mask` puts the mask token there, `omit` leaves them out; if not given, `omit` where the tokenizer has none."""
     mask_ratio: tuple[float, ...] = (0.1, 0.9)
     """Share of the caption that is hidden: lowest and highest, drawn for each mask; a single value is fixed."""
     full_mask_prob: float = 0.5

@@ -160,8 +160,8 @@ class Embedder:
 
         Args:
             images: as for `encode_image`.
-            captions: what is known of each image's caption; the text backbone's mask token (`[MASK]`) may stand for
-                words that are not. None asks from the images alone.
+            captions: what is known of each image's caption; the text backbone's mask token (`[MASK]`) stands for words
+                that are not, or they are left out (`context.hidden_words`). None asks from the images alone.
 
         Raises:
             UsageError: the run's context sees no captions, or there is not one for each image.

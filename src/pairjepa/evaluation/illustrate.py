@@ -4,7 +4,6 @@ Axes: `image`, `text`, `row` and `column` = positions of the image backbone's la
 """
 
 import io
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from pairjepa.pairs.images import BadImage, decode
 from pairjepa.pairs.pictures import Picture, opened
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.threads import cores
 
 THUMBNAIL, THUMBNAIL_QUALITY = 144, 70  # longest side in pixels; JPEG's quality
 PICTURE, PICTURE_QUALITY = 320, 85
@@ -171,7 +171,7 @@ def thumbnails(pairs: Pairs, seed: int = 0) -> list[bytes | None]:
     """A small JPEG of each image; of more than 2,000 a random choice, of one that cannot be read None."""
     rows = np.random.default_rng(seed).permutation(pairs.n_images)[:MOST_THUMBNAILS]
     drawn: list[bytes | None] = [None] * pairs.n_images
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for row, jpeg in zip(rows, pool.map(lambda row: _thumbnail(pairs, row), rows), strict=True):
             drawn[row] = jpeg
     return drawn
@@ -203,13 +203,10 @@ def hidden_words(text: TextBackbone, caption: str, masking: Masking) -> list[dic
     """
     tokens = text.tokenize_words([caption])[0]
     hidden = masking.hidden(tokens, FIRST_MASK)
-    spans = text.tokenizer(caption, truncation=True, max_length=text.max_tokens, return_offsets_mapping=True)[
-        "offset_mapping"
-    ]
     parts = []
     for (_, is_hidden), group in groupby(tokens.open, lambda place: (tokens.words[place], place in hidden)):
         places = list(group)
-        start, end = spans[places[0]][0], spans[places[-1]][1]
+        start, end = tokens.spans[places[0]][0], tokens.spans[places[-1]][1]
         continued = places[0] > 0 and tokens.words[places[0]] == tokens.words[places[0] - 1]
         parts.append({"text": "…" * continued + caption[start:end].strip(), "hidden": is_hidden})
     return parts

@@ -21,7 +21,7 @@ from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
-from pairjepa.run.seeds import plan_seeds
+from pairjepa.run.seeds import free_folder, plan_seeds
 from pairjepa.training.hubness import load_or_fit
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
@@ -72,6 +72,11 @@ def train_seeds(
     """
     config.validate()
     return _train(plan_seeds(Path(run), config, seeds), pairs, track)
+
+
+def own_folder(config: RunConfig, seeds: int | None = None) -> Path:
+    """A run folder for a user who has named none; see `run.seeds.free_folder`."""
+    return free_folder(_located(config, None), seeds)
 
 
 def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
