@@ -9,6 +9,8 @@ from pairjepa.cli import app
 from pairjepa.config.settings import RunConfig
 
 SETTINGS = tuple(RunConfig().to_dict())
+FIRST = r"^\*? {0,3}(--[\w.-]+|[a-z-]+)(?= )"
+"""A flag, or a recipe's name, at the beginning of a line."""
 
 
 def text() -> str:
@@ -20,9 +22,8 @@ def _section(name: str) -> str:
     """The help of one command without its frames."""
     blocks = []
     for title, body in _panels([name]):
-        if title.lower() in SETTINGS:
-            flags = re.findall(r"^\*? *(--[\w.-]+)", body, re.MULTILINE)
-            blocks.append(f"{title}: {' '.join(flags)}")
+        if title.lower() in (*SETTINGS, "recipes"):
+            blocks.append(f"{title}: {' '.join(re.findall(FIRST, body, re.MULTILINE))}")
         else:
             blocks.append(f"{title}:\n{body}" if title else body)
     return "\n".join([f"## {name}", "", "```text", "\n\n".join(blocks), "```", ""])
