@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
-from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Device, Json, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import RECIPES, override, recipe
 from pairjepa.config.settings import RunConfig
@@ -88,11 +88,12 @@ def train_command(name: str) -> Callable[..., None]:
                 group=RUN,
             ),
         ] = None,
+        device: Annotated[Device, Parameter(group=RUN)] = None,
         **given: Any,
     ) -> None:
         config = recipe(name, given_settings(given))
         config.validate()
-        with stdout_for_results():
+        with stdout_for_results(device):
             from pairjepa.training import train as training
 
             if seeds is None:
@@ -126,9 +127,10 @@ def evaluate(
         str | None,
         Parameter(help="Where the run's data are now, if they have moved; or other pairs, to measure it on."),
     ] = None,
+    device: Device = None,
 ) -> None:
     """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA."""
-    with stdout_for_results():
+    with stdout_for_results(device):
         from pairjepa.evaluation import evaluate as evaluation
 
         result = evaluation.evaluate(run, split, export=export, relevance=relevance, data=data)
