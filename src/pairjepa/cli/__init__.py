@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CoercionError, CycloptsError, UnknownCommandError
+from cyclopts import App, CoercionError, CycloptsError, UnknownCommandError, UnknownOptionError
 
 import pairjepa
 from pairjepa.cli import audit, export, labels, report, search, serve, shards, training, verify
 from pairjepa.config.recipes import RECIPES
-from pairjepa.config.renamed import instead
+from pairjepa.config.renamed import instead, new_flag
 from pairjepa.util.errors import PairJEPAError, UsageError, first_line, hindrance, unknown
 from pairjepa.util.progress import say
 from pairjepa.util.threads import prepare_openmp
@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(_unknown_command(error), 2)
     except CoercionError as error:
         return _failed(f"{error}{instead(error.token.value) if error.token else ''}", 2)
+    except UnknownOptionError as error:
+        return _failed(f"{error}{new_flag(error.token.keyword or error.token.value)}", 2)
     except (CycloptsError, UsageError) as error:
         return _failed(str(error), 2)
     except BrokenPipeError:

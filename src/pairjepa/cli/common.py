@@ -5,10 +5,10 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from pairjepa.config.settings import DEVICE, DeviceName
 from pairjepa.util.progress import say
@@ -19,6 +19,17 @@ Device = Annotated[
         name="--device",
         help="Where models run; auto: a GPU of CUDA's if there is one. By default what PAIRJEPA_DEVICE says.",
     ),
+]
+
+
+def _split(_: Any, tokens: Sequence[Token]) -> str:
+    from pairjepa.pairs.splits import word
+
+    return word(tokens[0].value)
+
+
+Split = Annotated[
+    str, Parameter(help="dev (or val) to choose by, test to report, or train.", converter=_split)
 ]
 Json = Annotated[
     bool,
@@ -47,3 +58,12 @@ def print_json(result: dict[str, Any]) -> None:
 def next_command(*words: str, then: str = "") -> None:
     """Say what to run next; `then` is not quoted: what the user has to fill in."""
     say(f"next: {shlex.join(['pairjepa', *words])} {then}".rstrip())
+
+
+def as_flags(given: Mapping[str, Any]) -> list[str]:
+    """Settings that the user gave, as flags of a command."""
+    words: list[str] = []
+    for name, value in given.items():
+        flag = f"--{name.replace('_', '-')}"
+        words += [flag] if value is True else [flag, str(value)]
+    return words

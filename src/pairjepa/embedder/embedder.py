@@ -110,9 +110,9 @@ class Embedder:
         return objective.temperature.item()
 
     @property
-    def enough(self) -> tuple[int, int]:
-        """(width, height) that a JPEG need not be decoded above; see `Preprocessing.enough`."""
-        return self.image.preprocessing.enough
+    def min_decode_size(self) -> tuple[int, int]:
+        """(width, height) that a JPEG need not be decoded above; see `Preprocessing.min_decode_size`."""
+        return self.image.preprocessing.min_decode_size
 
     @property
     def sees_captions(self) -> bool:
@@ -186,8 +186,8 @@ class Embedder:
 
         Args:
             images: as for `encode_image`.
-            captions: what is known of each image's caption; the text backbone's mask token (`[MASK]`) may stand for
-                words that are not. None asks from the images alone.
+            captions: what is known of each image's caption; the text backbone's mask token (`[MASK]`) stands for words
+                that are not, or they are left out (`context.hidden_words`). None asks from the images alone.
 
         Raises:
             UsageError: the run's context sees no captions, or there is not one for each image.
@@ -225,7 +225,7 @@ class Embedder:
 
     def _prepared(self, picture: Picture) -> np.ndarray:
         """All views of a picture, (view, size, size, 3)."""
-        upright = opened(picture, self.enough)
+        upright = opened(picture, self.min_decode_size)
         return np.stack([self.image.prepare(upright, view) for view in self.config.model.image_views])
 
     def _predictions(self, image: Tensor, caption: Tensor | None) -> np.ndarray:

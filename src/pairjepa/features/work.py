@@ -159,10 +159,10 @@ class ImageWork(Work):
         named_batch: int | None = None,
     ) -> "ImageWork":
         """All images of `pairs`."""
-        enough = backbone.preprocessing.enough
+        min_decode_size = backbone.preprocessing.min_decode_size
         keys = []
         for name, width, height in zip(facts.digest, facts.width, facts.height, strict=True):
-            scale = reduction((int(width), int(height)), enough)
+            scale = reduction((int(width), int(height)), min_decode_size)
             keys.append(str(name) if scale == 1 else f"{name}/{scale}")
         rows = {key: row for row, key in reversed(list(enumerate(keys)))}  # the first of equal images
         return cls(backbone, pairs, tuple(views), keys, rows, named_batch)
@@ -205,7 +205,7 @@ class ImageWork(Work):
         """All views of one image, (view, size, size, 3)."""
         row = self.rows[item]
         try:
-            image = self.pairs.image(row, self.backbone.preprocessing.enough)
+            image = self.pairs.image(row, self.backbone.preprocessing.min_decode_size)
         except BadImage as error:
             raise PairJEPAError(
                 f"Image {self.pairs.names[row]} must stay what it was when the images were counted, but it "
@@ -310,10 +310,13 @@ class MaskedTextWork(Work):
 
     def made_of(self) -> dict[str, Any]:
         """Backbone and masks."""
+        masking = asdict(self.masking)
+        if masking["mask_id"] is not None:
+            del masking["mask_id"]  # the tokenizer's own, which is in the backbone's digest
         return {
             "kind": "masked text",
             "backbone": self.backbone.digest,
-            "masking": asdict(self.masking),
+            "masking": masking,
             "masks": self.masks,
         }
 
@@ -324,8 +327,7 @@ class MaskedTextWork(Work):
     def batches(self, items: Sequence[str]) -> Batches:
         """As `TextWork`; the masks of a caption depend on its tokens alone."""
         tokens = self.backbone.tokenize_words([self.texts[item] for item in items])
-        mask_id = self.backbone.tokenizer.mask_token_id
-        ids = [self.masking.masked(one, str(mask), mask_id) for one in tokens for mask in range(self.parts)]
+        ids = [self.masking.masked(one, str(mask)) for one in tokens for mask in range(self.parts)]
         return _by_length(self.backbone, ids, self.batch)
 
 

@@ -46,6 +46,10 @@ def inspect(
             "max": int(per_image.max()),
         },
         "splits": {name: {"images": i, "captions": c} for name, (i, c) in pairs.splits.items()},
+        "examples": [
+            {"name": pairs.names[row], "captions": pairs.table["captions"][row].as_py()}
+            for row in sorted({0, pairs.n_images // 2, pairs.n_images - 1})
+        ],
         "image_size": _sizes(facts),
         "caption_length": {
             "words": _quantiles(words),
@@ -94,11 +98,18 @@ def render(report: dict[str, Any]) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     lines = [report["description"], "", *(f"{name:<{width}}  {value}" for name, value in rows)]
+    lines += ["", "Pairs as they were joined:", *map(_example_line, report["examples"])]
     if report["notes"]:
         lines += ["", *(f"Note: {note}" for note in report["notes"])]
     if warnings := _warnings(report):
         lines += ["", *(f"Warning: {warning}" for warning in warnings)]
     return "\n".join(lines)
+
+
+def _example_line(example: dict[str, Any]) -> str:
+    first, *others = example["captions"]
+    more = f" (and {len(others)} more)" if others else ""
+    return f"  {example['name']}: {first}{more}"
 
 
 def _quantiles(values: np.ndarray) -> dict[str, int]:

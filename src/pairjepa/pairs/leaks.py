@@ -1,7 +1,7 @@
 """Images that stand in two splits: a number measured across such a leak is a lie."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
 from math import comb
 from pathlib import Path
@@ -59,10 +59,16 @@ def leaks(pairs: Pairs, facts: ImageFacts, cache: Path) -> dict[str, Any]:
     images = np.flatnonzero(np.isin(splits, USED))
     content = [facts.digest[images].tolist(), splits[images].tolist(), [pairs.names[row] for row in images]]
     path = cache / "leaks" / f"{digest(_VERSION, pairs.generated, *content)}.json"
+    groups = [np.flatnonzero(splits == split) for split in USED]
+    return kept(path, {"counts": [dict], "examples": [dict]}, lambda: _leaks(pairs, facts, groups))
+
+
+def kept(path: Path, shape: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a file of the cache holds; where it is not there or damaged, what `make` gives, kept there."""
     if path.is_file():
         with contextlib.suppress(PairJEPAError):
-            return read_record(path, {"counts": [dict], "examples": [dict]}, "It is computed again.")
-    result = _leaks(pairs, facts, [np.flatnonzero(splits == split) for split in USED])
+            return read_record(path, shape, "It is computed again.")
+    result = make()
     with contextlib.suppress(OSError):  # without it, it is computed again
         write_record(path, result)
     return result
@@ -222,12 +228,14 @@ def similarity(
 
 
 def warn_of_leaks(record: dict[str, Any]) -> None:
-    """Say how many images stand in two splits, from what the run folder keeps of its data."""
-    for count in record["leaks"]["counts"]:
-        for kind, words in (("same_bytes", "the same bytes"), ("near", "nearly the same picture")):
-            if count[kind]:
-                first, second = count["splits"]
-                say(
-                    f"warning: {count[kind]:,} of {count['images']:,} {second} images stand in {first} too ({words}): "
-                    f"numbers on {second} are too good. Which ones: pairjepa inspect."
-                )
+    """Say in one line how many images stand in two splits, from what the run folder keeps of its data."""
+    parts = [
+        f"{found:,} of {count['images']:,} in {count['splits'][1]} are in {count['splits'][0]} too"
+        for count in record["leaks"]["counts"]
+        if (found := count["same_bytes"] + count["near"])
+    ]
+    if parts:
+        say(
+            f"warning: near copies stand in several splits ({'; '.join(parts)}), which flatters the numbers. "
+            "Their names: pairjepa inspect DATA --leaks leaks.csv. Without them: --data.drop-leaks."
+        )

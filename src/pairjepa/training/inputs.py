@@ -135,7 +135,7 @@ class Pixels:
             return self._kept[item]
         row, view = item
         pixels = self.backbone.prepare(
-            self._pairs.image(row, self.backbone.preprocessing.enough), self._views[view]
+            self._pairs.image(row, self.backbone.preprocessing.min_decode_size), self._views[view]
         )
         if self._kept is not None:
             self._kept[item] = pixels
@@ -196,9 +196,8 @@ class MaskedTokens:
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Token ids and attention mask, `(row, token)`."""
-        mask_id = self._text.tokenizer.mask_token_id
         ids = [
-            self._masking.masked(self._tokens[row], str(view), mask_id)
+            self._masking.masked(self._tokens[row], str(view))
             for row, view in zip(rows.tolist(), views.tolist(), strict=True)
         ]
         return tuple(self._text.collate(ids))

@@ -1,7 +1,7 @@
 """What a run stands on, opened once: pairs without unreadable images, backbones, cached features, splits."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -85,11 +85,9 @@ class Material:
 
     def _training_masks(self) -> tuple[Masking, int]:
         """How captions are masked in training, and how many masks each has."""
-        context = self.config.context
-        assert context.caption is not None
         fresh = tuned(self.config.model, "text") or self.config.model.predictor.kind == "transformer"
-        masking = Masking(context.caption, context.mask_ratio[0], context.mask_ratio[-1])
-        return masking, FRESH_MASKS if fresh else context.masks
+        context = self.config.context
+        return self.masking(*context.mask_ratio), FRESH_MASKS if fresh else context.masks
 
     def _engine(self, side: str) -> str:
         """The engine that is named; of `auto` the one that the run began with."""
@@ -99,6 +97,13 @@ class Material:
     def pooled_features(self, images: np.ndarray) -> np.ndarray:
         """`(image, pooled)`: views averaged, without the cells of a grid."""
         return self.image_features.gather(images)[..., : self.image.pooled].mean(axis=1)
+
+    def masking(self, low: float, high: float | None = None) -> Masking:
+        """The run's way of masking, at these ratios."""
+        context, mask_id = self.config.context, self.text.tokenizer.mask_token_id
+        assert context.caption is not None
+        high = low if high is None else high
+        return Masking(context.caption, low, high, None if context.hidden_words == "omit" else mask_id)
 
     def masked(self, captions: np.ndarray, masking: Masking, masks: int) -> Inputs:
         """Partly masked captions as the context takes them, a view a mask.
@@ -116,6 +121,17 @@ class Material:
             return MaskedTokens(self.text, texts.to_pylist(), masking, masks)
         work = self._masked_work(texts, masking, masks)
         return CachedFeatures(fill(work, cache_folder(), self._engine("text")), np.arange(len(captions)))
+
+    def features_of(self, texts: Sequence[str]) -> FeatureTable:
+        """`(text, width)` of the untrained text backbone, of captions that are not those of the pairs."""
+        work = TextWork.of(self.text, texts, self.config.model.feature_batch)
+        return fill(work, cache_folder(), self._engine("text"))
+
+    def texts(self, texts: Sequence[str]) -> Inputs:
+        """Captions that are not those of the pairs, as the model takes them."""
+        if tuned(self.config.model, "text"):
+            return Tokens(self.text, texts)
+        return CachedFeatures(self.features_of(texts), np.arange(len(texts)))
 
     def rows(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of a split's images and captions, and for each caption the place of its image in the split.
@@ -167,11 +183,16 @@ class Material:
     def fit_standardizers(self, joint: JointModel, train: Split) -> None:
         """Mean and deviation of the frozen sides' features over the training split; tuned sides have no fixed ones."""
         model = self.config.model
-        for inputs, head, standardizer in (
-            (train.images, model.image_projection, joint.image_standardizer),
-            (train.texts, model.text_projection, joint.text_standardizer),
-            (train.masked, model.caption_projection, getattr(joint, "caption_standardizer", None)),
+        context = model.predictor.kind
+        for inputs, kinds, standardizer in (
+            (train.images, (model.image_projection.kind, context), joint.image_standardizer),
+            (train.texts, (model.text_projection.kind,), joint.text_standardizer),
+            (
+                train.masked,
+                (model.caption_projection.kind, context),
+                getattr(joint, "caption_standardizer", None),
+            ),
         ):
             # An adapter starts as the identity: what it is given are embeddings already.
-            if isinstance(inputs, CachedFeatures) and standardizer is not None and head.kind != "adapter":
+            if isinstance(inputs, CachedFeatures) and standardizer is not None and "adapter" not in kinds:
                 standardizer.fit(*inputs.moments())

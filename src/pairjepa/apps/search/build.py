@@ -212,7 +212,7 @@ class _Build:
             self._commit(waiting, embedding)
 
     def _read(self, todo: list[Entry], embedding: "Embedding") -> Generator[list[Loaded]]:
-        batches = loaded(todo, self._tables.holds, embedding.enough)
+        batches = loaded(todo, self._tables.holds, embedding.min_decode_size)
         return embedding.images_on_ray(batches) if self._engine == "ray" else batches
 
     def _embedded(
@@ -222,7 +222,7 @@ class _Build:
         kept |= self._tables.embedded([one.digest for one in loaded if one.held])
         # What was there when it was read may have been overwritten since.
         loaded = [
-            load(one.entry, never, embedding.enough) if one.held and one.digest not in kept else one
+            load(one.entry, never, embedding.min_decode_size) if one.held and one.digest not in kept else one
             for one in loaded
         ]
         self._unreadable += [one for one in loaded if one.reason]
