@@ -190,7 +190,7 @@ def longest_caption(model: nn.Module, config: Any, tokenizer: Any) -> int | None
     positions = getattr(config, "max_position_embeddings", None)
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            positions = module.num_embeddings - module.padding_idx - 1  # type: ignore[operator]
+            positions = module.num_embeddings - module.padding_idx - 1
     limits = [positions or 0, int(tokenizer.model_max_length)]
     return min((limit for limit in limits if limit > 0), default=None)
 
