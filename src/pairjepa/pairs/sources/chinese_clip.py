@@ -1,4 +1,4 @@
-"""Chinese-CLIP's own form: for each split a `train_imgs.tsv` (id, base64) and a `train_texts.jsonl` (text, image_ids)."""
+"""Chinese-CLIP's own form: a `train_imgs.tsv` (id, base64) and a `train_texts.jsonl` (text, image_ids) a split."""
 
 from pathlib import Path
 

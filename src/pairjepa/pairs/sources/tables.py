@@ -14,8 +14,8 @@ from pairjepa.pairs.sources.shards import splits_of
 from pairjepa.util.errors import PairJEPAError
 
 WHAT = (
-    "tables (.csv, .tsv, .txt, .json, .jsonl, .parquet, also .gz): one, or in a folder, its data/ or annotations/, one for "
-    "each split (train.csv, val.csv, test.csv; train-00000-of-00002.parquet)"
+    "tables (.csv, .tsv, .txt, .json, .jsonl, .parquet, also .gz): one, or one for each split (train.csv, val.csv, "
+    "test.csv; train-00000-of-00002.parquet), in a folder, its data/ or annotations/"
 )
 COLUMNS = True
 _INNER = ("data", "annotations")
