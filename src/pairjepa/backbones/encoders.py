@@ -93,27 +93,34 @@ def load_backbones(
     Those of a new run are probed.
 
     Raises:
-        UsageError: `model.image` or `model.text` is not given.
+        UsageError: `model.image` or `model.text` is not given, or there is no mask token and it is asked for.
         PairJEPAError: a backbone cannot be loaded, or is no function of its input.
     """
-    model, seed = config.model, config.training.seed
-    image: ImageBackbone
-    text: TextBackbone
-    if model.pair is not None:
-        image, text = load_pair(locate(model.pair, "pair", model.pair_revision), model.max_tokens)
-    else:
-        folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
-        image = load_image_backbone(model, seed, folders["image"])
-        text = load_text_backbone(model, seed, captions, folders["text"])
+    image, text = _load(config, captions, run)
     if run is None:
+        model = config.model
         check_image(image, "model.pair" if model.pair else "model.image", model.pair or model.image)
         check_text(text, "model.pair" if model.pair else "model.text", model.pair or model.text)
+    if config.context.hidden_words == "mask" and text.tokenizer.mask_token_id is None:
+        raise UsageError(
+            "context.hidden_words must be omit where the tokenizer has no mask token, got 'mask'. Leave it out."
+        )
     return image, text
+
+
+def _load(config: RunConfig, captions: Any, run: Path | None) -> tuple[ImageBackbone, TextBackbone]:
+    model = config.model
+    if model.pair is not None:
+        return load_pair(locate(model.pair, "pair", model.pair_revision), model.max_tokens)
+    folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
+    seed = config.training.seed
+    image = load_image_backbone(config.model, seed, folders["image"])
+    return image, load_text_backbone(config.model, seed, captions, folders["text"])
 
 
 def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dict[str, dict[str, Any]]:
     """What the run folder keeps of its backbones."""
-    return {
+    record = {
         side: {
             "source": config.model.pair or getattr(config.model, side),
             "revision": config.model.pair_revision or getattr(config.model, f"{side}_revision"),
@@ -123,3 +130,7 @@ def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dic
         }
         for side, backbone in (("image", image), ("text", text))
     }
+    if config.context.caption is not None:
+        omit = config.context.hidden_words == "omit" or text.tokenizer.mask_token_id is None
+        record["text"]["hidden_words"] = "omit" if omit else "mask"
+    return record
