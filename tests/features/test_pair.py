@@ -200,6 +200,21 @@ def test_a_family_without_one_vector_a_caption_is_refused(tmp_path: Path) -> Non
         load_pair(tmp_path)
 
 
+def test_one_folder_for_both_backbones_is_the_pair(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """With heads of another kind than adapters the model does not begin as the pair: there is no epoch 0."""
+    save(tmp_path / "clip", clip)
+    given = {"model.image": str(tmp_path / "clip"), "model.text": str(tmp_path / "clip")}
+    given |= {"data.source": "shapes:60", "model.max_tokens": 16, "training.epochs": 1}
+    run = pairjepa.train(recipe("contrastive", given), None, tmp_path / "run")
+    assert run.config.model.pair == str(tmp_path / "clip")
+    assert run.summary["pretrained_dev_rsum"] is None
+    assert "epoch 0" not in (said := capsys.readouterr().err)
+    assert "model.image and model.text are one pretrained pair" in said
+    assert pairjepa.train(recipe("contrastive", given), None, tmp_path / "run").summary == run.summary
+    with pytest.raises(UsageError, match=r"model\.image_tune must not be given beside model\.pair"):
+        pairjepa.train(recipe("contrastive", given | {"model.image_tune": 0.1}), None, tmp_path / "other")
+
+
 def test_what_is_no_pair_is_said(tmp_path: Path) -> None:
     from transformers import CLIPTextConfig, CLIPTextModel
 

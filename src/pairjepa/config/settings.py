@@ -103,8 +103,9 @@ class ModelConfig:
     """Side of the grid of image cells, beside the pooled features, that a transformer predictor looks at."""
     text_layers: tuple[int, ...] | None = None
     """Indices of `hidden_states` that are pooled beside the last layer; the middle one if not given; -1 is none."""
-    text_pooling: Pooling = "mean"
-    """`cls` takes the first position, `mean` the mean over the caption's tokens."""
+    text_pooling: Pooling | None = None
+    """`cls` takes the first position, `mean` the mean over the caption's tokens; if not given, what a
+    sentence-transformers folder says of pooling, prompt and normalisation, else the mean."""
     max_tokens: int | None = 32
     """Captions are cut after this many tokens, special tokens included; `none` is the most that a pair takes."""
     engine: EngineName = "auto"
@@ -287,7 +288,7 @@ class RunConfig:
                     "Give the folder or hub id of a pretrained pair, such as openai/clip-vit-base-patch32.",
                 )
             return
-        for name in ("image", "text", "image_tune", "text_tune", "image_size", "image_grid"):
+        for name in _OF_TOWERS:
             if (value := getattr(m, name)) is not None:
                 raise _bad(
                     f"model.{name}",
@@ -325,6 +326,13 @@ class RunConfig:
                 "be transformer where model.image_grid or context.cell_dropout is given",
                 m.predictor.kind,
             )
+
+
+_OF_TOWERS = (
+    *("image", "text", "image_tune", "text_tune", "image_size", "image_grid"),
+    *("image_stages", "text_layers", "text_pooling"),
+)
+"""Settings of the model that a pretrained pair has no use for."""
 
 
 def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:

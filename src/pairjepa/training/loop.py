@@ -157,7 +157,7 @@ class Trainer:
             self._best_kept(),
         ):
             self._saved = time.monotonic()
-            if self.config.model.pair is not None and position["best"] is None and first:
+            if _starts_as_pair(self.config) and position["best"] is None and first:
                 self._measure_pretrained(position)
             self.group.wait_for_all()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
@@ -310,6 +310,14 @@ class Trainer:
         if self._best:
             save_weights(self._best, self.run.model_file)
             self._best = {}
+
+
+def _starts_as_pair(config: RunConfig) -> bool:
+    """Whether the model is a pretrained pair before its first step."""
+    model = config.model
+    sides = ((model.image_projection, model.predictor), (model.text_projection,))
+    kinds = [{head.kind for head in heads} for heads in sides]
+    return model.pair is not None and all("adapter" in side <= {"adapter", "identity"} for side in kinds)
 
 
 def _peak_rss() -> int:

@@ -50,8 +50,7 @@ def train(config: RunConfig, pairs: Pairs | None, run: str | Path, *, track: str
         UsageError: a setting cannot be, or the tracker is unknown.
         PairJEPAError: data, backbones or run folder are not as they must be.
     """
-    config.validate()
-    return _train({Path(run): config}, pairs, track)[0]
+    return _train({Path(run): _checked(config)}, pairs, track)[0]
 
 
 def train_seeds(
@@ -70,8 +69,14 @@ def train_seeds(
         UsageError: a setting cannot be, or the tracker is unknown.
         PairJEPAError: as `train`; or the folder holds one run, or seeds of another configuration.
     """
+    return _train(plan_seeds(Path(run), _checked(config), seeds), pairs, track)
+
+
+def _checked(config: RunConfig) -> RunConfig:
     config.validate()
-    return _train(plan_seeds(Path(run), config, seeds), pairs, track)
+    config = backbones.as_pair(config)
+    config.validate()
+    return config
 
 
 def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:

@@ -93,11 +93,6 @@ class Watch:
         model = self.config.model
         if side == "prediction":
             cause = "are the images all the same, or black once they are read? See `pairjepa inspect`"
-        elif model.text_pooling == "cls":
-            cause = (
-                "model.text_pooling cls takes the first position, which a causal text backbone shows nothing of the "
-                "caption. Try model.text_pooling mean"
-            )
         else:
             cause = (
                 "are the captions all the same, the same up to model.max_tokens "

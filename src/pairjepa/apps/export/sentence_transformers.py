@@ -100,6 +100,7 @@ def _text_modules(embedder: Embedder, scratch: Path) -> list["Module"]:
     else:
         pooling = Pooling(model.config.hidden_size, text.pooling)
         modules = [_transformer(folder, "text", "last_hidden_state"), pooling]
+        modules += [Normalize()] if text.normalise else []
     return [*modules, *dense(joint.text_standardizer, [joint.text_projection]), Normalize()]
 
 
