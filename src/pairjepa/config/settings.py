@@ -120,6 +120,9 @@ class ModelConfig:
     """Caption features → target."""
     predictor: HeadConfig = field(default_factory=lambda: HeadConfig("identity"))
     """Context → prediction."""
+    adapter_scale: float | None = None
+    """How much of what adapters add is kept after training, from 0 (the pretrained pair) to 1; chosen on dev if not
+    given."""
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,10 @@ class RunConfig:
                     f"model.{name}", "be positive", factor, "Leave it out to keep the backbone frozen."
                 )
         self._validate_pair()
+        if m.adapter_scale is not None:
+            _between("model.adapter_scale", m.adapter_scale, 0, 1)
+            if all(h.kind != "adapter" for h in (m.image_projection, m.predictor, m.text_projection)):
+                raise _bad("model.adapter_scale", "go with heads of the kind adapter", m.adapter_scale)
         for name in ("image_projection", "caption_projection", "text_projection", "predictor"):
             head: HeadConfig = getattr(m, name)
             _at_least(f"model.{name}.hidden", head.hidden, 1)
@@ -426,6 +433,12 @@ def _build(kind: Any, value: Any, name: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _bad(name, f"be of type {kind.__name__}", value)
     return value
+
+
+def pretrained(model: ModelConfig, side: str) -> bool:
+    """Whether a side's backbone has learned something before."""
+    tiny = str(getattr(model, side)).startswith("tiny-")
+    return model.pair is not None or not (tiny or getattr(model, f"{side}_weights") == "random")
 
 
 def tuned(model: ModelConfig, side: str) -> bool:

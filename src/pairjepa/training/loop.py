@@ -22,7 +22,7 @@ from pairjepa.objectives import Labels, Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.training.inputs import Pixels, to_device
-from pairjepa.training.module import parameter_groups
+from pairjepa.training.module import keep_statistics, parameter_groups
 from pairjepa.training.monitor import Split, embed_images, embed_partial, embed_texts, line, measure
 from pairjepa.training.plan import Plan, Samples
 from pairjepa.training.processes import current
@@ -91,6 +91,8 @@ class Trainer:
                 f"{self.group.size} processes. Start fewer processes."
             )
         self._text_group = torch.from_numpy(text_group)
+        module.train()
+        keep_statistics(config.model, module)
         step = TrainStep(module, train, config.training.micro_batch, self.group)
         self._forward = data_parallel(step, device, self.group)
         self.optimizer = torch.optim.AdamW(
@@ -257,6 +259,7 @@ class Trainer:
             torch.from_numpy(samples.images), self._text_group[torch.from_numpy(samples.captions)]
         )
         self.module.train()
+        keep_statistics(self.config.model, self.module)
         total, terms = self._forward(images, texts, masked, hidden, labels.to(self.device), seed)
         numbers = {"loss": total.item()} | {name: term.item() for name, term in terms.items()}
         if not math.isfinite(loss := numbers["loss"]):
@@ -284,6 +287,10 @@ class Trainer:
             text,
             np.arange(len(split.owner)),
         )
+
+    def dev_rsum(self) -> float:
+        """Of the module as it is."""
+        return float(self._measured(self.dev)["rsum"])
 
     def _save(self, position: dict[str, Any], stop: threading.Event) -> None:
         late = time.monotonic() - self._saved > self.config.training.checkpoint_seconds

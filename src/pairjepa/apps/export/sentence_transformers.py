@@ -180,7 +180,8 @@ def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Modul
         if isinstance(head, Adapter):
             scale = torch.eye(width) * width**0.5
             grown = _dense(scale, torch.zeros(width))
-            modules += [Normalize(), grown, *_beside(head.mlp, torch.eye(width), torch.zeros(width))]
+            beside = _beside(head.mlp, torch.eye(width), torch.zeros(width), float(head.scale))
+            modules += [Normalize(), grown, *beside]
             continue
         for layer in head.children():
             if isinstance(layer, nn.Linear):
@@ -195,12 +196,12 @@ def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Modul
     return modules
 
 
-def _beside(mlp: nn.Module, weight: Tensor, bias: Tensor) -> list["Module"]:
-    """The hidden layer of an MLP and a linear map side by side; then the last layer of the one plus the other."""
+def _beside(mlp: nn.Module, weight: Tensor, bias: Tensor, scale: float = 1.0) -> list["Module"]:
+    """The hidden layer of an MLP and a linear map side by side; then `scale` times the last layer plus the map."""
     hidden, last = (layer for layer in mlp.children() if isinstance(layer, nn.Linear))
     (dim, width), units = weight.shape, hidden.out_features
     unused = int(units + dim == width)  # the library takes a square skip for the identity
-    add = torch.cat([last.weight.cpu(), torch.eye(dim)], dim=1)
+    add = torch.cat([scale * last.weight.cpu(), torch.eye(dim)], dim=1)
     return [
         _dense(
             F.pad(hidden.weight[:, :width], (0, 0, 0, dim + unused)),
@@ -208,7 +209,7 @@ def _beside(mlp: nn.Module, weight: Tensor, bias: Tensor) -> list["Module"]:
             nn.ReLU(),
             F.pad(weight, (0, 0, units, unused)),
         ),
-        _dense(F.pad(add, (0, unused)), last.bias + bias.to(last.bias.device)),
+        _dense(F.pad(add, (0, unused)), scale * last.bias + bias.to(last.bias.device)),
     ]
 
 
