@@ -76,7 +76,7 @@ def test_the_text_tower_of_a_dual_folder(image_folder, text_folder, capsys):
     hf.AutoTokenizer.from_pretrained(text_folder("bert")).save_pretrained(folder)
     assert load_text_backbone(ModelConfig(text=folder), 0).width == 2 * 32
     with pytest.raises(
-        UsageError, match=r"text_pooling must be mean for CLIPTextModel, whose first position"
+        UsageError, match=r"text_pooling must be mean or last for CLIPTextModel, whose first position"
     ):
         load_text_backbone(ModelConfig(text=folder, text_pooling="cls"), 0)
     one = RunConfig(model=ModelConfig(image="tiny-resnet", text=folder))

@@ -32,7 +32,13 @@ def save(folder: Path, transformer: Path, pooling: str, normalise: bool, prompt:
 
 @pytest.mark.parametrize(
     ("pooling", "normalise", "prompt"),
-    [("mean", True, ""), ("cls", False, ""), ("cls", True, "a red "), ("mean", False, "two dogs: ")],
+    [
+        ("mean", True, ""),
+        ("cls", False, ""),
+        ("cls", True, "a red "),
+        ("mean", False, "two dogs: "),
+        ("lasttoken", True, ""),
+    ],
 )
 def test_captions_are_encoded_as_by_the_folder_itself(
     pooling: str, normalise: bool, prompt: str, text_folder: Any, tmp_path: Path
@@ -71,7 +77,9 @@ def test_settings_of_older_versions(tmp_path: Path) -> None:
     (tmp_path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 12}))
     assert read_sentence_settings(tmp_path) == SentenceSettings("cls", True, "", 12)
     pooling.write_text(json.dumps({"pooling_mode_max_tokens": True}))
-    with pytest.raises(PairJEPAError, match=r"must pool by cls or mean.*pooling by max_tokens"):
+    with pytest.raises(
+        PairJEPAError, match=r"must pool by cls, mean or the last token.*pooling by max_tokens"
+    ):
         read_sentence_settings(tmp_path)
     (tmp_path / "modules.json").write_text(
         json.dumps([*modules, {"path": "3_Dense", "type": "models.Dense"}])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pairjepa.config.settings import Pooling
 from pairjepa.util.errors import PairJEPAError
@@ -10,7 +10,7 @@ from pairjepa.util.files import read_json
 
 _ANYWAY = "Give --model.text-pooling mean to pool the transformer alone."
 _LEGACY = "pooling_mode_"
-_NAMES = {"cls_token": "cls", "mean_tokens": "mean"}
+_NAMES = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def read_sentence_settings(folder: Path) -> SentenceSettings:
     """The settings of a folder with a modules.json, as its `encode` follows them; else the defaults.
 
     Raises:
-        PairJEPAError: its modules do more than pooling by the first position or the mean, and normalisation.
+        PairJEPAError: its modules do more than pooling by the first position, the mean or the last, and normalisation.
     """
     if not (folder / "modules.json").is_file():
         return SentenceSettings()
@@ -53,13 +53,14 @@ def _read(folder: Path) -> SentenceSettings:
     mode = _NAMES.get(mode, mode)
     prompts = _optional(folder / "config_sentence_transformers.json")
     prompt = (prompts.get("prompts") or {}).get(prompts.get("default_prompt_name")) or ""
-    if mode not in ("cls", "mean"):
+    if mode not in get_args(Pooling):
         others.append(f"pooling by {mode or 'nothing'}")
     if prompt and not pool.get("include_prompt", True):
         others.append("a prompt that is not pooled")
     if others:
         raise PairJEPAError(
-            f"model.text must pool by cls or mean, got {folder}, which has {' and '.join(others)}. {_ANYWAY}"
+            f"model.text must pool by cls, mean or the last token, got {folder}, which has {' and '.join(others)}. "
+            f"{_ANYWAY}"
         )
     longest = _optional(folder / "sentence_bert_config.json").get("max_seq_length")
     return SentenceSettings(mode, "Normalize" in modules, prompt, longest)

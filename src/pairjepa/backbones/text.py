@@ -6,7 +6,7 @@ Axes: `batch`, `token` = positions of the longest caption of the batch, `feature
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -27,12 +27,12 @@ class TextBackbone(nn.Module):
     """A BERT-like model of Transformers with its tokenizer.
 
     Features are the pooled last layer, and the same pooling of `hidden_states[index]` for each of `layers`.
-    `cls` takes position 0, `mean` the mean over the positions that are no padding. The pooled last layer is brought to
-    unit length where the folder's own modules do so.
+    `cls` takes position 0, `mean` the mean over the positions that are no padding, `last` the last of these. The pooled
+    last layer is brought to unit length where the folder's own modules do so.
 
     Attributes:
         layers: indices of `hidden_states` that are pooled beside the last layer.
-        pooling: `cls` or `mean`.
+        pooling: `cls`, `mean` or `last`.
         max_tokens: captions are cut there, special tokens included.
         width: length of the feature vector.
         digest: of weights, architecture, tokenizer, layers, pooling and cut as they were when this was made:
@@ -67,8 +67,8 @@ class TextBackbone(nn.Module):
         states = self._probe()
         if pooling == "cls" and self._is_causal():
             raise UsageError(
-                f"model.text_pooling must be mean for {type(model).__name__}, whose first position is the same for "
-                "every caption, got 'cls'. Or give the whole pair as --model.pair."
+                f"model.text_pooling must be mean or last for {type(model).__name__}, whose first position is the same "
+                "for every caption, got 'cls'. Or give the whole pair as --model.pair."
             )
         self.layers = ((len(states) - 1) // 2,) if layers is None else layers
         _check_layers(self.layers, len(states))
@@ -208,6 +208,8 @@ class TextBackbone(nn.Module):
     def _pool(self, state: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "cls":
             return state[:, 0]
+        if self.pooling == "last":
+            return state[torch.arange(len(state), device=state.device), mask.sum(1) - 1]
         weight = mask.unsqueeze(-1).to(state.dtype)
         return (state * weight).sum(1) / weight.sum(1).clamp(min=1)
 
@@ -249,7 +251,7 @@ def read_settings(folder: Path) -> tuple[Pooling, int, tuple[int, ...], bool]:
         PairJEPAError: it is not what `save` writes.
     """
     settings = read_record(folder / SETTINGS, {"pooling": str, "max_tokens": int, "layers": [int]}, MEND)
-    if settings["pooling"] not in ("cls", "mean"):
+    if settings["pooling"] not in get_args(Pooling):
         raise PairJEPAError(f"{folder / SETTINGS} is damaged. {MEND}")
     layers = tuple(settings["layers"]) or (-1,)
     return settings["pooling"], settings["max_tokens"], layers, settings.get("normalise", False)  # not in 0.1

@@ -15,7 +15,7 @@ from pairjepa.config.renamed import instead
 from pairjepa.util.errors import UsageError, close_matches
 
 Weights = Literal["pretrained", "random"]
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "last"]
 if TYPE_CHECKING:
     HeadKind = str
     MaskKind = str
@@ -104,7 +104,7 @@ class ModelConfig:
     text_layers: tuple[int, ...] | None = None
     """Indices of `hidden_states` that are pooled beside the last layer; the middle one if not given; -1 is none."""
     text_pooling: Pooling | None = None
-    """`cls` takes the first position, `mean` the mean over the caption's tokens; if not given, what a
+    """`cls` takes the first position, `mean` the mean over the caption's tokens, `last` the last; if not given, what a
     sentence-transformers folder says of pooling, prompt and normalisation, else the mean."""
     max_tokens: int | None = 32
     """Captions are cut after this many tokens, special tokens included; `none` is the most that a pair takes."""
