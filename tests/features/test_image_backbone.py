@@ -194,7 +194,7 @@ def test_gradients_reach_the_weights(image_folder):
 
 @pytest.mark.parametrize("weights", ["pretrained", "random"])
 def test_batchnorm_of_a_tuned_pretrained_backbone_keeps_its_statistics(weights, image_folder):
-    config = ModelConfig(image=str(image_folder("resnet")), image_tune=1.0, image_weights=weights)
+    config = ModelConfig(image=str(image_folder("resnet")), image_lr_scale=1.0, image_weights=weights)
     module = torch.nn.ModuleDict({"image": load_image_backbone(config, 0)}).train()
     keep_statistics(config, module)
     before = {name: value.clone() for name, value in module.named_buffers() if "running_mean" in name}

@@ -95,10 +95,14 @@ def make_run(
         result["partial"] = partial
     write_record(path / "evaluation" / "test.json", result)
     if thumbnails is not None:
-        looks = [{"image": 1, "picture": b"jpeg", "grid": [1, 2], "maps": []}]
+        saliency = [{"image": 1, "picture": b"jpeg", "grid": [1, 2], "maps": []}]
         words = [{"caption": 0, "image": 0, "ratio": 0.6, "tokens": []}]
         (path / "illustrations").mkdir()
-        Illustrations(thumbnails, words, looks, found.run, ["no map of a"]).save(
+        twins = [
+            {"caption": row, "kind": kind, "text": f"twin {row}", "margin": margin}
+            for row, (kind, margin) in enumerate([("noun", 0.5), ("noun", -0.5), ("colour", 0.25)])
+        ]
+        Illustrations(thumbnails, words, saliency, found.run, ["no map of a"], twins).save(
             path / "illustrations" / "test"
         )
     return path

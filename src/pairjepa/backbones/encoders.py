@@ -13,6 +13,7 @@ from pairjepa.backbones.loading import MEND, load_tokenizer, load_transformer
 from pairjepa.backbones.location import locate
 from pairjepa.backbones.pair import load_pair
 from pairjepa.backbones.preprocessing import read_preprocessing
+from pairjepa.backbones.probe import check_image, check_text, usable
 from pairjepa.backbones.sentence import SentenceSettings, prepend, read_sentence_settings
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.tiny import TINY_IMAGE, TINY_TEXT, tiny_bert, tiny_preprocessing, tiny_resnet
@@ -30,7 +31,7 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         folder: what a run kept of it; size and stages are then the saved ones.
 
     Raises:
-        PairJEPAError: it is not there, cannot be loaded, or is a text model.
+        PairJEPAError: it is not there, cannot be loaded or used, or is a text model.
         UsageError: no backbone is named, or its size or stages cannot be.
     """
     if folder is not None:
@@ -50,7 +51,8 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         )
     if model.image_size is not None:
         preprocessing = preprocessing.resized(model.image_size)
-    return ImageBackbone(network, preprocessing, model.image_stages, model.image_grid)
+    with usable("model.image", model.image):
+        return ImageBackbone(network, preprocessing, model.image_stages, model.image_grid)
 
 
 def load_text_backbone(
@@ -65,7 +67,7 @@ def load_text_backbone(
         folder: what a run kept of it; pooling, layers and cut are then the saved ones.
 
     Raises:
-        PairJEPAError: it is not there, cannot be loaded, or is an image model.
+        PairJEPAError: it is not there, cannot be loaded or used, or is an image model.
         UsageError: no backbone is named, or its layers or max_tokens cannot be.
     """
     assert model.max_tokens is not None  # `validate` allows that for a pair alone
@@ -87,7 +89,10 @@ def load_text_backbone(
         prepend(tokenizer, own.prompt)
     if own.longest is not None:
         tokenizer.model_max_length = min(tokenizer.model_max_length, own.longest)
-    return TextBackbone(network, tokenizer, own.pooling, model.max_tokens, model.text_layers, own.normalise)
+    with usable("model.text", model.text):
+        return TextBackbone(
+            network, tokenizer, own.pooling, model.max_tokens, model.text_layers, own.normalise
+        )
 
 
 def load_backbones(
@@ -95,11 +100,17 @@ def load_backbones(
 ) -> tuple[ImageBackbone, TextBackbone]:
     """The untrained backbones of a run: from its own folder where it keeps them, else from where they came.
 
+    Those of a new run are probed.
+
     Raises:
         UsageError: `model.image` or `model.text` is not given, or there is no mask token and it is asked for.
-        PairJEPAError: a backbone cannot be loaded.
+        PairJEPAError: a backbone cannot be loaded, or is no function of its input.
     """
     image, text = _load(config, captions, run)
+    if run is None:
+        model = config.model
+        check_image(image, "model.pair" if model.pair else "model.image", model.pair or model.image)
+        check_text(text, "model.pair" if model.pair else "model.text", model.pair or model.text)
     if config.context.hidden_words == "mask" and text.tokenizer.mask_token_id is None:
         raise UsageError(
             "context.hidden_words must be omit where the tokenizer has no mask token, got 'mask'. Leave it out."

@@ -51,25 +51,17 @@ class TextBackbone(nn.Module):
         """Wrap a model; layers of None are the middle one.
 
         Raises:
-            UsageError: a layer is out of range, the model takes fewer tokens than `max_tokens`, or its first position
-                is the same for every caption and `pooling` is `cls`.
+            UsageError: a layer is out of range, or the model takes fewer tokens than `max_tokens`.
         """
         super().__init__()
         self.model, self.tokenizer, self.pooling, self.max_tokens = model, tokenizer, pooling, max_tokens
         self.normalise = normalise
-        longest = min(
-            getattr(model.config, "max_position_embeddings", max_tokens), tokenizer.model_max_length
-        )
+        longest = longest_caption(model, model.config, tokenizer) or max_tokens
         if max_tokens > longest:
             raise UsageError(
                 f"model.max_tokens must be at most {longest} for this text backbone, got {max_tokens}."
             )
         states = self._probe()
-        if pooling == "cls" and self._is_causal():
-            raise UsageError(
-                f"model.text_pooling must be mean or last for {type(model).__name__}, whose first position is the same "
-                "for every caption, got 'cls'. Or give the whole pair as --model.pair."
-            )
         self.layers = ((len(states) - 1) // 2,) if layers is None else layers
         _check_layers(self.layers, len(states))
         if self.layers == (-1,):
@@ -198,13 +190,6 @@ class TextBackbone(nn.Module):
         output = self._run(*self.collate(self.tokenize(["a"])), states=True)
         return list(output.hidden_states)
 
-    @torch.no_grad()
-    def _is_causal(self) -> bool:
-        """Whether the first position sees nothing of what is behind it."""
-        both = torch.tensor([[1, 2], [1, 3]])
-        first = self._run(both, torch.ones_like(both), states=False).last_hidden_state[:, 0]
-        return bool(torch.allclose(first[0], first[1]))
-
     def _pool(self, state: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "cls":
             return state[:, 0]
@@ -233,6 +218,16 @@ def _check_layers(layers: tuple[int, ...], states: int) -> None:
                 f"model.text_layers must be from 0 to {states - 1}, the hidden states of this backbone, got {index}. "
                 "-1 alone pools none."
             )
+
+
+def longest_caption(model: nn.Module, config: Any, tokenizer: Any) -> int | None:
+    """Tokens that a model takes; None if it names no limit. RoBERTa's positions begin after the padding's."""
+    positions = getattr(config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            positions = module.num_embeddings - module.padding_idx - 1
+    limits = [positions or 0, int(tokenizer.model_max_length)]
+    return min((limit for limit in limits if limit > 0), default=None)
 
 
 def tokenizer_parts(tokenizer: Any) -> Any:

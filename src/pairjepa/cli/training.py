@@ -10,21 +10,18 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
-from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Json, Split, as_flags, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
-from pairjepa.config.recipes import RECIPES, override, recipe
+from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
 from pairjepa.config.settings import RunConfig
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
-
-BACKBONES = dict.fromkeys(("adapt", "adapt-masked"), ("model.pair",))
-"""What a recipe is trained on, where it is not `model.image` and `model.text`; the user must give it."""
 
 train_app = App(
     name="train",
     help="Train a recipe on pairs, or go on with an interrupted run.\n\n"
     "`pairjepa train RECIPE --help` lists every setting and its value in that recipe.",
-    usage="Usage: pairjepa train RECIPE --data DATA --run FOLDER [OPTIONS]",
+    usage="Usage: pairjepa train RECIPE --data DATA [OPTIONS]",
     group_commands="Recipes",
 )
 
@@ -61,6 +58,9 @@ def inspect(
     data: Annotated[str, Parameter(help="A folder, a table, a data set id of the hub, or `shapes`.")],
     /,
     *,
+    leaks: Annotated[
+        Path | None, Parameter(help="CSV file for the names of all near copies in several splits.")
+    ] = None,
     as_json: Json = False,
     **given: Any,
 ) -> None:
@@ -70,15 +70,18 @@ def inspect(
     with stdout_for_results():
         from pairjepa.apps import inspect as inspection
 
-        report = inspection.inspect(config.data, config.model.text)
+        report = inspection.inspect(config.data, config.model.text, leaks=leaks)
+    if leaks is not None:
+        say(f"wrote {leaks}")
     if as_json:
         print_json(report)
     else:
         from pairjepa.pairs.inspect import render
 
         print(render(report))
-    rest = "--model.image IMG --model.text TXT --run runs/contrastive"
-    next_command("train", "contrastive", "--data", data, then=rest)
+    if "train" in report["splits"]:
+        flags = as_flags({name: value for name, value in given_settings(given).items() if "data." in name})
+        next_command("train", "contrastive", "--data", data, *flags)
 
 
 def train_command(name: str) -> Callable[..., None]:
@@ -86,7 +89,13 @@ def train_command(name: str) -> Callable[..., None]:
 
     def train(
         *,
-        run: Annotated[Path, Parameter(help="Folder of the run: new, or one to go on with.", group=RUN)],
+        run: Annotated[
+            Path | None,
+            Parameter(
+                help="Folder of the run: new, or one to go on with; runs/RECIPE-DATA-1 and on if not given.",
+                group=RUN,
+            ),
+        ] = None,
         seeds: Annotated[
             int | None,
             Parameter(
@@ -104,20 +113,34 @@ def train_command(name: str) -> Callable[..., None]:
     ) -> None:
         config = recipe(name, given_settings(given))
         config.validate()
+        first = os.environ.get("RANK", "0") == "0"  # of several processes, that one speaks
         with stdout_for_results():
             from pairjepa.training import train as training
 
+            if run is None:
+                run = training.own_folder(config, seeds)
+            if first:
+                _say_choices(config, given_settings(given), run)
             if seeds is None:
                 training.train(config, None, run, track=track)
             else:
                 training.train_seeds(config, None, run, seeds, track=track)
-        if os.environ.get("RANK", "0") == "0":  # of several processes, that one speaks
+        if first:
             say(f"wrote {run}")
             next_command("evaluate", str(run), "--split", "test")
 
     train.__doc__ = RECIPES[name].__doc__
-    backbones = BACKBONES.get(name, ("model.image", "model.text"))
-    return with_flags(train, settings(recipe(name)), needed=("data.source", *backbones))
+    pair = ["model.pair"] if name.startswith("adapt") else []
+    return with_flags(train, settings(recipe(name)), needed=("data.source", *pair))
+
+
+def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
+    """The run folder, and the encoders where the user has named none."""
+    say(f"run folder: {run}")
+    chosen = {setting: getattr(config.model, setting.removeprefix("model.")) for setting in ENCODERS}
+    for setting, name in chosen.items():
+        if setting not in given and name == ENCODERS[setting]:
+            say(f"{setting}: {name} of the Hugging Face hub (Apache-2.0); another one: --{setting}")
 
 
 def evaluate(
@@ -126,7 +149,7 @@ def evaluate(
     ] = None,
     /,
     *,
-    split: Annotated[str, Parameter(help="dev to choose by, test to report, or train.")] = "test",
+    split: Split = "test",
     as_json: Json = False,
     export: Annotated[
         Path | None,
@@ -136,14 +159,24 @@ def evaluate(
         Literal["owner", "text"],
         Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
     ] = "owner",
+    hard_negatives: Annotated[
+        Path | None,
+        Parameter(help="Measure the run on this file of SugarCrepe, ARO or Winoground alone."),
+    ] = None,
+    images: Annotated[
+        Path | None, Parameter(help="Folder of that file's images, where they are not beside it.")
+    ] = None,
     **given: Any,
 ) -> None:
-    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA.
+    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA, and hard negatives.
 
     With --data, where the run's data are now; or other pairs, to measure it on. Without a run, --model.pair measures a
     pretrained pair as it is.
     """
     chosen = given_settings(given)
+    if hard_negatives is not None and run is not None:
+        _evaluate_file(run, hard_negatives, images, as_json)
+        return
     if run is None and "model.pair" not in chosen:
         raise UsageError("evaluate must be given a run or --model.pair, got none. Name a run folder.")
     if "data.source" not in chosen and (run is None or chosen):
@@ -188,7 +221,7 @@ def evaluate(
 
 def compare(
     *runs: Annotated[Path, Parameter(help="Run folders, evaluated on the split; the first is the baseline.")],
-    split: Annotated[str, Parameter(help="dev to choose by, test to report, or train.")] = "test",
+    split: Split = "test",
     relevance: Annotated[
         Literal["owner", "text"],
         Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
@@ -235,8 +268,23 @@ def demo(
         say(f"The command pairjepa is in {Path(sys.executable).parent}, which is not on your PATH.")
     say("With your own images and captions, and backbones that you choose:")
     next_command("inspect", then="DATA")
-    flags = "--data DATA --model.image IMG --model.text TXT --run runs/contrastive"
-    next_command("train", "contrastive", then=flags)
+    next_command("train", "contrastive", then="--data DATA")
+
+
+def _evaluate_file(run: Path, file: Path, images: Path | None, as_json: bool) -> None:
+    """`evaluate --hard-negatives`, for each run of a seed group."""
+    with stdout_for_results():
+        from pairjepa.evaluation.benchmark_files import evaluate_file
+        from pairjepa.run.seeds import runs_at
+
+        results = [evaluate_file(one, file, images) for one in runs_at(run)]
+    if as_json:
+        print_json(results[0] if len(results) == 1 else {"seeds": results})
+    else:
+        from pairjepa.evaluation.tables import hard_negatives_table
+
+        print(hard_negatives_table([result["hard_negatives"] for result in results]))
+    say(f"wrote {', '.join(result['run'] + '/hard-negatives' for result in results)}")
 
 
 def _print_table(name: str, result: dict[str, Any]) -> None:
@@ -255,5 +303,9 @@ def _print_table(name: str, result: dict[str, Any]) -> None:
         from pairjepa.evaluation.tables import partial_table
 
         print("\n" + partial_table([seed["partial"] for seed in seeds]))
+    if all(seed["hard_negatives"] for seed in seeds):
+        from pairjepa.evaluation.tables import hard_negatives_table
+
+        print("\n" + hard_negatives_table([seed["hard_negatives"] for seed in seeds]))
     for note in notes:
         print(f"\n{note}")

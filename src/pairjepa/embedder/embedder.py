@@ -106,9 +106,9 @@ class Embedder:
         return objective.temperature.item()
 
     @property
-    def enough(self) -> tuple[int, int]:
-        """(width, height) that a JPEG need not be decoded above; see `Preprocessing.enough`."""
-        return self.image.preprocessing.enough
+    def min_decode_size(self) -> tuple[int, int]:
+        """(width, height) that a JPEG need not be decoded above; see `Preprocessing.min_decode_size`."""
+        return self.image.preprocessing.min_decode_size
 
     @property
     def sees_captions(self) -> bool:
@@ -174,7 +174,7 @@ class Embedder:
         rows = []
         for start in range(0, len(pictures), BATCH):
             some = pictures[start : start + BATCH]
-            upright = [opened(picture, self.enough) for picture in some]
+            upright = [opened(picture, self.min_decode_size) for picture in some]
             prepared = [self.image.prepare(picture, view) for picture in upright for view in views]
             with torch.inference_mode():
                 pixels = self.image.normalise(torch.from_numpy(np.stack(prepared)).to(self._device))

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from pairjepa.evaluation.embedding_set import EmbeddingSet
-from pairjepa.evaluation.stored import read_evaluation
+from pairjepa.evaluation.stored import read_evaluation, read_twins
 from pairjepa.metrics.bootstrap import CONFIDENCE, DRAWS
-from pairjepa.metrics.compare_ranks import compare_ranks
+from pairjepa.metrics.compare_ranks import compare_ranks, verdict
+from pairjepa.metrics.hard_negatives import ALL, compare_hard_negatives
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RetrievalRanks, retrieve
+from pairjepa.model import correction
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import runs_at
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
@@ -52,6 +56,12 @@ def compare(
     result["gains"] = _gains(runs, split, relevance, result)
     for name, group in groups.items():
         result["runs"][name]["cost"] = _cost(group)
+    result["corrected"] = _corrected(groups, _relevance(first, relevance))
+    result["hard_negatives"] = _hard_negatives(groups, split, first.owner)
+    if hard := result["hard_negatives"]:
+        for name, gaps in hard["differences"].items():
+            seeds = {one: len(groups[one]) for one in (name, result["baseline"])}
+            result["verdict"][name] += f" On hard negatives: {verdict(gaps[ALL], seeds, 'points')}"
     measured = {"split": split, "images": len(first.names), "captions": len(first.captions)}
     bootstrap = {"unit": "image", "draws": DRAWS, "seed": BOOTSTRAP_SEED, "confidence": CONFIDENCE}
     return measured | {"relevance": relevance} | result | {"bootstrap": bootstrap}
@@ -94,18 +104,13 @@ def _gains(
                 row = gains.setdefault(f"{name} − {result['baseline']}", {})
                 row[where] = {key: found["rsum"][key] for key in ("difference", "ci")}
         for name, group in folders.items():
-            file = (
-                group[0].path
-                / "evaluation"
-                / f"{kind if relevance == 'owner' else f'{kind}-{relevance}'}.json"
-            )
-            if len(group) == 1 and file.is_file():
-                gain = read_evaluation(group[0], file.stem, group[0].weights, "pairjepa evaluate").get(
-                    "beats_pretrained"
-                )
-                if gain:
-                    row = gains.setdefault(f"{name} − pretrained", {})
-                    row[where] = {"difference": gain["rsum_difference"], "ci": gain["ci"]}
+            run, stem = group[0], kind if relevance == "owner" else f"{kind}-{relevance}"
+            if len(group) > 1 or not (run.path / "evaluation" / f"{stem}.json").is_file():
+                continue
+            evaluation = read_evaluation(run, stem, run.weights, f"pairjepa evaluate {run.path}")
+            if gain := evaluation.get("beats_pretrained"):
+                row = gains.setdefault(f"{name} − pretrained", {})
+                row[where] = {"difference": gain["rsum_difference"], "ci": gain["ci"]}
     return gains if others or any("− pretrained" in row for row in gains) else {}
 
 
@@ -136,6 +141,28 @@ def evaluated(runs: Sequence[str | Path], split: str) -> dict[str, list[Evaluate
     return groups
 
 
+def _hard_negatives(
+    groups: dict[str, list[Evaluated]], split: str, owner: np.ndarray
+) -> dict[str, Any] | None:
+    """What `compare_hard_negatives` says; None where not all runs were measured on the same twins."""
+    twins = {
+        name: [read_twins(one.run, split, one.embeddings.run) for one in group]
+        for name, group in groups.items()
+    }
+    every = [
+        [(twin["caption"], twin["kind"], twin["text"]) for twin in of]
+        for some in twins.values()
+        for of in some
+    ]
+    if not every[0] or any(of != every[0] for of in every):
+        return None
+    margins = {
+        name: [np.array([twin["margin"] for twin in of]) for of in some] for name, some in twins.items()
+    }
+    rows, kinds, _ = zip(*every[0], strict=True)
+    return compare_hard_negatives(margins, kinds, owner[list(rows)], draws=DRAWS, seed=BOOTSTRAP_SEED)
+
+
 def _names(runs: Sequence[str | Path]) -> dict[str, Path]:
     """A name for each run: its folder's, or the whole path where two folders have the same; numbered if it is twice."""
     paths = [Path(run) for run in runs]
@@ -164,6 +191,20 @@ def _embeddings(run: RunFolder, split: str, command: str) -> EmbeddingSet:
             f"Evaluate it again: {command}."
         )
     return found
+
+
+def _corrected(groups: dict[str, list[Evaluated]], relevance: Relevance) -> dict[str, Any] | None:
+    """The comparison by scores with hubness correction; None where a run has none for what it was evaluated with."""
+    sides: dict[str, list[RetrievalRanks]] = {}
+    for name, group in groups.items():
+        sides[name] = []
+        for one in group:
+            found = one.embeddings
+            kept = correction.load(one.run.path, found.run)
+            if kept is None:
+                return None
+            sides[name].append(kept.ranks(found.image, found.text, found.owner, relevance))
+    return compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
 
 
 def _relevance(found: EmbeddingSet, kind: str) -> Relevance:

@@ -66,14 +66,14 @@ class MLP(nn.Sequential):
     """Linear, BatchNorm, ReLU, linear: the reference's predictor."""
 
     def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
-        """From `width` to `dim` through `config.hidden`."""
+        """From `width` to `dim` through `config.hidden_dim`."""
         super().__init__(
             Dropout(config.input_dropout),
-            nn.Linear(width, config.hidden),
-            nn.BatchNorm1d(config.hidden),
+            nn.Linear(width, config.hidden_dim),
+            nn.BatchNorm1d(config.hidden_dim),
             nn.ReLU(),
             Dropout(config.dropout),
-            nn.Linear(config.hidden, dim),
+            nn.Linear(config.hidden_dim, dim),
         )
 
 
@@ -85,15 +85,15 @@ class Residual(nn.Module):
     """
 
     def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
-        """From `width` to `dim`, the MLP through `config.hidden`."""
+        """From `width` to `dim`, the MLP through `config.hidden_dim`."""
         super().__init__()
         self.input_dropout = Dropout(config.input_dropout)
         self.linear = nn.Linear(width, dim)
         self.mlp = nn.Sequential(
-            nn.Linear(width, config.hidden),
+            nn.Linear(width, config.hidden_dim),
             nn.ReLU(),
             Dropout(config.dropout),
-            nn.Linear(config.hidden, dim),
+            nn.Linear(config.hidden_dim, dim),
         )
 
     def forward(self, x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dim"]:
@@ -130,10 +130,10 @@ class Adapter(nn.Module):
             )
         self.mlp = nn.Sequential(
             Dropout(config.input_dropout),
-            nn.Linear(width, config.hidden),
+            nn.Linear(width, config.hidden_dim),
             nn.ReLU(),
             Dropout(config.dropout),
-            nn.Linear(config.hidden, dim),
+            nn.Linear(config.hidden_dim, dim),
         )
         nn.init.zeros_(self.mlp[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.mlp[-1].bias)  # type: ignore[arg-type]

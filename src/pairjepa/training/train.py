@@ -22,7 +22,7 @@ from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
-from pairjepa.run.seeds import plan_seeds
+from pairjepa.run.seeds import free_folder, plan_seeds
 from pairjepa.training.adapter_scale import adapters, set_scale
 from pairjepa.training.hubness import load_or_fit
 from pairjepa.training.loop import Trainer
@@ -79,6 +79,11 @@ def _checked(config: RunConfig) -> RunConfig:
     config = backbones.as_pair(config)
     config.validate()
     return config
+
+
+def own_folder(config: RunConfig, seeds: int | None = None) -> Path:
+    """A run folder for a user who has named none; see `run.seeds.free_folder`."""
+    return free_folder(_located(config, None), seeds)
 
 
 def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
@@ -187,7 +192,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         config,
         module.to(device),
         train=train_split,
-        seen=material.split("train", most=len(dev.images), masks=not config.context.image),
+        train_probe=material.split("train", most=len(dev.images), masks=not config.context.image),
         dev=dev,
         text_group=group_ids(data.pairs.captions.take(material.rows("train")[1])),
         run=folder,

@@ -115,11 +115,13 @@ class Loaded:
         self.weights, self.dim, self.temperature = embedder.weights, embedder.dim, embedder.temperature
         self._image, self._text = load_pair(folder, embedder.text.max_tokens)
         self._view = embedder.config.model.image_views[0]
-        self.enough = embedder.enough
+        self.min_decode_size = embedder.min_decode_size
 
     def encode_image(self, images: Picture | Iterable[Picture]) -> np.ndarray:
         """Vectors of pictures."""
-        pixels = [self._image.prepare(opened(one, self.enough), self._view) for one in listed(images)]
+        pixels = [
+            self._image.prepare(opened(one, self.min_decode_size), self._view) for one in listed(images)
+        ]
         return _unit(self._image, self._image.normalise(torch.from_numpy(np.stack(pixels))))
 
     def encode_text(self, captions: str | Sequence[str]) -> np.ndarray:
