@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
-from pairjepa.cli.common import Json, Split, as_flags, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Device, Json, Split, as_flags, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
-from pairjepa.config.settings import RunConfig
+from pairjepa.config.settings import DeviceName, RunConfig
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
 
@@ -128,12 +128,13 @@ def train_command(name: str) -> Callable[..., None]:
                 group=RUN,
             ),
         ] = None,
+        device: Annotated[Device, Parameter(group=RUN)] = None,
         **given: Any,
     ) -> None:
         config = recipe(name, given_settings(given))
         config.validate()
         first = os.environ.get("RANK", "0") == "0"  # of several processes, that one speaks
-        with stdout_for_results():
+        with stdout_for_results(device):
             from pairjepa.training import train as training
 
             if run is None:
@@ -182,6 +183,7 @@ def evaluate(
         Path | None,
         Parameter(help="Measure the run on this file of SugarCrepe, ARO or Winoground alone."),
     ] = None,
+    device: Device = None,
     images: Annotated[
         Path | None, Parameter(help="Folder of that file's images, where they are not beside it.")
     ] = None,
@@ -194,7 +196,7 @@ def evaluate(
     """
     chosen = given_settings(given)
     if hard_negatives is not None and run is not None:
-        _evaluate_file(run, hard_negatives, images, as_json)
+        _evaluate_file(run, hard_negatives, images, as_json, device)
         return
     if run is None and "model.pair" not in chosen:
         raise UsageError("evaluate must be given a run or --model.pair, got none. Name a run folder.")
@@ -205,7 +207,7 @@ def evaluate(
     data = {name: value for name, value in chosen.items() if name.startswith("data.")}
     if run is not None and (others := sorted(chosen.keys() - data.keys())):
         raise UsageError(f"--{others[0]} must stand without a run, got {run}. Leave one of the two out.")
-    with stdout_for_results():
+    with stdout_for_results(device):
         if run is None:
             from pairjepa.evaluation import zero_shot
 
@@ -290,9 +292,11 @@ def demo(
     next_command("train", "contrastive", then="--data DATA")
 
 
-def _evaluate_file(run: Path, file: Path, images: Path | None, as_json: bool) -> None:
+def _evaluate_file(
+    run: Path, file: Path, images: Path | None, as_json: bool, device: DeviceName | None
+) -> None:
     """`evaluate --hard-negatives`, for each run of a seed group."""
-    with stdout_for_results():
+    with stdout_for_results(device):
         from pairjepa.evaluation.benchmark_files import evaluate_file
         from pairjepa.run.seeds import runs_at
 

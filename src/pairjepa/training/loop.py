@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pairjepa.backbones.device import to_device
 from pairjepa.config.settings import RunConfig
 from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.retrieval import Relevance
@@ -21,7 +22,7 @@ from pairjepa.model.weights import read_tensors, save_weights, weights
 from pairjepa.objectives import Labels, Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
-from pairjepa.training.inputs import Pixels, to_device
+from pairjepa.training.inputs import Pixels
 from pairjepa.training.module import parameter_groups
 from pairjepa.training.monitor import Split, embed_images, embed_partial, embed_texts, line, measure
 from pairjepa.training.plan import Plan, Samples
@@ -151,7 +152,7 @@ class Trainer:
         told: set[str] = set()
         keep_freed_memory()
         with (
-            torch.random.fork_rng(),
+            torch.random.fork_rng([torch.cuda.current_device()] if self.device.type == "cuda" else []),
             stop_between_steps(together=self.group.size > 1) as stop,
             tracked(self._track if first else None, self.run, history) as send,
             self._best_kept(),
