@@ -259,7 +259,8 @@ def test_decoding_stays_ahead_but_bounded():
     assert [0, *results] == [i * i for i in range(50)]
 
 
-def test_several_processes_compute_a_part_each(image_backbone, pairs, tmp_path):
+def test_several_processes_compute_a_part_each(image_backbone, small, tmp_path):
+    pairs = MemoryPairs(list(range(10)))
     expected = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path / "alone"))
     whole = work.ImageWork.of(image_backbone, pairs, pairs.facts, VIEWS)
     parts = []
@@ -274,7 +275,8 @@ def test_several_processes_compute_a_part_each(image_backbone, pairs, tmp_path):
     assert len(pairs.decoded) == before
 
 
-def test_a_batch_that_is_named_has_features_of_its_own(image_backbone, pairs, tmp_path):
+def test_a_batch_that_is_named_has_features_of_its_own(image_backbone, small, tmp_path):
+    pairs = MemoryPairs(list(range(10)))
     of = work.ImageWork.of
     usual, named = (of(image_backbone, pairs, pairs.facts, VIEWS, batch) for batch in (None, 2))
     rows = [all_rows(fill(one, tmp_path, "torch")) for one in (usual, named)]
@@ -288,11 +290,10 @@ def test_features_of_the_shapes_are_those_of_earlier_versions(tmp_path):
     image = load_image_backbone(ModelConfig(image="tiny-resnet"), 0)
     text = load_text_backbone(ModelConfig(text="tiny-bert"), 0, shapes.captions.to_pylist())
     facts, captions = scan(shapes, tmp_path), shapes.captions
+    masking = Masking("words", 0.1, 0.9, text.tokenizer.mask_token_id)
     of_images = all_rows(image_features(image, shapes, facts, VIEWS, tmp_path, "auto"))
     of_texts = all_rows(text_features(text, captions, tmp_path, "auto"))
-    of_masked = all_rows(
-        masked_text_features(text, captions, Masking("words", 0.1, 0.9), 2, tmp_path, "auto")
-    )
+    of_masked = all_rows(masked_text_features(text, captions, masking, 2, tmp_path, "auto"))
     for features, first, deviation in (
         (of_images, [0.01881997, 0.02354916, 0.03217585, 0.0424582, 0.06022717], 0.22430737),
         (of_texts, [-0.85716808, -0.39167514, 0.28419125, -0.46470568, -0.56282341], 0.59678167),
