@@ -119,8 +119,8 @@ def tuned(folder: Path) -> dict[str, Any]:
         "data.source": "shapes:600",
         "model.image": "tiny-resnet",
         "model.text": "tiny-bert",
-        "model.image_tune": 1.0,
-        "model.text_tune": 1.0,
+        "model.image_lr_scale": 1.0,
+        "model.text_lr_scale": 1.0,
         "training.epochs": 4,
         "training.batch_size": 128,
     }

@@ -61,6 +61,23 @@ def test_an_image_is_its_pixels_not_its_file(embedder: pairjepa.Embedder, tmp_pa
     np.testing.assert_allclose(rows, np.tile(rows[0], (4, 1)), atol=1e-5)
 
 
+def test_batches_threads_and_a_bar_change_no_vector(
+    embedder: pairjepa.Embedder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [Image.new("RGB", (40 + row, 50), (row * 9, 40, 200 - row * 9)) for row in range(9)]
+    captions = ["a red circle " * (1 + row * 5 % 4) for row in range(9)]
+    images, texts = embedder.encode_image(pictures), embedder.encode_text(captions)
+    capsys.readouterr()
+    np.testing.assert_allclose(
+        embedder.encode_image(pictures, batch_size=2, threads=1, progress=True), images, atol=1e-5
+    )
+    assert "encode: 9 images" in capsys.readouterr().err
+    np.testing.assert_allclose(embedder.encode_text(captions, batch_size=2, progress=True), texts, atol=1e-5)
+    assert "encode: 9 captions" in capsys.readouterr().err
+    np.testing.assert_allclose(embedder.encode_text(captions[4]), texts[4:5], atol=1e-5)
+    assert not capsys.readouterr().err
+
+
 def test_nothing_gives_no_rows(embedder: pairjepa.Embedder) -> None:
     assert embedder.encode_image([]).shape == embedder.encode_text([]).shape == (0, embedder.dim)
 

@@ -1,9 +1,12 @@
 """Where models run, in one place."""
 
+import os
+
 import pytest
 import torch
 
 from pairjepa.backbones.device import best_device, to_device
+from pairjepa.cli.common import stdout_for_results
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 
@@ -29,6 +32,14 @@ def test_a_device_that_is_not_here_is_named(monkeypatch):
     monkeypatch.setenv("PAIRJEPA_DEVICE", "cdua")
     with pytest.raises(UsageError, match=r"Unknown device 'cdua'\. Did you mean 'cuda'"):
         best_device()
+
+
+def test_the_flag_holds_for_this_process_and_those_that_it_starts(monkeypatch):
+    monkeypatch.setenv("PAIRJEPA_DEVICE", "auto")
+    with stdout_for_results():
+        assert os.environ["PAIRJEPA_DEVICE"] == "auto"
+    with stdout_for_results("cpu"):
+        assert os.environ["PAIRJEPA_DEVICE"] == "cpu"
 
 
 def test_convolutions_are_computed_in_full_precision(monkeypatch):

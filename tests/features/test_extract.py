@@ -259,7 +259,8 @@ def test_decoding_stays_ahead_but_bounded():
     assert [0, *results] == [i * i for i in range(50)]
 
 
-def test_several_processes_compute_a_part_each(image_backbone, pairs, tmp_path):
+def test_several_processes_compute_a_part_each(image_backbone, small, tmp_path):
+    pairs = MemoryPairs(list(range(10)))
     expected = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path / "alone"))
     whole = work.ImageWork.of(image_backbone, pairs, pairs.facts, VIEWS)
     parts = []
@@ -274,7 +275,8 @@ def test_several_processes_compute_a_part_each(image_backbone, pairs, tmp_path):
     assert len(pairs.decoded) == before
 
 
-def test_a_batch_that_is_named_has_features_of_its_own(image_backbone, pairs, tmp_path):
+def test_a_batch_that_is_named_has_features_of_its_own(image_backbone, small, tmp_path):
+    pairs = MemoryPairs(list(range(10)))
     of = work.ImageWork.of
     usual, named = (of(image_backbone, pairs, pairs.facts, VIEWS, batch) for batch in (None, 2))
     rows = [all_rows(fill(one, tmp_path, "torch")) for one in (usual, named)]

@@ -208,13 +208,12 @@ def file_key(path: str) -> str:
 
 
 def _known(folder: Path, keys: pa.Array) -> pa.Table:
-    """The rows of all files that are wanted; a damaged file is as good as none.
+    """The rows of all files that are wanted, and some others; a damaged file is as good as none.
 
-    Many files are joined at once, as many rows as there are keys, since each join costs as much as the keys.
+    Rows are left out of as many as there are keys at once, since each join costs as much as the keys.
     """
-    wanted, waiting = [_SCHEMA.empty_table()], [_SCHEMA.empty_table()]
-    paths = sorted(folder.glob(f"{_VERSION}-*.parquet"))
-    for number, path in enumerate(paths, 1):
+    wanted, waiting = [_SCHEMA.empty_table()], list[pa.Table]()
+    for path in sorted(folder.glob(f"{_VERSION}-*.parquet")):
         try:
             table = read_table(path)
         except (pa.ArrowException, OSError) as error:
@@ -223,11 +222,11 @@ def _known(folder: Path, keys: pa.Array) -> pa.Table:
             continue
         if table.schema.equals(_SCHEMA):
             waiting.append(table)
-        if number == len(paths) or sum(len(one) for one in waiting) >= len(keys):
+        if sum(len(one) for one in waiting) > len(keys):
             rows = pa.concat_tables(waiting)
             wanted.append(rows.filter(pc.is_in(rows["key"], keys)))
             waiting = []
-    return pa.concat_tables(wanted)
+    return pa.concat_tables([*wanted, *waiting])
 
 
 def _measured(pairs: Pairs, keys: pa.Array, rows: np.ndarray, folder: Path) -> Iterator[pa.Table]:
