@@ -31,6 +31,7 @@ SMALL = {
     "training.batch_size": 20,
     "training.learning_rate": 3e-3,
 }
+CLOSED = {name: value for name, value in SMALL.items() if not name.startswith("training.")}
 RECALLS = [f"R@{k}{end}" for k in (1, 5, 10) for end in ("", "_ci")]
 DIRECTION = {*RECALLS, "median_rank", "median_rank_ci", "mrr", "mrr_ci"}
 KEYS = {
@@ -58,9 +59,9 @@ def config(name: str = "contrastive", **settings: Any) -> RunConfig:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A contrastive run on frozen random backbones."""
+    """A contrastive run on frozen random backbones, whose heads the closed formula cannot replace."""
     path = tmp_path_factory.mktemp("runs") / "contrastive"
-    pairjepa.train(config(), None, path)
+    pairjepa.train(config(model__predictor__kind="mlp"), None, path)
     return path
 
 
@@ -85,6 +86,56 @@ def test_a_run_leaves_what_the_documents_say(run: Path) -> None:
         == set(best["dev"]["deviation_per_dim"])
     )
     assert not list(run.rglob("*.tmp"))
+
+
+def test_the_closed_formula_is_a_run_like_any_other(tmp_path: Path) -> None:
+    run = pairjepa.train(recipe("closed-form", CLOSED), None, tmp_path / "run")
+    assert [line["epoch"] for line in run.metrics()] == [1]
+    found = pairjepa.evaluate(run.path, "dev")
+    assert found["rsum"] == run.metrics()[0]["dev"]["rsum"]
+    assert found["rsum"] == pytest.approx(found["baselines"]["cca"]["rsum"], abs=10)
+    assert found["corrected"]["rsum"] >= found["rsum"]
+    embedder = pairjepa.Embedder.load(run)
+    assert np.abs(np.linalg.norm(embedder.encode_text(["a red circle"]), axis=1) - 1).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["contrastive", "masked"])
+def test_heads_are_never_below_the_closed_formula_on_dev_unless_it_is_said(name: str, tmp_path: Path) -> None:
+    bad = config(name, training__learning_rate=1e-9, training__epochs=1)
+    run = pairjepa.train(bad, None, tmp_path / "run")
+    summary = run.summary
+    assert summary is not None
+    if name == "masked":  # its heads cannot be the two maps of CCA
+        assert "Try the recipe closed-form" in summary["warnings"][-1]
+        return
+    assert summary["best_epoch"] == 0
+    found = pairjepa.evaluate(run.path, "dev")
+    assert found["rsum"] == summary["dev_rsum"]
+    assert found["corrected"]["rsum"] == pytest.approx(summary["corrected_dev_rsum"])
+    other = pairjepa.train(recipe("closed-form", CLOSED), None, tmp_path / "closed")
+    assert pairjepa.evaluate(other.path, "dev")["rsum"] == found["rsum"]
+
+
+def test_an_ensemble_has_the_mean_of_the_cosines_as_its_score(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairjepa.train(config(training__seed=1), None, tmp_path / "other")
+    runs = [str(run), str(tmp_path / "other")]
+    export = tmp_path / "embeddings"
+    assert main(["evaluate", *runs, "--split", "dev", "--ensemble", "--json", "--export", str(export)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    together, first = EmbeddingSet.load(export), pairjepa.evaluate(run, "dev")
+    for one in runs[1:]:
+        pairjepa.evaluate(one, "dev")
+    sides = [EmbeddingSet.load(Path(one) / "embeddings" / "dev") for one in runs]
+    cosines = np.mean([one.image @ one.text.T for one in sides], axis=0)
+    assert np.abs(together.image @ together.text.T - cosines).max() < 1e-5
+    assert found["baselines"]["cca"] == first["baselines"]["cca"]
+    assert found["corrected"]["rsum"] >= found["rsum"]
+    assert main(["evaluate", *runs, "--split", "dev"]) == 2
+    assert "evaluate must have one run, got 2. Give --ensemble" in capsys.readouterr().err
+    assert main(["evaluate", runs[0], "--ensemble"]) == 2
+    assert "--ensemble must have at least two runs, got 1" in capsys.readouterr().err
 
 
 def test_evaluate_prints_one_object_with_exactly_these_keys(

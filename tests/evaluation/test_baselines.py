@@ -5,6 +5,7 @@ import pytest
 from scipy import linalg
 
 from pairjepa.metrics import Relevance, RidgeCCA, chance, retrieve, rsum
+from pairjepa.metrics.baselines import POWERS, RIDGES
 from pairjepa.util.errors import UsageError
 
 from .arrays import RECALLS
@@ -122,3 +123,18 @@ def test_mistakes_of_cca_are_named():
         RidgeCCA.fit(x * np.float32(np.nan), y, owner)
     with pytest.raises(UsageError, match=r"text features must be 5 wide, as in the fit, got \(150, 7\)"):
         RidgeCCA.fit(x, y, owner).text(x)
+
+
+def test_ridge_and_power_are_those_that_are_best_on_dev():
+    x, y, owner = pairs(images=300, p=20, q=20, latent=10)
+    train, dev = owner < 100, owner >= 200
+    sides = (x[:100], y[train], owner[train]), (x[200:], y[dev], owner[dev] - 200)
+    chosen = RidgeCCA.choose(*sides[0], *sides[1], dim=8)
+    again = RidgeCCA.fit(*sides[0], ridge=chosen.ridge, power=chosen.power, dim=8)
+    assert chosen.image(x) == pytest.approx(again.image(x), abs=1e-5)
+
+    def reached(fitted):
+        return rsum(retrieve(fitted.image(x[200:]), fitted.text(y[dev]), owner[dev] - 200))
+
+    assert reached(chosen) >= max(reached(RidgeCCA.fit(*sides[0], ridge=r, power=1, dim=8)) for r in RIDGES)
+    assert reached(chosen) >= max(reached(chosen.with_power(power)) for power in POWERS)

@@ -40,7 +40,7 @@ def add(app: App) -> None:
     for name in RECIPES:
         train_app.command(train_command(name), name=name)
     app.command(train_app)
-    app.command(evaluate)
+    app.command(evaluate, usage="Usage: pairjepa evaluate RUN [OPTIONS]")
     app.command(compare, usage="Usage: pairjepa compare RUN RUN... [OPTIONS]")
     app.command(demo)
 
@@ -109,9 +109,9 @@ def train_command(name: str) -> Callable[..., None]:
 
 
 def evaluate(
-    run: Annotated[Path, Parameter(help="Run folder that `pairjepa train` wrote, with or without --seeds.")],
-    /,
-    *,
+    *runs: Annotated[
+        Path, Parameter(help="Run folder that `pairjepa train` wrote, with or without --seeds.")
+    ],
     split: Annotated[str, Parameter(help="dev to choose by, test to report, or train.")] = "test",
     as_json: Json = False,
     export: Annotated[
@@ -126,8 +126,24 @@ def evaluate(
         str | None,
         Parameter(help="Where the run's data are now, if they have moved; or other pairs, to measure it on."),
     ] = None,
+    ensemble: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="Measure all seeds, or several runs, as one model: embeddings side by side.",
+        ),
+    ] = False,
 ) -> None:
     """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA."""
+    if ensemble:
+        _evaluate_ensemble(runs, split, as_json, export, relevance, data)
+        return
+    if len(runs) != 1:
+        raise UsageError(
+            f"evaluate must have one run, got {len(runs)}. Give --ensemble to measure several as one model."
+        )
+    run = runs[0]
     with stdout_for_results():
         from pairjepa.evaluation import evaluate as evaluation
 
@@ -136,15 +152,38 @@ def evaluate(
         print_json(result)
     else:
         _print_table(run, result)
-    runs = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
+    folders = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
     other = result.get("seeds", [result])[0]["data"]["other"]
     parts = ("evaluation", "embeddings", *(() if other else ("illustrations",)))
-    written = [one / part for one in runs for part in parts]
+    written = [one / part for one in folders for part in parts]
     say(f"wrote {', '.join(map(str, [*written, *([export] if export else [])]))}")
     if split == "test":
         next_command("report", str(run), "--out", "report.html")
     else:
         next_command("evaluate", str(run), "--split", "test")
+
+
+def _evaluate_ensemble(
+    runs: tuple[Path, ...],
+    split: str,
+    as_json: bool,
+    export: Path | None,
+    relevance: Literal["owner", "text"],
+    data: str | None,
+) -> None:
+    if data is not None:
+        raise UsageError(f"--data must be left out beside --ensemble, got {data}.")
+    with stdout_for_results():
+        from pairjepa.evaluation.ensemble import evaluate_ensemble
+
+        result = evaluate_ensemble(runs, split, export=export, relevance=relevance)
+    if as_json:
+        print_json(result)
+    else:
+        _print_table(Path("ensemble"), result)
+    if export:
+        say(f"wrote {export}")
+    next_command("compare", *map(str, runs), "--split", split)
 
 
 def compare(

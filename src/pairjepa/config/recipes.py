@@ -38,6 +38,11 @@ def masked() -> RunConfig:
     )
 
 
+def closed_form() -> RunConfig:
+    """Ridge CCA as the model, a closed formula: for few pairs or one caption an image, in seconds."""
+    return RunConfig(training=TrainingConfig(solver="cca", epochs=1))
+
+
 def adapt() -> RunConfig:
     """Make a pretrained pair (CLIP, SigLIP) better on your pairs: frozen towers, adapters that start at zero."""
     adapter = HeadConfig("adapter", hidden=512, dropout=0.2)
@@ -116,6 +121,7 @@ def tiny_masked() -> RunConfig:
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "contrastive": contrastive,
     "masked": masked,
+    "closed-form": closed_form,
     "adapt": adapt,
     "reference-contrastive": reference_contrastive,
     "reference-masked": reference_masked,

@@ -23,6 +23,7 @@ else:
     HeadKind = Literal[*registered("model/heads.py", "head"), "transformer"]
     MaskKind = Literal[*registered("backbones/masking.py", "masking")]
 TargetUpdate = Literal["full", "slow", "frozen", "average"]
+Solver = Literal["adamw", "cca"]
 EngineName = Literal["auto", "torch", "onnx", "ray"]
 TEMPERATURES = (0.01, 1.0)
 """Bounds of τ."""
@@ -162,6 +163,8 @@ class ObjectiveConfig:
 class TrainingConfig:
     """How it is minimised."""
 
+    solver: Solver = "adamw"
+    """`cca` sets linear heads by a closed formula, ridge CCA on frozen features, in the place of gradient steps."""
     epochs: int = 60
     """Passes over the training images."""
     batch_size: int = 1000
@@ -272,6 +275,8 @@ class RunConfig:
         if t.weight_decay < 0:
             raise _bad("training.weight_decay", "not be negative", t.weight_decay)
         _between("training.warmup", t.warmup, 0, 1)
+        if t.solver == "cca":
+            self._validate_closed_form()
 
     def _validate_pair(self) -> None:
         m = self.model
@@ -294,6 +299,17 @@ class RunConfig:
                 )
         if "random" in (m.image_weights, m.text_weights):
             raise _bad("model.image_weights", "be pretrained where model.pair is given", "random")
+
+    def _validate_closed_form(self) -> None:
+        if not holds_cca(self):
+            raise _bad(
+                "training.solver",
+                "be adamw unless both backbones are frozen, the context is the image alone, and the heads are linear",
+                "cca",
+                "Take the recipe closed-form as it is.",
+            )
+        if self.training.epochs != 1:
+            raise _bad("training.epochs", "be 1 where training.solver is cca", self.training.epochs)
 
     def _validate_transformer(self) -> None:
         m = self.model
@@ -420,3 +436,17 @@ def _build(kind: Any, value: Any, name: str) -> Any:
 def tuned(model: ModelConfig, side: str) -> bool:
     """Whether a side's backbone learns too."""
     return getattr(model, f"{side}_tune") is not None
+
+
+def holds_cca(config: RunConfig) -> bool:
+    """Whether the heads can be one linear map a side, of frozen features."""
+    model, context = config.model, config.context
+    image = sorted((model.image_projection.kind, model.predictor.kind))
+    return (
+        context.image
+        and context.caption is None
+        and not tuned(model, "image")
+        and not tuned(model, "text")
+        and image in (["identity", "linear"], ["identity", "residual"])
+        and model.text_projection.kind in ("linear", "residual")
+    )

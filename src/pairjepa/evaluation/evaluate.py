@@ -1,7 +1,6 @@
 """The verb evaluate: embed a split of a run, measure it beside baselines, keep both in the run folder."""
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +19,6 @@ from pairjepa.evaluation.other import is_other, measured, result_name
 from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.features.engines import check_engine
-from pairjepa.metrics.baselines import RidgeCCA
-from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
@@ -30,7 +27,8 @@ from pairjepa.pairs.splits import LEAST
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
-from pairjepa.training.hubness import bank_rows, dev_rows, load_or_fit
+from pairjepa.training.closed_form import embed_by_cca, fit_cca
+from pairjepa.training.hubness import Embed, fit, load_or_fit
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
 from pairjepa.util.checksums import write_record
@@ -131,7 +129,7 @@ def measure(
     pretrained = _pretrained(material, split, not other) if config.model.pair is not None else None
     has_train = data.pairs.splits.get("train", (0, 0))[0] >= LEAST["train"]
     cca = (
-        _cca(material, split, not other) if has_train else None
+        cca_baseline(material, split, corrected=not other) if has_train else None
     )  # on the features before training: first, while the backbones are untrained
     embedder = Embedder.of(folder, image, text)
     kept = result_name(split, data.record) if other else split
@@ -297,30 +295,19 @@ def _pretrained(material: Material, split: str, corrected: bool) -> Baseline:
 def _baseline(
     material: Material,
     split: str,
-    embed: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+    embed: Embed,
     corrected: bool,
 ) -> Baseline:
     images, captions, _ = material.rows(split)
     if not corrected:
         return Baseline(*embed(images, captions))
-    dev_images, dev_captions, dev_owner = dev_rows(material)
-    bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
-    return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))
+    return Baseline(*embed(images, captions), fit(material, embed)[0])
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
-def _cca(material: Material, split: str, corrected: bool) -> Baseline:
+def cca_baseline(material: Material, split: str, *, corrected: bool = True) -> Baseline:
     """Embeddings of ridge CCA on the features that the run began with, views averaged; correction as above."""
-    train_images, train_captions, train_owner = material.rows("train")
-    fitted = RidgeCCA.fit(
-        material.pooled_features(train_images), material.text_features.gather(train_captions), train_owner
-    )
-
-    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        features = material.text_features.gather(captions)
-        return fitted.image(material.pooled_features(images)), fitted.text(features)
-
-    return _baseline(material, split, embed, corrected)
+    return _baseline(material, split, embed_by_cca(material, fit_cca(material)), corrected)

@@ -4,7 +4,7 @@ Axes: images, captions; p and q are the widths of image and text features; dim o
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Float64, Int
 from scipy import linalg
 
 from pairjepa.metrics.relevance import Relevance, checked_owner
-from pairjepa.metrics.retrieval import CHUNK_BYTES, RECALLS, chunks
+from pairjepa.metrics.retrieval import CHUNK_BYTES, RECALLS, chunks, retrieve, rsum
 from pairjepa.util.errors import UsageError
 
 
@@ -52,8 +52,12 @@ def _chance(relevance: Relevance) -> dict[str, float]:
     return recalls | {"median_rank": float(np.argmax(missed <= 0.5 + 1e-9)), "mrr": mrr}
 
 
+RIDGES = (0.3, 1.0, 2.0, 4.0, 8.0)
+POWERS = (0.5, 1.0, 1.5)
+
+
 @dataclass(frozen=True, eq=False)
-class _Side:
+class CCASide:
     """Features → canonical variates of one side."""
 
     mean: Float64[np.ndarray, " width"]
@@ -63,6 +67,7 @@ class _Side:
     def __call__(
         self, features: Float[np.ndarray, "rows width"], name: str
     ) -> Float32[np.ndarray, "rows dim"]:
+        """Unit-norm variates of these features; `name` is for the error if they have another width."""
         if features.shape[1:] != self.mean.shape:
             raise UsageError(f"{name} must be {len(self.mean)} wide, as in the fit, got {features.shape}.")
         out = np.empty((len(features), self.directions.shape[1]), np.float32)
@@ -79,16 +84,17 @@ class RidgeCCA:
     Features are standardised with the mean and standard deviation of the training pairs, so their covariances
     Sxx and Syy are correlation matrices with a diagonal of 1; `ridge` is added to that diagonal of both. The
     singular vectors of (Sxx + ridge·I)^-½ Sxy (Syy + ridge·I)^-½ give the directions, its singular values ρ are
-    the (regularised) canonical correlations. Variates are scaled by ρ^½, which makes them the posterior means
-    of probabilistic CCA (Bach and Jordan 2005, with M1 = M2 = P^½), and compared by their cosine, as in
-    normalised CCA (Gong, Ke, Isard and Lazebnik 2014, who scale by a higher power of ρ; here ½ was the best of
-    0, ½, 1, 2, 4 on Flickr8k's dev split).
+    the (regularised) canonical correlations. Variates are scaled by a power of ρ and compared by their cosine, as
+    in normalised CCA (Gong, Ke, Isard and Lazebnik 2014); ½ makes them the posterior means of probabilistic CCA (Bach
+    and Jordan 2005, with M1 = M2 = P^½). The fewer the pairs, the more of both `choose` finds best.
     """
 
     correlations: Float64[np.ndarray, " dim"]
     """ρ, descending."""
-    _image: _Side
-    _text: _Side
+    image_side: CCASide
+    text_side: CCASide
+    ridge: float
+    power: float
 
     @classmethod
     def fit(
@@ -98,6 +104,7 @@ class RidgeCCA:
         owner: Int[np.ndarray, " captions"],
         *,
         ridge: float = 1.0,
+        power: float = 0.5,
         dim: int = 512,
         chunk_bytes: int = CHUNK_BYTES,
     ) -> "RidgeCCA":
@@ -108,6 +115,7 @@ class RidgeCCA:
             text_features: One row a caption.
             owner: For each caption, the row of its image.
             ridge: Added to the diagonal of the correlation matrices.
+            power: Of ρ, by which variates are scaled.
             dim: Most directions to keep; there are no more than min(p, q).
             chunk_bytes: Size of a temporary block of features.
 
@@ -116,6 +124,61 @@ class RidgeCCA:
         """
         if not ridge > 0:
             raise UsageError(f"ridge must be positive, got {ridge}.")
+        return _Correlations.of(image_features, text_features, owner, chunk_bytes).solved(ridge, power, dim)
+
+    @classmethod
+    def choose(
+        cls,
+        image_features: Float[np.ndarray, "images p"],
+        text_features: Float[np.ndarray, "captions q"],
+        owner: Int[np.ndarray, " captions"],
+        dev_image: Float[np.ndarray, "dev_images p"],
+        dev_text: Float[np.ndarray, "dev_captions q"],
+        dev_owner: Int[np.ndarray, " dev_captions"],
+        *,
+        dim: int = 512,
+    ) -> "RidgeCCA":
+        """The fit whose ridge, and then whose power of ρ, have the highest rsum on a dev split; see `fit`."""
+        found = _Correlations.of(image_features, text_features, owner, CHUNK_BYTES)
+
+        def reached(fit: RidgeCCA) -> float:
+            return rsum(retrieve(fit.image(dev_image), fit.text(dev_text), dev_owner))
+
+        best = max((found.solved(ridge, 1.0, dim) for ridge in RIDGES), key=reached)
+        return max((best.with_power(power) for power in POWERS), key=reached)
+
+    def with_power(self, power: float) -> "RidgeCCA":
+        """The same with variates scaled by another power of ρ."""
+        scale = self.correlations ** (power - self.power)
+        image, text = (
+            replace(side, directions=side.directions * scale) for side in (self.image_side, self.text_side)
+        )
+        return RidgeCCA(self.correlations, image, text, self.ridge, power)
+
+    def image(self, features: Float[np.ndarray, "images p"]) -> Float32[np.ndarray, "images dim"]:
+        """Unit-norm embeddings of images."""
+        return self.image_side(features, "image features")
+
+    def text(self, features: Float[np.ndarray, "captions q"]) -> Float32[np.ndarray, "captions dim"]:
+        """Unit-norm embeddings of captions."""
+        return self.text_side(features, "text features")
+
+
+@dataclass(frozen=True, eq=False)
+class _Correlations:
+    """Correlation matrices of both sides of training pairs, and what standardises their features."""
+
+    xx: Float64[np.ndarray, "p p"]
+    yy: Float64[np.ndarray, "q q"]
+    xy: Float64[np.ndarray, "p q"]
+    x: tuple[np.ndarray, np.ndarray]
+    """Mean and scale of image features."""
+    y: tuple[np.ndarray, np.ndarray]
+
+    @classmethod
+    def of(
+        cls, image_features: np.ndarray, text_features: np.ndarray, owner: np.ndarray, chunk_bytes: int
+    ) -> "_Correlations":
         owner = checked_owner(owner, len(image_features))
         if len(owner) != len(text_features) or not len(owner):
             raise UsageError(
@@ -137,25 +200,21 @@ class RidgeCCA:
             xx += weighted.T @ weighted
             yy += y.T @ y
             xy += x.T @ caption_sums
-        x_factor = linalg.cholesky(xx / len(owner) + ridge * np.eye(p), lower=True)
-        y_factor = linalg.cholesky(yy / len(owner) + ridge * np.eye(q), lower=True)
-        whitened = linalg.solve_triangular(x_factor, xy / len(owner), lower=True)
+        pairs = len(owner)
+        return cls(xx / pairs, yy / pairs, xy / pairs, (x_mean, x_scale), (y_mean, y_scale))
+
+    def solved(self, ridge: float, power: float, dim: int) -> RidgeCCA:
+        x_factor = linalg.cholesky(self.xx + ridge * np.eye(len(self.xx)), lower=True)
+        y_factor = linalg.cholesky(self.yy + ridge * np.eye(len(self.yy)), lower=True)
+        whitened = linalg.solve_triangular(x_factor, self.xy, lower=True)
         whitened = linalg.solve_triangular(y_factor, whitened.T, lower=True).T
         left, correlations, right = _top_singular(whitened, dim)
-        scale = np.sqrt(correlations)
-        return cls(
-            correlations,
-            _Side(x_mean, x_scale, linalg.solve_triangular(x_factor, left, lower=True, trans="T") * scale),
-            _Side(y_mean, y_scale, linalg.solve_triangular(y_factor, right, lower=True, trans="T") * scale),
+        scale = correlations**power
+        image, text = (
+            CCASide(*side, linalg.solve_triangular(factor, directions, lower=True, trans="T") * scale)
+            for side, factor, directions in ((self.x, x_factor, left), (self.y, y_factor, right))
         )
-
-    def image(self, features: Float[np.ndarray, "images p"]) -> Float32[np.ndarray, "images dim"]:
-        """Unit-norm embeddings of images."""
-        return self._image(features, "image features")
-
-    def text(self, features: Float[np.ndarray, "captions q"]) -> Float32[np.ndarray, "captions dim"]:
-        """Unit-norm embeddings of captions."""
-        return self._text(features, "text features")
+        return RidgeCCA(correlations, image, text, ridge, power)
 
 
 def _moments(

@@ -13,7 +13,6 @@ from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import RunConfig
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
-from pairjepa.model.weights import load_weights
 from pairjepa.objectives import check_terms
 from pairjepa.pairs import sources
 from pairjepa.pairs.captions import group_ids, token_warnings
@@ -22,7 +21,7 @@ from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import plan_seeds
-from pairjepa.training.hubness import load_or_fit
+from pairjepa.training.closed_form import ClosedForm, finish
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
 from pairjepa.training.processes import current, joined
@@ -176,7 +175,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
     with group.turns():
         folder.note_engines(material.engines)
     material.fit_standardizers(module["joint"], train_split)  # type: ignore[arg-type]
-    trainer = Trainer(
+    trainer = (ClosedForm if config.training.solver == "cca" else Trainer)(
         config,
         module.to(device),
         train=train_split,
@@ -187,15 +186,15 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         device=device,
         track=track,
     )
+    if isinstance(trainer, ClosedForm):
+        trainer.material = material
     give_back_freed_memory()  # of tables and keys, whose size is that of the data
     summary = trainer.fit()
     if summary is not None:
         if config.context.image:
-            weights = load_weights(module, folder.model_file)
-            joint: Any = module["joint"]
-            summary["hubness"] = load_or_fit(folder, material, joint, weights, device).settings()
+            finish(folder, material, module, summary, device)
         folder.finish(summary)
-        if summary["best_epoch"] == 0:
+        if summary["best_epoch"] == 0 and config.model.pair is not None:
             say(
                 f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
             )
