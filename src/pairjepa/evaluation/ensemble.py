@@ -11,7 +11,7 @@ from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
 from pairjepa.evaluation.evaluate import cca_baseline
-from pairjepa.evaluation.result import evaluate_embeddings
+from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.seeds import runs_at
@@ -54,6 +54,7 @@ def evaluate_ensemble(
     data = read_data(opened(pairs, first.data), 1.0)
     data.pairs.check_split(split)
     models: list[tuple[Material, Embed, str]] = []
+    cca: Baseline | None = None
     for folder in folders:
         folder.check_trained()
         folder.check_data(data.record)
