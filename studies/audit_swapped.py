@@ -20,7 +20,7 @@ from results import ROOT, fill
 
 from pairjepa.apps.audit import Findings, scored
 from pairjepa.apps.audit.crossfit import embedded, scorer
-from pairjepa.apps.audit.folds import folds_of, twin_groups, with_splits
+from pairjepa.apps.audit.folds import folds_of, with_splits
 from pairjepa.apps.audit.scores import Scores, joined, score
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.config.recipes import recipe
@@ -30,6 +30,7 @@ from pairjepa.metrics.trees import mean
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.splits import DEV, TRAIN, unit_hash
 from pairjepa.pairs.table import Pairs
+from pairjepa.pairs.twins import twin_groups
 from pairjepa.training.material import Material
 from pairjepa.util.files import write_json
 from pairjepa.util.progress import say

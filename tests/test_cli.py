@@ -14,6 +14,7 @@ import pytest
 import pairjepa
 from pairjepa.cli import main
 from pairjepa.config.recipes import RECIPES, recipe
+from pairjepa.config.renamed import FIELDS
 from pairjepa.config.settings import differences
 from pairjepa.objectives import TERMS
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -41,7 +42,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
 
         return work
 
-    report = {"images": 3, "name": "\udcff caf\u00e9"}
+    report = {"images": 3, "name": "\udcff caf\u00e9", "splits": {"train": {}}}
     monkeypatch.setattr("pairjepa.apps.inspect.inspect", record("inspect", report))
     monkeypatch.setattr("pairjepa.training.train.train", record("train", None))
     monkeypatch.setattr("pairjepa.training.train.train_seeds", record("train_seeds", None))
@@ -103,14 +104,14 @@ def test_what_is_not_given_is_the_recipe_s(calls: list[SimpleNamespace]) -> None
     ("flags", "changed"),
     [
         (["--model.dim", "8"], {"model.dim": 8}),
-        (["--model.image-projection.hidden=9"], {"model.image_projection.hidden": 9}),
+        (["--model.image-projection.hidden-dim=9"], {"model.image_projection.hidden_dim": 9}),
         (["--objective.weights.info-nce", "0.5"], {"objective.weights.info_nce": 0.5}),
         (["--objective.weights.smooth-l1", "2"], {"objective.weights.smooth_l1": 2.0}),
         (["--objective.no-learn-temperature"], {"objective.learn_temperature": False}),
         (["--model.image-stages", "15", "20", "21"], {"model.image_stages": (15, 20, 21)}),
         (["--model.image-stages", "-1"], {"model.image_stages": (-1,)}),
         (["--model.image-views", "centre"], {"model.image_views": ("centre",)}),
-        (["--model.text-tune", "0.05"], {"model.text_tune": 0.05}),
+        (["--model.text-lr-scale", "0.05"], {"model.text_lr_scale": 0.05}),
         (["--training.learning-rate", "1e-4"], {"training.learning_rate": 1e-4}),
     ],
 )
@@ -123,12 +124,29 @@ def test_a_flag_changes_its_field_alone(
 
 
 @pytest.mark.parametrize(
-    "flag", ["--model.image-tune", "--model.image-size", "--data.pairs", "--model.text-layers"]
+    "flag", ["--model.image-lr-scale", "--model.image-size", "--data.pairs", "--model.text-layers"]
 )
 def test_none_turns_a_setting_off(flag: str, calls: list[SimpleNamespace]) -> None:
     config = trained(calls, flag, "none", name="reference-contrastive")
     section, field = flag.removeprefix("--").replace("-", "_").split(".")
     assert getattr(getattr(config, section), field) is None
+
+
+@pytest.mark.parametrize(("old", "new"), FIELDS.items())
+def test_a_flag_of_0_1_names_the_new_one(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
+    flag, now = ("--" + name.replace("_", "-") for name in (old, new))
+    for given in ([flag, "0.5"], [f"{flag}=0.5"]):
+        assert main(["train", "tiny-masked", "--data", "shapes", "--run", "RUN", *given]) == 2
+        assert f"It is {now} now." in capsys.readouterr().err
+    with pytest.raises(UsageError, match=f"Unknown setting {old}. It is {new} now."):
+        recipe("masked", {old: 0.5})
+
+
+def test_a_value_of_0_1_names_the_new_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["train", "tiny-masked", "--data", "shapes", "--run", "RUN", "--context.target", "average"]) == 2
+    )
+    assert "It is ema now." in capsys.readouterr().err
 
 
 def test_a_default_can_be_given_back(calls: list[SimpleNamespace]) -> None:
@@ -142,9 +160,45 @@ def test_what_the_recipe_leaves_open_must_be_given(
     calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "tiny", "--data", "shapes", "--run", "RUN"]) == 0
-    assert main(["train", "contrastive", "--data", "shapes", "--run", "RUN"]) == 2
-    assert "--model.image requires an argument" in capsys.readouterr().err
+    assert main(["train", "adapt", "--data", "shapes", "--run", "RUN"]) == 2
+    assert "--model.pair requires an argument" in capsys.readouterr().err
     assert len(calls) == 1
+
+
+def test_encoders_and_run_folder_are_chosen_and_said_where_none_is_named(
+    calls: list[SimpleNamespace],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "contrastive", "--data", "my photos/all.csv", "--model.text", "TXT"]) == 0
+    config, _, run = calls[0].arguments
+    assert (config.model.image, config.model.text) == ("google/efficientnet-b0", "TXT")
+    assert run == Path("runs/contrastive-all-1")
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "run folder: runs/contrastive-all-1"
+    assert second.startswith("model.image: google/efficientnet-b0 of the Hugging Face hub (Apache-2.0)")
+
+
+@pytest.mark.parametrize(("word", "split"), [("val", "dev"), ("Validation", "dev"), ("test", "test")])
+def test_val_is_dev(word: str, split: str, calls: list[SimpleNamespace]) -> None:
+    assert main(["evaluate", "RUN", "--split", word]) == 0
+    assert calls[0].arguments == (Path("RUN"), split)
+
+
+def test_inspect_names_a_training_only_where_there_is_a_train_split(
+    calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ["--data.split-column", "part", "--data.no-header", "--model.text", "TXT"]
+    assert main(["inspect", "DATA", *flags]) == 0
+    following = "train contrastive --data DATA --data.split-column part --data.no-header\n"
+    assert capsys.readouterr().err.endswith(following)
+    monkeypatch.setattr(
+        "pairjepa.apps.inspect.inspect", lambda *_, **__: {"images": 1, "splits": {"test": {}}}
+    )
+    assert main(["inspect", "DATA"]) == 0
+    assert "next:" not in capsys.readouterr().err
 
 
 def test_seeds_train_a_group(calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,6 +213,7 @@ def test_inspect_passes_on_the_settings_of_the_data(calls: list[SimpleNamespace]
     assert main(["inspect", "DATA", "--data.caption-column", "text", "--model.text", "TXT"]) == 0
     config, text_model = calls[0].arguments
     assert (config.source, config.caption_column, text_model) == ("DATA", "text", "TXT")
+    assert calls[0].options == {"leaks": None}
 
 
 def test_evaluate_passes_on_its_options(calls: list[SimpleNamespace]) -> None:
@@ -226,7 +281,7 @@ def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
 @pytest.mark.parametrize(
     ("command", "following"),
     [
-        (["inspect", "my data"], "next: pairjepa train contrastive --data 'my data' --model.image IMG"),
+        (["inspect", "my data"], "next: pairjepa train contrastive --data 'my data'\n"),
         (["train", "contrastive", *RUN_FLAGS], "wrote RUN\nnext: pairjepa evaluate RUN --split test\n"),
         (["evaluate", "RUN", "--split", "dev"], "next: pairjepa evaluate RUN --split test\n"),
         (["evaluate", "RUN"], "next: pairjepa report RUN --out report.html\n"),
@@ -320,7 +375,8 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 def test_a_reader_that_goes_away_is_told_nothing() -> None:
     done = python(
         "import os, sys, types, pairjepa.cli as cli\n"
-        "sys.modules['pairjepa.apps.inspect'] = types.SimpleNamespace(inspect=lambda *_: {'images': 3})\n"
+        "report = lambda *_, **__: {'images': 3, 'splits': {}}\n"
+        "sys.modules['pairjepa.apps.inspect'] = types.SimpleNamespace(inspect=report)\n"
         "reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)\n"
         "sys.exit(cli.main(['inspect', 'DATA', '--json']))"
     )

@@ -10,7 +10,8 @@ import pytest
 
 from pairjepa.apps.audit.findings import write_table
 from pairjepa.apps.labels import confusion
-from pairjepa.apps.labels.labels import Labelled, write_csv, write_rows
+from pairjepa.apps.labels.labels import Labelled, write_csv
+from pairjepa.util.files import write_rows
 
 SOURCE = Path(__file__).parents[1] / "src"
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(1)", "\t=1", "\r=1"]

@@ -9,7 +9,7 @@ import pytest
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import RunConfig
 from pairjepa.run.folder import RunFolder
-from pairjepa.run.seeds import is_seed_group, plan_seeds, runs_at
+from pairjepa.run.seeds import free_folder, is_seed_group, plan_seeds, runs_at
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 DATA = {"digest": "d" * 32, "images": 5, "captions": 9}
@@ -50,6 +50,24 @@ def test_runs_that_differ_in_more_are_no_group(tmp_path: Path) -> None:
         PairJEPAError, match=r"only in training\.seed.*which differ in model\.dim, training\.epochs\. Move"
     ):
         runs_at(tmp_path)
+
+
+def test_a_run_without_a_name_gets_the_next_free_one_and_an_unfinished_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert free_folder(config(data__source="/data/my photos"), None) == Path("runs/tiny-my-photos-1")
+    first, second = Path("runs/tiny-shapes-1"), Path("runs/tiny-shapes-2")
+    run = RunFolder.start(first, config(), DATA)
+    assert free_folder(config(), None) == first
+    assert free_folder(config(training__epochs=3), None) == second
+    assert free_folder(config(model__image="other"), None) == second
+    assert free_folder(config(), seeds=2) == second
+    run.finish({})
+    assert free_folder(config(), None) == second
+    make(second, 0)
+    assert free_folder(config(), seeds=2) == second
+    assert free_folder(config(), None) == Path("runs/tiny-shapes-3")
 
 
 def test_how_often_one_checkpoints_is_no_difference(tmp_path: Path) -> None:

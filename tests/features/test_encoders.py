@@ -230,7 +230,7 @@ def hub_error(name: str) -> Exception:
     [
         (
             "LocalEntryNotFoundError",
-            "not in the local Hugging Face cache, .* cannot be reached .*Give a local",
+            "not in the local Hugging Face cache, .* cannot be reached .*hf download",
         ),
         (ConnectionError("no route"), "the hub cannot be reached"),
         ("RepositoryNotFoundError", "neither a folder here nor a repository that the hub shows you"),
@@ -246,5 +246,6 @@ def test_hub_ids_that_cannot_be_had(hub, answer, match):
 
 def test_offline_mode_is_one_sentence():
     """The real client, with HF_HUB_OFFLINE set for all tests."""
-    with pytest.raises(PairJEPAError, match="the hub cannot be reached"):
+    advice = "hf download someone/no-such-model-anywhere .*Put that folder here, and name it: --model.image no-such"
+    with pytest.raises(PairJEPAError, match=f"the hub cannot be reached.*{advice}"):
         load_image_backbone(ModelConfig(image="someone/no-such-model-anywhere"), 0)

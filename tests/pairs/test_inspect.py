@@ -48,6 +48,9 @@ def test_numbers(report: Callable[..., dict[str, Any]]) -> None:
         "dev": {"images": 1, "captions": 1},
         "test": {"images": 2, "captions": 2},
     }
+    assert [example["name"] for example in found["examples"]] == ["a.png", "e.png", "h.png"]
+    assert found["examples"][0]["captions"] == ["the same", "the same"]
+    assert "\n  a.png: the same (and 1 more)\n  e.png: shared\n" in render(found)
     length = found["caption_length"]
     assert length["words"]["max"] == 6
     assert length["tokens"]["max"] == 8

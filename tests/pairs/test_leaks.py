@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
 from pairjepa.pairs import Pairs
+from pairjepa.pairs import leaks as leaking
 from pairjepa.pairs.leaks import leaks, near_pairs, similarity
 from pairjepa.pairs.scan import scan
 
@@ -29,7 +30,7 @@ def find(tmp_path: Path) -> Find:
         ]
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
         pairs = Pairs.open(tmp_path / "t.parquet")
-        return leaks(pairs, scan(pairs, tmp_path / "cache"))
+        return leaks(pairs, scan(pairs, tmp_path / "cache"), tmp_path / "cache")
 
     return find
 
@@ -103,8 +104,8 @@ def test_every_two_splits_get_examples(find: Find, picture: Picture, encoded: En
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 8))
-def test_near_pairs_are_those_of_a_naive_loop(seed: int, distance: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.integers(0, 8), st.integers(4, 9))
+def test_near_pairs_are_those_of_a_naive_loop(seed: int, distance: int, bands: int) -> None:
     random = np.random.default_rng(seed)
     centres = random.integers(0, 2**64, 4, dtype=np.uint64)
     flips = np.array(
@@ -115,19 +116,52 @@ def test_near_pairs_are_those_of_a_naive_loop(seed: int, distance: int) -> None:
         np.uint64,
     )
     hashes = centres[random.integers(0, 4, 40)] ^ flips
+    queries, references = hashes[:15], hashes[15:]
     expected = {
         (i, j)
-        for i in range(40)
-        for j in range(i + 1, 40)
-        if (int(hashes[i]) ^ int(hashes[j])).bit_count() <= distance
+        for i, query in enumerate(queries)
+        for j, reference in enumerate(references)
+        if (int(query) ^ int(reference)).bit_count() <= distance
     }
-    got = [
-        tuple(sorted(map(int, pair)))
-        for left, right in near_pairs(hashes, distance)
-        for pair in zip(left, right, strict=True)
-    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leaking, "_best_bands", lambda *sizes: bands)
+        patch.setattr(leaking, "_BLOCK", 4)
+        got = [
+            (int(one), int(other))
+            for left, right in near_pairs(queries, references, distance)
+            for one, other in zip(left, right, strict=True)
+        ]
     assert len(got) == len(set(got))
     assert set(got) == expected
+
+
+def test_no_hashes_have_no_pairs() -> None:
+    some, none = np.arange(3, dtype=np.uint64), np.array([], np.uint64)
+    for queries, references in ((some, none), (none, some), (none, none)):
+        assert list(near_pairs(queries, references, 8)) == []
+
+
+def test_more_images_take_fewer_bands() -> None:
+    """What grows with the square of the images is a band in which too many agree."""
+    bands = [leaking._best_bands(size // 5, size, 8) for size in (1_000, 30_000, 3_000_000)]
+    assert bands == sorted(bands, reverse=True)
+    assert bands[-1] == 3
+
+
+def test_what_was_found_is_kept_and_made_again_if_it_is_damaged(
+    find: Find, picture: Picture, encoded: Encoded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = [("a", "train", encoded(picture(0))), ("b", "test", encoded(picture(0)))]
+    found = find(images)
+    kept = list((tmp_path / "cache" / "leaks").iterdir())
+    assert len(kept) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(leaking, "near_pairs", None)
+        assert find(images) == found
+    kept[0].write_text(kept[0].read_text().replace('"same_bytes": 1', '"same_bytes": 0'))
+    assert find(images) == found
+    other = find([*images, ("c", "test", encoded(picture(1)))])
+    assert other["counts"][0]["images"] == 2
 
 
 def test_similarity_is_the_cosine_around_the_mean(picture: Picture) -> None:

@@ -10,8 +10,9 @@ import pytest
 from scipy.stats import binomtest
 
 import pairjepa
+from pairjepa.apps.embed import load_encoder
 from pairjepa.apps.labels.confusion import confusion, measure, table, wilson
-from pairjepa.apps.labels.labels import Labels, label_images, load_encoder, read_labels
+from pairjepa.apps.labels.labels import Labels, label_images, read_labels
 from pairjepa.apps.search import Index
 from pairjepa.cli import main
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -24,7 +25,7 @@ LABELS = ["circle", "square", "triangle"]
 class Stub:
     """An encoder of words alone: a fixed direction a sentence."""
 
-    dim, temperature, sees_captions, enough = 8, 0.05, False, (64, 64)
+    dim, temperature, sees_captions, min_decode_size = 8, 0.05, False, (64, 64)
 
     def encode_text(self, captions: str | Sequence[str]) -> np.ndarray:
         rows = [np.random.default_rng(list(caption.encode())).normal(size=8) for caption in captions]
@@ -185,7 +186,7 @@ def test_mistakes(run: Path, folders: Path, tmp_path: Path, capsys: pytest.Captu
     only_broken = tmp_path / "broken"
     only_broken.mkdir()
     (only_broken / "broken.png").write_bytes(b"no image")
-    with pytest.raises(PairJEPAError, match="No image is left to label"):
+    with pytest.raises(PairJEPAError, match="At least one image must be readable, got none"):
         label_images(run, only_broken, LABELS)
     with pytest.raises(PairJEPAError, match="is no run folder"):
         label_images(tmp_path, folders, LABELS)

@@ -205,7 +205,7 @@ def _side_config(config: Any, side: Side, folder: Path) -> Any:
     if type(config) not in MODEL_MAPPING:
         raise PairJEPAError(
             f"model.{side} must be a model that Transformers loads by itself, got {folder} ({kind}). "
-            "Choose another backbone."
+            f"{'Choose another backbone.' if tower is None else 'Take both towers: --model.pair.'}"
         )
     known: Any = MODEL_MAPPING[type(config)]
     takes = (known[0] if isinstance(known, tuple) else known).main_input_name

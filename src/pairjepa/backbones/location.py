@@ -153,7 +153,12 @@ def _snapshot(name: str, setting: str, revision: str | None) -> Path:
         found = snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"])
         return Path(found)
 
-    with hub_refusals(setting, f"{setting}_revision", name, revision, "Give a local Transformers folder."):
+    folder_name = name.rsplit("/", 1)[-1]
+    instead = (
+        f"Where there is a network: hf download {name} --exclude '*/*' --local-dir {folder_name}. "
+        f"Put that folder here, and name it: --{setting} {folder_name}."
+    )
+    with hub_refusals(setting, f"{setting}_revision", name, revision, instead):
         known = isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
         if not known:
             say(f"{setting}: fetching {name} from the Hugging Face hub.")

@@ -4,13 +4,23 @@ import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from pairjepa.util.progress import say
 
+
+def _split(_: Any, tokens: Sequence[Token]) -> str:
+    from pairjepa.pairs.splits import word
+
+    return word(tokens[0].value)
+
+
+Split = Annotated[
+    str, Parameter(help="dev (or val) to choose by, test to report, or train.", converter=_split)
+]
 Json = Annotated[
     bool,
     Parameter(name="--json", negative=(), show_default=False, help="Print one JSON object and nothing else."),
@@ -32,3 +42,12 @@ def print_json(result: dict[str, Any]) -> None:
 def next_command(*words: str, then: str = "") -> None:
     """Say what to run next; `then` is not quoted: what the user has to fill in."""
     say(f"next: {shlex.join(['pairjepa', *words])} {then}".rstrip())
+
+
+def as_flags(given: Mapping[str, Any]) -> list[str]:
+    """Settings that the user gave, as flags of a command."""
+    words: list[str] = []
+    for name, value in given.items():
+        flag = f"--{name.replace('_', '-')}"
+        words += [flag] if value is True else [flag, str(value)]
+    return words

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.flags import given_settings, settings, with_flags
+from pairjepa.config.recipes import override
+from pairjepa.config.settings import RunConfig
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 def add(app: App) -> None:
     """Give this verb to the command line."""
-    app.command(label)
+    app.command(with_flags(label, [one for one in settings(RunConfig()) if one.name == "model.engine"]))
 
 
 def label(
@@ -44,15 +47,23 @@ def label(
         Path | None, Parameter(help="CSV for the labels; with --truth also a confusion matrix beside it.")
     ] = None,
     as_json: Json = False,
+    **given: Any,
 ) -> None:
     """Say which label fits each image best and how likely it is; with the truth given, how often that is right."""
     if top_k < 1:
         raise UsageError(f"--top-k must be at least 1, got {top_k}.")
     with stdout_for_results():
         from pairjepa.apps.labels import confusion
-        from pairjepa.apps.labels.labels import TEMPLATES, label_images, read_labels, write_csv, write_rows
+        from pairjepa.apps.labels.labels import TEMPLATES, label_images, read_labels, write_csv
 
-        found = label_images(run, images, read_labels(labels), templates=template or TEMPLATES, truth=truth)
+        found = label_images(
+            run,
+            images,
+            read_labels(labels),
+            templates=template or TEMPLATES,
+            truth=truth,
+            engine=override(RunConfig(), given_settings(given)).model.engine,
+        )
         measured = None
         if found.truth is not None:
             first = [best[0][0] for best in found.top(1)]
@@ -69,6 +80,8 @@ def label(
         write_csv(out, found, top_k)
         if measured is not None:
             written.append(out.with_name(f"{out.stem}-confusion{out.suffix}"))
+            from pairjepa.util.files import write_rows
+
             write_rows(written[1], confusion.matrix_rows(measured))
         say(f"wrote {' and '.join(map(str, written))}")
     if truth is None:

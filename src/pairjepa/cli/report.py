@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from pairjepa.cli.common import next_command, stdout_for_results
+from pairjepa.cli.common import Split, next_command, stdout_for_results
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
 
@@ -20,7 +20,7 @@ def report(
     out: Annotated[Path, Parameter(help="The page: one HTML file that needs no network.")] = Path(
         "report.html"
     ),
-    split: Annotated[str, Parameter(help="dev to choose by, test to report, or train.")] = "test",
+    split: Split = "test",
     figures: Annotated[
         Path | None, Parameter(help="Folder for each figure as PNG and PDF, for a paper.")
     ] = None,

@@ -1,4 +1,4 @@
-"""Find images: index, search."""
+"""Find images: index, search; and their vectors in a file: embed."""
 
 import sys
 from pathlib import Path
@@ -29,6 +29,7 @@ def add(app: App) -> None:
     """Give these verbs to the command line."""
     flags = [setting for setting in settings(RunConfig()) if setting.name in SETTINGS]
     app.command(with_flags(index, flags), usage="Usage: pairjepa index RUN IMAGES... --out FOLDER [OPTIONS]")
+    app.command(with_flags(embed, flags), usage="Usage: pairjepa embed RUN IMAGES... --out FILE [OPTIONS]")
     app.command(search, usage='Usage: pairjepa search INDEX ["WORDS"] [OPTIONS]')
 
 
@@ -58,6 +59,24 @@ def index(
         build(run, images, out, data=config.data, approximate=approximate, engine=config.model.engine)
     say(f"wrote {out}")
     next_command("search", out, then='"what is to be seen"')
+
+
+def embed(
+    run: Annotated[Path, Parameter(help="A run folder, or what `pairjepa export RUN --to onnx` wrote.")],
+    /,
+    *images: Annotated[
+        str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")
+    ],
+    out: Annotated[Path, Parameter(help="vectors.parquet, or vectors.npy with the names in vectors.json.")],
+    **given: Any,
+) -> None:
+    """Write the vectors of images (predicted caption embeddings) into a file."""
+    config = override(RunConfig(), given_settings(given))
+    with stdout_for_results():
+        from pairjepa.apps.embed import embed
+
+        written = embed(run, images, out, data=config.data, engine=config.model.engine)
+    say(f"wrote {' and '.join(map(str, written))}")
 
 
 def search(

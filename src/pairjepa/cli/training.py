@@ -10,21 +10,18 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
-from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Json, Split, as_flags, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
-from pairjepa.config.recipes import RECIPES, override, recipe
+from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
 from pairjepa.config.settings import RunConfig
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
-
-BACKBONES = {"adapt": ("model.pair",)}
-"""What a recipe is trained on, where it is not `model.image` and `model.text`; the user must give it."""
 
 train_app = App(
     name="train",
     help="Train a recipe on pairs, or go on with an interrupted run.\n\n"
     "`pairjepa train RECIPE --help` lists every setting and its value in that recipe.",
-    usage="Usage: pairjepa train RECIPE --data DATA --run FOLDER [OPTIONS]",
+    usage="Usage: pairjepa train RECIPE --data DATA [OPTIONS]",
     group_commands="Recipes",
 )
 
@@ -40,7 +37,19 @@ def add(app: App) -> None:
     for name in RECIPES:
         train_app.command(train_command(name), name=name)
     app.command(train_app)
-    app.command(evaluate, usage="Usage: pairjepa evaluate RUN [OPTIONS]")
+    chosen = (
+        "data",
+        "model.pair",
+        "model.pair_revision",
+        "model.image_views",
+        "model.max_tokens",
+        "model.engine",
+    )
+    measured = [s for s in settings(recipe("adapt")) if s.section in chosen or s.name in chosen]
+    app.command(
+        with_flags(evaluate, measured),
+        usage="Usage: pairjepa evaluate RUN [OPTIONS], or pairjepa evaluate --model.pair PAIR --data DATA [OPTIONS]",
+    )
     app.command(compare, usage="Usage: pairjepa compare RUN RUN... [OPTIONS]")
     app.command(demo)
 
@@ -49,6 +58,9 @@ def inspect(
     data: Annotated[str, Parameter(help="A folder, a table, a data set id of the hub, or `shapes`.")],
     /,
     *,
+    leaks: Annotated[
+        Path | None, Parameter(help="CSV file for the names of all near copies in several splits.")
+    ] = None,
     as_json: Json = False,
     **given: Any,
 ) -> None:
@@ -58,15 +70,18 @@ def inspect(
     with stdout_for_results():
         from pairjepa.apps import inspect as inspection
 
-        report = inspection.inspect(config.data, config.model.text)
+        report = inspection.inspect(config.data, config.model.text, leaks=leaks)
+    if leaks is not None:
+        say(f"wrote {leaks}")
     if as_json:
         print_json(report)
     else:
         from pairjepa.pairs.inspect import render
 
         print(render(report))
-    rest = "--model.image IMG --model.text TXT --run runs/contrastive"
-    next_command("train", "contrastive", "--data", data, then=rest)
+    if "train" in report["splits"]:
+        flags = as_flags({name: value for name, value in given_settings(given).items() if "data." in name})
+        next_command("train", "contrastive", "--data", data, *flags)
 
 
 def train_command(name: str) -> Callable[..., None]:
@@ -74,7 +89,13 @@ def train_command(name: str) -> Callable[..., None]:
 
     def train(
         *,
-        run: Annotated[Path, Parameter(help="Folder of the run: new, or one to go on with.", group=RUN)],
+        run: Annotated[
+            Path | None,
+            Parameter(
+                help="Folder of the run: new, or one to go on with; runs/RECIPE-DATA-1 and on if not given.",
+                group=RUN,
+            ),
+        ] = None,
         seeds: Annotated[
             int | None,
             Parameter(
@@ -92,27 +113,41 @@ def train_command(name: str) -> Callable[..., None]:
     ) -> None:
         config = recipe(name, given_settings(given))
         config.validate()
+        first = os.environ.get("RANK", "0") == "0"  # of several processes, that one speaks
         with stdout_for_results():
             from pairjepa.training import train as training
 
+            if run is None:
+                run = training.own_folder(config, seeds)
+            if first:
+                _say_choices(config, given_settings(given), run)
             if seeds is None:
                 training.train(config, None, run, track=track)
             else:
                 training.train_seeds(config, None, run, seeds, track=track)
-        if os.environ.get("RANK", "0") == "0":  # of several processes, that one speaks
+        if first:
             say(f"wrote {run}")
             next_command("evaluate", str(run), "--split", "test")
 
     train.__doc__ = RECIPES[name].__doc__
-    backbones = BACKBONES.get(name, ("model.image", "model.text"))
-    return with_flags(train, settings(recipe(name)), needed=("data.source", *backbones))
+    pair = ["model.pair"] if name.startswith("adapt") else []
+    return with_flags(train, settings(recipe(name)), needed=("data.source", *pair))
+
+
+def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
+    """The run folder, and the encoders where the user has named none."""
+    say(f"run folder: {run}")
+    chosen = {setting: getattr(config.model, setting.removeprefix("model.")) for setting in ENCODERS}
+    for setting, name in chosen.items():
+        if setting not in given and name == ENCODERS[setting]:
+            say(f"{setting}: {name} of the Hugging Face hub (Apache-2.0); another one: --{setting}")
 
 
 def evaluate(
     *runs: Annotated[
         Path, Parameter(help="Run folder that `pairjepa train` wrote, with or without --seeds.")
     ],
-    split: Annotated[str, Parameter(help="dev to choose by, test to report, or train.")] = "test",
+    split: Split = "test",
     as_json: Json = False,
     export: Annotated[
         Path | None,
@@ -122,10 +157,6 @@ def evaluate(
         Literal["owner", "text"],
         Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
     ] = "owner",
-    data: Annotated[
-        str | None,
-        Parameter(help="Where the run's data are now, if they have moved; or other pairs, to measure it on."),
-    ] = None,
     ensemble: Annotated[
         bool,
         Parameter(
@@ -134,29 +165,58 @@ def evaluate(
             help="Measure all seeds, or several runs, as one model: embeddings side by side.",
         ),
     ] = False,
+    **given: Any,
 ) -> None:
-    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA."""
+    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA.
+
+    With --data, where the run's data are now; or other pairs, to measure it on. Without a run, --model.pair measures a
+    pretrained pair as it is.
+    """
+    chosen = given_settings(given)
     if ensemble:
-        _evaluate_ensemble(runs, split, as_json, export, relevance, data)
+        _evaluate_ensemble(runs, split, as_json, export, relevance, sorted(chosen))
         return
-    if len(runs) != 1:
+    if len(runs) > 1:
         raise UsageError(
             f"evaluate must have one run, got {len(runs)}. Give --ensemble to measure several as one model."
         )
-    run = runs[0]
+    run = runs[0] if runs else None
+    if run is None and "model.pair" not in chosen:
+        raise UsageError("evaluate must be given a run or --model.pair, got none. Name a run folder.")
+    if "data.source" not in chosen and (run is None or chosen):
+        raise UsageError(
+            "--data must be given with --model.pair and the settings of data, got none. Name the pairs."
+        )
+    data = {name: value for name, value in chosen.items() if name.startswith("data.")}
+    if run is not None and (others := sorted(chosen.keys() - data.keys())):
+        raise UsageError(f"--{others[0]} must stand without a run, got {run}. Leave one of the two out.")
     with stdout_for_results():
-        from pairjepa.evaluation import evaluate as evaluation
+        if run is None:
+            from pairjepa.evaluation import zero_shot
 
-        result = evaluation.evaluate(run, split, export=export, relevance=relevance, data=data)
+            config = recipe("adapt", chosen)
+            result = zero_shot.evaluate_pair(config, split, export=export, relevance=relevance)
+        else:
+            from pairjepa.evaluation import evaluate as evaluation
+
+            where = override(RunConfig(), data).data if len(data) > 1 else data.get("data.source")
+            result = evaluation.evaluate(run, split, export=export, relevance=relevance, data=where)
+    name = str(run or chosen["model.pair"])
     if as_json:
         print_json(result)
     else:
-        _print_table(run, result)
+        _print_table(Path(name).name, result)
+    exported = [str(export)] if export else []
+    if run is None:
+        if exported:
+            say(f"wrote {export}")
+        pair = ("--data", str(chosen["data.source"]), "--model.pair", name)
+        next_command("train", "adapt", *pair, "--run", "runs/adapt")
+        return
     folders = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
     other = result.get("seeds", [result])[0]["data"]["other"]
     parts = ("evaluation", "embeddings", *(() if other else ("illustrations",)))
-    written = [one / part for one in folders for part in parts]
-    say(f"wrote {', '.join(map(str, [*written, *([export] if export else [])]))}")
+    say(f"wrote {', '.join([*(str(one / part) for one in folders for part in parts), *exported])}")
     if split == "test":
         next_command("report", str(run), "--out", "report.html")
     else:
@@ -169,10 +229,10 @@ def _evaluate_ensemble(
     as_json: bool,
     export: Path | None,
     relevance: Literal["owner", "text"],
-    data: str | None,
+    others: list[str],
 ) -> None:
-    if data is not None:
-        raise UsageError(f"--data must be left out beside --ensemble, got {data}.")
+    if others:
+        raise UsageError(f"--{others[0]} must be left out beside --ensemble: the runs name their pairs.")
     with stdout_for_results():
         from pairjepa.evaluation.ensemble import evaluate_ensemble
 
@@ -180,7 +240,7 @@ def _evaluate_ensemble(
     if as_json:
         print_json(result)
     else:
-        _print_table(Path("ensemble"), result)
+        _print_table("ensemble", result)
     if export:
         say(f"wrote {export}")
     next_command("compare", *map(str, runs), "--split", split)
@@ -188,7 +248,7 @@ def _evaluate_ensemble(
 
 def compare(
     *runs: Annotated[Path, Parameter(help="Run folders, evaluated on the split; the first is the baseline.")],
-    split: Annotated[str, Parameter(help="dev to choose by, test to report, or train.")] = "test",
+    split: Split = "test",
     relevance: Annotated[
         Literal["owner", "text"],
         Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
@@ -235,15 +295,14 @@ def demo(
         say(f"The command pairjepa is in {Path(sys.executable).parent}, which is not on your PATH.")
     say("With your own images and captions, and backbones that you choose:")
     next_command("inspect", then="DATA")
-    flags = "--data DATA --model.image IMG --model.text TXT --run runs/contrastive"
-    next_command("train", "contrastive", then=flags)
+    next_command("train", "contrastive", then="--data DATA")
 
 
-def _print_table(run: Path, result: dict[str, Any]) -> None:
+def _print_table(name: str, result: dict[str, Any]) -> None:
     if "seeds" not in result:
         from pairjepa.evaluation.tables import table
 
-        print(table({run.name: result}))
+        print(table({name: result}))
         notes = result["notes"]
     else:
         from pairjepa.evaluation.tables import seeds_table

@@ -9,8 +9,8 @@ import numpy as np
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.embedder.embedder import Embedder
-from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
-from pairjepa.evaluation.evaluate import cca_baseline
+from pairjepa.evaluation.embedding_set import check_target
+from pairjepa.evaluation.evaluate import embedding_set
 from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.table import Pairs, opened
@@ -74,17 +74,9 @@ def evaluate_ensemble(
         return image, text
 
     material = models[0][0]
-    images, captions, owner = material.rows(split)
-    image_side, text_side = embed(images, captions)
-    embeddings = EmbeddingSet(
-        image=image_side,
-        text=text_side,
-        owner=owner,
-        names=data.pairs.take(images).names,
-        captions=data.pairs.captions.take(captions).to_pylist(),
-        split=split,
-        run=digest([weights for _, _, weights in models]),
-    )
+    images, captions, _ = material.rows(split)
+    weights = digest([weights for _, _, weights in models])
+    embeddings = embedding_set(material, split, *embed(images, captions), weights)
     if export is not None:
         with writing(Path(export)):
             embeddings.save(Path(export))

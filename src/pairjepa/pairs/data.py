@@ -8,6 +8,7 @@ import numpy as np
 from pairjepa.pairs.leaks import leaks
 from pairjepa.pairs.scan import ImageFacts, pairs_digest, pairs_parts, readable, scan
 from pairjepa.pairs.table import Pairs
+from pairjepa.pairs.twins import arranged
 from pairjepa.util.files import cache_folder, digest
 
 USED = ("train", "dev", "test")
@@ -32,6 +33,8 @@ def read_data(pairs: Pairs, max_bad: float) -> Data:
     used = pairs.take(np.flatnonzero(np.isin(pairs.table["split"].to_numpy(zero_copy_only=False), USED)))
     facts = scan(used, cache_folder())
     kept, facts = readable(used, facts, max_bad)
+    unreadable = used.n_images - kept.n_images
+    kept, facts = arranged(kept, facts, cache_folder())
     return Data(
         kept.scanned(facts.digest),
         facts,
@@ -43,7 +46,7 @@ def read_data(pairs: Pairs, max_bad: float) -> Data:
             "images": kept.n_images,
             "captions": len(kept),
             "splits": {name: {"images": i, "captions": c} for name, (i, c) in kept.splits.items()},
-            "unreadable": used.n_images - kept.n_images,
-            "leaks": leaks(kept, facts),
+            "unreadable": unreadable,
+            "leaks": leaks(kept, facts, cache_folder()),
         },
     )

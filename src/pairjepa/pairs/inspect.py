@@ -10,6 +10,7 @@ from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.pairs.scan import ImageFacts
 from pairjepa.pairs.splits import USED
 from pairjepa.pairs.table import Pairs
+from pairjepa.util.files import cache_folder
 
 _QUANTILES = {"min": 0.0, "5%": 0.05, "median": 0.5, "95%": 0.95, "max": 1.0}
 
@@ -45,6 +46,10 @@ def inspect(
             "max": int(per_image.max()),
         },
         "splits": {name: {"images": i, "captions": c} for name, (i, c) in pairs.splits.items()},
+        "examples": [
+            {"name": pairs.names[row], "captions": pairs.table["captions"][row].as_py()}
+            for row in sorted({0, pairs.n_images // 2, pairs.n_images - 1})
+        ],
         "image_size": _sizes(facts),
         "caption_length": {
             "words": _quantiles(words),
@@ -62,7 +67,7 @@ def inspect(
         },
         "problems": pairs.problems.to_dict(),
         "notes": pairs.problems.notes,
-        "leaks": leaks(pairs, facts),
+        "leaks": leaks(pairs, facts, cache_folder()),
     }
 
 
@@ -93,11 +98,18 @@ def render(report: dict[str, Any]) -> str:
     ]
     width = max(len(name) for name, _ in rows)
     lines = [report["description"], "", *(f"{name:<{width}}  {value}" for name, value in rows)]
+    lines += ["", "Pairs as they were joined:", *map(_example_line, report["examples"])]
     if report["notes"]:
         lines += ["", *(f"Note: {note}" for note in report["notes"])]
     if warnings := _warnings(report):
         lines += ["", *(f"Warning: {warning}" for warning in warnings)]
     return "\n".join(lines)
+
+
+def _example_line(example: dict[str, Any]) -> str:
+    first, *others = example["captions"]
+    more = f" (and {len(others)} more)" if others else ""
+    return f"  {example['name']}: {first}{more}"
 
 
 def _quantiles(values: np.ndarray) -> dict[str, int]:

@@ -1,15 +1,22 @@
 """Images that stand in two splits: a number measured across such a leak is a lie."""
 
-from collections.abc import Iterator
-from itertools import combinations
+import contextlib
+from collections.abc import Callable, Iterator
+from itertools import combinations, pairwise
+from math import comb
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8, UInt64
+import pyarrow as pa
+from jaxtyping import Float32, Int64, UInt8, UInt64
 
 from pairjepa.pairs.scan import NO_HASH, ImageFacts
 from pairjepa.pairs.splits import USED
 from pairjepa.pairs.table import Pairs
+from pairjepa.util.checksums import read_record, write_record
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import digest
 from pairjepa.util.progress import say
 
 MAX_DISTANCE = 8
@@ -27,9 +34,10 @@ EXAMPLES = 20
 """Pairs of images that are named."""
 
 _BLOCK = 1 << 16
+_VERSION = "v1"  # of what is kept: another way to find needs another version
 
 
-def leaks(pairs: Pairs, facts: ImageFacts) -> dict[str, Any]:
+def leaks(pairs: Pairs, facts: ImageFacts, cache: Path) -> dict[str, Any]:
     """Images of one split that stand in another one too, as the same bytes or nearly the same picture.
 
     For each two splits, the images of the second are counted: 3 of (train, test) means that three images of test
@@ -40,6 +48,7 @@ def leaks(pairs: Pairs, facts: ImageFacts) -> dict[str, Any]:
     Args:
         pairs: the pairs.
         facts: their scan.
+        cache: root of the cache: the result is kept there, under a digest of the images and their splits.
 
     Returns:
         `{"counts": [{"splits": ["train", "test"], "same_bytes": n, "near": n, "images": n of the second split},
@@ -47,18 +56,35 @@ def leaks(pairs: Pairs, facts: ImageFacts) -> dict[str, Any]:
         that are there, `examples` up to 20, shared among them.
     """
     splits = pairs.table["split"].to_numpy()
+    images = np.flatnonzero(np.isin(splits, USED))
+    content = [facts.digest[images].tolist(), splits[images].tolist(), [pairs.names[row] for row in images]]
+    path = cache / "leaks" / f"{digest(_VERSION, pairs.generated, *content)}.json"
     groups = [np.flatnonzero(splits == split) for split in USED]
-    same, near = _twins(facts, groups, seek_near=not pairs.generated)
-    couples = [(a, b) for a, b in combinations(range(len(USED)), 2) if len(groups[a]) and len(groups[b])]
+    return kept(path, {"counts": [dict], "examples": [dict]}, lambda: _leaks(pairs, facts, groups))
 
+
+def kept(path: Path, shape: dict[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a file of the cache holds; where it is not there or damaged, what `make` gives, kept there."""
+    if path.is_file():
+        with contextlib.suppress(PairJEPAError):
+            return read_record(path, shape, "It is computed again.")
+    result = make()
+    with contextlib.suppress(OSError):  # without it, it is computed again
+        write_record(path, result)
+    return result
+
+
+def _leaks(pairs: Pairs, facts: ImageFacts, groups: list[Int64[np.ndarray, " _"]]) -> dict[str, Any]:
+    couples = [(a, b) for a, b in combinations(range(len(USED)), 2) if len(groups[a]) and len(groups[b])]
+    content = content_ids(facts)
     counts, examples = [], []
     for first, second in couples:
         images = groups[second]
         words = [USED[first], USED[second]]
         count: dict[str, Any] = {"splits": words}
         named: list[dict[str, Any]] = []
-        for kind, twins in (("same_bytes", same), ("near", near)):
-            twin = twins[images, first]
+        same, near = _twins(facts, content, images, groups[first], seek_near=not pairs.generated)
+        for kind, twin in (("same_bytes", same), ("near", near)):
             hit = np.flatnonzero(twin >= 0)
             count[kind] = len(hit)
             named += [
@@ -70,78 +96,117 @@ def leaks(pairs: Pairs, facts: ImageFacts) -> dict[str, Any]:
     return {"counts": counts, "examples": examples}
 
 
-def near_pairs(
-    hashes: UInt64[np.ndarray, " hashes"], distance: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All pairs of hashes at a Hamming distance of at most `distance`, each once, in portions.
-
-    Split into `distance + 1` bands of bits, two such hashes agree in one band at least (Manku et al., Detecting
-    Near-Duplicates for Web Crawling, WWW 2007). Sorted by a band, those that agree in it are neighbours: the
-    k-th portion compares each with the one k places on. Memory is proportional to the number of hashes.
-
-    Args:
-        hashes: 64 bits each; equal ones make pairs too.
-        distance: largest distance.
-
-    Yields:
-        Two arrays of indices into `hashes`.
-    """
-    # Every n-th bit, since neighbours (frequencies of one direction) go together and would make uneven bands.
-    masks = [
-        np.uint64(sum(1 << bit for bit in range(band, 64, distance + 1))) for band in range(distance + 1)
-    ]
-    for index, mask in enumerate(masks):
-        order = np.argsort(hashes & mask, kind="stable")
-        bands, values = (hashes & mask)[order], hashes[order]
-        start, step = np.arange(len(order) - 1), 1
-        while len(start := start[start + step < len(order)]):
-            start = start[bands[start] == bands[start + step]]
-            differ = values[start] ^ values[start + step]
-            fits = np.bitwise_count(differ) <= distance
-            for earlier in masks[:index]:  # a pair that agrees in an earlier band was found there
-                fits &= (differ & earlier) != 0
-            if fits.any():
-                yield order[start[fits]], order[start[fits] + step]
-            step += 1
+def content_ids(facts: ImageFacts) -> Int64[np.ndarray, " images"]:
+    """A number for each image that is the same for the same bytes; -1 for an unreadable one."""
+    indices = pa.array(facts.digest, pa.string()).dictionary_encode().indices
+    ids: np.ndarray = indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return ids.astype(np.int64)
 
 
 def _twins(
-    facts: ImageFacts, groups: list[Int64[np.ndarray, " _"]], seek_near: bool
-) -> tuple[Int64[np.ndarray, "images splits"], Int64[np.ndarray, "images splits"]]:
-    """For each image and split, a row of that split with the same bytes, and one that is near; -1 if none.
-
-    An image's own split is left at -1, and so is a near twin of an image that has one with the same bytes.
-    """
-    digests = np.array([content or "" for content in facts.digest])
-    _, row_of, content = np.unique(digests, return_index=True, return_inverse=True)
-    inside = np.full((len(row_of), len(groups)), -1)
-    for split, rows in enumerate(groups):
-        inside[content[rows][::-1], split] = rows[::-1]  # the last assignment stays: the first row
-
-    near = np.full_like(inside, -1)
-    usable = np.flatnonzero((inside >= 0).any(axis=1) & (facts.phash[row_of] != NO_HASH))
-    for left, right in near_pairs(facts.phash[row_of[usable]], MAX_DISTANCE) if seek_near else ():
-        left, right = usable[left], usable[right]
-        wanted = _gains(near, inside, left, right).any(1) | _gains(near, inside, right, left).any(1)
-        left, right = left[wanted], right[wanted]
-        alike = similarity(facts.thumbnail, row_of[left], row_of[right]) >= MIN_SIMILARITY
-        for one, other in ((left[alike], right[alike]), (right[alike], left[alike])):
-            which, where = np.nonzero(_gains(near, inside, one, other))
-            near[one[which], where] = inside[other[which], where]
-
-    readable = digests != ""
-    same, near = inside[content], near[content]
-    for split, rows in enumerate(groups):
-        same[rows, split] = near[rows, split] = -1
-    same[~readable] = -1
+    facts: ImageFacts,
+    content: Int64[np.ndarray, " images"],
+    images: Int64[np.ndarray, " queries"],
+    others: Int64[np.ndarray, " references"],
+    seek_near: bool,
+) -> tuple[Int64[np.ndarray, " queries"], Int64[np.ndarray, " queries"]]:
+    """For each of `images` the first of `others` with the same bytes, and else one that is near; -1 if none."""
+    others = others[content[others] >= 0]
+    row_of = np.full(content.max(initial=-1) + 2, -1)  # that of -1, the last, stays
+    row_of[content[others[::-1]]] = others[::-1]  # the last assignment stays: the first row
+    same, near = row_of[content[images]], np.full(len(images), -1)
+    if not seek_near:
+        return same, near
+    sought = np.flatnonzero((same < 0) & (facts.phash[images] != NO_HASH))
+    others = others[(row_of[content[others]] == others) & (facts.phash[others] != NO_HASH)]
+    for left, right in near_pairs(facts.phash[images[sought]], facts.phash[others], MAX_DISTANCE):
+        new = near[sought[left]] < 0
+        query, other = sought[left[new]], others[right[new]]
+        alike = similarity(facts.thumbnail, images[query], other) >= MIN_SIMILARITY
+        near[query[alike][::-1]] = other[alike][::-1]
     return same, near
 
 
-def _gains(
-    near: np.ndarray, inside: np.ndarray, one: np.ndarray, other: np.ndarray
-) -> Bool[np.ndarray, "pairs splits"]:
-    """In which splits `other` would be the first near twin of `one`; a split that `one` stands in too is none."""
-    return (near[one] < 0) & (inside[other] >= 0) & (inside[one] < 0)
+def near_pairs(
+    queries: UInt64[np.ndarray, " queries"], references: UInt64[np.ndarray, " references"], distance: int
+) -> Iterator[tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]]:
+    """All pairs of a query and a reference at a Hamming distance of at most `distance`, each once, in portions.
+
+    Multi-index hashing (Norouzi, Punjani and Fleet, Fast Search in Hamming Space with Multi-Index Hashing, CVPR 2012):
+    of `bands` bands of bits, one differs in at most `distance // bands` bits, so each query is looked up under all
+    values of a band that are so near to its own. The number of bands is that of the least work; memory is
+    proportional to the number of hashes.
+
+    Args:
+        queries: 64 bits each.
+        references: as `queries`.
+        distance: largest distance.
+
+    Yields:
+        Indices into `queries` and into `references`.
+    """
+    bands = _best_bands(len(queries), len(references), distance)
+    radius = distance // bands
+    # Every n-th bit, since neighbours (frequencies of one direction) go together and would make uneven bands.
+    positions = [range(band, 64, bands) for band in range(bands)]
+    masks = [np.uint64(sum(1 << bit for bit in bits)) for bits in positions]
+    for band, bits in enumerate(positions):
+        values = _gathered(references, bits)
+        order = np.argsort(values, kind="stable")
+        count = np.bincount(values, minlength=1 << len(bits))
+        there, first, sorted_references = count > 0, np.cumsum(count) - count, references[order]
+        flips = [
+            sum(1 << bit for bit in chosen)
+            for count in range(radius + 1)
+            for chosen in combinations(range(len(bits)), count)
+        ]
+        for start in range(0, len(queries), _BLOCK):
+            block = queries[start : start + _BLOCK]
+            own = _gathered(block, bits)
+            for flip in flips:
+                rows = np.flatnonzero(there[looked_up := own ^ flip])
+                looked_up = looked_up[rows]
+                for query, reference in _expanded(rows, first[looked_up], count[looked_up]):
+                    differ = block[query] ^ sorted_references[reference]
+                    fits = np.bitwise_count(differ) <= distance
+                    for earlier in masks[:band]:  # a pair that is near in an earlier band was found there
+                        fits &= np.bitwise_count(differ & earlier) > radius
+                    if fits.any():
+                        yield query[fits] + start, order[reference[fits]]
+
+
+def _best_bands(queries: int, references: int, distance: int) -> int:
+    """The number of bands with the least work: fewer have more values to look up, but fewer references in each."""
+
+    def work(bands: int) -> float:
+        width = -(-64 // bands)
+        values = bands * sum(comb(width, count) for count in range(distance // bands + 1))
+        return values * (5000 + queries * (1 + 3 * references / 2**width)) + bands * 2**width
+
+    return min(range(3, max(4, distance + 2)), key=work)
+
+
+def _gathered(hashes: UInt64[np.ndarray, " hashes"], bits: range) -> Int64[np.ndarray, " hashes"]:
+    """These bits of each hash, side by side."""
+    values = np.zeros(len(hashes), np.int64)
+    for place, bit in enumerate(bits):
+        values |= ((hashes >> np.uint64(bit)) & np.uint64(1)).astype(np.int64) << place
+    return values
+
+
+def _expanded(
+    rows: Int64[np.ndarray, " rows"], begin: Int64[np.ndarray, " rows"], count: Int64[np.ndarray, " rows"]
+) -> Iterator[tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]]:
+    """Each row with each of the `count` numbers from `begin` on, in portions."""
+    ends = np.cumsum(count)
+    cuts = np.searchsorted(ends, np.arange(0, count.sum(), 4 * _BLOCK), side="right")
+    for start, end in pairwise([*np.unique(cuts).tolist(), len(rows)]):
+        some = count[start:end]
+        before = np.cumsum(some) - some
+        yield (
+            np.repeat(rows[start:end], some),
+            np.arange(some.sum()) + np.repeat(begin[start:end] - before, some),
+        )
 
 
 def similarity(
@@ -163,12 +228,14 @@ def similarity(
 
 
 def warn_of_leaks(record: dict[str, Any]) -> None:
-    """Say how many images stand in two splits, from what the run folder keeps of its data."""
-    for count in record["leaks"]["counts"]:
-        for kind, words in (("same_bytes", "the same bytes"), ("near", "nearly the same picture")):
-            if count[kind]:
-                first, second = count["splits"]
-                say(
-                    f"warning: {count[kind]:,} of {count['images']:,} {second} images stand in {first} too ({words}): "
-                    f"numbers on {second} are too good. Which ones: pairjepa inspect."
-                )
+    """Say in one line how many images stand in two splits, from what the run folder keeps of its data."""
+    parts = [
+        f"{found:,} of {count['images']:,} in {count['splits'][1]} are in {count['splits'][0]} too"
+        for count in record["leaks"]["counts"]
+        if (found := count["same_bytes"] + count["near"])
+    ]
+    if parts:
+        say(
+            f"warning: near copies stand in several splits ({'; '.join(parts)}), which flatters the numbers. "
+            "Their names: pairjepa inspect DATA --leaks leaks.csv. Without them: --data.drop-leaks."
+        )

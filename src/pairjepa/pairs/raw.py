@@ -14,7 +14,7 @@ from pairjepa.pairs import captions as text
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.folders import Files
 from pairjepa.pairs.problems import EXAMPLES, Problems
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import digest
 
 RESERVED = ("name", "path", "bytes", "member", "digest", "split", "captions", "image", "caption")
@@ -57,11 +57,14 @@ class RawPairs:
     """Where the user says that they are: looked at first, also for the ends of paths of another machine."""
 
 
-def assemble(raw: RawPairs, problems: Problems) -> tuple[pa.Table, str]:
-    """One row an image, in the order of first appearance, and the words for where the splits come from.
+def assemble(
+    raw: RawPairs, problems: Problems, group_column: str | None = None
+) -> tuple[pa.Table, str, tuple[str, ...]]:
+    """One row an image, in the order of first appearance; where the splits come from; those that a hash chose.
 
     Raises:
         PairJEPAError: nothing usable is left, or a split has an unknown name.
+        UsageError: there is no such column, or no split is left to a hash.
     """
     rows = _identified(raw.rows, problems)
     names = rows["name"].combine_chunks().dictionary_encode()
@@ -107,9 +110,34 @@ def assemble(raw: RawPairs, problems: Problems) -> tuple[pa.Table, str]:
     if known is not None and given.null_count:
         unsplit = table["name"].filter(pc.is_null(given))
         problems.add("images without a split (not used)", unsplit[:EXAMPLES].to_pylist(), len(unsplit))
-    splits, origin = splitting.complete(table["name"].to_pylist(), known)
+    names_or_groups = table["name"].to_pylist() if group_column is None else group_keys(table, group_column)
+    splits, drawn = splitting.complete(names_or_groups, known)
+    if group_column is not None and not drawn:
+        raise UsageError(
+            f"data.group_column must be left out where all splits are given, got {group_column!r}."
+        )
     at = table.column_names.index("split")
-    return table.set_column(at, "split", pa.array(splits, pa.string())), origin or raw.split_words
+    words = raw.split_words
+    if drawn:
+        by = "the image's name" if group_column is None else f"the column {group_column}"
+        taken = "split" if known is None else f"{' and '.join(drawn[1:])} taken out of train"
+        words = f"{taken} by a hash of {by}"
+    return table.set_column(at, "split", pa.array(splits, pa.string())), words, drawn
+
+
+def group_keys(table: pa.Table, column: str) -> list[str]:
+    """The group of each image; one without a value is alone.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    if column not in table.column_names:
+        there = [name for name in table.column_names if name not in RESERVED]
+        raise UsageError(
+            f"data.group_column must be a column of the pairs, got {column!r}. There are: {', '.join(there) or 'none'}."
+        )
+    groups = zip(table[column].to_pylist(), table["name"].to_pylist(), strict=True)
+    return [f"name {name}" if group is None else f"group {group}" for group, name in groups]
 
 
 def listing(folder: Path) -> str:

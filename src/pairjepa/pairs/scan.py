@@ -18,15 +18,15 @@ from pairjepa.pairs.images import BadImage, decode_sized
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError, hindrance, unreadable
-from pairjepa.util.files import cache_folder, digest, digest_bytes, remove_leftovers
+from pairjepa.util.files import cache_folder, chunk_size, digest, digest_bytes, remove_leftovers
 from pairjepa.util.progress import progress, say
 from pairjepa.util.tables import read_table, write_table
+from pairjepa.util.threads import cores
 
 NO_HASH = np.uint64(0)
 """The perceptual hash of an image that has none: unreadable, or too flat to tell from another."""
 
 _SHARD = 2000
-_THREADS = 2
 _VERSION = "v1"  # a part of the shards' names: another way to measure needs another version
 _FLAT = 4.0  # grey levels of standard deviation
 _THUMBNAIL = (8, 8, 3)
@@ -80,8 +80,8 @@ def scan(pairs: Pairs, cache: Path | None = None) -> ImageFacts:
     """Look at every image once; what was seen before, by any scan with this cache, is not read again.
 
     A file is known by its absolute path, size and times of change, bytes in a row by their digest, an image in a shard
-    by its place there and by what tells that the shard has changed. Files of 2,000 images are written as the scan
-    goes, so that a killed one goes on where it was.
+    by its place there and by what tells that the shard has changed. Files of at least 2,000 images are written as the
+    scan goes, so that a killed one goes on where it was.
 
     Args:
         pairs: the pairs.
@@ -104,9 +104,17 @@ def scan(pairs: Pairs, cache: Path | None = None) -> ImageFacts:
         phash=facts["phash"].to_numpy(),
         width=facts["width"].to_numpy(),
         height=facts["height"].to_numpy(),
-        thumbnail=np.frombuffer(b"".join(facts["thumbnail"].to_pylist()), np.uint8).reshape(-1, *_THUMBNAIL),
+        thumbnail=_thumbnails(facts["thumbnail"]),
         error=facts["error"].to_numpy(),
     )
+
+
+def _thumbnails(column: pa.ChunkedArray) -> UInt8[np.ndarray, "images 8 8 3"]:
+    parts = [
+        np.frombuffer(part.buffers()[1], np.uint8).reshape(-1, *_THUMBNAIL)[part.offset :][: len(part)]
+        for part in column.chunks
+    ]
+    return np.concatenate([np.empty((0, *_THUMBNAIL), np.uint8), *parts])
 
 
 def readable(pairs: Pairs, facts: ImageFacts, max_bad: float) -> tuple[Pairs, ImageFacts]:
@@ -185,32 +193,44 @@ def image_keys(pairs: Pairs) -> list[str]:
 
 def file_key(path: str) -> str:
     """What a file is known by without a look into it; a copy with the old times has another time of status change."""
+    absolute = (
+        os.path.normpath(path) if path.startswith("/") else os.path.abspath(path)
+    )  # the first is quicker
     try:
         status = os.stat(path)
     except OSError:
-        return f"{os.path.abspath(path)}|gone"
-    return f"{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+        return f"{absolute}|gone"
+    return f"{absolute}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
 
 
 def _known(folder: Path, keys: pa.Array) -> pa.Table:
-    """The rows of all shards that are wanted; a damaged shard is as good as none."""
-    parts = [_SCHEMA.empty_table()]
-    for path in sorted(folder.glob(f"{_VERSION}-*.parquet")):
+    """The rows of all files that are wanted; a damaged file is as good as none.
+
+    Many files are joined at once, as many rows as there are keys, since each join costs as much as the keys.
+    """
+    wanted, waiting = [_SCHEMA.empty_table()], [_SCHEMA.empty_table()]
+    paths = sorted(folder.glob(f"{_VERSION}-*.parquet"))
+    for number, path in enumerate(paths, 1):
         try:
-            shard = read_table(path)
+            table = read_table(path)
         except (pa.ArrowException, OSError) as error:
             if hindrance(error):
                 raise unreadable(path, error, "") from None
             continue
-        if shard.schema.equals(_SCHEMA):
-            parts.append(shard.filter(pc.is_in(shard["key"], keys)))
-    return pa.concat_tables(parts)
+        if table.schema.equals(_SCHEMA):
+            waiting.append(table)
+        if number == len(paths) or sum(len(one) for one in waiting) >= len(keys):
+            rows = pa.concat_tables(waiting)
+            wanted.append(rows.filter(pc.is_in(rows["key"], keys)))
+            waiting = []
+    return pa.concat_tables(wanted)
 
 
 def _measured(pairs: Pairs, keys: pa.Array, rows: np.ndarray, folder: Path) -> Iterator[pa.Table]:
-    with progress("image scan", len(rows), "images") as bar, ThreadPoolExecutor(_THREADS) as pool:
-        for start in range(0, len(rows), _SHARD):
-            some = rows[start : start + _SHARD]
+    size = chunk_size(len(rows), _SHARD)
+    with progress("image scan", len(rows), "images") as bar, ThreadPoolExecutor(cores()) as pool:
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
             facts = []
             for row, fact in zip(some, pool.map(lambda row: _fact(pairs, int(row)), some), strict=True):
                 facts.append({"key": keys[row].as_py()} | fact)

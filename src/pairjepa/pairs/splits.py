@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -13,6 +14,19 @@ USED = (TRAIN, DEV, TEST)
 ORDER = (*USED, REST)
 LEAST = {TRAIN: 2, DEV: 1}
 """Images that a training needs."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is done about near copies in different splits, once the images were looked at; see `twins.arranged`."""
+
+    drawn: tuple[str, ...] = ()
+    """Splits between which a hash chose: train, and those that were not given."""
+    group_column: str | None = None
+    """Column whose equal values stay in one split."""
+    drop_leaks: bool = False
+    """Leave images out of a split if a later one holds near copies."""
+
 
 _WORDS = {
     "train": TRAIN, "training": TRAIN,
@@ -35,6 +49,11 @@ def normalise(value: str, where: str) -> str:
         f"A split in {where} must be one of {', '.join(_WORDS)}, got {value!r}. "
         "Rename it, or name another column with --data.split-column."
     )
+
+
+def word(name: str) -> str:
+    """The project's word for a split, and any other as it is."""
+    return _WORDS.get(name.strip().lower(), name)
 
 
 def known(name: str) -> bool:
@@ -62,31 +81,29 @@ def unit_hash(names: Sequence[str], salt: str = "") -> np.ndarray:
     return (np.frombuffer(digests, dtype=">u8") >> 11).astype(np.float64) / 2**53
 
 
-def complete(names: Sequence[str], given: np.ndarray | None) -> tuple[np.ndarray, str | None]:
+def complete(names: Sequence[str], given: np.ndarray | None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Give every image a split.
 
     Without given splits, the hash of the name makes 80 % train, 10 % dev, 10 % test. With given ones, a dev or
     test that is missing is taken out of train by the same hash; nothing is ever taken out of another split.
 
     Args:
-        names: names of the images.
+        names: names of the images, or of the groups that stay together.
         given: their splits (strings of `ORDER`), or None.
 
     Returns:
-        The splits (an object array) and, for people, where they come from; None if all of them were given.
+        The splits (an object array), and those between which the hash chose; none if all of them were given.
     """
     splits = np.full(len(names), TRAIN, dtype=object) if given is None else given.astype(object)
     missing = [split for split in _SHARES if not (splits == split).any()]
     if not missing or not (splits == TRAIN).any():
-        return splits, None
+        return splits, ()
     place = unit_hash(names)
     in_train = splits == TRAIN
     for split in missing:
         low, high = _SHARES[split]
         splits[in_train & (low <= place) & (place < high)] = split
-    if given is None:
-        return splits, "split by a hash of the image's name"
-    return splits, f"{' and '.join(missing)} taken out of train by a hash of the image's name"
+    return splits, (TRAIN, *missing)
 
 
 def subsample(

@@ -14,7 +14,7 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.images import BadImage, bad_image, decode
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import Request, assemble
+from pairjepa.pairs.raw import Request, assemble, group_keys
 from pairjepa.pairs.shards.reading import read as read_member
 from pairjepa.pairs.sources import read
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
@@ -37,6 +37,7 @@ class Pairs:
         generated: whether the program drew the images itself.
         problems: what was counted and skipped while opening.
         root: the folder that it came from, if there is one.
+        rules: what is done about near copies in different splits.
     """
 
     table: pa.Table
@@ -44,6 +45,7 @@ class Pairs:
     generated: bool = False
     problems: Problems = field(default_factory=Problems)
     root: Path | None = None
+    rules: splitting.Rules = field(default_factory=splitting.Rules)
 
     @classmethod
     def open(
@@ -53,10 +55,12 @@ class Pairs:
         image_column: str | None = None,
         caption_column: str | None = None,
         split_column: str | None = None,
+        group_column: str | None = None,
         images: str | Path | None = None,
         no_header: bool = False,
         pairs: int | None = None,
         seed: int = 0,
+        drop_leaks: bool = False,
     ) -> "Pairs":
         """Open pairs from any source that `pairjepa.pairs.sources` knows.
 
@@ -66,11 +70,13 @@ class Pairs:
             image_column: column of the images, where usual names do not find it.
             caption_column: column of the captions.
             split_column: column of the splits.
+            group_column: column whose equal values stay in one split, where a hash draws the splits.
             images: the folder of the images, where they are not beside the table.
             no_header: the first line of a text table is a row; its columns are `1`, `2`, …, the image in the first and
                 the caption in the second.
             pairs: keep about this many captions, chosen by image in every split; None keeps all.
             seed: seed of that choice, and of the drawing of `shapes`.
+            drop_leaks: leave images out of which a later split (dev, test) holds near copies.
 
         Raises:
             PairJEPAError: nothing is there, nothing matches, or nothing usable is in it.
@@ -80,9 +86,10 @@ class Pairs:
         folder = None if images is None else str(images)
         request = Request(str(source), image_column, caption_column, split_column, seed, folder, no_header)
         raw = read(request, problems)
-        table, origin = assemble(raw, problems)
+        table, origin, drawn = assemble(raw, problems, group_column)
         description = f"{raw.title} ({origin}), {table.num_rows:,} images"
-        opened = cls(table, description, raw.generated, problems, raw.root)
+        rules = splitting.Rules(drawn, group_column, drop_leaks)
+        opened = cls(table, description, raw.generated, problems, raw.root, rules)
         return opened if pairs is None else opened._subsample(pairs, seed)
 
     @property
@@ -115,6 +122,12 @@ class Pairs:
         """The names of the images, row by row."""
         names: list[str] = self.table["name"].to_pylist()
         return names
+
+    @property
+    def group_keys(self) -> list[str]:
+        """What is the same for images of one group."""
+        column = self.rules.group_column
+        return self.names if column is None else group_keys(self.table, column)
 
     @cached_property
     def shards(self) -> Int64[np.ndarray, " images"] | None:
@@ -275,10 +288,12 @@ def open_pairs(config: DataConfig) -> Pairs:
         image_column=config.image_column,
         caption_column=config.caption_column,
         split_column=config.split_column,
+        group_column=config.group_column,
         images=config.images,
         no_header=config.no_header,
         pairs=config.pairs,
         seed=config.seed,
+        drop_leaks=config.drop_leaks,
     )
 
 

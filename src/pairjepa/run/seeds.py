@@ -1,9 +1,11 @@
 """Runs that differ only in their seed, side by side in one folder: `RUN/seed-0`, `RUN/seed-1`, …"""
 
+import re
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
-from pairjepa.config.settings import RunConfig
+from pairjepa.config.settings import RunConfig, differences
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -65,6 +67,31 @@ def plan_seeds(path: Path, config: RunConfig, seeds: int) -> dict[Path, RunConfi
         RunFolder.fits(path, config)
     first = config.training.seed
     return {path / f"seed-{seed}": _with_seed(config, seed) for seed in range(first, first + seeds)}
+
+
+def free_folder(config: RunConfig, seeds: int | None) -> Path:
+    """`runs/RECIPE-DATA-1`, or the next number that is free: one that holds the same training, unfinished, is too.
+
+    Args:
+        config: of the run, with absolute paths.
+        seeds: how many, of a seed group.
+    """
+    data = Path(str(config.data.source)).name.split(".")[0]
+    name = re.sub(r"[^\w-]+", "-", f"{config.recipe}-{data}").strip("-")
+    paths = (Path("runs") / f"{name}-{number}" for number in count(1))
+    return next(path for path in paths if not path.exists() or _goes_on(path, config, seeds))
+
+
+def _goes_on(path: Path, config: RunConfig, seeds: int | None) -> bool:
+    try:
+        planned = {path: config} if seeds is None else plan_seeds(path, config, seeds)
+        for one, wanted in planned.items():
+            RunFolder.fits(one, wanted)
+            if (one / "run.json").is_file() and differences(RunFolder(one).config, wanted):
+                return False
+    except PairJEPAError:
+        return False
+    return any(not (one / "summary.json").is_file() for one in planned)
 
 
 def _with_seed(config: RunConfig, seed: int) -> RunConfig:

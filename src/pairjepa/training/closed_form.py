@@ -4,7 +4,6 @@ import threading
 import time
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -16,32 +15,11 @@ from pairjepa.model.heads import set_linear
 from pairjepa.model.joint import JointModel
 from pairjepa.model.weights import load_weights, save_weights, weights
 from pairjepa.run.folder import RunFolder
-from pairjepa.training.hubness import Embed, dev_rows, embed_rows, fit
+from pairjepa.training.cca import embed_by_cca, load_or_fit_cca
+from pairjepa.training.hubness import dev_rows, embed_rows, fit
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
 from pairjepa.util.progress import say
-
-
-def fit_cca(material: Material, dim: int = 512) -> RidgeCCA:
-    """Ridge CCA on the features of the training pairs, views averaged; its ridge and power are chosen on dev."""
-
-    def features(images: np.ndarray, captions: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, ...]:
-        return material.pooled_features(images), material.text_features.gather(captions), owner
-
-    train = features(*material.rows("train"))
-    if "dev" not in material.data.pairs.splits:
-        return RidgeCCA.fit(*train, dim=dim)
-    return RidgeCCA.choose(*train, *features(*dev_rows(material)), dim=dim)
-
-
-def embed_by_cca(material: Material, cca: RidgeCCA) -> Embed:
-    """What embeds rows of images and captions by CCA."""
-
-    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        features = material.text_features.gather(captions)
-        return cca.image(material.pooled_features(images)), cca.text(features)
-
-    return embed
 
 
 @torch.no_grad()
@@ -64,7 +42,7 @@ class ClosedForm(Trainer):
 
     def _steps(self, epoch: int, position: dict[str, Any], stop: threading.Event) -> float:
         begun = time.monotonic()
-        set_cca(self.joint, cca := fit_cca(self.material, self.joint.dim))
+        set_cca(self.joint, cca := load_or_fit_cca(self.material, self.run, self.joint.dim))
         say(f"closed formula: ridge {cca.ridge:g}, power of the correlations {cca.power:g}")
         self.module.eval()
         with torch.no_grad():
@@ -97,7 +75,7 @@ def finish(
     correction, reached = fit(material, embed)
     model, frozen = material.config, not any(tuned(material.config.model, side) for side in ("image", "text"))
     if frozen and model.training.solver != "cca":
-        cca = fit_cca(material, joint.dim)
+        cca = load_or_fit_cca(material, folder, joint.dim)
         _, to_beat = fit(material, embed_by_cca(material, cca))
         summary |= {"corrected_dev_rsum": reached, "cca_corrected_dev_rsum": to_beat}
         if holds_cca(model) and _takes_place(joint, cca, better=to_beat > reached):

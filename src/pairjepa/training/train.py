@@ -20,7 +20,7 @@ from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
-from pairjepa.run.seeds import plan_seeds
+from pairjepa.run.seeds import free_folder, plan_seeds
 from pairjepa.training.closed_form import ClosedForm, finish
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
@@ -71,6 +71,11 @@ def train_seeds(
     """
     config.validate()
     return _train(plan_seeds(Path(run), config, seeds), pairs, track)
+
+
+def own_folder(config: RunConfig, seeds: int | None = None) -> Path:
+    """A run folder for a user who has named none; see `run.seeds.free_folder`."""
+    return free_folder(_located(config, None), seeds)
 
 
 def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
@@ -179,7 +184,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         config,
         module.to(device),
         train=train_split,
-        seen=material.split("train", most=len(dev.images), masks=not config.context.image),
+        train_probe=material.split("train", most=len(dev.images), masks=not config.context.image),
         dev=dev,
         text_group=group_ids(data.pairs.captions.take(material.rows("train")[1])),
         run=folder,
@@ -243,7 +248,7 @@ def _kept_in_run(config: RunConfig, side: str) -> bool:
     """Whether a backbone is more than a pointer to pretrained weights."""
     model = config.model
     return (
-        getattr(model, f"{side}_tune") is not None
+        getattr(model, f"{side}_lr_scale") is not None
         or getattr(model, f"{side}_weights") == "random"
         or str(getattr(model, side)).startswith("tiny-")
     )

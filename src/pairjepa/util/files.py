@@ -1,6 +1,7 @@
 """Files that are either whole or not there: atomic writes, digests, JSON."""
 
 import contextlib
+import csv
 import errno
 import hashlib
 import json
@@ -191,9 +192,31 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def chunk_size(items: int, least: int) -> int:
+    """Items in each file of what is kept as the work goes: `least` or, for more than 128 files, up to 16 times that."""
+    return least * min(16, max(1, -(-items // (128 * least))))
+
+
 def csv_text(cell: str) -> str:
     """Text as a cell of a CSV file: before what a spreadsheet would take for a formula stands a single quote."""
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def write_rows(path: Path, rows: list[list[Any]]) -> None:
+    """A CSV file, whole or not there; no cell of it is a formula.
+
+    Raises:
+        PairJEPAError: it cannot be written.
+    """
+    with (
+        writing(path),
+        atomic_path(path) as temporary,
+        # a name may hold bytes that are no UTF-8: they go back to disk as they came
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        # all text in quotes: a carriage return alone would else begin a row
+        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerows([csv_text(c) if isinstance(c, str) else c for c in row] for row in rows)
 
 
 def cache_folder() -> Path:

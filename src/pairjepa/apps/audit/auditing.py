@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 
 from pairjepa.apps.audit.findings import Findings, write_table
-from pairjepa.apps.audit.folds import folds_of, same_words, twin_groups, twin_images, with_splits
+from pairjepa.apps.audit.folds import folds_of, same_words, with_splits
 from pairjepa.apps.audit.scores import joined
 from pairjepa.config.settings import DataConfig, ModelConfig
 from pairjepa.pairs.splits import TRAIN
 from pairjepa.pairs.table import Pairs, open_pairs
+from pairjepa.pairs.twins import twin_groups, twin_images
 from pairjepa.run.seeds import runs_at
 from pairjepa.util.checksums import write_record
 from pairjepa.util.errors import UsageError, missing_extra
-from pairjepa.util.files import remove_leftovers
+from pairjepa.util.files import cache_folder, remove_leftovers
 from pairjepa.util.progress import say
 
 FOLDS = "audit-folds"
@@ -96,7 +97,7 @@ def scored(
     splits = dict(zip(pairs.names, pairs.table["split"].to_pylist(), strict=True))
     read = read_data(with_splits(pairs, [TRAIN] * pairs.n_images), max_bad)
     pairs = read.pairs
-    twins = twin_images(pairs, read.facts)
+    twins = twin_images(pairs, read.facts, cache_folder())
     groups = twin_groups(twins, pairs.n_images)
     fold_of = folds_of(pairs.names, groups, folds)
     sizes = np.bincount(fold_of)

@@ -1,6 +1,6 @@
 """Which images are scored together: folds by image, twins never apart.
 
-Axes: `images`, `captions`, `twins` (pairs of images).
+Axes: `images`, `captions`.
 """
 
 from collections.abc import Sequence
@@ -10,43 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pairjepa.pairs.captions import group_ids
-from pairjepa.pairs.leaks import MAX_DISTANCE, MIN_SIMILARITY, near_pairs, similarity
-from pairjepa.pairs.scan import NO_HASH, ImageFacts
 from pairjepa.pairs.splits import unit_hash
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import UsageError
 
 LEAST = 4
 """Images a fold that are needed: of the others some are trained on and some choose the epoch."""
-
-
-def twin_images(pairs: Pairs, facts: ImageFacts) -> Int64[np.ndarray, "twins 2"]:
-    """Rows of two images that are the same bytes or nearly the same picture; see `pairs.leaks`.
-
-    Of images with the same bytes each is named with the first of them, and only the first is compared with others.
-    Generated images are near to none: scenes drawn independently may look alike.
-    """
-    digests = np.array([content or "" for content in facts.digest])
-    _, first, content = np.unique(digests, return_index=True, return_inverse=True)
-    copies = np.flatnonzero((first[content] != np.arange(len(digests))) & (digests != ""))
-    found = [np.stack([first[content[copies]], copies], axis=1)]
-    usable = np.sort(first[facts.phash[first] != NO_HASH])
-    for left, right in near_pairs(facts.phash[usable], MAX_DISTANCE) if not pairs.generated else ():
-        rows = np.sort(np.stack([usable[left], usable[right]], axis=1), axis=1)
-        found.append(rows[similarity(facts.thumbnail, rows[:, 0], rows[:, 1]) >= MIN_SIMILARITY])
-    twins = np.concatenate(found).astype(np.int64)
-    return twins[np.lexsort(twins.T[::-1])]
-
-
-def twin_groups(twins: Int64[np.ndarray, "twins 2"], images: int) -> Int64[np.ndarray, " images"]:
-    """A number for each image that is the same for twins, and for the twins of twins."""
-    graph = coo_array((np.ones(len(twins)), (twins[:, 0], twins[:, 1])), (images, images))
-    groups: np.ndarray = connected_components(graph, directed=False)[1]
-    return groups.astype(np.int64)
 
 
 def folds_of(

@@ -3,7 +3,6 @@
 Axes: `images`, `labels`, `dim` = shared space.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,13 +11,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from pairjepa.apps.search.loading import loaded, never
+from pairjepa.apps.embed import embed_entries, load_encoder
 from pairjepa.apps.search.sources import Entry, open_source
-from pairjepa.config.settings import DataConfig
+from pairjepa.config.settings import DataConfig, EngineName
 from pairjepa.embedder.encoder import Encoder
 from pairjepa.util.errors import PairJEPAError, UsageError, close_matches
-from pairjepa.util.files import atomic_path, csv_text, writing
-from pairjepa.util.progress import progress, say
+from pairjepa.util.files import write_rows
 
 TEMPLATES = ("a {}", "the {}", "a photo of a {}")
 """What a label is said in; docs/labels.md has what each is worth."""
@@ -104,6 +102,7 @@ def label_images(
     *,
     templates: Sequence[str] = TEMPLATES,
     truth: str | None = None,
+    engine: EngineName = "auto",
 ) -> Labelled:
     """Label images with a trained run. What cannot be read is left out and named.
 
@@ -113,6 +112,7 @@ def label_images(
         labels: what to choose from.
         templates: each with `{}` in the label's place.
         truth: where the right label is: `folder`, the name of the folder that an image lies in, or a column of a table.
+        engine: what forwards the backbone, as `model.engine` of a training.
 
     Raises:
         UsageError: labels or templates are not as they must be, or the truth holds another label.
@@ -126,34 +126,16 @@ def label_images(
         _check_truth(right, chosen, str(truth))
     encoder = load_encoder(run)
     known = Labels(encoder, chosen, said)
-    embeddings, read, unreadable = _embedded(encoder, entries)
+    found = embed_entries(encoder, entries, engine)
     return Labelled(
         known.labels,
         known.templates,
-        [entries[row].name for row in read],
-        known.probabilities(embeddings),
-        unreadable,
-        None if right is None else [right[row] for row in read],
+        [entries[row].name for row in found.rows],
+        known.probabilities(found.vectors),
+        found.unreadable,
+        None if right is None else [right[row] for row in found.rows],
         encoder.weights,
     )
-
-
-def load_encoder(run: str | Path) -> Encoder:
-    """A run in use: from its ONNX graphs if the folder is an export, else with PyTorch.
-
-    Raises:
-        PairJEPAError: the folder is neither, or damaged.
-    """
-    from pairjepa.embedder import onnx_embedder
-
-    if (Path(run) / onnx_embedder.SETTINGS).is_file():
-        return onnx_embedder.OnnxEmbedder.load(run)
-    from pairjepa.run.folder import RunFolder
-
-    folder = RunFolder(Path(run))  # says that there is none before PyTorch is loaded
-    from pairjepa.embedder.embedder import Embedder
-
-    return Embedder.load(folder)
 
 
 def read_labels(text: str) -> list[str]:
@@ -227,49 +209,6 @@ def write_csv(path: Path, found: Labelled, k: int) -> None:
     for row, cell in zip(rows, ["weights", *[found.weights] * len(found.names)], strict=True):
         row.append(cell)
     write_rows(path, rows)
-
-
-def write_rows(path: Path, rows: list[list[Any]]) -> None:
-    """A CSV file, whole or not there; no cell of it is a formula.
-
-    Raises:
-        PairJEPAError: it cannot be written.
-    """
-    with (
-        writing(path),
-        atomic_path(path) as temporary,
-        # a name may hold bytes that are no UTF-8: they go back to disk as they came
-        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        # all text in quotes: a carriage return alone would else begin a row
-        writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerows([csv_text(c) if isinstance(c, str) else c for c in row] for row in rows)
-
-
-def _embedded(
-    encoder: Encoder, entries: list[Entry]
-) -> tuple[Float32[np.ndarray, "images dim"], list[int], list[tuple[str, str]]]:
-    """Embeddings of the entries that can be read, their rows, and the names and reasons of the others."""
-    vectors: list[np.ndarray] = []
-    read: list[int] = []
-    unreadable: list[tuple[str, str]] = []
-    with progress("labels", len(entries), "images") as bar:
-        for batch in loaded(entries, never, encoder.enough):
-            pictures = []
-            for row, one in enumerate(batch, bar.done):
-                if one.image is None:
-                    unreadable.append((one.entry.name, one.reason))
-                else:
-                    read.append(row)
-                    pictures.append(one.image)
-            vectors.append(encoder.encode_image(pictures))
-            bar.advance(len(batch))
-    if unreadable:
-        listed = "".join(f"\n  {name}: {reason}" for name, reason in unreadable[:10])
-        say(f"{len(unreadable):,} of {len(entries):,} images cannot be read and are left out:{listed}")
-    if not read:
-        raise PairJEPAError("No image is left to label. Give images that can be read.")
-    return np.concatenate(vectors), read, unreadable
 
 
 def _right(entry: Entry, column: str | None) -> str | None:

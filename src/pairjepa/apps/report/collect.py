@@ -208,7 +208,7 @@ def _run(
             ),
         },
         "partial": pictures.partial,
-        "saliency": pictures.looks,
+        "saliency": pictures.saliency,
     }
     geometry["verdicts"] = verdicts(shown_run)
     return shown_run

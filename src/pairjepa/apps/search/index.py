@@ -215,6 +215,15 @@ class Index:
         """The image's vector; None if there is no such image."""
         return self._images.vector(id)
 
+    @property
+    def ids(self) -> list[str]:
+        """Of all images, in the order of `matrix`."""
+        return self._images.ids
+
+    def matrix(self) -> Float32[np.ndarray, "images dim"]:
+        """The vectors of all images."""
+        return self._images.matrix()
+
     def encoder(self) -> "Encoder":
         """What turns queries into vectors: the ONNX graphs in the index, else the run that it was made with.
 

@@ -105,6 +105,18 @@ class Vectors:
             found = self._table.to_table(columns=vector_columns(self._table), filter=f"id = '{id}'", limit=1)
         return checked_vectors(found, self._dim, self._uri)[0] if found.num_rows else None
 
+    @property
+    def ids(self) -> list[str]:
+        """Of all rows, in the order of `matrix`."""
+        with reading(self._uri):
+            found: list[str] = self._table.to_table(columns=["id"])["id"].to_pylist()
+        return found
+
+    def matrix(self) -> Float32[np.ndarray, "rows dim"]:
+        """The vectors of all rows, as a copy."""
+        with reading(self._uri):
+            return read_vectors(self._table, self._dim)
+
     def nearest(
         self, vector: np.ndarray, k: int, where: str | None, exclude: str | None
     ) -> tuple[list[dict[str, Any]], list[float]]:
@@ -134,8 +146,7 @@ class Vectors:
 
     @cached_property
     def _vectors(self) -> Float32[np.ndarray, "rows dim"]:
-        with reading(self._uri):
-            return read_vectors(self._table, self._dim)
+        return self.matrix()
 
     @cached_property
     def _columns(self) -> "pa.Table":

@@ -89,7 +89,7 @@ def read_table(path: Path, problems: Problems, header: bool = True) -> pa.Table:
 
     Args:
         path: the file.
-        problems: where the skipped rows go, and a note where the separator is not the usual one.
+        problems: where the skipped rows go, and a note of the separator.
         header: whether the first line of a text table names its columns; else they are `1`, `2`, …
 
     Raises:
@@ -127,8 +127,7 @@ def _read_separated(path: Path, problems: Problems, header: bool) -> pa.Table:
         return table.set_column(0, "image", pc.replace_substring_regex(table["image"], r"#\d+$", ""))
     usual = "\t" if kind_of(path) == ".tsv" else ","
     separator = _separator([line.decode() for line in lines if line.strip()], usual)
-    if separator != usual:
-        problems.note(f"The cells of {path.name} are separated by {_SEPARATORS[separator]}.")
+    problems.note(f"The cells of {path.name} are separated by {_SEPARATORS[separator]}.")
     names = None if header else [str(n + 1) for n in range(lines[0].decode().count(separator) + 1)]
     if separator in ",;":
         return _parse(data, path.name, problems, separator, names, quoted=True)
