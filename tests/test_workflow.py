@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import pairjepa
+from pairjepa.apps.export.onnx import export_onnx
 from pairjepa.cli import main
 from pairjepa.config.recipes import override, recipe
 from pairjepa.config.settings import RunConfig
@@ -118,6 +119,30 @@ def test_heads_are_never_below_the_closed_formula_on_dev_unless_it_is_said(name:
     assert found["corrected"]["rsum"] == pytest.approx(summary["corrected_dev_rsum"])
     other = pairjepa.train(recipe("closed-form", CLOSED), None, tmp_path / "closed")
     assert pairjepa.evaluate(other.path, "dev")["rsum"] == found["rsum"]
+
+
+def test_two_image_backbones_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--data", "shapes:100", "--model.text", "tiny-bert", "--model.dim", "16", "--run"]
+    for name, image in (("one", ["tiny-resnet"]), ("two", ["tiny-resnet", "tiny-resnet"])):
+        assert main(["train", "closed-form", "--model.image", *image, *flags, str(tmp_path / name)]) == 0
+    one, two = (pairjepa.Embedder.load(tmp_path / name) for name in ("one", "two"))
+    assert two.image.width == 2 * one.image.width
+    assert two.config.model.image == ("tiny-resnet", "tiny-resnet")
+    picture = Image.effect_noise((50, 40), 80).convert("RGB")
+    pixels = torch.from_numpy(two.image.prepare(picture, "whole")[None])
+    alone = one.image(one.image.normalise(pixels[..., :3]))
+    torch.testing.assert_close(two.image(two.image.normalise(pixels)), torch.cat([alone, alone], dim=1))
+    pairjepa.evaluate(tmp_path / "two", "dev")
+    names = EmbeddingSet.load(tmp_path / "two" / "embeddings" / "dev")
+    pairs = Pairs.open("shapes:100").split("dev")
+    assert names.image[:3] == pytest.approx(
+        two.encode_image([pairs.image(row) for row in range(3)]), abs=1e-4
+    )
+    export_onnx(two, tmp_path / "onnx")  # and compares
+    again = recipe("closed-form", CLOSED | {"model.image": ["tiny-resnet", "tiny-resnet"]})
+    assert pairjepa.train(again, None, tmp_path / "two").path == tmp_path / "two"
+    with pytest.raises(UsageError, match=r"model\.image_lr_scale must not be given beside several"):
+        override(again, {"model.image_lr_scale": 0.1}).validate()
 
 
 def test_an_ensemble_has_the_mean_of_the_cosines_as_its_score(

@@ -71,15 +71,21 @@ class Preprocessing:
     """Subtracted from the pixels of 0 to 255, a number a channel."""
     std: tuple[float, ...]
     """What they are then divided by."""
+    others: tuple["Preprocessing", ...] = ()
+    """Of further backbones, whose pixels stand beside as channels."""
 
-    def prepare(self, image: Image.Image, view: View) -> UInt8[np.ndarray, "{self.size} {self.size} 3"]:
+    def prepare(self, image: Image.Image, view: View) -> UInt8[np.ndarray, "{self.size} {self.size} channel"]:
         """One view of an RGB picture.
 
         `centre` is what the backbone was made for, `whole` squeezes the entire picture into the square;
         `-mirrored` is the same, left and right exchanged.
         """
         base = view.removesuffix("-mirrored")
-        pixels = np.asarray(self._whole(image) if base == "whole" else self._centre(image))
+        each = [
+            np.asarray(own._whole(image) if base == "whole" else own._centre(image))
+            for own in (self, *self.others)
+        ]
+        pixels = np.concatenate(each, axis=2) if self.others else each[0]
         return pixels if base == view else pixels[:, ::-1]
 
     @property
@@ -89,7 +95,7 @@ class Preprocessing:
         Features of photographs then keep a cosine of 0.9995 with those of the whole picture; at twice the side
         instead of `MARGIN` times it was down to 0.9988, at once the side to 0.98.
         """
-        side = MARGIN * max(self.size, self.resize)
+        side = MARGIN * max(max(own.size, own.resize) for own in (self, *self.others))
         return side, side
 
     def resized(self, size: int) -> "Preprocessing":
@@ -98,13 +104,16 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` is its inverse."""
-        return asdict(self)
+        fields = asdict(self)
+        others = [other.to_dict() for other in self.others]
+        return fields | {"others": others} if fields.pop("others") else fields
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
         """Rebuild what `to_dict` gave."""
         known = {name: values[name] for name in SHAPE}
-        return cls(**known | {"mean": tuple(values["mean"]), "std": tuple(values["std"])})
+        others = tuple(cls.from_dict(other) for other in values.get("others", ()))
+        return cls(**known | {"mean": tuple(values["mean"]), "std": tuple(values["std"]), "others": others})
 
     def _whole(self, image: Image.Image) -> Image.Image:
         return image.resize((self.size, self.size), self.resample)

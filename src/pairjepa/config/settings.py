@@ -78,8 +78,8 @@ class HeadConfig:
 class ModelConfig:
     """Two backbones and what is learned on top of them."""
 
-    image: str | None = None
-    """Image backbone: a local Transformers folder, a hub id, or `tiny-resnet`."""
+    image: str | tuple[str, ...] | None = None
+    """Image backbone: a local Transformers folder, a hub id, or `tiny-resnet`; several stand side by side."""
     text: str | None = None
     """Text backbone: a local Transformers folder, a hub id, or `tiny-bert`."""
     pair: str | None = None
@@ -239,6 +239,14 @@ class RunConfig:
                     f"model.{name}", "be positive", factor, "Leave it out to keep the backbone frozen."
                 )
         self._validate_pair()
+        if isinstance(m.image, tuple):
+            for name in ("image_lr_scale", "image_grid", "image_revision"):
+                if (value := getattr(m, name)) is not None:
+                    raise _bad(f"model.{name}", "not be given beside several image backbones", value)
+            if m.image_weights == "random" or m.image_stages not in (None, (-1,)):
+                raise _bad(
+                    "model.image", "name one backbone where image_weights or image_stages is given", m.image
+                )
         for name in ("image_projection", "caption_projection", "text_projection", "predictor"):
             head: HeadConfig = getattr(m, name)
             _at_least(f"model.{name}.hidden_dim", head.hidden_dim, 1)
@@ -420,6 +428,10 @@ def _build(kind: Any, value: Any, name: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
+        if isinstance(value, list | tuple) and arguments[0] is str:  # one name, or several
+            return (
+                _build(arguments[0], value[0], name) if len(value) == 1 else _build(arguments[1], value, name)
+            )
         return _build(next(a for a in arguments if a is not type(None)), value, name)
     if origin is Literal:
         if value not in arguments:

@@ -9,6 +9,7 @@ import numpy as np
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.embedder.embedder import Embedder
+from pairjepa.evaluation import baseline_rows
 from pairjepa.evaluation.embedding_set import check_target
 from pairjepa.evaluation.evaluate import embedding_set
 from pairjepa.evaluation.result import Baseline, evaluate_embeddings
@@ -61,9 +62,8 @@ def evaluate_ensemble(
         image, text = load_backbones(folder.config, (), folder.path)
         folder.check_backbones(describe(folder.config, image, text))
         material = Material(folder.config, data, image, text, folder.record.get("engines"))
-        cca = (
-            cca_baseline(material, split) if not models else cca
-        )  # before weights are loaded into tuned backbones
+        if not models:  # while the backbones are untrained
+            cca = baseline_rows.cca(material, split, True, folder)
         embedder = Embedder.of(folder, image, text)
         models.append((material, embed_rows(embedder.joint, material, best_device()), embedder.weights))
         say(f"{folder.path}: {material.config.recipe}, seed {material.config.training.seed}")

@@ -183,7 +183,7 @@ class RidgeCCA:
             CCASide(*(arrays[f"{name}.{field.name}"] for field in fields(CCASide)))
             for name in ("image", "text")
         )
-        return cls(arrays["correlations"], image, text, float(arrays["ridge"]), float(arrays["power"]))
+        return cls(arrays["correlations"], image, text, arrays["ridge"].item(), arrays["power"].item())
 
     def image(self, features: Float[np.ndarray, "images p"]) -> Float32[np.ndarray, "images dim"]:
         """Unit-norm embeddings of images."""

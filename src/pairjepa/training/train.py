@@ -235,7 +235,10 @@ def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
     if data.images is not None:
         data = replace(data, images=os.path.abspath(os.path.expanduser(data.images)))
     for role in backbones.ROLES:
-        if name := getattr(config.model, role):
+        name = getattr(config.model, role)
+        if isinstance(name, tuple):
+            names[role] = tuple(map(backbones.located, name))
+        elif name:
             path = os.path.abspath(Path(name).expanduser())
             known = (
                 then is not None and getattr(then.model, role) == path
