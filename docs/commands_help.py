@@ -12,7 +12,7 @@ def text() -> str:
     """The page's sections, one a command; a group that an earlier section has shown is only named."""
     verbs = [name for name in app if not name.startswith("-")]
     shown: dict[str, str] = {}
-    return "\n".join(_section(words.split(), shown) for words in [*sorted(verbs), "train contrastive"])
+    return "\n".join(_section(words.split(), shown) for words in sorted(verbs))
 
 
 def _section(words: list[str], shown: dict[str, str]) -> str:

@@ -35,7 +35,7 @@ from pairjepa.training.material import Material
 from pairjepa.util.files import write_json
 from pairjepa.util.progress import say
 
-CUTS = (0.01, 0.025, 0.05, 0.1)
+CUTS = (0.01, 0.05)
 """Shares of the captions, most suspicious first, that a person would look at."""
 SEEN = (10, 40)  # epochs of the models that saw the pairs: as many as a fold's, and the recipe's own
 app = App(help_format="plaintext")

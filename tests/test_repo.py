@@ -209,7 +209,7 @@ def test_the_documented_contents_are_those_that_are_written(written: Path) -> No
         | {*epoch, *epoch["dev"]},
         "Embedding set": {*json.loads((written / "EXPORT" / "meta.json").read_text("utf-8"))},
         "Illustrations": {*json.loads((run / "illustrations" / "test" / "meta.json").read_text("utf-8"))}
-        | {key for name in ("partial", "saliency") for key in _illustrations(run, name)},
+        | {key for name in ("partial", "saliency", "twins") for key in _illustrations(run, name)},
         "Evaluation": {*result, *result["geometry"], *result["bootstrap"], *partial},
     }.items():
         text = re.sub(r"^```.*?^```", "", section("artefacts.md", title), flags=re.MULTILINE | re.DOTALL)

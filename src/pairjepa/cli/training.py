@@ -157,6 +157,13 @@ def evaluate(
         Literal["owner", "text"],
         Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
     ] = "owner",
+    hard_negatives: Annotated[
+        Path | None,
+        Parameter(help="Measure the run on this file of SugarCrepe, ARO or Winoground alone."),
+    ] = None,
+    images: Annotated[
+        Path | None, Parameter(help="Folder of that file's images, where they are not beside it.")
+    ] = None,
     ensemble: Annotated[
         bool,
         Parameter(
@@ -167,7 +174,7 @@ def evaluate(
     ] = False,
     **given: Any,
 ) -> None:
-    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA.
+    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA, and hard negatives.
 
     With --data, where the run's data are now; or other pairs, to measure it on. Without a run, --model.pair measures a
     pretrained pair as it is.
@@ -181,6 +188,9 @@ def evaluate(
             f"evaluate must have one run, got {len(runs)}. Give --ensemble to measure several as one model."
         )
     run = runs[0] if runs else None
+    if hard_negatives is not None and run is not None:
+        _evaluate_file(run, hard_negatives, images, as_json)
+        return
     if run is None and "model.pair" not in chosen:
         raise UsageError("evaluate must be given a run or --model.pair, got none. Name a run folder.")
     if "data.source" not in chosen and (run is None or chosen):
@@ -298,6 +308,22 @@ def demo(
     next_command("train", "contrastive", then="--data DATA")
 
 
+def _evaluate_file(run: Path, file: Path, images: Path | None, as_json: bool) -> None:
+    """`evaluate --hard-negatives`, for each run of a seed group."""
+    with stdout_for_results():
+        from pairjepa.evaluation.benchmark_files import evaluate_file
+        from pairjepa.run.seeds import runs_at
+
+        results = [evaluate_file(one, file, images) for one in runs_at(run)]
+    if as_json:
+        print_json(results[0] if len(results) == 1 else {"seeds": results})
+    else:
+        from pairjepa.evaluation.tables import hard_negatives_table
+
+        print(hard_negatives_table([result["hard_negatives"] for result in results]))
+    say(f"wrote {', '.join(result['run'] + '/hard-negatives' for result in results)}")
+
+
 def _print_table(name: str, result: dict[str, Any]) -> None:
     if "seeds" not in result:
         from pairjepa.evaluation.tables import table
@@ -314,5 +340,9 @@ def _print_table(name: str, result: dict[str, Any]) -> None:
         from pairjepa.evaluation.tables import partial_table
 
         print("\n" + partial_table([seed["partial"] for seed in seeds]))
+    if all(seed["hard_negatives"] for seed in seeds):
+        from pairjepa.evaluation.tables import hard_negatives_table
+
+        print("\n" + hard_negatives_table([seed["hard_negatives"] for seed in seeds]))
     for note in notes:
         print(f"\n{note}")

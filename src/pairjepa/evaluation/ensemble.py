@@ -55,7 +55,7 @@ def evaluate_ensemble(
     data = read_data(opened(pairs, first.data), 1.0)
     data.pairs.check_split(split)
     models: list[tuple[Material, Embed, str]] = []
-    cca: Baseline | None = None
+    forms: dict[str, Baseline] = {}
     for folder in folders:
         folder.check_trained()
         folder.check_data(data.record)
@@ -63,7 +63,7 @@ def evaluate_ensemble(
         folder.check_backbones(describe(folder.config, image, text))
         material = Material(folder.config, data, image, text, folder.record.get("engines"))
         if not models:  # while the backbones are untrained
-            cca = baseline_rows.cca(material, split, True, folder)
+            forms = baseline_rows.closed_forms(material, split, True, (), folder)
         embedder = Embedder.of(folder, image, text)
         models.append((material, embed_rows(embedder.joint, material, best_device()), embedder.weights))
         say(f"{folder.path}: {material.config.recipe}, seed {material.config.training.seed}")
@@ -80,5 +80,8 @@ def evaluate_ensemble(
     if export is not None:
         with writing(Path(export)):
             embeddings.save(Path(export))
-    result = evaluate_embeddings(embeddings, cca=cca, hubness=fit(material, embed)[0], relevance=relevance)
+    correction, cca = fit(material, embed)[0], forms.pop("cca", None)
+    result = evaluate_embeddings(
+        embeddings, cca=cca, regressions=forms, hubness=correction, relevance=relevance
+    )
     return result | {"runs": [str(folder.path) for folder in folders], "weights": embeddings.run}

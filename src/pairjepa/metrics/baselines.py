@@ -1,10 +1,10 @@
-"""What a model has to beat: chance, and ridge CCA, a closed formula on the same features.
+"""What a model has to beat: chance, and closed formulas on the same features: ridge CCA and ridge regression.
 
 Axes: images, captions; p and q are the widths of image and text features; dim of the shared space.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -52,6 +52,11 @@ def _chance(relevance: Relevance) -> dict[str, float]:
     return recalls | {"median_rank": float(np.argmax(missed <= 0.5 + 1e-9)), "mrr": mrr}
 
 
+RIDGES = (0.3, 1.0, 2.0, 4.0, 8.0)
+POWERS = (0.5, 1.0, 1.5)
+"""What `RidgeCCA.choose` chooses from."""
+
+
 @runtime_checkable
 class Rows(Protocol):
     """An array of features, or what is read only where it is indexed."""
@@ -65,49 +70,76 @@ class Rows(Protocol):
     def __getitem__(self, rows: Any) -> np.ndarray: ...
 
 
-RIDGES = (0.3, 1.0, 2.0, 4.0, 8.0)
-POWERS = (0.5, 1.0, 1.5)
-
-
 @dataclass(frozen=True, eq=False)
-class CCASide:
-    """Features → canonical variates of one side."""
+class _Side:
+    """Features → variates of one side; without directions the standardised features themselves."""
 
     mean: Float64[np.ndarray, " width"]
     scale: Float64[np.ndarray, " width"]
-    directions: Float64[np.ndarray, "width dim"]
+    directions: Float64[np.ndarray, "width dim"] | None = None
 
     def __call__(
         self, features: Float[np.ndarray, "rows width"], name: str
     ) -> Float32[np.ndarray, "rows dim"]:
-        """Unit-norm variates of these features; `name` is for the error if they have another width."""
         if features.shape[1:] != self.mean.shape:
             raise UsageError(f"{name} must be {len(self.mean)} wide, as in the fit, got {features.shape}.")
-        out = np.empty((len(features), self.directions.shape[1]), np.float32)
+        width = len(self.mean) if self.directions is None else self.directions.shape[1]
+        out = np.empty((len(features), width), np.float32)
         for part in chunks(len(features), CHUNK_BYTES // (8 * len(self.mean))):
-            variates = (features[part] - self.mean) / self.scale @ self.directions
+            variates = (features[part] - self.mean) / self.scale
+            if self.directions is not None:
+                variates = variates @ self.directions
             out[part] = variates / np.linalg.norm(variates, axis=1, keepdims=True).clip(1e-12)
         return out
 
 
 @dataclass(frozen=True, eq=False)
-class RidgeCCA:
-    """Regularised canonical correlation analysis of image and caption features (Vinod 1976).
+class ClosedForm:
+    """Linear maps of both sides into one space, where they are compared by their cosine."""
 
-    Features are standardised with the mean and standard deviation of the training pairs, so their covariances
-    Sxx and Syy are correlation matrices with a diagonal of 1; `ridge` is added to that diagonal of both. The
-    singular vectors of (Sxx + ridge·I)^-½ Sxy (Syy + ridge·I)^-½ give the directions, its singular values ρ are
-    the (regularised) canonical correlations. Variates are scaled by a power of ρ and compared by their cosine, as
-    in normalised CCA (Gong, Ke, Isard and Lazebnik 2014); ½ makes them the posterior means of probabilistic CCA (Bach
-    and Jordan 2005, with M1 = M2 = P^½). The fewer the pairs, the more of both `choose` finds best.
+    _image: _Side
+    _text: _Side
+
+    def image(self, features: Float[np.ndarray, "images p"]) -> Float32[np.ndarray, "images dim"]:
+        """Unit-norm embeddings of images."""
+        return self._image(features, "image features")
+
+    def text(self, features: Float[np.ndarray, "captions q"]) -> Float32[np.ndarray, "captions dim"]:
+        """Unit-norm embeddings of captions."""
+        return self._text(features, "text features")
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that it consists of."""
+        return {
+            f"{name}.{field}": array
+            for name, side in (("image", self._image), ("text", self._text))
+            for field, array in vars(side).items()
+            if array is not None
+        }
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, np.ndarray]) -> "ClosedForm":
+        """The inverse of `arrays`."""
+        image, text = (
+            _Side(arrays[f"{name}.mean"], arrays[f"{name}.scale"], arrays.get(f"{name}.directions"))
+            for name in ("image", "text")
+        )
+        return ClosedForm(image, text)
+
+
+@dataclass(frozen=True, eq=False)
+class Correlations:
+    """Correlation matrices of the features of training pairs; every caption is one pair with its image.
+
+    Features are standardised with the mean and standard deviation of the pairs, so that the diagonals are 1.
     """
 
-    correlations: Float64[np.ndarray, " dim"]
-    """ρ, descending."""
-    image_side: CCASide
-    text_side: CCASide
-    ridge: float
-    power: float
+    x: tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]
+    """Mean and scale of image features."""
+    y: tuple[Float64[np.ndarray, " q"], Float64[np.ndarray, " q"]]
+    xx: Float64[np.ndarray, "p p"]
+    yy: Float64[np.ndarray, "q q"]
+    xy: Float64[np.ndarray, "p q"]
 
     @classmethod
     def fit(
@@ -116,98 +148,19 @@ class RidgeCCA:
         text_features: Rows,
         owner: Int[np.ndarray, " captions"],
         *,
-        ridge: float = 1.0,
-        power: float = 0.5,
-        dim: int = 512,
         chunk_bytes: int = CHUNK_BYTES,
-    ) -> "RidgeCCA":
-        """Fit on training pairs; every caption is one pair with its image, in float64.
+    ) -> "Correlations":
+        """Of training pairs, in float64.
 
         Args:
             image_features: One row an image, never repeated for its captions; read block by block.
             text_features: One row a caption.
             owner: For each caption, the row of its image.
-            ridge: Added to the diagonal of the correlation matrices.
-            power: Of ρ, by which variates are scaled.
-            dim: Most directions to keep; there are no more than min(p, q).
             chunk_bytes: Size of a temporary block of features.
 
         Raises:
-            UsageError: shapes disagree, a value is not finite, `ridge` is not positive, or there is no pair.
+            UsageError: shapes disagree, a value is not finite, or there is no pair.
         """
-        if not ridge > 0:
-            raise UsageError(f"ridge must be positive, got {ridge}.")
-        return _Correlations.of(image_features, text_features, owner, chunk_bytes).solved(ridge, power, dim)
-
-    @classmethod
-    def choose(
-        cls,
-        image_features: Rows,
-        text_features: Rows,
-        owner: Int[np.ndarray, " captions"],
-        dev_image: Float[np.ndarray, "dev_images p"],
-        dev_text: Float[np.ndarray, "dev_captions q"],
-        dev_owner: Int[np.ndarray, " dev_captions"],
-        *,
-        dim: int = 512,
-    ) -> "RidgeCCA":
-        """The fit whose ridge, and then whose power of ρ, have the highest rsum on a dev split; see `fit`."""
-        found = _Correlations.of(image_features, text_features, owner, CHUNK_BYTES)
-
-        def reached(fit: RidgeCCA) -> float:
-            return rsum(retrieve(fit.image(dev_image), fit.text(dev_text), dev_owner))
-
-        best = max((found.solved(ridge, 1.0, dim) for ridge in RIDGES), key=reached)
-        return max((best.with_power(power) for power in POWERS), key=reached)
-
-    def with_power(self, power: float) -> "RidgeCCA":
-        """The same with variates scaled by another power of ρ."""
-        scale = self.correlations ** (power - self.power)
-        image, text = (
-            replace(side, directions=side.directions * scale) for side in (self.image_side, self.text_side)
-        )
-        return RidgeCCA(self.correlations, image, text, self.ridge, power)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All that it consists of."""
-        sides = {"image": self.image_side, "text": self.text_side}
-        numbers = {"ridge": np.array(self.ridge), "power": np.array(self.power)}
-        return {"correlations": self.correlations, **numbers} | {
-            f"{name}.{field}": array for name, side in sides.items() for field, array in vars(side).items()
-        }
-
-    @classmethod
-    def of(cls, arrays: dict[str, np.ndarray]) -> "RidgeCCA":
-        """The inverse of `arrays`."""
-        image, text = (
-            CCASide(*(arrays[f"{name}.{field.name}"] for field in fields(CCASide)))
-            for name in ("image", "text")
-        )
-        return cls(arrays["correlations"], image, text, arrays["ridge"].item(), arrays["power"].item())
-
-    def image(self, features: Float[np.ndarray, "images p"]) -> Float32[np.ndarray, "images dim"]:
-        """Unit-norm embeddings of images."""
-        return self.image_side(features, "image features")
-
-    def text(self, features: Float[np.ndarray, "captions q"]) -> Float32[np.ndarray, "captions dim"]:
-        """Unit-norm embeddings of captions."""
-        return self.text_side(features, "text features")
-
-
-@dataclass(frozen=True, eq=False)
-class _Correlations:
-    """Correlation matrices within and between both sides, and mean and scale that standardise their features."""
-
-    x: tuple[np.ndarray, np.ndarray]
-    y: tuple[np.ndarray, np.ndarray]
-    xx: Float64[np.ndarray, "p p"]
-    yy: Float64[np.ndarray, "q q"]
-    xy: Float64[np.ndarray, "p q"]
-
-    @classmethod
-    def of(
-        cls, image_features: Rows, text_features: Rows, owner: np.ndarray, chunk_bytes: int
-    ) -> "_Correlations":
         owner = checked_owner(owner, len(image_features))
         if len(owner) != len(text_features) or not len(owner):
             raise UsageError(
@@ -227,18 +180,119 @@ class _Correlations:
             raise UsageError("Features must be finite, got NaN or infinity. Compute them again.")
         return cls(*sums.correlations())
 
-    def solved(self, ridge: float, power: float, dim: int) -> RidgeCCA:
-        x_factor = linalg.cholesky(self.xx + ridge * np.eye(len(self.xx)), lower=True)
-        y_factor = linalg.cholesky(self.yy + ridge * np.eye(len(self.yy)), lower=True)
-        whitened = linalg.solve_triangular(x_factor, self.xy, lower=True)
-        whitened = linalg.solve_triangular(y_factor, whitened.T, lower=True).T
-        left, correlations, right = _top_singular(whitened, dim)
-        scale = correlations**power
+
+def ridge_to_text(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
+    """Ridge regression of caption features on image features (Hoerl and Kennard 1970): prediction, in closed form.
+
+    It whitens the image side alone; the captions stay as they are, so that what varies most in them counts most,
+    whether an image can tell it or not. `ridge` is added to the diagonal of the correlation matrix.
+    """
+    c = correlations
+    directions = linalg.solve(c.xx + ridge * np.eye(len(c.xx)), c.xy, assume_a="pos")
+    return ClosedForm(_Side(*c.x, directions), _Side(*c.y))
+
+
+def ridge_to_image(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
+    """`ridge_to_text` the other way: of image features on caption features."""
+    c = correlations
+    directions = linalg.solve(c.yy + ridge * np.eye(len(c.yy)), c.xy.T, assume_a="pos")
+    return ClosedForm(_Side(*c.x), _Side(*c.y, directions))
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeCCA(ClosedForm):
+    """Regularised canonical correlation analysis of image and caption features (Vinod 1976).
+
+    `ridge` is added to the diagonal of the correlation matrices Sxx and Syy. The singular vectors of
+    (Sxx + ridge·I)^-½ Sxy (Syy + ridge·I)^-½ give the directions, its singular values ρ are the (regularised)
+    canonical correlations. Variates are scaled by a power of ρ and compared by their cosine, as in normalised CCA
+    (Gong, Ke, Isard and Lazebnik 2014); ½ makes them the posterior means of probabilistic CCA (Bach and Jordan 2005,
+    with M1 = M2 = P^½). The fewer the pairs, the more of both ridge and power `choose` finds best.
+    """
+
+    correlations: Float64[np.ndarray, " dim"]
+    """ρ, descending."""
+
+    @classmethod
+    def fit(
+        cls,
+        image_features: Rows,
+        text_features: Rows,
+        owner: Int[np.ndarray, " captions"],
+        *,
+        ridge: float = 1.0,
+        power: float = 0.5,
+        dim: int = 512,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> "RidgeCCA":
+        """Fit on training pairs; see `Correlations.fit` and `of`."""
+        fitted = Correlations.fit(image_features, text_features, owner, chunk_bytes=chunk_bytes)
+        return cls.of(fitted, ridge, power, dim)
+
+    @classmethod
+    def choose(
+        cls,
+        correlations: Correlations,
+        image: Float[np.ndarray, "images p"],
+        text: Float[np.ndarray, "captions q"],
+        owner: Int[np.ndarray, " captions"],
+        dim: int = 512,
+    ) -> "RidgeCCA":
+        """The one whose ridge, and then whose power of ρ, have the highest rsum on a dev split.
+
+        Args:
+            correlations: Of the training pairs.
+            image: Features of the dev images.
+            text: Features of the dev captions.
+            owner: For each dev caption, the row of its image.
+            dim: Most directions to keep.
+        """
+
+        def reached(form: RidgeCCA) -> float:
+            return rsum(retrieve(form.image(image), form.text(text), owner))
+
+        best = max((cls.of(correlations, ridge, 1.0, dim) for ridge in RIDGES), key=reached)
+        return max((best.scaled(power - 1.0) for power in POWERS), key=reached)
+
+    def scaled(self, power: float) -> "RidgeCCA":
+        """The same with variates scaled by so many more powers of ρ."""
+        arrays, scale = self.arrays(), self.correlations**power
         image, text = (
-            CCASide(*side, linalg.solve_triangular(factor, directions, lower=True, trans="T") * scale)
-            for side, factor, directions in ((self.x, x_factor, left), (self.y, y_factor, right))
+            _Side(
+                *(arrays[f"{side}.{name}"] for name in ("mean", "scale")),
+                arrays[f"{side}.directions"] * scale,
+            )
+            for side in ("image", "text")
         )
-        return RidgeCCA(correlations, image, text, ridge, power)
+        return RidgeCCA(image, text, self.correlations)
+
+    @classmethod
+    def of(
+        cls, correlations: Correlations, ridge: float = 1.0, power: float = 0.5, dim: int = 512
+    ) -> "RidgeCCA":
+        """From correlation matrices.
+
+        Args:
+            correlations: Of the training pairs.
+            ridge: Added to their diagonals.
+            power: Of ρ, by which variates are scaled.
+            dim: Most directions to keep; there are no more than min(p, q).
+
+        Raises:
+            UsageError: `ridge` is not positive.
+        """
+        if not ridge > 0:
+            raise UsageError(f"ridge must be positive, got {ridge}.")
+        c = correlations
+        x_factor = linalg.cholesky(c.xx + ridge * np.eye(len(c.xx)), lower=True)
+        y_factor = linalg.cholesky(c.yy + ridge * np.eye(len(c.yy)), lower=True)
+        whitened = linalg.solve_triangular(x_factor, c.xy, lower=True)
+        whitened = linalg.solve_triangular(y_factor, whitened.T, lower=True).T
+        left, rho, right = _top_singular(whitened, dim)
+        scale = rho**power
+        image = linalg.solve_triangular(x_factor, left, lower=True, trans="T") * scale
+        text = linalg.solve_triangular(y_factor, right, lower=True, trans="T") * scale
+        return cls(_Side(*c.x, image), _Side(*c.y, text), rho)
 
 
 class _Sums:

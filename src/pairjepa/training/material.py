@@ -1,7 +1,7 @@
 """What a run stands on, opened once: pairs without unreadable images, backbones, cached features, splits."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -91,6 +91,16 @@ class Material:
             return MaskedTokens(self.text, texts.to_pylist(), masking, masks)
         table = masked_text_features(self.text, texts, masking, masks, cache_folder(), self._engine("text"))
         return CachedFeatures(table, np.arange(len(captions)))
+
+    def features_of(self, texts: Sequence[str]) -> FeatureTable:
+        """`(text, width)` of the untrained text backbone, of captions that are not those of the pairs."""
+        return text_features(self.text, texts, cache_folder(), self._engine("text"))
+
+    def texts(self, texts: Sequence[str]) -> Inputs:
+        """Captions that are not those of the pairs, as the model takes them."""
+        if tuned(self.config.model, "text"):
+            return Tokens(self.text, texts)
+        return CachedFeatures(self.features_of(texts), np.arange(len(texts)))
 
     def rows(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows of a split's images and captions, and for each caption the place of its image in the split.

@@ -21,7 +21,7 @@ from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import free_folder, plan_seeds
-from pairjepa.training.closed_form import ClosedForm, finish
+from pairjepa.training.cca_heads import CCATrainer, finish
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
 from pairjepa.training.processes import current, joined
@@ -180,7 +180,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
     with group.turns():
         folder.note_engines(material.engines)
     material.fit_standardizers(module["joint"], train_split)  # type: ignore[arg-type]
-    trainer = (ClosedForm if config.training.solver == "cca" else Trainer)(
+    trainer = (CCATrainer if config.training.solver == "cca" else Trainer)(
         config,
         module.to(device),
         train=train_split,
@@ -191,7 +191,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         device=device,
         track=track,
     )
-    if isinstance(trainer, ClosedForm):
+    if isinstance(trainer, CCATrainer):
         trainer.material = material
     give_back_freed_memory()  # of tables and keys, whose size is that of the data
     summary = trainer.fit()

@@ -1,8 +1,8 @@
-"""Ridge CCA on the features that a run began with, kept in the run folder."""
+"""Closed forms on the features that a run began with, kept in the run folder."""
 
 import numpy as np
 
-from pairjepa.metrics.baselines import RidgeCCA
+from pairjepa.metrics.baselines import ClosedForm, Correlations, RidgeCCA, ridge_to_image, ridge_to_text
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.hubness import Embed, dev_rows
 from pairjepa.training.material import Material
@@ -10,7 +10,8 @@ from pairjepa.util.arrays import read_arrays, write_arrays
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest
 
-FILE = "cca.safetensors"
+FILE = "closed-forms.safetensors"
+FORMS = ("cca", "ridge_to_text", "ridge_to_image")
 
 
 class _Rows:
@@ -29,13 +30,13 @@ class _Rows:
         return self._read(self._rows[rows])
 
 
-def load_or_fit_cca(material: Material, folder: RunFolder | None, dim: int = 512) -> RidgeCCA:
-    """CCA of the training pairs, its ridge and power chosen on dev: the one that the run folder keeps, if there is.
+def load_or_fit(material: Material, folder: RunFolder | None, dim: int = 512) -> dict[str, ClosedForm]:
+    """`FORMS` of the training pairs: what the run folder keeps of an earlier evaluation, if it is of the same features.
 
     Args:
         material: backbones as they were before training, and data.
         folder: the run that keeps it, if the pairs are its own.
-        dim: most directions.
+        dim: most directions of CCA, whose ridge and power are chosen on dev.
 
     Raises:
         PairJEPAError: the file is damaged.
@@ -52,27 +53,44 @@ def load_or_fit_cca(material: Material, folder: RunFolder | None, dim: int = 512
         arrays, about = read_arrays(path, mend)
         if about.get("made_of") == made_of:
             try:
-                return RidgeCCA.of(arrays)
+                return {form: ClosedForm.from_arrays(_below(form, arrays)) for form in FORMS}
             except KeyError as error:
                 raise PairJEPAError(f"{path} is damaged ({error} is missing). {mend}") from None
-    train = _Rows(material, "image", images), _Rows(material, "text", captions), owner
-    if "dev" in material.data.pairs.splits:
-        dev_images, dev_captions, dev_owner = dev_rows(material)
-        dev = material.pooled_features(dev_images), material.text_features.gather(dev_captions), dev_owner
-        fitted = RidgeCCA.choose(*train, *dev, dim=dim)
-    else:
-        fitted = RidgeCCA.fit(*train, dim=dim)
+    fitted = Correlations.fit(_Rows(material, "image", images), _Rows(material, "text", captions), owner)
+    forms = {
+        "cca": _cca(material, fitted, dim),
+        "ridge_to_text": ridge_to_text(fitted),
+        "ridge_to_image": ridge_to_image(fitted),
+    }
     if path is not None:
-        arrays = {name: np.ascontiguousarray(array) for name, array in fitted.arrays().items()}
-        write_arrays(arrays, path, {"made_of": made_of})
-    return fitted
+        kept = {
+            f"{name}.{key}": np.ascontiguousarray(array)
+            for name, form in forms.items()
+            for key, array in form.arrays().items()
+        }
+        write_arrays(kept, path, {"made_of": made_of})
+    return forms
 
 
-def embed_by_cca(material: Material, cca: RidgeCCA) -> Embed:
-    """What embeds rows of images and captions by CCA."""
+def embed_by(form: ClosedForm, material: Material) -> Embed:
+    """What embeds rows of images and captions by a closed form."""
 
     def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         features = material.text_features.gather(captions)
-        return cca.image(material.pooled_features(images)), cca.text(features)
+        return form.image(material.pooled_features(images)), form.text(features)
 
     return embed
+
+
+def _cca(material: Material, fitted: Correlations, dim: int) -> RidgeCCA:
+    if "dev" not in material.data.pairs.splits:
+        return RidgeCCA.of(fitted, dim=dim)
+    images, captions, owner = dev_rows(material)
+    features = material.text_features.gather(captions)
+    return RidgeCCA.choose(fitted, material.pooled_features(images), features, owner, dim)
+
+
+def _below(form: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        key.removeprefix(f"{form}."): array for key, array in arrays.items() if key.startswith(f"{form}.")
+    }

@@ -8,14 +8,14 @@ import torch
 from torch import nn
 
 from pairjepa.config.settings import holds_cca, tuned
-from pairjepa.metrics.baselines import RidgeCCA
+from pairjepa.metrics.baselines import ClosedForm
 from pairjepa.metrics.retrieval import retrieve, rsum
 from pairjepa.model import correction as kept_correction
 from pairjepa.model.heads import set_linear
 from pairjepa.model.joint import JointModel
 from pairjepa.model.weights import load_weights, save_weights, weights
 from pairjepa.run.folder import RunFolder
-from pairjepa.training.cca import embed_by_cca, load_or_fit_cca
+from pairjepa.training.closed_forms import embed_by, load_or_fit
 from pairjepa.training.hubness import dev_rows, embed_rows, fit
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
@@ -23,27 +23,27 @@ from pairjepa.util.progress import say
 
 
 @torch.no_grad()
-def set_cca(joint: JointModel, cca: RidgeCCA) -> None:
+def set_cca(joint: JointModel, cca: ClosedForm) -> None:
     """Make the heads the two maps of CCA; of an image each view is normalised before the mean, as always."""
     image = next(head for head in (joint.image_projection, joint.predictor) if list(head.parameters()))
-    for standardizer, head, side in (
-        (joint.image_standardizer, image, cca.image_side),
-        (joint.text_standardizer, joint.text_projection, cca.text_side),
+    arrays = {name: torch.from_numpy(array) for name, array in cca.arrays().items()}
+    for side, standardizer, head in (
+        ("image", joint.image_standardizer, image),
+        ("text", joint.text_standardizer, joint.text_projection),
     ):
-        standardizer.mean.copy_(torch.from_numpy(side.mean))
-        standardizer.scale.copy_(torch.from_numpy(side.scale))
-        set_linear(head, torch.from_numpy(side.directions.T).to(torch.float32))
+        standardizer.mean.copy_(arrays[f"{side}.mean"])
+        standardizer.scale.copy_(arrays[f"{side}.scale"])
+        set_linear(head, arrays[f"{side}.directions"].T.to(torch.float32))
 
 
-class ClosedForm(Trainer):
+class CCATrainer(Trainer):
     """A trainer whose only epoch sets the heads to ridge CCA."""
 
     material: Material
 
     def _steps(self, epoch: int, position: dict[str, Any], stop: threading.Event) -> float:
         begun = time.monotonic()
-        set_cca(self.joint, cca := load_or_fit_cca(self.material, self.run, self.joint.dim))
-        say(f"closed formula: ridge {cca.ridge:g}, power of the correlations {cca.power:g}")
+        set_cca(self.joint, load_or_fit(self.material, self.run, self.joint.dim)["cca"])
         self.module.eval()
         with torch.no_grad():
             total, terms = self._loss(next(self.plan.epoch(epoch)), 0)
@@ -75,8 +75,8 @@ def finish(
     correction, reached = fit(material, embed)
     model, frozen = material.config, not any(tuned(material.config.model, side) for side in ("image", "text"))
     if frozen and model.training.solver != "cca":
-        cca = load_or_fit_cca(material, folder, joint.dim)
-        _, to_beat = fit(material, embed_by_cca(material, cca))
+        cca = load_or_fit(material, folder, joint.dim)["cca"]
+        _, to_beat = fit(material, embed_by(cca, material))
         summary |= {"corrected_dev_rsum": reached, "cca_corrected_dev_rsum": to_beat}
         if holds_cca(model) and _takes_place(joint, cca, better=to_beat > reached):
             save_weights(weights(module), folder.model_file)
@@ -100,7 +100,7 @@ def finish(
     summary["hubness"] = correction.settings()
 
 
-def _takes_place(joint: JointModel, cca: RidgeCCA, *, better: bool) -> bool:
+def _takes_place(joint: JointModel, cca: ClosedForm, *, better: bool) -> bool:
     """Set the heads to CCA if it is better, or if it was and the process was killed before it could say so."""
     before = weights(joint)
     set_cca(joint, cca)
