@@ -258,10 +258,7 @@ class RidgeCCA(ClosedForm):
         """The same with variates scaled by so many more powers of ρ."""
         arrays, scale = self.arrays(), self.correlations**power
         image, text = (
-            _Side(
-                *(arrays[f"{side}.{name}"] for name in ("mean", "scale")),
-                arrays[f"{side}.directions"] * scale,
-            )
+            _Side(arrays[f"{side}.mean"], arrays[f"{side}.scale"], arrays[f"{side}.directions"] * scale)
             for side in ("image", "text")
         )
         return RidgeCCA(image, text, self.correlations)
