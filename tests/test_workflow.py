@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import pairjepa
+from pairjepa.apps.export.onnx import export_onnx
 from pairjepa.cli import main
 from pairjepa.config.recipes import override, recipe
 from pairjepa.config.settings import RunConfig
@@ -30,10 +31,12 @@ SMALL = {
     "model.image": "tiny-resnet",
     "model.text": "tiny-bert",
     "model.dim": 16,
+    "model.predictor.kind": "mlp",  # whose place the closed formula cannot take
     "training.epochs": 2,
     "training.batch_size": 20,
     "training.learning_rate": 3e-3,
 }
+CLOSED = {name: SMALL[name] for name in ("data.source", "model.image", "model.text", "model.dim")}
 RECALLS = [f"R@{k}{end}" for k in (1, 5, 10) for end in ("", "_ci")]
 DIRECTION = {*RECALLS, "median_rank", "median_rank_ci", "mrr", "mrr_ci"}
 KEYS = {
@@ -88,6 +91,80 @@ def test_a_run_leaves_what_the_documents_say(run: Path) -> None:
         == set(best["dev"]["deviation_per_dim"])
     )
     assert not list(run.rglob("*.tmp"))
+
+
+def test_the_closed_formula_is_a_run_like_any_other(tmp_path: Path) -> None:
+    run = pairjepa.train(recipe("closed-form", CLOSED), None, tmp_path / "run")
+    assert [line["epoch"] for line in run.metrics()] == [1]
+    found = pairjepa.evaluate(run.path, "dev")
+    assert found["rsum"] == run.metrics()[0]["dev"]["rsum"]
+    assert found["rsum"] == pytest.approx(found["baselines"]["cca"]["rsum"], abs=10)
+    assert found["corrected"]["rsum"] >= found["rsum"]
+    embedder = pairjepa.Embedder.load(run)
+    assert np.abs(np.linalg.norm(embedder.encode_text(["a red circle"]), axis=1) - 1).max() < 1e-5
+
+
+@pytest.mark.parametrize("name", ["contrastive", "masked"])
+def test_heads_are_never_below_the_closed_formula_on_dev_unless_it_is_said(name: str, tmp_path: Path) -> None:
+    bad = config(name, training__learning_rate=1e-9, training__epochs=1, model__predictor__kind="residual")
+    run = pairjepa.train(bad, None, tmp_path / "run")
+    summary = run.summary
+    assert summary is not None
+    if name == "masked":  # its heads cannot be the two maps of CCA
+        assert "Try the recipe closed-form" in summary["warnings"][-1]
+        return
+    assert summary["best_epoch"] == 0
+    found = pairjepa.evaluate(run.path, "dev")
+    assert found["rsum"] == summary["dev_rsum"]
+    assert found["corrected"]["rsum"] == pytest.approx(summary["corrected_dev_rsum"])
+    other = pairjepa.train(recipe("closed-form", CLOSED), None, tmp_path / "closed")
+    assert pairjepa.evaluate(other.path, "dev")["rsum"] == found["rsum"]
+
+
+def test_two_image_backbones_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--data", "shapes:100", "--model.text", "tiny-bert", "--model.dim", "16", "--run"]
+    for name, image in (("one", ["tiny-resnet"]), ("two", ["tiny-resnet", "tiny-resnet"])):
+        assert main(["train", "closed-form", "--model.image", *image, *flags, str(tmp_path / name)]) == 0
+    one, two = (pairjepa.Embedder.load(tmp_path / name) for name in ("one", "two"))
+    assert two.image.width == 2 * one.image.width
+    assert two.config.model.image == ("tiny-resnet", "tiny-resnet")
+    picture = Image.effect_noise((50, 40), 80).convert("RGB")
+    pixels = torch.from_numpy(two.image.prepare(picture, "whole")[None])
+    alone = one.image(one.image.normalise(pixels[..., :3]))
+    torch.testing.assert_close(two.image(two.image.normalise(pixels)), torch.cat([alone, alone], dim=1))
+    pairjepa.evaluate(tmp_path / "two", "dev")
+    names = EmbeddingSet.load(tmp_path / "two" / "embeddings" / "dev")
+    pairs = Pairs.open("shapes:100").split("dev")
+    assert names.image[:3] == pytest.approx(
+        two.encode_image([pairs.image(row) for row in range(3)]), abs=1e-4
+    )
+    export_onnx(two, tmp_path / "onnx")  # and compares
+    again = recipe("closed-form", CLOSED | {"model.image": ["tiny-resnet", "tiny-resnet"]})
+    assert pairjepa.train(again, None, tmp_path / "two").path == tmp_path / "two"
+    with pytest.raises(UsageError, match=r"model\.image_lr_scale must not be given beside several"):
+        override(again, {"model.image_lr_scale": 0.1}).validate()
+
+
+def test_an_ensemble_has_the_mean_of_the_cosines_as_its_score(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairjepa.train(config(training__seed=1), None, tmp_path / "other")
+    runs = [str(run), str(tmp_path / "other")]
+    export = tmp_path / "embeddings"
+    assert main(["evaluate", *runs, "--split", "dev", "--ensemble", "--json", "--export", str(export)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    together, first = EmbeddingSet.load(export), pairjepa.evaluate(run, "dev")
+    for one in runs[1:]:
+        pairjepa.evaluate(one, "dev")
+    sides = [EmbeddingSet.load(Path(one) / "embeddings" / "dev") for one in runs]
+    cosines = np.mean([one.image @ one.text.T for one in sides], axis=0)
+    assert np.abs(together.image @ together.text.T - cosines).max() < 1e-5
+    assert found["baselines"]["cca"] == first["baselines"]["cca"]
+    assert found["corrected"]["rsum"] >= found["rsum"]
+    assert main(["evaluate", *runs, "--split", "dev"]) == 2
+    assert "evaluate must have one run, got 2. Give --ensemble" in capsys.readouterr().err
+    assert main(["evaluate", runs[0], "--ensemble"]) == 2
+    assert "--ensemble must have at least two runs, got 1" in capsys.readouterr().err
 
 
 def test_evaluate_prints_one_object_with_exactly_these_keys(

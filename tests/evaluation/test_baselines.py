@@ -5,7 +5,14 @@ import pytest
 from scipy import linalg
 
 from pairjepa.metrics import Relevance, RidgeCCA, chance, retrieve, rsum
-from pairjepa.metrics.baselines import ClosedForm, Correlations, ridge_to_image, ridge_to_text
+from pairjepa.metrics.baselines import (
+    POWERS,
+    RIDGES,
+    ClosedForm,
+    Correlations,
+    ridge_to_image,
+    ridge_to_text,
+)
 from pairjepa.util.errors import UsageError
 
 from .arrays import RECALLS
@@ -219,3 +226,20 @@ def test_mistakes_of_cca_are_named():
         RidgeCCA.fit(x * np.float32(np.nan), y, owner)
     with pytest.raises(UsageError, match=r"text features must be 5 wide, as in the fit, got \(150, 7\)"):
         RidgeCCA.fit(x, y, owner).text(x)
+
+
+def test_ridge_and_power_are_those_that_are_best_on_dev():
+    x, y, owner = pairs(images=300, p=20, q=20, latent=10)
+    train, dev = owner < 100, owner >= 200
+    fitted = Correlations.fit(x[:100], y[train], owner[train])
+    chosen = RidgeCCA.choose(fitted, x[200:], y[dev], owner[dev] - 200, dim=8)
+
+    def reached(form):
+        return rsum(retrieve(form.image(x[200:]), form.text(y[dev]), owner[dev] - 200))
+
+    assert reached(chosen) >= max(reached(RidgeCCA.of(fitted, ridge, 1.0, 8)) for ridge in RIDGES)
+    best = max((RidgeCCA.of(fitted, ridge, power, 8) for ridge in RIDGES for power in POWERS), key=reached)
+    assert reached(best) >= reached(chosen)
+    assert RidgeCCA.of(fitted, 1.0, 1.5, 8).image(x) == pytest.approx(
+        RidgeCCA.of(fitted, 1.0, 0.5, 8).scaled(1.0).image(x), abs=1e-5
+    )

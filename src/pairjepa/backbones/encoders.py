@@ -1,6 +1,7 @@
 """The two backbones that a configuration names: a folder, a hub id, or a built-in one."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import nn
 from pairjepa.backbones import image as image_backbone
 from pairjepa.backbones import text as text_backbone
 from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.joined import JoinedImage
 from pairjepa.backbones.loading import MEND, load_tokenizer, load_transformer
 from pairjepa.backbones.location import locate
 from pairjepa.backbones.pair import load_pair
@@ -38,6 +40,8 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         check(folder, MEND)
         settings = image_backbone.read_settings(folder)
         return ImageBackbone(load_transformer(folder, "image", "pretrained", seed, MEND), *settings)
+    if isinstance(model.image, tuple):
+        return JoinedImage([load_image_backbone(replace(model, image=name), seed) for name in model.image])
     if model.image == TINY_IMAGE:
         network, preprocessing = tiny_resnet(seed), tiny_preprocessing()
     else:
@@ -132,7 +136,7 @@ def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dic
     """What the run folder keeps of its backbones."""
     record = {
         side: {
-            "source": config.model.pair or getattr(config.model, side),
+            "source": config.model.pair or _shown(getattr(config.model, side)),
             "revision": config.model.pair_revision or getattr(config.model, f"{side}_revision"),
             "digest": backbone.digest,
             "width": backbone.width,
@@ -144,3 +148,7 @@ def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dic
         omit = config.context.hidden_words == "omit" or text.tokenizer.mask_token_id is None
         record["text"]["hidden_words"] = "omit" if omit else "mask"
     return record
+
+
+def _shown(name: str | tuple[str, ...] | None) -> str | None:
+    return " + ".join(Path(one).name for one in name) if isinstance(name, tuple) else name

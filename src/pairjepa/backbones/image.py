@@ -87,7 +87,7 @@ class ImageBackbone(nn.Module):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.eval()
 
-    def prepare(self, image: Image.Image, view: View) -> UInt8[np.ndarray, "size size 3"]:
+    def prepare(self, image: Image.Image, view: View) -> UInt8[np.ndarray, "size size channel"]:
         """One view of an RGB picture, as pixels."""
         return self.preprocessing.prepare(image, view)
 

@@ -221,4 +221,6 @@ def find_backbones(config: RunConfig, path: Path) -> None:
         return
     for side in SIDES:
         if not (path / side).is_dir():
-            local_folder(getattr(config.model, side), side)
+            named = getattr(config.model, side)
+            for name in named if isinstance(named, tuple) else (named,):
+                local_folder(name, side)

@@ -106,17 +106,18 @@ class Preprocessing:
     """What they are then divided by."""
     bgr: bool = False
     """Whether blue comes first."""
+    others: tuple["Preprocessing", ...] = ()
+    """Of further backbones, whose pixels stand beside as channels."""
 
-    def prepare(self, image: Image.Image, view: View) -> UInt8[np.ndarray, "{self.size} {self.size} 3"]:
+    def prepare(self, image: Image.Image, view: View) -> UInt8[np.ndarray, "{self.size} {self.size} channel"]:
         """One view of an RGB picture.
 
         `centre` is what the backbone was made for, `whole` squeezes the entire picture into the square;
         `-mirrored` is the same, left and right exchanged.
         """
         base = view.removesuffix("-mirrored")
-        pixels = np.asarray(self._whole(image) if base == "whole" else self._centre(image))
-        if self.bgr:
-            pixels = pixels[:, :, ::-1]
+        each = [own._pixels(image, base) for own in (self, *self.others)]
+        pixels = np.concatenate(each, axis=2) if self.others else each[0]
         return pixels if base == view else pixels[:, ::-1]
 
     @property
@@ -126,7 +127,7 @@ class Preprocessing:
         Features of photographs then keep a cosine of 0.9995 with those of the whole picture; at twice the side
         instead of `MARGIN` times it was down to 0.9988, at once the side to 0.98.
         """
-        side = MARGIN * max(self.size, self.resize)
+        side = MARGIN * max(max(own.size, own.resize) for own in (self, *self.others))
         return side, side
 
     def resized(self, size: int) -> "Preprocessing":
@@ -135,9 +136,10 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` is its inverse."""
-        values = asdict(self)
-        if not self.bgr:  # features were kept under names without it
-            del values["bgr"]
+        values = asdict(self) | {"others": [other.to_dict() for other in self.others]}
+        for name in ("bgr", "others"):  # features were kept under names without them
+            if not values[name]:
+                del values[name]
         return values
 
     @classmethod
@@ -145,7 +147,12 @@ class Preprocessing:
         """Rebuild what `to_dict` gave."""
         known = {name: values[name] for name in SHAPE}
         known |= {"mean": tuple(values["mean"]), "std": tuple(values["std"])}
-        return cls(**known, bgr=values.get("bgr", False))
+        others = tuple(cls.from_dict(other) for other in values.get("others", ()))
+        return cls(**known, bgr=values.get("bgr", False), others=others)
+
+    def _pixels(self, image: Image.Image, base: str) -> UInt8[np.ndarray, "{self.size} {self.size} 3"]:
+        pixels = np.asarray(self._whole(image) if base == "whole" else self._centre(image))
+        return pixels[:, :, ::-1] if self.bgr else pixels
 
     def _whole(self, image: Image.Image) -> Image.Image:
         return image.resize((self.size, self.size), self.resample)

@@ -105,7 +105,9 @@ def _leaves(config: Any, prefix: str) -> Iterable[Setting]:
             for term, words in registered("objectives", "objective", "regularizer").items():
                 yield Setting(f"{name}.{term}", float, value.get(term, 0.0), f"Weight, 0 for none. {words}")
         else:
-            yield Setting(name, kinds[field.name], value, docs.get(field.name, ""))
+            kind = kinds[field.name]
+            several = [one for one in typing.get_args(kind) if typing.get_origin(one) is tuple]
+            yield Setting(name, several[0] | None if several else kind, value, docs.get(field.name, ""))
 
 
 @functools.cache

@@ -164,11 +164,9 @@ def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
 
 
 def evaluate(
-    run: Annotated[
-        Path | None, Parameter(help="Run folder that `pairjepa train` wrote, with or without --seeds.")
-    ] = None,
-    /,
-    *,
+    *runs: Annotated[
+        Path, Parameter(help="Run folder that `pairjepa train` wrote, with or without --seeds.")
+    ],
     split: Split = "test",
     as_json: Json = False,
     export: Annotated[
@@ -187,6 +185,14 @@ def evaluate(
     images: Annotated[
         Path | None, Parameter(help="Folder of that file's images, where they are not beside it.")
     ] = None,
+    ensemble: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="Measure all seeds, or several runs, as one model: embeddings side by side.",
+        ),
+    ] = False,
     **given: Any,
 ) -> None:
     """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA, and hard negatives.
@@ -195,6 +201,14 @@ def evaluate(
     pretrained pair as it is.
     """
     chosen = given_settings(given)
+    if ensemble:
+        _evaluate_ensemble(runs, split, as_json, export, relevance, sorted(chosen))
+        return
+    if len(runs) > 1:
+        raise UsageError(
+            f"evaluate must have one run, got {len(runs)}. Give --ensemble to measure several as one model."
+        )
+    run = runs[0] if runs else None
     if hard_negatives is not None and run is not None:
         _evaluate_file(run, hard_negatives, images, as_json, device)
         return
@@ -230,14 +244,37 @@ def evaluate(
         pair = ("--data", str(chosen["data.source"]), "--model.pair", name)
         next_command("train", "adapt", *pair, "--run", "runs/adapt")
         return
-    runs = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
+    folders = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
     other = result.get("seeds", [result])[0]["data"]["other"]
     parts = ("evaluation", "embeddings", *(() if other else ("illustrations",)))
-    say(f"wrote {', '.join([*(str(one / part) for one in runs for part in parts), *exported])}")
+    say(f"wrote {', '.join([*(str(one / part) for one in folders for part in parts), *exported])}")
     if split == "test":
         next_command("report", str(run), "--out", "report.html")
     else:
         next_command("evaluate", str(run), "--split", "test")
+
+
+def _evaluate_ensemble(
+    runs: tuple[Path, ...],
+    split: str,
+    as_json: bool,
+    export: Path | None,
+    relevance: Literal["owner", "text"],
+    others: list[str],
+) -> None:
+    if others:
+        raise UsageError(f"--{others[0]} must be left out beside --ensemble: the runs name their pairs.")
+    with stdout_for_results():
+        from pairjepa.evaluation.ensemble import evaluate_ensemble
+
+        result = evaluate_ensemble(runs, split, export=export, relevance=relevance)
+    if as_json:
+        print_json(result)
+    else:
+        _print_table("ensemble", result)
+    if export:
+        say(f"wrote {export}")
+    next_command("compare", *map(str, runs), "--split", split)
 
 
 def compare(

@@ -43,6 +43,11 @@ def masked() -> RunConfig:
     )
 
 
+def closed_form() -> RunConfig:
+    """Ridge CCA as the model, a closed formula: for few pairs or one caption an image, in seconds."""
+    return RunConfig(training=TrainingConfig(solver="cca", epochs=1))
+
+
 def adapt() -> RunConfig:
     """Make a pretrained pair (CLIP, SigLIP) better on your pairs: frozen towers, adapters that start at zero."""
     adapter = HeadConfig("adapter", hidden_dim=512, dropout=0.2)
@@ -136,6 +141,7 @@ def tiny_masked() -> RunConfig:
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "contrastive": contrastive,
     "masked": masked,
+    "closed-form": closed_form,
     "adapt": adapt,
     "adapt-masked": adapt_masked,
     "reference-contrastive": reference_contrastive,

@@ -25,6 +25,7 @@ else:
 TargetUpdate = Literal["full", "slow", "frozen", "ema"]
 HiddenWords = Literal["mask", "omit"]
 EngineName = Literal["auto", "torch", "bfloat16", "onnx", "ray"]
+Solver = Literal["adamw", "cca"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 DEVICE = "PAIRJEPA_DEVICE"
 """Environment variable of the device that models run on."""
@@ -80,8 +81,8 @@ class HeadConfig:
 class ModelConfig:
     """Two backbones and what is learned on top of them."""
 
-    image: str | None = None
-    """Image backbone: a local Transformers folder, a hub id, or `tiny-resnet`."""
+    image: str | tuple[str, ...] | None = None
+    """Image backbone: a local Transformers folder, a hub id, or `tiny-resnet`; several stand side by side."""
     text: str | None = None
     """Text backbone: a local Transformers folder, a hub id, or `tiny-bert`."""
     pair: str | None = None
@@ -179,6 +180,8 @@ class ObjectiveConfig:
 class TrainingConfig:
     """How it is minimised."""
 
+    solver: Solver = "adamw"
+    """`cca` sets linear heads by a closed formula, ridge CCA on frozen features, in the place of gradient steps."""
     epochs: int = 60
     """Passes over the training images."""
     batch_size: int = 1000
@@ -251,6 +254,14 @@ class RunConfig:
             _between("model.adapter_scale", m.adapter_scale, 0, 1)
             if all(h.kind != "adapter" for h in (m.image_projection, m.predictor, m.text_projection)):
                 raise _bad("model.adapter_scale", "go with heads of the kind adapter", m.adapter_scale)
+        if isinstance(m.image, tuple):
+            for name in ("image_lr_scale", "image_grid", "image_revision"):
+                if (value := getattr(m, name)) is not None:
+                    raise _bad(f"model.{name}", "not be given beside several image backbones", value)
+            if m.image_weights == "random" or m.image_stages not in (None, (-1,)):
+                raise _bad(
+                    "model.image", "name one backbone where image_weights or image_stages is given", m.image
+                )
         for name in ("image_projection", "caption_projection", "text_projection", "predictor"):
             head: HeadConfig = getattr(m, name)
             _at_least(f"model.{name}.hidden_dim", head.hidden_dim, 1)
@@ -294,6 +305,8 @@ class RunConfig:
         if t.weight_decay < 0:
             raise _bad("training.weight_decay", "not be negative", t.weight_decay)
         _between("training.warmup", t.warmup, 0, 1)
+        if t.solver == "cca":
+            self._validate_closed_form()
 
     def _validate_pair(self) -> None:
         m = self.model
@@ -316,6 +329,17 @@ class RunConfig:
                 )
         if "random" in (m.image_weights, m.text_weights):
             raise _bad("model.image_weights", "be pretrained where model.pair is given", "random")
+
+    def _validate_closed_form(self) -> None:
+        if not holds_cca(self):
+            raise _bad(
+                "training.solver",
+                "be adamw unless both backbones are frozen, the context is the image alone, and the heads are linear",
+                "cca",
+                "Take the recipe closed-form as it is.",
+            )
+        if self.training.epochs != 1:
+            raise _bad("training.epochs", "be 1 where training.solver is cca", self.training.epochs)
 
     def _validate_transformer(self) -> None:
         m = self.model
@@ -427,6 +451,10 @@ def _build(kind: Any, value: Any, name: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
+        if isinstance(value, list | tuple) and arguments[0] is str:  # one name, or several
+            return (
+                _build(arguments[0], value[0], name) if len(value) == 1 else _build(arguments[1], value, name)
+            )
         return _build(next(a for a in arguments if a is not type(None)), value, name)
     if origin is Literal:
         if value not in arguments:
@@ -457,3 +485,17 @@ def pretrained(model: ModelConfig, side: str) -> bool:
 def tuned(model: ModelConfig, side: str) -> bool:
     """Whether a side's backbone learns too."""
     return getattr(model, f"{side}_lr_scale") is not None
+
+
+def holds_cca(config: RunConfig) -> bool:
+    """Whether the heads can be one linear map a side, of frozen features."""
+    model, context = config.model, config.context
+    image = sorted((model.image_projection.kind, model.predictor.kind))
+    return (
+        context.image
+        and context.caption is None
+        and not tuned(model, "image")
+        and not tuned(model, "text")
+        and image in (["identity", "linear"], ["identity", "residual"])
+        and model.text_projection.kind in ("linear", "residual")
+    )

@@ -1,18 +1,16 @@
 """Embeddings that a model is measured beside: the pretrained pair that it started from, and closed forms."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from pairjepa.evaluation.closed_forms import load_or_fit
 from pairjepa.evaluation.result import Baseline
-from pairjepa.metrics.baselines import ClosedForm
 from pairjepa.metrics.caption_twins import Twin
-from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.pairs.splits import LEAST
 from pairjepa.run.folder import RunFolder
-from pairjepa.training.hubness import bank_rows, dev_rows
+from pairjepa.training.closed_forms import embed_by, load_or_fit
+from pairjepa.training.hubness import Embed, fit
 from pairjepa.training.material import Material
 
 
@@ -31,18 +29,11 @@ def _features(material: Material, twins: Sequence[Twin]) -> np.ndarray:
     return material.features_of([twin.text for twin in twins]).gather(np.arange(len(twins)))
 
 
-def _beside(
-    material: Material,
-    split: str,
-    embed: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
-    corrected: bool,
-) -> Baseline:
+def _beside(material: Material, split: str, embed: Embed, corrected: bool) -> Baseline:
     images, captions, _ = material.rows(split)
     if not corrected:
         return Baseline(*embed(images, captions))
-    dev_images, dev_captions, dev_owner = dev_rows(material)
-    bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
-    return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))
+    return Baseline(*embed(images, captions), fit(material, embed)[0])
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -63,13 +54,9 @@ def closed_forms(
     if material.data.pairs.splits.get("train", (0, 0))[0] < LEAST["train"]:
         return {}
 
-    def of(form: ClosedForm, corrected: bool) -> Baseline:
-        def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            features = material.text_features.gather(captions)
-            return form.image(material.pooled_features(images)), form.text(features)
-
-        return _beside(material, split, embed, corrected)
-
     forms = load_or_fit(material, folder)
-    rows = {name: of(form, corrected and name == "cca") for name, form in forms.items()}
+    rows = {
+        name: _beside(material, split, embed_by(form, material), corrected and name == "cca")
+        for name, form in forms.items()
+    }
     return rows | {"cca": replace(rows["cca"], twins=forms["cca"].text(_features(material, twins)))}

@@ -12,10 +12,11 @@ from torch import nn
 
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.joined import JoinedImage
 from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import View
-from pairjepa.features.cache import FeatureStore, FeatureTable
+from pairjepa.features.cache import FeatureStore, FeatureTable, JoinedTable
 from pairjepa.features.engines import Engine, check_engine, choice
 from pairjepa.features.work import Facts, Images, ImageWork, MaskedTextWork, TextWork, Work, compute_shard
 from pairjepa.util.memory import keep_freed_memory
@@ -41,13 +42,19 @@ def image_features(
         facts: what a scan found of them.
         views: how each is looked at.
         cache: root of the cache.
-        engine: one of `engines.ENGINES`, `ray`, or `auto`: see `choice.choose`.
+        engine: one of `engines.ENGINES`, `ray`, or `auto`: see `choice.choose`; of several backbones one each, joined
+            by `+`.
 
     Raises:
         UsageError: there is no such engine.
         PairJEPAError: an image cannot be read any more, features are not finite, the cache cannot be written, or a
             named engine is not installed or does not compute what PyTorch does.
     """
+    if isinstance(backbone, JoinedImage):
+        parts: list[Any] = list(backbone.parts)
+        names = engine.split("+") if "+" in engine else [engine] * len(parts)
+        each = zip(parts, names, strict=True)
+        return JoinedTable([image_features(part, pairs, facts, views, cache, name) for part, name in each])
     return fill(ImageWork.of(backbone, pairs, facts, views), cache, engine)
 
 

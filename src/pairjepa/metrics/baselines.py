@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Float64, Int
 from scipy import linalg
 
 from pairjepa.metrics.relevance import Relevance, checked_owner
-from pairjepa.metrics.retrieval import CHUNK_BYTES, RECALLS, chunks
+from pairjepa.metrics.retrieval import CHUNK_BYTES, RECALLS, chunks, retrieve, rsum
 from pairjepa.util.errors import UsageError
 
 
@@ -50,6 +50,11 @@ def _chance(relevance: Relevance) -> dict[str, float]:
     recalls = {f"R@{k}": 100 * float(1 - missed[min(k, gallery)]) for k in RECALLS}
     mrr = float((-np.diff(missed) / np.arange(1, gallery + 1)).sum())
     return recalls | {"median_rank": float(np.argmax(missed <= 0.5 + 1e-9)), "mrr": mrr}
+
+
+RIDGES = (0.3, 1.0, 2.0, 4.0, 8.0)
+POWERS = (0.5, 1.0, 1.5)
+"""What `RidgeCCA.choose` chooses from."""
 
 
 @runtime_checkable
@@ -200,9 +205,9 @@ class RidgeCCA(ClosedForm):
 
     `ridge` is added to the diagonal of the correlation matrices Sxx and Syy. The singular vectors of
     (Sxx + ridge·I)^-½ Sxy (Syy + ridge·I)^-½ give the directions, its singular values ρ are the (regularised)
-    canonical correlations. Variates are scaled by ρ^½, which makes them the posterior means of probabilistic CCA
-    (Bach and Jordan 2005, with M1 = M2 = P^½), and compared by their cosine, as in normalised CCA (Gong, Ke, Isard
-    and Lazebnik 2014, who scale by a higher power of ρ; here ½ was the best of 0, ½, 1, 2, 4 on Flickr8k's dev split).
+    canonical correlations. Variates are scaled by a power of ρ and compared by their cosine, as in normalised CCA
+    (Gong, Ke, Isard and Lazebnik 2014); ½ makes them the posterior means of probabilistic CCA (Bach and Jordan 2005,
+    with M1 = M2 = P^½). The fewer the pairs, the more of both ridge and power `choose` finds best.
     """
 
     correlations: Float64[np.ndarray, " dim"]
@@ -216,21 +221,58 @@ class RidgeCCA(ClosedForm):
         owner: Int[np.ndarray, " captions"],
         *,
         ridge: float = 1.0,
+        power: float = 0.5,
         dim: int = 512,
         chunk_bytes: int = CHUNK_BYTES,
     ) -> "RidgeCCA":
         """Fit on training pairs; see `Correlations.fit` and `of`."""
-        return cls.of(
-            Correlations.fit(image_features, text_features, owner, chunk_bytes=chunk_bytes), ridge, dim
-        )
+        fitted = Correlations.fit(image_features, text_features, owner, chunk_bytes=chunk_bytes)
+        return cls.of(fitted, ridge, power, dim)
 
     @classmethod
-    def of(cls, correlations: Correlations, ridge: float = 1.0, dim: int = 512) -> "RidgeCCA":
+    def choose(
+        cls,
+        correlations: Correlations,
+        image: Float[np.ndarray, "images p"],
+        text: Float[np.ndarray, "captions q"],
+        owner: Int[np.ndarray, " captions"],
+        dim: int = 512,
+    ) -> "RidgeCCA":
+        """The one whose ridge, and then whose power of ρ, have the highest rsum on a dev split.
+
+        Args:
+            correlations: Of the training pairs.
+            image: Features of the dev images.
+            text: Features of the dev captions.
+            owner: For each dev caption, the row of its image.
+            dim: Most directions to keep.
+        """
+
+        def reached(form: RidgeCCA) -> float:
+            return rsum(retrieve(form.image(image), form.text(text), owner))
+
+        best = max((cls.of(correlations, ridge, 1.0, dim) for ridge in RIDGES), key=reached)
+        return max((best.scaled(power - 1.0) for power in POWERS), key=reached)
+
+    def scaled(self, power: float) -> "RidgeCCA":
+        """The same with variates scaled by so many more powers of ρ."""
+        arrays, scale = self.arrays(), self.correlations**power
+        image, text = (
+            _Side(arrays[f"{side}.mean"], arrays[f"{side}.scale"], arrays[f"{side}.directions"] * scale)
+            for side in ("image", "text")
+        )
+        return RidgeCCA(image, text, self.correlations)
+
+    @classmethod
+    def of(
+        cls, correlations: Correlations, ridge: float = 1.0, power: float = 0.5, dim: int = 512
+    ) -> "RidgeCCA":
         """From correlation matrices.
 
         Args:
             correlations: Of the training pairs.
             ridge: Added to their diagonals.
+            power: Of ρ, by which variates are scaled.
             dim: Most directions to keep; there are no more than min(p, q).
 
         Raises:
@@ -244,7 +286,7 @@ class RidgeCCA(ClosedForm):
         whitened = linalg.solve_triangular(x_factor, c.xy, lower=True)
         whitened = linalg.solve_triangular(y_factor, whitened.T, lower=True).T
         left, rho, right = _top_singular(whitened, dim)
-        scale = np.sqrt(rho)
+        scale = rho**power
         image = linalg.solve_triangular(x_factor, left, lower=True, trans="T") * scale
         text = linalg.solve_triangular(y_factor, right, lower=True, trans="T") * scale
         return cls(_Side(*c.x, image), _Side(*c.y, text), rho)

@@ -1,6 +1,7 @@
 """Learned maps between vectors. A new one is a class here under `@head`."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -143,6 +144,15 @@ class Adapter(nn.Module):
         x = F.normalize(x.unflatten(1, (-1, self._dim)), dim=2) * self._dim**0.5
         out: Tensor = x[:, 0] + self.scale * self.mlp(x.flatten(1))
         return out
+
+
+@torch.no_grad()
+def set_linear(head: nn.Module, weight: Float[Tensor, "rows width"]) -> None:
+    """Make a linear or residual head a linear map without bias; outputs beyond the rows are 0."""
+    for parameter in head.parameters():
+        parameter.zero_()
+    linear: Any = head.linear if isinstance(head, Residual) else head[-1]  # type: ignore[index]
+    linear.weight[: len(weight)] = weight
 
 
 def build_head(width: int, dim: int, config: HeadConfig) -> nn.Module:

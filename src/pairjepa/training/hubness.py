@@ -1,15 +1,20 @@
 """The hubness correction of a run: its bank of training queries, and the α and k that are best on dev."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
 from pairjepa.metrics.hubness import HubnessCorrection
+from pairjepa.metrics.retrieval import rsum
 from pairjepa.model import correction as kept_correction
 from pairjepa.model.joint import JointModel
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_texts
 
+Embed = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""Rows of images and of captions → their embeddings."""
 BANK_ROWS = 5_000
 """Training queries a side that a run keeps."""
 DEV_IMAGES = 1_000
@@ -30,6 +35,25 @@ def dev_rows(material: Material) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return images[chosen], captions[keep], np.searchsorted(chosen, owner[keep])
 
 
+def fit(material: Material, embed: Embed) -> tuple[HubnessCorrection, float]:
+    """The correction whose α and k are best on dev, and the rsum that it reaches there."""
+    images, captions, owner = dev_rows(material)
+    bank, dev = embed(*bank_rows(material)), embed(images, captions)
+    correction = HubnessCorrection.choose(*bank, *dev, owner)
+    return correction, rsum(correction.ranks(*dev, owner))
+
+
+def embed_rows(joint: JointModel, material: Material, device: torch.device) -> Embed:
+    """What embeds rows of a run's images and captions; its backbones and heads have the weights of its best epoch."""
+
+    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        joint.eval()
+        image_side, text_side = material.sides(images, captions)
+        return embed_images(joint, image_side, device), embed_texts(joint, text_side, device)
+
+    return embed
+
+
 def load_or_fit(
     folder: RunFolder, material: Material, joint: JointModel, weights: str, device: torch.device
 ) -> HubnessCorrection:
@@ -44,17 +68,7 @@ def load_or_fit(
     """
     if (kept := kept_correction.load(folder.path, weights)) is not None:
         return kept
-    bank, (images, captions, owner) = bank_rows(material), dev_rows(material)
-    joint.eval()
-    image_side, text_side = material.sides(*bank)
-    dev_image, dev_text = material.sides(images, captions)
-    correction = HubnessCorrection.choose(
-        embed_images(joint, image_side, device),
-        embed_texts(joint, text_side, device),
-        embed_images(joint, dev_image, device),
-        embed_texts(joint, dev_text, device),
-        owner,
-    )
+    correction, _ = fit(material, embed_rows(joint, material, device))
     kept_correction.save(correction, folder.path, weights)
     return correction
 

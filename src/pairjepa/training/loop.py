@@ -247,10 +247,8 @@ class Trainer:
             "seconds": position["seconds"],
         }
 
-    def _step(self, samples: Samples, step: int) -> dict[str, float]:
-        seed = self.plan.step_seed(step)
-        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * self.plan.lr_multiplier(step)
+    def _loss(self, samples: Samples, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss of a batch, and its terms."""
         local, split = samples.rows(self.group.local_rows(len(samples.images))), self.train_split
         images = to_device(split.images.batch(local.images, local.views), self.device)
         texts = to_device(split.texts.batch(local.captions, np.zeros_like(local.captions)), self.device)
@@ -261,9 +259,16 @@ class Trainer:
         labels = Labels(
             torch.from_numpy(samples.images), self._text_group[torch.from_numpy(samples.captions)]
         )
+        seed = self.plan.step_seed(step)
+        total, terms = self._forward(images, texts, masked, hidden, labels.to(self.device), seed)
+        return total, terms
+
+    def _step(self, samples: Samples, step: int) -> dict[str, float]:
+        for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * self.plan.lr_multiplier(step)
         self.module.train()
         keep_statistics(self.config.model, self.module)
-        total, terms = self._forward(images, texts, masked, hidden, labels.to(self.device), seed)
+        total, terms = self._loss(samples, step)
         numbers = {"loss": total.item()} | {name: term.item() for name, term in terms.items()}
         if not math.isfinite(loss := numbers["loss"]):
             raise PairJEPAError(

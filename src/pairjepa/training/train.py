@@ -24,7 +24,7 @@ from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import free_folder, plan_seeds
 from pairjepa.training.adapter_scale import adapters, set_scale
-from pairjepa.training.hubness import load_or_fit
+from pairjepa.training.cca_heads import CCATrainer, finish
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
 from pairjepa.training.processes import current, joined
@@ -191,7 +191,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
     with group.turns():
         folder.note_engines(material.engines)
     material.fit_standardizers(module["joint"], train_split)  # type: ignore[arg-type]
-    trainer = Trainer(
+    trainer = (CCATrainer if config.training.solver == "cca" else Trainer)(
         config,
         module.to(device),
         train=train_split,
@@ -202,6 +202,8 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         device=device,
         track=track,
     )
+    if isinstance(trainer, CCATrainer):
+        trainer.material = material
     give_back_freed_memory()  # of tables and keys, whose size is that of the data
     summary = trainer.fit()
     if summary is not None:
@@ -211,10 +213,10 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
             summary |= set_scale(joint, config.model.adapter_scale, trainer.dev_rsum)
             save_weights(tensors_of(module), folder.model_file)
         if config.context.image:
-            weights = load_weights(module, folder.model_file)
-            summary["hubness"] = load_or_fit(folder, material, joint, weights, device).settings()
+            finish(folder, material, module, summary, device)
         folder.finish(summary)
-        if 0 in (summary["best_epoch"], summary.get("adapter_scale")):
+        pretrained_best = 0 in (summary["best_epoch"], summary.get("adapter_scale"))
+        if config.model.pair is not None and pretrained_best:
             say(
                 f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
             )
@@ -250,7 +252,10 @@ def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
     if data.images is not None:
         data = replace(data, images=os.path.abspath(os.path.expanduser(data.images)))
     for role in backbones.ROLES:
-        if name := getattr(config.model, role):
+        name = getattr(config.model, role)
+        if isinstance(name, tuple):
+            names[role] = tuple(map(backbones.located, name))
+        elif name:
             path = os.path.abspath(Path(name).expanduser())
             known = (
                 then is not None and getattr(then.model, role) == path

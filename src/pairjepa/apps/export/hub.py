@@ -82,6 +82,8 @@ def write_run(embedder: Embedder, folder: Path) -> dict[str, Any]:
         PairJEPAError: the run has got other weights since it was loaded.
     """
     run = embedder.run
+    if isinstance(embedder.config.model.image, tuple):
+        raise UsageError("model.image must name one backbone to go to the hub, got several. Take --to onnx.")
     record = _without_paths(run.record)
     write_record(folder / "run.json", record)
     for file in FILES:

@@ -78,6 +78,8 @@ def check_settings(embedder: Embedder) -> None:
         wrong = "model.predictor.kind must not be identity where context.caption is on"
     elif len(views) > 1 or views[0].endswith("mirrored"):
         wrong = f"model.image_views must be whole or centre alone, got {', '.join(views)},"
+    elif isinstance(model.image, tuple):
+        wrong = f"model.image must name one backbone, got {len(model.image)},"
     elif embedder.image.stages:
         wrong = f"model.image_stages must be -1, got {', '.join(map(str, embedder.image.stages))},"
     elif embedder.text.layers:

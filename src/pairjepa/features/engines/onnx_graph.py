@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.joined import JoinedImage
 from pairjepa.backbones.loading import quiet
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Unconvertible
@@ -29,7 +30,8 @@ GraphInputs = dict[str, tuple[Tensor, Any]]
 def pixel_inputs(backbone: ImageBackbone) -> GraphInputs:
     """Two black pictures."""
     size, device = backbone.preprocessing.size, next(backbone.parameters()).device
-    pixels = torch.zeros((2, size, size, 3), dtype=torch.uint8, device=device)
+    channels = 3 * (1 + len(backbone.preprocessing.others))
+    pixels = torch.zeros((2, size, size, channels), dtype=torch.uint8, device=device)
     return {"pixels": (pixels, {0: torch.export.Dim("batch")})}
 
 
@@ -43,6 +45,8 @@ def token_inputs(backbone: TextBackbone) -> GraphInputs:
 
 def portable(image: ImageBackbone) -> ImageBackbone:
     """The same without EfficientNet's averaging by a window far larger than its map, which OpenVINO refuses."""
+    if isinstance(image, JoinedImage):
+        return JoinedImage([portable(part) for part in image.parts])  # type: ignore[arg-type]
     if not isinstance(getattr(image.model, "pooler", None), nn.AvgPool2d):
         return image
     image = copy.deepcopy(image)

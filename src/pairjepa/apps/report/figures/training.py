@@ -40,7 +40,11 @@ def _alt(run: dict[str, Any]) -> str:
     training = run["training"]
     epochs, dev, best = training["epoch"], training["dev"], training["best_epoch"]
     at = epochs.index(best) if best in epochs else len(epochs) - 1
-    chosen = f"epoch {best}" + ("" if best else ", the pretrained pair as it is,")
+    chosen = f"epoch {best}"
+    if not best:
+        chosen += (
+            f", the {'pretrained pair as it is' if run['config']['model']['pair'] else 'closed formula'},"
+        )
     changes = [
         f"{name} from {verdicts.number(dev[key][0], places)} to {verdicts.number(dev[key][at], places)}"
         for key, name, places in (
