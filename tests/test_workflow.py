@@ -322,7 +322,7 @@ def metrics_on_a_full_disk(path: Path, mode: str = "r", **options: Any) -> Any:
 @pytest.mark.parametrize(
     ("where", "fail"),
     [
-        ("pairjepa.pairs.scan.pq.write_table", full_disk),
+        ("pairjepa.pairs.scan.write_table", full_disk),
         ("pairjepa.features.cache.np.save", full_disk),
         ("pairjepa.run.folder.write_record", full_disk),
         ("pairjepa.model.weights.save_file", safetensors_on_a_full_disk),
