@@ -54,9 +54,8 @@ class Progress:
             self._live = None
         if self.done:
             seconds = time.monotonic() - self._start
-            say(
-                f"{self.label}: {self.done:,} {self.unit} in {seconds:,.1f} s ({self.rate:,.0f} {self.unit}/s)"
-            )
+            rate = f" ({self.rate:,.0f} {self.unit}/s)" if self.rate >= 1 else ""
+            say(f"{self.label}: {self.done:,} {self.unit} in {seconds:,.1f} s{rate}")
 
 
 @contextmanager
