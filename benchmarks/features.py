@@ -1,4 +1,4 @@
-"""Features from JPEG files and captions, engine by engine, beside a naive loop and sentence-transformers.
+"""Features from JPEG files and captions, engine by engine, beside a naive loop.
 
     python benchmarks/features.py DATA --image IMAGE_MODEL --text TEXT_MODEL [--images 512] [--captions 4096]
 
@@ -7,8 +7,6 @@
 - torch, onnx: `image_features` with one engine, from files to the cache: `seconds` with the same one view,
   `pipeline_seconds` with the default views; `raw_seconds` is the engine alone on pictures that lie ready in memory.
   A conversion is not counted; it stands in `conversion_seconds`. The same for captions, `text-…`.
-- whole, reduced: large JPEGs (photographs of DATA, enlarged and encoded again) decoded whole, as other programs do,
-  and as `image_features` does; with the lowest cosine between the features of both.
 """
 
 import argparse
@@ -31,17 +29,14 @@ from pairjepa.config.settings import ModelConfig
 from pairjepa.features import engines
 from pairjepa.features.engines import choice
 from pairjepa.features.extract import image_features, text_features
-from pairjepa.features.work import ImageWork, TextWork, Work, ahead
+from pairjepa.features.work import ImageWork, TextWork, Work
 from pairjepa.pairs import Pairs
-from pairjepa.pairs.images import decode
 from pairjepa.pairs.scan import scan
 from pairjepa.util.memory import keep_freed_memory
 
 NAIVE_BATCH = 64
 PADDED = 32
 ONE_VIEW = ("centre",)
-LARGE = (4000, 2600, 1600)
-"""Widths in pixels of the large JPEGs."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +46,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", required=True, help="folder of the text model")
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--captions", type=int, default=4096)
-    parser.add_argument("--large", type=int, default=8, help="photographs that are enlarged")
 
 
 def naive_images(given: argparse.Namespace) -> Measured:
@@ -128,20 +122,6 @@ def naive_captions(given: argparse.Namespace) -> Measured:
         return _timed(time.perf_counter() - start, len(captions))
 
 
-def sentence_transformers(given: argparse.Namespace) -> Measured:
-    """Its `encode`, which sorts by length too; it computes the last layer alone."""
-    needs("sentence_transformers")
-    from sentence_transformers import SentenceTransformer
-
-    captions = _captions(given)
-    with quiet():
-        model = SentenceTransformer(given.text, device="cpu", model_kwargs={"dtype": torch.float32})
-    model.max_seq_length = PADDED
-    model.encode(captions[:2])
-    seconds = _seconds(lambda: model.encode(captions, batch_size=NAIVE_BATCH, show_progress_bar=False))
-    return _timed(seconds, len(captions))
-
-
 def captions(engine: str) -> Callable[[argparse.Namespace], Measured]:
     """`text_features` with one engine."""
 
@@ -158,43 +138,11 @@ def captions(engine: str) -> Callable[[argparse.Namespace], Measured]:
     return measured
 
 
-def large(reduced: bool) -> Callable[[argparse.Namespace], Measured]:
-    """Decode and prepare large JPEGs, in threads as `image_features` does."""
-
-    def measured(given: argparse.Namespace) -> Measured:
-        pairs = _pairs(given)
-        backbone = load_image_backbone(ModelConfig(image=given.image), 0)
-        rows = range(min(given.large, pairs.n_images))
-        files = [_enlarged(pairs.image(row), width) for row in rows for width in LARGE]
-        enough = backbone.preprocessing.enough
-
-        def prepare(data: bytes) -> np.ndarray:
-            return backbone.prepare(decode(data, draft=enough if reduced else None), "whole")
-
-        prepare(files[0])
-        start = time.perf_counter()
-        pictures = list(ahead(prepare, files))
-        result = _timed(time.perf_counter() - start, len(files))
-        if reduced:
-            others = [backbone.prepare(decode(data), "whole") for data in files]
-            torch_engine = engines.make("torch", backbone)
-            one, other = (
-                np.concatenate(list(torch_engine.results([(np.stack(some),)]))) for some in (pictures, others)
-            )
-            result |= {"lowest_cosine": choice.lowest_cosine(one, other)}
-        return result
-
-    return measured
-
-
 SIDES: dict[str, Callable[[argparse.Namespace], Measured]] = {
     "naive": naive_images,
     **{engine: images(engine) for engine in engines.ENGINES},
     "text-naive": naive_captions,
-    "text-sentence-transformers": sentence_transformers,
     **{f"text-{engine}": captions(engine) for engine in engines.ENGINES},
-    "whole": large(False),
-    "reduced": large(True),
 }
 
 
@@ -207,27 +155,12 @@ def summary(sides: dict[str, Measured], given: argparse.Namespace) -> dict[str, 
                 ratios[f"{prefix}naive_to_{engine}"] = ratio(sides[f"{prefix}naive"], sides[name])
                 share = sides[name]["raw_seconds"] / sides[name]["pipeline_seconds"]
                 ratios[f"{name}_share_of_raw"] = round(share, 3)
-    if (peer := "text-sentence-transformers") in sides:
-        for engine in engines.ENGINES:
-            if (name := f"text-{engine}") in sides:
-                ratios[f"text-sentence-transformers_to_{engine}"] = ratio(sides[peer], sides[name])
-    ratios["whole_to_reduced"] = ratio(sides["whole"], sides["reduced"])
     return {
         "ratios": ratios,
         "image_model": Path(given.image).name,
         "text_model": Path(given.text).name,
         "images": given.images,
         "captions": given.captions,
-        "what": {
-            "naive": "the model of Transformers and its own processor, 64 at a time, one view",
-            "torch": "PyTorch, 16 at a time, channels last, memory kept, decoded ahead in threads",
-            "onnx": "the same through ONNX Runtime",
-            "text-naive": "captions in their order, padded to 32 tokens",
-            "text-sentence-transformers": "SentenceTransformer.encode, the last layer alone",
-            "text-torch": "sorted by length, two layers",
-            "whole": "JPEGs of 1,600 to 4,000 pixels decoded whole and resized",
-            "reduced": "decoded at 1/2, 1/4 or 1/8 where that is enough",
-        },
     }
 
 
@@ -245,13 +178,6 @@ def _engine(name: str, work: Work) -> Callable[[Work], Measured]:
         return {"raw_seconds": seconds, "conversion_seconds": conversion}
 
     return raw
-
-
-def _enlarged(picture: Image.Image, width: int) -> bytes:
-    file = io.BytesIO()
-    height = round(picture.height * width / picture.width)
-    picture.resize((width, height), Image.Resampling.LANCZOS).save(file, "JPEG", quality=90)
-    return file.getvalue()
 
 
 def _pairs(given: argparse.Namespace) -> Pairs:

@@ -1,12 +1,12 @@
-"""Time and memory of `pairjepa train` as the pairs grow, on generated features.
+"""Time and memory of every verb as the pairs grow, on generated features.
 
-    python benchmarks/growth.py --scratch FOLDER [--only 1,000 4,000] [--epochs 2]
+    python benchmarks/growth.py --scratch FOLDER [--largest 64] [--verbs train evaluate] [--epochs 2]
 
 Each image is a PNG of 8 x 8 random pixels in a Parquet table, with five captions of its own; its features are random
 numbers, as wide as those of EfficientNet-Lite2 and MiniLM (1,960 in two views, 768), put into the feature cache before.
 So `train` does all that it does after features: it opens the table, looks at each image, finds images that stand
-in two splits, trains, and measures dev after each epoch. SCRATCH keeps what was generated (about 32 GB a million
-images) for the next time.
+in two splits, trains, and measures dev after each epoch. `evaluate`, `index`, `search` and `audit` take the run that
+it wrote. SCRATCH keeps what was generated (about 32 GB a million images) for the next time.
 """
 
 import argparse
@@ -36,7 +36,8 @@ from pairjepa.pairs.scan import scan
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.files import atomic_folder, cache_folder, write_json
 
-THOUSANDS = (1, 4, 16, 64)
+THOUSANDS = (1, 4, 16, 64, 256, 1000)
+VERBS = ("inspect", "train", "evaluate", "index", "search", "audit")
 CAPTIONS = 5
 
 
@@ -44,26 +45,52 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Sizes."""
     parser.add_argument("--scratch", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--largest", type=int, default=64, help="thousands of images")
+    parser.add_argument("--verbs", nargs="+", choices=VERBS, default=VERBS, help="train is always run")
 
 
 def side(thousand: int) -> Any:
-    """`train` on that many thousand images."""
+    """The verbs on that many thousand images; `seconds` and `peak_rss_mb` are those of `train`."""
 
     def measured(given: argparse.Namespace) -> Measured:
         scratch = given.scratch.absolute()
         generate(scratch, thousand)
         data = scratch / f"{thousand}.parquet"
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
-            words = ["train", "contrastive", "--data", str(data), "--training.epochs", str(given.epochs)]
-            run = ["--engine", "torch", "--run", f"{folder}/run", *models(scratch)]
-            found = command(*words, *run, environment={"PAIRJEPA_CACHE": str(scratch / "cache")})
-            summary: Any = RunFolder(Path(folder) / "run").summary
-        return found | {
-            "items": thousand * 1000,
-            "training_seconds": summary["cost"]["training_seconds"],
-            "training_milliseconds_an_image_and_epoch": summary["cost"]["training_seconds"]
-            / (0.8 * thousand * given.epochs),
-        }
+            run, index = f"{folder}/run", f"{folder}/index"
+            epochs, engine = ["--training.epochs", str(given.epochs)], ["--engine", "torch"]
+            words = {
+                "inspect": ["inspect", str(data)],
+                "train": ["train", "contrastive", "--data", str(data), "--run", run, *epochs, *engine],
+                "evaluate": ["evaluate", run],
+                "index": ["index", run, str(data), "--out", index, *engine],
+                "search": ["search", index, "picture 5 caption 1"],
+                "audit": ["audit", run, str(data), "--out", f"{folder}/audit"],
+            }
+            words["train"] += models(scratch)
+            environment = {"PAIRJEPA_CACHE": str(scratch / "cache")}
+            found = {
+                verb: command(*arguments, environment=environment)
+                for verb, arguments in words.items()
+                if verb in given.verbs or verb == "train"
+            }
+            summary: Any = RunFolder(Path(run)).summary
+            versions = {
+                table.name: len(list(table.glob("_versions/*.manifest")))
+                for table in Path(index).glob("*.lance")
+            }
+        every = {f"{verb}_{name}": value for verb, one in found.items() for name, value in one.items()}
+        return (
+            every
+            | found["train"]
+            | {"index_versions": max(versions.values(), default=0)}
+            | {
+                "items": thousand * 1000,
+                "training_seconds": summary["cost"]["training_seconds"],
+                "training_milliseconds_an_image_and_epoch": summary["cost"]["training_seconds"]
+                / (0.8 * thousand * given.epochs),
+            }
+        )
 
     return measured
 
@@ -128,17 +155,23 @@ def models(scratch: Path) -> list[str]:
 def summary(sides: dict[str, Measured], given: argparse.Namespace) -> dict[str, Any]:
     """How time grows: the slope of log seconds over log images, of the training and per step up in size."""
     measured = list(sides.values())
-    images = np.array([one["items"] for one in measured])
-    seconds = np.array([one["training_seconds"] for one in measured])
+    images = np.log([one["items"] for one in measured][-3:])
+
+    def exponent(name: str) -> float:
+        seconds = np.log([one[name] for one in measured][-3:])
+        return round(float(np.polyfit(images, seconds, 1)[0]), 2)
+
     return {
+        "exponents": {verb: exponent(f"{verb}_seconds") for verb in given.verbs},
         "epochs": given.epochs,
         "captions_per_image": CAPTIONS,
-        "exponent": round(float(np.polyfit(np.log(images[-3:]), np.log(seconds[-3:]), 1)[0]), 2),
-        "what": "pairjepa train on generated features, everything but the features themselves; the exponent is that "
-        "of training time over images, fitted to the three largest",
+        "exponent": exponent("training_seconds"),
+        "what": "pairjepa on generated features, everything but the features themselves; the exponents are those "
+        "of time over images, fitted to the three largest; `exponent` is that of the training alone",
     }
 
 
 if __name__ == "__main__":
-    sides = {f"{thousand},000": side(thousand) for thousand in THOUSANDS}
+    largest = int(sys.argv[sys.argv.index("--largest") + 1]) if "--largest" in sys.argv else 64
+    sides = {f"{thousand},000": side(thousand) for thousand in THOUSANDS if thousand <= largest}
     sys.exit(main(__doc__, sides, arguments, summary))

@@ -4,8 +4,7 @@
 
 The features come from the cache, and are computed first where they are not there. The bare loop has the same heads,
 objective, optimizer, schedule and batches, and PyTorch's own dropout; it neither measures dev, nor chooses an epoch,
-nor could it be interrupted. `bare-our-dropout` has PairJEPA's dropout, which draws its masks more quickly, and
-`bare-our-dropout-dev` also computes the recalls of dev after each epoch, with a plain matrix product and `topk`.
+nor could it be interrupted. `bare-our-dropout` has PairJEPA's dropout, which draws its masks more quickly.
 """
 
 import argparse
@@ -18,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from sides import Measured, main, ratio
-from torch.nn import functional as F
 
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.config.recipes import recipe
@@ -65,12 +63,7 @@ def bare_our_dropout(given: argparse.Namespace) -> Measured:
     return _bare(given)
 
 
-def bare_our_dropout_dev(given: argparse.Namespace) -> Measured:
-    """The same, and the recalls of dev after each epoch."""
-    return _bare(given, dev=True)
-
-
-def _bare(given: argparse.Namespace, plain: bool = False, dev: bool = False) -> Measured:
+def _bare(given: argparse.Namespace, plain: bool = False) -> Measured:
     material, config = _material(given), _config(given)
     split = material.split("train")
     images, texts = _all(split.images), _all(split.texts)[:, 0]
@@ -80,10 +73,6 @@ def _bare(given: argparse.Namespace, plain: bool = False, dev: bool = False) -> 
     material.fit_standardizers(module["joint"], split)  # type: ignore[arg-type]
     joint: Any = module["joint"]
     objective: Any = module["objective"]
-    if dev:
-        dev_split = material.split("dev")
-        dev_images, dev_texts = _all(dev_split.images), _all(dev_split.texts)[:, 0]
-        owner = torch.from_numpy(dev_split.owner)
     plan = Plan(split.owner, images.shape[1], config.training)
     keep_freed_memory()
     settings = config.training
@@ -99,7 +88,7 @@ def _bare(given: argparse.Namespace, plain: bool = False, dev: bool = False) -> 
         module.train()
         for samples in plan.epoch(epoch):
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * plan.rate(step)
+                group["lr"] = settings.learning_rate * plan.lr_multiplier(step)
             rows = torch.from_numpy(samples.images)
             prediction = joint.predict(images[rows, torch.from_numpy(samples.views)])
             target = joint.target(texts[torch.from_numpy(samples.captions)])
@@ -114,11 +103,6 @@ def _bare(given: argparse.Namespace, plain: bool = False, dev: bool = False) -> 
             loss.backward()
             optimizer.step()
             step += 1
-        if dev:
-            module.eval()
-            with torch.no_grad():
-                views = [F.normalize(joint.predict(view), dim=1) for view in dev_images.unbind(1)]
-                _recalls(torch.stack(views).mean(0), F.normalize(joint.target(dev_texts), dim=1), owner)
     return {"seconds": time.perf_counter() - start}
 
 
@@ -127,13 +111,6 @@ def _with_pytorchs_dropout(module: torch.nn.Module) -> None:
         for name, child in parent.named_children():
             if isinstance(child, torch.nn.Dropout):
                 setattr(parent, name, torch.nn.Dropout(child.p))
-
-
-def _recalls(image: torch.Tensor, text: torch.Tensor, owner: torch.Tensor) -> list[float]:
-    scores = image @ text.T
-    found = owner[scores.topk(10, dim=1).indices] == torch.arange(len(image))[:, None]
-    back = scores.T.topk(10, dim=1).indices == owner[:, None]
-    return [float(hit[:, :k].any(1).float().mean()) for hit in (found, back) for k in (1, 5, 10)]
 
 
 def _all(inputs: Any) -> torch.Tensor:
@@ -164,7 +141,6 @@ def summary(sides: dict[str, Measured], given: argparse.Namespace) -> dict[str, 
         "ratios": {
             "pairjepa / bare": ratio(ours, sides["bare"]),
             "pairjepa / bare with our dropout": ratio(ours, sides["bare-our-dropout"]),
-            "pairjepa / bare with our dropout and dev recalls": ratio(ours, sides["bare-our-dropout-dev"]),
         },
     }
 
@@ -173,7 +149,6 @@ SIDES = {
     "pairjepa": trainer,
     "bare": bare,
     "bare-our-dropout": bare_our_dropout,
-    "bare-our-dropout-dev": bare_our_dropout_dev,
 }
 
 if __name__ == "__main__":

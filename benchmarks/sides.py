@@ -35,18 +35,16 @@ Measured = dict[str, Any]
 Sides = Mapping[str, Callable[[argparse.Namespace], Measured]]
 Summary = Callable[[dict[str, Measured], argparse.Namespace], dict[str, Any]]
 
-PEERS = "pip install --no-deps -r benchmarks/requirements.txt"
-
 
 class Missing(Exception):
-    """A peer that is not installed."""
+    """A package that is not installed."""
 
 
 def needs(*modules: str) -> None:
     """Raise `Missing` if a side's packages are not there."""
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise Missing(f"{module} is not installed: {PEERS}")
+            raise Missing(f"{module} is not installed")
 
 
 def main(
@@ -86,8 +84,8 @@ def main(
 
 
 def default_out() -> Path:
-    """docs/performance/NAME.json of the script that runs."""
-    return Path("docs/performance") / f"{Path(sys.argv[0]).stem.replace('_', '-')}.json"
+    """runs/NAME.json of the script that runs."""
+    return Path("runs") / f"{Path(sys.argv[0]).stem.replace('_', '-')}.json"
 
 
 def machine() -> dict[str, Any]:
@@ -114,7 +112,7 @@ def ratio(slower: Measured, faster: Measured, of: str = "seconds") -> float:
 
 
 def _run_apart(side: str) -> Measured | None:
-    """One side in a process of its own, with this script's arguments; None where a peer is missing."""
+    """One side in a process of its own, with this script's arguments; None where a package is missing."""
     done = subprocess.run(
         [sys.executable, *sys.argv, "--side", side], stdout=subprocess.PIPE, text=True, check=False
     )

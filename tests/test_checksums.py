@@ -1,6 +1,7 @@
 """Checksums of records and folders, what is said of a file that cannot be read, and `pairjepa verify`."""
 
 import builtins
+import contextlib
 import errno
 import json
 import os
@@ -80,6 +81,25 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
         PairJEPAError, match=r"must have format 2, got 1. If another version of PairJEPA made it"
     ):
         read_record(file, {}, "", 2)
+
+
+def test_each_changed_bit_of_a_record_is_found(tmp_path: Path) -> None:
+    """In the name of the checksum, too: without it the record would be one of 0.1, which has none."""
+    file = tmp_path / "record.json"
+    write_record(file, {"format": 1, "words": "ä", "list": [1.5, None]})
+    written = file.read_bytes()
+    unfound = []
+    for bit in range(8 * len(written)):
+        file.write_bytes(changed(written, bit))
+        with contextlib.suppress(PairJEPAError):
+            unfound.append((bit, read_record(file, {}, "")))
+    blanks = [bit for bit, _ in unfound if chr(written[bit // 8]).isspace()]
+    assert [bit for bit, _ in unfound] == blanks
+    assert all(value == {"format": 1, "words": "ä", "list": [1.5, None]} for _, value in unfound)
+
+
+def changed(data: bytes, bit: int) -> bytes:
+    return data[: bit // 8] + bytes([data[bit // 8] ^ (1 << bit % 8)]) + data[bit // 8 + 1 :]
 
 
 @pytest.fixture
@@ -318,7 +338,7 @@ def change(path: Path) -> None:
         "text/tokenizer.json",
         "image/model.safetensors",
         "embeddings/test/image.npy",
-        "illustrations/test/looks.json",
+        "illustrations/test/saliency.json",
         "image/checksums.json",
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 import pairjepa
 from pairjepa.cli import main
 from pairjepa.config.recipes import RECIPES, recipe
+from pairjepa.config.renamed import FIELDS
 from pairjepa.config.settings import differences
 from pairjepa.objectives import TERMS
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -103,14 +104,14 @@ def test_what_is_not_given_is_the_recipe_s(calls: list[SimpleNamespace]) -> None
     ("flags", "changed"),
     [
         (["--model.dim", "8"], {"model.dim": 8}),
-        (["--model.image-projection.hidden=9"], {"model.image_projection.hidden": 9}),
+        (["--model.image-projection.hidden-dim=9"], {"model.image_projection.hidden_dim": 9}),
         (["--objective.weights.info-nce", "0.5"], {"objective.weights.info_nce": 0.5}),
         (["--objective.weights.smooth-l1", "2"], {"objective.weights.smooth_l1": 2.0}),
         (["--objective.no-learn-temperature"], {"objective.learn_temperature": False}),
         (["--model.image-stages", "15", "20", "21"], {"model.image_stages": (15, 20, 21)}),
         (["--model.image-stages", "-1"], {"model.image_stages": (-1,)}),
         (["--model.image-views", "centre"], {"model.image_views": ("centre",)}),
-        (["--model.text-tune", "0.05"], {"model.text_tune": 0.05}),
+        (["--model.text-lr-scale", "0.05"], {"model.text_lr_scale": 0.05}),
         (["--training.learning-rate", "1e-4"], {"training.learning_rate": 1e-4}),
     ],
 )
@@ -123,12 +124,29 @@ def test_a_flag_changes_its_field_alone(
 
 
 @pytest.mark.parametrize(
-    "flag", ["--model.image-tune", "--model.image-size", "--data.pairs", "--model.text-layers"]
+    "flag", ["--model.image-lr-scale", "--model.image-size", "--data.pairs", "--model.text-layers"]
 )
 def test_none_turns_a_setting_off(flag: str, calls: list[SimpleNamespace]) -> None:
     config = trained(calls, flag, "none", name="reference-contrastive")
     section, field = flag.removeprefix("--").replace("-", "_").split(".")
     assert getattr(getattr(config, section), field) is None
+
+
+@pytest.mark.parametrize(("old", "new"), FIELDS.items())
+def test_a_flag_of_0_1_names_the_new_one(old: str, new: str, capsys: pytest.CaptureFixture[str]) -> None:
+    flag, now = ("--" + name.replace("_", "-") for name in (old, new))
+    for given in ([flag, "0.5"], [f"{flag}=0.5"]):
+        assert main(["train", "tiny-masked", "--data", "shapes", "--run", "RUN", *given]) == 2
+        assert f"It is {now} now." in capsys.readouterr().err
+    with pytest.raises(UsageError, match=f"Unknown setting {old}. It is {new} now."):
+        recipe("masked", {old: 0.5})
+
+
+def test_a_value_of_0_1_names_the_new_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["train", "tiny-masked", "--data", "shapes", "--run", "RUN", "--context.target", "average"]) == 2
+    )
+    assert "It is ema now." in capsys.readouterr().err
 
 
 def test_a_default_can_be_given_back(calls: list[SimpleNamespace]) -> None:

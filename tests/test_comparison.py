@@ -18,6 +18,8 @@ from pairjepa.config.recipes import recipe
 from pairjepa.evaluation.compare import compare
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.metrics import metrics, retrieve
+from pairjepa.metrics.hubness import HubnessCorrection
+from pairjepa.model import correction
 from pairjepa.model.weights import save_weights
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -240,6 +242,34 @@ def test_the_command_prints_a_table_json_or_markdown(
     low, high = run["rsum_ci"]
     assert f"| {run['rsum']:.1f} ± {run['seed_sd']['rsum']:.1f} [{low:.1f}, {high:.1f}] |" in table[2]
     assert out.endswith(f"\n{said}\n")
+
+
+def correct(run: Path, weights: str = "0") -> HubnessCorrection:
+    """Give a run a correction, fitted to weights of that digest."""
+    bank = embeddings(0.0, seed=5)
+    fitted = HubnessCorrection(bank.image, bank.text, 0.5, 4)
+    correction.save(fitted, run, weights)
+    return fitted
+
+
+def test_corrected_scores_stand_beside_plain_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [make_run(tmp_path / name, embeddings(noise)) for name, noise in (("a", 2.0), ("b", 0.5))]
+    plain = compare(runs)
+    assert plain["corrected"] is None
+    correct(runs[0])
+    correct(runs[1], weights="1")
+    assert compare(runs)["corrected"] is None  # of other weights than the embeddings
+    fitted, found = correct(runs[1]), compare(runs)
+    one = embeddings(0.5)
+    rsum = metrics(fitted.ranks(one.image, one.text, one.owner))["rsum"]
+    assert found["corrected"]["runs"]["b"]["rsum"] == rsum
+    assert found | {"corrected": None} == plain
+    for flag in ("--split=test", "--markdown"):
+        assert main(["compare", *map(str, runs), flag]) == 0
+        out = capsys.readouterr().out
+        lines = [line for line in out.splitlines() if "b − a, corrected" in line]
+        assert f"{found['corrected']['differences']['b']['rsum']['difference']:+.1f}" in lines[0]
+        assert out.endswith(f"Corrected: {found['corrected']['verdict']['b']}\n")
 
 
 def test_a_run_without_cost_or_further_seeds_has_a_table(

@@ -89,9 +89,9 @@ def test_the_defaults_are_valid() -> None:
         ("model.max_tokens", 2, "be at least 3"),
         ("model.image_size", 0, "be at least 1"),
         ("model.image_views", (), "name at least one view"),
-        ("model.image_tune", 0.0, "be positive"),
-        ("model.text_tune", -1.0, "be positive"),
-        ("model.predictor.hidden", 0, "be at least 1"),
+        ("model.image_lr_scale", 0.0, "be positive"),
+        ("model.text_lr_scale", -1.0, "be positive"),
+        ("model.predictor.hidden_dim", 0, "be at least 1"),
         ("model.image_projection.input_dropout", 1.0, r"be in \[0, 1\)"),
         ("model.text_projection.dropout", -0.1, r"be in \[0, 1\)"),
         ("objective.weights", {}, "give at least one term a positive weight"),
@@ -121,15 +121,15 @@ def test_a_negative_weight_is_named_beside_a_positive_one() -> None:
 
 
 def test_differences_name_both_values_at_any_depth() -> None:
-    old = RunConfig(model=ModelConfig(image_projection=HeadConfig(hidden=8)))
+    old = RunConfig(model=ModelConfig(image_projection=HeadConfig(hidden_dim=8)))
     new = RunConfig(
         data=DataConfig(source="shapes"),
-        model=ModelConfig(image_projection=HeadConfig(hidden=9)),
+        model=ModelConfig(image_projection=HeadConfig(hidden_dim=9)),
         objective=ObjectiveConfig(weights={"info_nce": 1.0, "other": 0.5}),
     )
     assert differences(old, new) == {
         "data.source": (None, "shapes"),
-        "model.image_projection.hidden": (8, 9),
+        "model.image_projection.hidden_dim": (8, 9),
         "objective.weights.other": (None, 0.5),
     }
     assert differences(old, old) == {}

@@ -119,7 +119,7 @@ def test_image_and_words_are_the_queries_of_evaluate(tmp_path: Path, predictor: 
     from pairjepa.training.material import Material
     from pairjepa.training.monitor import embed_partial
 
-    grid = {"model.image_grid": 2, "model.predictor.hidden": 64} if predictor == "transformer" else {}
+    grid = {"model.image_grid": 2, "model.predictor.hidden_dim": 64} if predictor == "transformer" else {}
     values = {
         "data.source": "shapes:60",
         "model.image": "tiny-resnet",
@@ -162,8 +162,8 @@ def test_a_large_jpeg_is_decoded_smaller(embedder: pairjepa.Embedder, tmp_path: 
     """As the features that the run was trained on are."""
     path = tmp_path / "large.jpg"
     Pairs.open("shapes:10").image(0).resize((1600, 1200)).save(path, quality=90)
-    assert min(embedder.enough) < 600
-    smaller = decode(path.read_bytes(), draft=embedder.enough)
+    assert min(embedder.min_decode_size) < 600
+    smaller = decode(path.read_bytes(), draft=embedder.min_decode_size)
     assert smaller.size in ((400, 300), (800, 600))
     row = embedder.encode_image(path)
     np.testing.assert_array_equal(row, embedder.encode_image(smaller))

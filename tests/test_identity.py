@@ -171,7 +171,7 @@ def test_other_pairs_without_the_split_are_measured_whole(
 def test_a_backbone_that_the_run_keeps_is_compared_with_the_one_that_is_named(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tune = ("--model.image-tune", "0.1")
+    tune = ("--model.image-lr-scale", "0.1")
     assert train("photos", "org/resnet", "run", *tune) == 0
     tiny_resnet(1).save_pretrained("org/other")
     shutil.copy("org/resnet/preprocessor_config.json", "org/other")

@@ -1,4 +1,4 @@
-"""Thumbnails, partial queries word by word, and where the model looked: made by `evaluate`, and `look` by hand."""
+"""Thumbnails, partial queries word by word, and saliency maps: made by `evaluate`, and `saliency` by hand."""
 
 import io
 import shutil
@@ -22,7 +22,7 @@ from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation import evaluate as stages
 from pairjepa.evaluation import illustrate
 from pairjepa.evaluation.embedding_set import EmbeddingSet
-from pairjepa.evaluation.illustrate import content_words, hidden_words, look, thumbnails
+from pairjepa.evaluation.illustrate import content_words, hidden_words, saliency, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -65,11 +65,11 @@ def test_split() -> Pairs:
 def test_a_linear_map_s_mean_is_the_cosine_of_the_whole(linear: Embedder, test_split: Pairs) -> None:
     texts = ["a red circle", "a large blue star on a white background"]
     picture = test_split.image(0).resize((100, 80))
-    maps = look(linear, picture, texts)
+    maps = saliency(linear, picture, texts)
     assert (maps.shape, maps.dtype) == ((2, 2, 2), np.float32)
     cosines = linear.encode_image(picture)[0] @ linear.encode_text(texts).T
     np.testing.assert_allclose(maps.mean((1, 2)), cosines, atol=1e-5)
-    np.testing.assert_allclose(look(linear, picture, texts[1]), maps[1:], atol=1e-6)
+    np.testing.assert_allclose(saliency(linear, picture, texts[1]), maps[1:], atol=1e-6)
 
 
 def test_a_mirrored_picture_has_the_mirrored_map(masked: Path, test_split: Pairs) -> None:
@@ -77,7 +77,7 @@ def test_a_mirrored_picture_has_the_mirrored_map(masked: Path, test_split: Pairs
     assert "whole-mirrored" in embedder.config.model.image_views
     picture = test_split.image(1).resize((64, 64))
     flipped = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    first, second = (look(embedder, one, "a red circle") for one in (picture, flipped))
+    first, second = (saliency(embedder, one, "a red circle") for one in (picture, flipped))
     assert abs(first[0, :, 0] - first[0, :, 1]).max() > 1e-4
     np.testing.assert_allclose(second, first[:, :, ::-1], atol=1e-5)
 
@@ -86,8 +86,8 @@ def test_looks_are_of_the_nearest_caption_and_words(masked: Path, test_split: Pa
     embeddings = EmbeddingSet.load(masked / "embeddings" / "test")
     drawn = Illustrations.load(masked / "illustrations" / "test", len(embeddings.image))
     embedder = Embedder.load(masked)
-    assert [one["image"] for one in drawn.looks] == list(range(10))  # of no more than sixteen, all
-    for one in drawn.looks:
+    assert [one["image"] for one in drawn.saliency] == list(range(10))  # of no more than sixteen, all
+    for one in drawn.saliency:
         row = one["image"]
         assert max(Image.open(io.BytesIO(one["picture"])).size) == 64  # smaller ones are not blown up
         own = np.flatnonzero(embeddings.owner == row)
@@ -99,7 +99,7 @@ def test_looks_are_of_the_nearest_caption_and_words(masked: Path, test_split: Pa
             cosine = embedder.encode_text(each["text"])[0] @ embeddings.image[row]
             assert each["cosine"] == pytest.approx(cosine, abs=1e-4)
         assert [word["cosine"] for word in words] == sorted((w["cosine"] for w in words), reverse=True)
-        expected = look(embedder, test_split.image(row), [each["text"] for each in one["maps"]])
+        expected = saliency(embedder, test_split.image(row), [each["text"] for each in one["maps"]])
         values = np.array([each["values"] for each in one["maps"]]).reshape(-1, *one["grid"])
         np.testing.assert_allclose(values, expected, atol=1e-4)
 
@@ -140,19 +140,19 @@ def test_pictures_are_kept_until_the_weights_change(
     run = tmp_path / "run"
     shutil.copytree(masked, run)
     made = []
-    monkeypatch.setattr(stages, "looks", lambda *_: made.append("looks") or ([], []))
+    monkeypatch.setattr(stages, "split_saliency", lambda *_: made.append("saliency") or ([], []))
     pairjepa.evaluate(run)
     assert made == []
     folder = run / "illustrations" / "test"
     (folder / "thumbnails.parquet").write_bytes(b"")
     pairjepa.evaluate(run)
-    assert made == ["looks"]
+    assert made == ["saliency"]
     whole = Illustrations.load(folder, 10)
     assert None not in whole.thumbnails
     assert len(whole.partial) == 3 * stages.PARTIAL_EXAMPLES
     replace(whole, run="of other weights").save(folder)
     pairjepa.evaluate(run)
-    assert made == ["looks", "looks"]
+    assert made == ["saliency", "saliency"]
     assert Illustrations.load(folder, 10).run == whole.run
 
 
@@ -190,15 +190,19 @@ def test_what_cannot_be_looked_into_is_said(
 ) -> None:
     picture = test_split.image(0)
     with pytest.raises(UsageError, match=r"context\.image off"):
-        look(Embedder.load(masked / "text-only"), picture, "a circle")
+        saliency(Embedder.load(masked / "text-only"), picture, "a circle")
     with pytest.raises(PairJEPAError, match=r"nosuch\.jpg"):
-        look(linear, "nosuch.jpg", "a circle")
+        saliency(linear, "nosuch.jpg", "a circle")
 
-    over_tokens = {"model.predictor.kind": "transformer", "model.predictor.hidden": 64, "model.image_grid": 2}
+    over_tokens = {
+        "model.predictor.kind": "transformer",
+        "model.predictor.hidden_dim": 64,
+        "model.image_grid": 2,
+    }
     run = trained(tmp_path / "tokens", "masked", over_tokens)
     pairjepa.evaluate(run)
     left = Illustrations.load(run / "illustrations" / "test", 10)
-    assert (left.looks, len(left.notes)) == ([], 1)
+    assert (left.saliency, len(left.notes)) == ([], 1)
     assert "model.predictor must take pooled positions" in left.notes[0]
     assert None not in left.thumbnails
 
@@ -207,11 +211,9 @@ def test_what_cannot_be_looked_into_is_said(
 
     monkeypatch.setattr(ImageBackbone, "positions", pooled_by_attention)
     embeddings = EmbeddingSet.load(masked / "embeddings" / "test")
-    found, notes = illustrate.looks(Embedder.load(masked), test_split, embeddings)
+    found, notes = illustrate.split_saliency(Embedder.load(masked), test_split, embeddings)
     assert found == []
-    assert notes == [
-        "No picture shows where the model looked. The image backbone pools its positions in a way of its own."
-    ]
+    assert notes == ["There is no saliency map. The image backbone pools its positions in a way of its own."]
 
 
 def test_content_words_are_the_commonest_and_no_function_words() -> None:
@@ -262,9 +264,9 @@ def test_pieces_are_joined_to_words_where_they_share_their_fate(
 
 @pytest.mark.parametrize("kind", ["tokens", "words", "spans", "content"])
 def test_what_is_hidden_is_what_the_context_does_not_see(kind: Any) -> None:
-    text, masking, caption = pieces(), Masking(kind, 0.5, 0.5), "a snowboarder jumps ."
+    text, masking, caption = pieces(), Masking(kind, 0.5, 0.5, 4), "a snowboarder jumps ."
     (tokens,) = text.tokenize_words([caption])
-    seen = masking.masked(tokens, "0", text.tokenizer.mask_token_id)
+    seen = masking.masked(tokens, "0")
     masks = seen.count(text.tokenizer.mask_token_id)
     parts = hidden_words(text, caption, masking)
     count = {"snowboarder": 3, "snowboard": 2, "…boarder": 2}

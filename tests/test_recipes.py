@@ -29,14 +29,14 @@ def test_a_masked_recipe_trains_on_both_kinds_of_query(name: str) -> None:
     context = recipe(name).context
     assert context.image
     assert context.caption is not None
-    assert 0 < context.hidden < 1
+    assert 0 < context.full_mask_prob < 1
 
 
 def test_tiny_masked_is_tiny_but_for_what_the_context_sees() -> None:
     tiny, masked = recipe("tiny"), recipe("tiny-masked")
     changed = {n for n in differences(tiny, masked) if not n.startswith(("context.", "model.predictor."))}
     assert changed == {"recipe", "training.epochs"}
-    assert masked.training.epochs * masked.context.hidden == tiny.training.epochs, (
+    assert masked.training.epochs * masked.context.full_mask_prob == tiny.training.epochs, (
         "as many image-only samples"
     )
 
@@ -47,9 +47,9 @@ def test_an_unknown_recipe_lists_the_close_ones() -> None:
 
 
 def test_only_what_is_given_is_changed_at_any_depth() -> None:
-    changed = recipe("contrastive", {"model.image_projection.hidden": 64, "training.seed": 7})
+    changed = recipe("contrastive", {"model.image_projection.hidden_dim": 64, "training.seed": 7})
     assert differences(recipe("contrastive"), changed) == {
-        "model.image_projection.hidden": (1024, 64),
+        "model.image_projection.hidden_dim": (1024, 64),
         "training.seed": (0, 7),
     }
 

@@ -154,7 +154,7 @@ def test_the_readme_s_python_example_runs(
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cache, run and export of a tiny masked run that was evaluated in both ways."""
     folder = tmp_path_factory.mktemp("artefacts")
-    changed = {"model.image_tune": None, "model.text_tune": None, "training.epochs": 1}
+    changed = {"model.image_lr_scale": None, "model.text_lr_scale": None, "training.epochs": 1}
     config = pairjepa.recipe("tiny-masked", {"data.source": "shapes:60", **changed})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PAIRJEPA_CACHE", str(folder / "CACHE"))
@@ -209,7 +209,7 @@ def test_the_documented_contents_are_those_that_are_written(written: Path) -> No
         | {*epoch, *epoch["dev"]},
         "Embedding set": {*json.loads((written / "EXPORT" / "meta.json").read_text("utf-8"))},
         "Illustrations": {*json.loads((run / "illustrations" / "test" / "meta.json").read_text("utf-8"))}
-        | {key for name in ("partial", "looks") for key in _illustrations(run, name)},
+        | {key for name in ("partial", "saliency") for key in _illustrations(run, name)},
         "Evaluation": {*result, *result["geometry"], *result["bootstrap"], *partial},
     }.items():
         text = re.sub(r"^```.*?^```", "", section("artefacts.md", title), flags=re.MULTILINE | re.DOTALL)

@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {
     "training.batch_size": 20,
     "training.checkpoint_seconds": 0,
 }
-TUNED = {"model.image_tune": 1.0, "model.text_tune": 0.1, "training.micro_batch": 8}
+TUNED = {"model.image_lr_scale": 1.0, "model.text_lr_scale": 0.1, "training.micro_batch": 8}
 KILLS = 3
 PRELOADED = [
     "pairjepa.evaluation.evaluate",

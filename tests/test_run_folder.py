@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pairjepa.config.recipes import recipe
-from pairjepa.config.settings import RunConfig
+from pairjepa.config.settings import ContextConfig, HeadConfig, ModelConfig, RunConfig
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError
 
@@ -103,8 +103,20 @@ def record(**changes: Any) -> str:
 
 
 def test_a_record_of_0_1_is_read(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text(record())
-    assert RunFolder(tmp_path).config == CONFIG
+    """Settings that have another name today, and values that have."""
+    head = {"kind": "residual", "hidden": 64}
+    old = {
+        "recipe": "masked",
+        "model": {"image_tune": 1.0, "text_tune": None, "engine": "openvino"}
+        | dict.fromkeys(("text_projection", "caption_projection", "predictor"), head),
+        "context": {"caption": "words", "hidden": 0.75, "target": "average"},
+    }
+    new = HeadConfig("residual", hidden_dim=64)
+    model = ModelConfig(image_lr_scale=1.0, text_projection=new, caption_projection=new, predictor=new)
+    context = ContextConfig(caption="words", full_mask_prob=0.75, target="ema")
+    (tmp_path / "run.json").write_text(record(config=old))
+    assert RunFolder(tmp_path).config == RunConfig("masked", model=model, context=context)
+    RunFolder.fits(tmp_path, RunConfig("masked", model=model, context=context))
 
 
 def test_a_changed_byte_of_a_record_is_found(tmp_path: Path) -> None:
@@ -129,6 +141,11 @@ def test_a_changed_byte_of_a_record_is_found(tmp_path: Path) -> None:
         (
             record(data={"digest": 1}),
             "must hold data.description, got none",
+        ),
+        (record(config={"context": 1}), "context must be a table of settings, got 1"),
+        (
+            record(config={"context": {"hidden": 0.5, "full_mask_prob": 0.5}}),
+            "Unknown setting context.hidden. It is context.full_mask_prob now.",
         ),
         (record(config={"modle": {}}), "Unknown setting modle. Did you mean 'model'"),
         (record(config={"training": {"epochs": -1}}), "training.epochs must be at least 1, got -1"),

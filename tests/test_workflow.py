@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 
 import pairjepa
@@ -17,6 +19,7 @@ from pairjepa.cli import main
 from pairjepa.config.recipes import override, recipe
 from pairjepa.config.settings import RunConfig
 from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.model.weights import write_tensors
 from pairjepa.pairs import Pairs
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.checksums import unsigned
@@ -117,6 +120,26 @@ def test_evaluate_prints_one_object_with_exactly_these_keys(
     assert (result, True) == unsigned(json.loads((run / "evaluation" / "test.json").read_text("utf-8")))
 
 
+def test_cca_is_fitted_once_and_anew_where_it_is_of_other_features(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    first = pairjepa.evaluate(tmp_path / "run")["baselines"]["cca"]
+    kept = tmp_path / "run" / "cca.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr("pairjepa.metrics.baselines.RidgeCCA.fit", None)
+        assert pairjepa.evaluate(tmp_path / "run")["baselines"]["cca"] == first
+        kept.unlink()
+        with pytest.raises(TypeError):
+            pairjepa.evaluate(tmp_path / "run")
+    tensors = {"correlations": torch.zeros(3)}
+    write_tensors(tensors, kept, {"made_of": "other features"})
+    assert pairjepa.evaluate(tmp_path / "run")["baselines"]["cca"] == first
+    kept.write_bytes(b"damaged")
+    with pytest.raises(PairJEPAError, match="Remove it, and evaluate the run again"):
+        pairjepa.evaluate(tmp_path / "run")
+
+
 def test_a_run_that_is_complete_is_left_as_it_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in run.iterdir() if path.is_file()}
     pairjepa.train(config(), None, run)
@@ -163,8 +186,11 @@ def test_export_and_relevance_by_text(run: Path, tmp_path: Path) -> None:
     ("name", "settings"),
     [
         ("contrastive", {}),
-        ("contrastive", {"model__image_tune": 1.0, "model__text_tune": 0.1, "model__image_views": ["whole"]}),
-        ("masked", {"model__text_tune": 1.0}),
+        (
+            "contrastive",
+            {"model__image_lr_scale": 1.0, "model__text_lr_scale": 0.1, "model__image_views": ["whole"]},
+        ),
+        ("masked", {"model__text_lr_scale": 1.0}),
     ],
     ids=["frozen", "tuned", "masked"],
 )
@@ -193,7 +219,7 @@ def text_folder_without_dropout(folder: Path) -> Path:
 
 def test_cached_gradients_train_the_same_model(tmp_path: Path) -> None:
     text = str(text_folder_without_dropout(tmp_path / "bert"))
-    settings = {"model__text": text, "model__text_tune": 1.0}
+    settings = {"model__text": text, "model__text_lr_scale": 1.0}
     lines = []
     for micro in (None, 7):
         folder = pairjepa.train(
@@ -206,7 +232,7 @@ def test_cached_gradients_train_the_same_model(tmp_path: Path) -> None:
 
 def test_the_control_of_a_masked_run_never_meets_an_image(tmp_path: Path) -> None:
     """The tuned text backbone of the control starts where the run's started, not where it ended."""
-    masked = config("masked", model__text_tune=1.0, training__epochs=1)
+    masked = config("masked", model__text_lr_scale=1.0, training__epochs=1)
     pairjepa.train(masked, None, tmp_path / "run")
     alone = replace(masked, context=replace(masked.context, image=False))
     pairjepa.train(alone, None, tmp_path / "alone")
@@ -216,7 +242,7 @@ def test_the_control_of_a_masked_run_never_meets_an_image(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("tune", [None, 1.0], ids=["frozen", "tuned"])
 def test_a_masked_run_has_partial_queries_with_their_controls(tune: float | None, tmp_path: Path) -> None:
-    pairjepa.train(config("masked", model__text_tune=tune), None, tmp_path / "run")
+    pairjepa.train(config("masked", model__text_lr_scale=tune), None, tmp_path / "run")
     result = pairjepa.evaluate(tmp_path / "run")
     assert set(result) == KEYS | {"partial"}
     assert list(result["partial"]) == ["0.0", "0.3", "0.6", "0.9"]
@@ -325,7 +351,7 @@ def metrics_on_a_full_disk(path: Path, mode: str = "r", **options: Any) -> Any:
         ("pairjepa.pairs.scan.write_table", full_disk),
         ("pairjepa.features.cache.np.save", full_disk),
         ("pairjepa.run.folder.write_record", full_disk),
-        ("pairjepa.model.weights.save_file", safetensors_on_a_full_disk),
+        ("pairjepa.util.arrays.save_file", safetensors_on_a_full_disk),
         ("pathlib.Path.open", metrics_on_a_full_disk),
     ],
     ids=["scan", "features", "run.json", "weights", "metrics"],

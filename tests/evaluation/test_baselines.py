@@ -80,6 +80,45 @@ def test_cca_is_that_of_images_written_out_for_every_caption(p, q, dim, ridge):
     assert np.abs(small.image(x)) == pytest.approx(np.abs(image), abs=1e-4)
 
 
+class Read:
+    """Rows that are read where they are indexed, and how many at a time."""
+
+    def __init__(self, rows):
+        self._rows, self.shape, self.most = rows, rows.shape, 0
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, rows):
+        found = self._rows[rows]
+        self.most = max(self.most, len(found))
+        return found
+
+
+def test_cca_reads_features_block_by_block_and_once_only():
+    x, y, owner = pairs()
+    whole, images = RidgeCCA.fit(x, y, owner), Read(x)
+    fitted = RidgeCCA.fit(images, Read(y), owner, chunk_bytes=3_000)
+    assert images.most < len(x) / 4
+    for name, array in whole.arrays().items():
+        assert np.abs(fitted.arrays()[name]) == pytest.approx(np.abs(array), rel=1e-9, abs=1e-9), name
+
+
+def test_features_far_from_zero_keep_their_digits():
+    x, y, owner = pairs()
+    image, moved = RidgeCCA.fit(x, y, owner).image(x), (x + np.float32(1e4)).astype(np.float32)
+    far = RidgeCCA.fit(moved, y, owner, chunk_bytes=3_000).image(moved)
+    assert np.abs(far) == pytest.approx(np.abs(image), abs=1e-3)
+
+
+def test_cca_comes_back_from_its_arrays():
+    x, y, owner = pairs()
+    fitted = RidgeCCA.fit(x, y, owner)
+    again = RidgeCCA.of(fitted.arrays())
+    assert (again.image(x) == fitted.image(x)).all()
+    assert (again.text(y) == fitted.text(y)).all()
+
+
 def test_without_much_ridge_the_values_are_canonical_correlations():
     x, y, owner = pairs()
     a, b = x[owner].astype(float), y.astype(float)

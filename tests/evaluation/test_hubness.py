@@ -50,6 +50,17 @@ def test_ranks_are_those_of_a_naive_loop(seed: int, alpha: float, k: int) -> Non
         assert found.text_to_image[row] == naive_rank(scores, np.arange(len(image)) == owner[row])
 
 
+def test_inner_products_of_the_directions_are_corrected_scores() -> None:
+    image, text, _ = case(4)
+    correction = HubnessCorrection(*case(1004)[:2], alpha=0.5, k=3)
+    sides = {"image_to_text": (image, text), "text_to_image": (text, image)}
+    banks = {"image_to_text": correction.image_bank, "text_to_image": correction.text_bank}
+    for way, (queries, gallery) in correction.directions(image, text).items():
+        of_item = np.array([np.sort(banks[way] @ item)[-3:].mean() for item in sides[way][1]])
+        expected = sides[way][0] @ sides[way][1].T - 0.5 * of_item
+        assert np.abs(queries @ gallery.T - expected).max() < 1e-6
+
+
 def test_without_strength_nothing_changes() -> None:
     image, text, owner = case(2)
     found = HubnessCorrection(*case(3)[:2], alpha=0.0, k=4).ranks(image, text, owner)

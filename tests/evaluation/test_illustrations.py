@@ -19,8 +19,8 @@ def illustrations():
     token = {"text": CAPTION, "hidden": True}
     partial = [{"caption": 3, "image": 1, "ratio": 0.3, "tokens": [token]} | NO_QUERIES]
     maps = [{"text": CAPTION, "values": [0.25, -0.5], "cosine": 0.125}]
-    looks = [{"image": row, "picture": b"jpeg %d" % row, "grid": [1, 2], "maps": maps} for row in (2, 0)]
-    return Illustrations([b"\xff\xd8a", None, b"\xff\xd8b"], partial, looks, "abc", ["No looks."])
+    maps_of = [{"image": row, "picture": b"jpeg %d" % row, "grid": [1, 2], "maps": maps} for row in (2, 0)]
+    return Illustrations([b"\xff\xd8a", None, b"\xff\xd8b"], partial, maps_of, "abc", ["No maps."])
 
 
 def equal(one: Illustrations, other: Illustrations) -> bool:
@@ -57,16 +57,19 @@ def test_where_there_is_none_all_is_empty(tmp_path):
         ),
         (lambda folder: (folder / "pictures.parquet").unlink(), r"pictures\.parquet is not there"),
         (lambda folder: (folder / "partial.json").unlink(), r"partial\.json is not there"),
-        (lambda folder: (folder / "looks.json").write_text('[{"image": 1}]'), "must hold .0..grid, got none"),
         (
-            lambda folder: (folder / "looks.json").write_text('[{"image": 1, "grid": [], "maps": []}]'),
-            "a picture for every look",
+            lambda folder: (folder / "saliency.json").write_text('[{"image": 1}]'),
+            "must hold .0..grid, got none",
+        ),
+        (
+            lambda folder: (folder / "saliency.json").write_text('[{"image": 1, "grid": [], "maps": []}]'),
+            "a picture for every saliency map",
         ),
         (
             lambda folder: (folder / "partial.json").write_text("{}"),
             "partial.json must hold a list, got a table",
         ),
-        (lambda folder: (folder / "looks.json").write_text("[{"), r"looks\.json is not valid JSON"),
+        (lambda folder: (folder / "saliency.json").write_text("[{"), r"saliency\.json is not valid JSON"),
         (lambda folder: (folder / "meta.json").write_text("[]"), "meta.json must hold a table"),
         (lambda folder: (folder / "meta.json").write_text('{"format": 99, "images": 3}'), "format 1, got 99"),
     ],
@@ -80,7 +83,17 @@ def test_damage_is_a_sentence(illustrations, tmp_path, damage, match):
     assert "pairjepa evaluate RUN --split test" in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["thumbnails.parquet", "pictures.parquet", "looks.json", "partial.json"])
+def test_maps_of_0_1_are_read(illustrations, tmp_path):
+    folder = tmp_path / "test"
+    illustrations.save(folder)
+    (folder / "saliency.json").rename(folder / "looks.json")
+    (folder / "checksums.json").unlink()
+    bare, _ = unsigned(json.loads((folder / "meta.json").read_text()))
+    (folder / "meta.json").write_text(json.dumps({k: v for k, v in bare.items() if k != "sealed"}))
+    assert equal(Illustrations.load(folder, 3), illustrations)
+
+
+@pytest.mark.parametrize("name", ["thumbnails.parquet", "pictures.parquet", "saliency.json", "partial.json"])
 def test_one_changed_byte_is_found(illustrations, tmp_path, name):
     illustrations.save(tmp_path / "test")
     file = tmp_path / "test" / name

@@ -63,14 +63,14 @@ def test_a_large_jpeg_is_decoded_smaller_as_the_run_does(
 ) -> None:
     path, theirs = tmp_path / "large.jpg", OnnxEmbedder.load(folder)
     pictures[0].resize((1600, 1200)).save(path)
-    assert theirs.enough == masked_embedder.enough
-    smaller = decode(path.read_bytes(), draft=theirs.enough)
+    assert theirs.min_decode_size == masked_embedder.min_decode_size
+    smaller = decode(path.read_bytes(), draft=theirs.min_decode_size)
     np.testing.assert_array_equal(theirs.encode_image(path), theirs.encode_image(smaller))
     np.testing.assert_allclose(theirs.encode_image(path), masked_embedder.encode_image(path), atol=1e-5)
 
 
 def test_a_predictor_over_tokens(tmp_path: Path, pictures: Sequence[Picture]) -> None:
-    values = SMALL | FROZEN | {"model.predictor.kind": "transformer", "model.predictor.hidden": 64}
+    values = SMALL | FROZEN | {"model.predictor.kind": "transformer", "model.predictor.hidden_dim": 64}
     config = pairjepa.recipe("masked", values | {"model.image_grid": 2, "model.image_views": ["whole"]})
     embedder = Embedder.load(pairjepa.train(config, None, tmp_path / "run"))
     export_onnx(embedder, tmp_path / "onnx")

@@ -70,12 +70,12 @@ def test_the_recipe_contrastive(tmp_path: Path, pictures: Sequence[Picture]) -> 
 
 def test_the_recipe_masked(tmp_path: Path, pictures: Sequence[Picture]) -> None:
     """A caption side that has to be left out; a head whose skip would be square."""
-    exported("masked", ONE | {"model.predictor.hidden": 16}, tmp_path, pictures)
+    exported("masked", ONE | {"model.predictor.hidden_dim": 16}, tmp_path, pictures)
 
 
 def test_other_heads_and_poolings(tmp_path: Path, pictures: Sequence[Picture]) -> None:
     """BatchNorm, captions of the first token, the middle of the picture."""
-    values = {"model.image_tune": None, "model.text_tune": None, "model.image_size": None}
+    values = {"model.image_lr_scale": None, "model.text_lr_scale": None, "model.image_size": None}
     exported("reference-masked", values | {"context.target": "full"}, tmp_path, pictures)
 
 
@@ -91,7 +91,7 @@ def test_other_heads_and_poolings(tmp_path: Path, pictures: Sequence[Picture]) -
         ({"model.text_layers": [1]}, "model.text_layers must be -1, got 1"),
         ({}, "model.image must be a backbone of patches, such as a ViT, got ResNetModel"),
         (
-            {"model.predictor.kind": "transformer", "model.predictor.hidden": 64, "model.image_grid": 2},
+            {"model.predictor.kind": "transformer", "model.predictor.hidden_dim": 64, "model.image_grid": 2},
             "model.predictor.kind must not be transformer",
         ),
     ],

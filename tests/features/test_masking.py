@@ -11,6 +11,7 @@ TOKENS = Tokens(
     ids=[101, 1, 2, 3, 4, 5, 6, 7, 8, 9, 102],
     words=[None, 0, 1, 2, 2, 3, 3, 4, 5, 6, None],
     content=[False, False, True, True, True, True, True, False, False, False, False],
+    spans=[],
 )
 MASK = 103
 
@@ -19,11 +20,11 @@ MASK = 103
 @settings(max_examples=30, deadline=None)
 @given(low=st.floats(0, 1), high=st.floats(0, 1), key=st.text(max_size=3))
 def test_special_tokens_stay_and_masks_repeat(kind, low, high, key):
-    masking = Masking(kind, min(low, high), max(low, high))
-    ids = masking.masked(TOKENS, key, MASK)
+    masking = Masking(kind, min(low, high), max(low, high), MASK)
+    ids = masking.masked(TOKENS, key)
     assert (ids[0], ids[-1]) == (101, 102)
     assert all(new in (old, MASK) for new, old in zip(ids, TOKENS.ids, strict=True))
-    assert ids == masking.masked(TOKENS, key, MASK)
+    assert ids == masking.masked(TOKENS, key)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,14 @@ def test_words_are_hidden_whole(kind):
         hidden = Masking(kind, 0.5, 0.5).hidden(TOKENS, key)
         for pair in ({3, 4}, {5, 6}):
             assert len(pair & hidden) in (0, 2)
+
+
+@pytest.mark.parametrize("kind", sorted(WAYS))
+def test_without_a_mask_token_hidden_tokens_are_left_out(kind):
+    hidden = Masking(kind, 0.5, 0.5).hidden(TOKENS, "a")
+    seen = Masking(kind, 0.5, 0.5).masked(TOKENS, "a")
+    assert seen == [token for place, token in enumerate(TOKENS.ids) if place not in hidden]
+    assert len(seen) == len(TOKENS.ids) - len(hidden) < len(TOKENS.ids)
 
 
 def test_content_leaves_function_words():

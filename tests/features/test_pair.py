@@ -1,5 +1,7 @@
 """A pretrained pair gives what Transformers' own model gives, for any batch, order and caption length."""
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,14 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
 
 import pairjepa
 from pairjepa.backbones.encoders import load_backbones
+from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.pair import load_pair, pair_temperature
+from pairjepa.cli import main
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import HeadConfig
+from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.model.build import build_module
 from pairjepa.model.heads import build_head
 from pairjepa.run.folder import RunFolder
@@ -109,7 +115,7 @@ FAMILIES = [clip, clip_of_the_first_checkpoints, siglip, altclip, chinese_clip, 
 
 def save(folder: Path, make: Callable[[], Any]) -> Any:
     """A folder as `save_pretrained` writes it; the model, with its tokenizer and image processor."""
-    from transformers import CLIPImageProcessor, PreTrainedTokenizerFast, SiglipImageProcessor
+    from transformers import CLIPImageProcessor, SiglipImageProcessor
 
     torch.manual_seed(0)
     model = make().eval()
@@ -282,3 +288,130 @@ def test_ray_is_refused_before_any_cluster(tmp_path: Path) -> None:
     for tower in load_pair(tmp_path):
         with pytest.raises(UsageError, match=r"model\.engine must not be ray for a pretrained pair"):
             next(computed(tower, ()))
+
+
+def test_a_pair_is_measured_without_a_run(
+    adapted: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """By the numbers of the row `pretrained` of a run, and with its keys; nothing is left but the export."""
+    beside = pairjepa.evaluate(adapted / "run", "dev")
+    given = ["--model.pair", str(adapted / "clip"), "--data", "shapes:120", "--split", "dev"]
+    assert main(["evaluate", *given, "--json", "--export", str(tmp_path / "out")]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    pretrained = beside["baselines"].pop("pretrained")
+    assert {key: alone[key] for key in pretrained} == pretrained
+    assert alone["baselines"]["cca"] == beside["baselines"]["cca"]
+    assert alone.keys() == beside.keys() - {"beats_pretrained"}
+    assert EmbeddingSet.load(tmp_path / "out").run == alone["weights"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert main(["evaluate", *given]) == 0
+    assert "clip, corrected" in capsys.readouterr().out
+
+
+def test_other_pairs_are_read_as_they_are_told(adapted: Path, tmp_path: Path) -> None:
+    """Columns of other names than those that the run's own data have."""
+    picture(0).save(tmp_path / "0.png")
+    (tmp_path / "pairs.csv").write_text("file,words\n" + "".join(f"0.png,{one}\n" for one in CAPTIONS))
+    table = ["--data", str(tmp_path / "pairs.csv"), "--split", "test"]
+    columns = ["--data.image-column", "file", "--data.caption-column", "words"]
+    assert main(["evaluate", str(adapted / "run"), *table, *columns]) == 0
+    assert main(["evaluate", "--model.pair", str(adapted / "clip"), *table, *columns]) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ([], "evaluate must be given a run or --model.pair"),
+        (["--model.pair", "clip"], "--data must be given with --model.pair"),
+        (["RUN", "--data.pairs", "60"], "--data must be given with --model.pair"),
+        (
+            ["--model.pair", "nosuch/folder/clip", "--data", "shapes:60"],
+            "model.pair must be a folder or a hub id",
+        ),
+        (["RUN", "--model.pair", "clip", "--data", "shapes:60"], "--model.pair must stand without a run"),
+        (["--data", "shapes:60"], "evaluate must be given a run or --model.pair"),
+    ],
+)
+def test_what_cannot_be_measured_is_a_sentence(
+    given: list[str], sentence: str, adapted: Path, capsys: pytest.CaptureFixture
+) -> None:
+    words = [str(adapted / "run") if word == "RUN" else word for word in given]
+    assert main(["evaluate", *words]) != 0
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("make", [clip, siglip], ids=lambda make: make.__name__)
+def test_a_pair_learns_masked_captions(make: Callable[[], Any], tmp_path: Path) -> None:
+    """Hidden words are left out; from images alone epoch 0 is the pair, and words change the answer."""
+    save(tmp_path / "pair", make)
+    given = {"data.source": "shapes:120", "model.pair": str(tmp_path / "pair"), "training.epochs": 2}
+    run = pairjepa.train(recipe("adapt-masked", given), None, tmp_path / "run")
+    assert run.record["backbones"]["text"]["hidden_words"] == "omit"
+    result = pairjepa.evaluate(tmp_path / "run", "dev")
+    assert result["baselines"]["pretrained"]["rsum"] == run.summary["pretrained_dev_rsum"] <= result["rsum"]
+    assert result["partial"]["0.3"]["R@1"] >= 0
+    image, text = load_backbones(run.config, ())
+    joint: Any = build_module(run.config, image, text)["joint"].eval()
+    rows, words = torch.randn(2, 5, image.width, generator=torch.Generator().manual_seed(0)).unbind()
+    for caption in (None, words):
+        assert torch.allclose(F.normalize(joint.predict(rows, caption)), F.normalize(rows), atol=1e-6)
+    embedder = pairjepa.Embedder.load(tmp_path / "run")
+    torch.nn.init.normal_(embedder.joint.predictor.mlp[-1].weight)
+    alone, told = (embedder.predict([picture(0)], words) for words in (None, ["a dog"]))
+    assert not np.allclose(alone, told, atol=1e-3)
+
+
+def test_a_mask_token_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, clip)
+    given = {"model.pair": str(tmp_path), "context.hidden_words": "mask"}
+    with pytest.raises(
+        UsageError, match=r"context\.hidden_words must be omit where the tokenizer has no mask"
+    ):
+        load_backbones(recipe("adapt-masked", given), ())
+
+
+CAPTION = "Two dogs, running!  a dog"
+
+
+class OfSpaces:
+    """A tokenizer of Python alone: ids of words and of what else stands in them, and no offsets."""
+
+    is_fast, mask_token_id = False, None
+
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        return [10 + len(piece) for piece in re.findall(r"\w+|\W", text)]
+
+    def num_special_tokens_to_add(self) -> int:
+        return 2
+
+    def build_inputs_with_special_tokens(self, ids: list[int]) -> list[int]:
+        return [1, *ids, 2]
+
+
+def test_words_of_any_tokenizer(tmp_path: Path) -> None:
+    """A tokenizer may take the caption for one word, or not tell where its tokens stand."""
+    save(tmp_path, clip)
+    _, text = load_pair(tmp_path)
+    whole = Tokenizer(models.Unigram([("<unk>", 0.0), *((c, -1.0) for c in "Twodgs,rni!a"), ("▁", -1.0)], 0))
+    whole.normalizer = normalizers.Replace(" ", "▁")  # as Gemma's: nothing is split into words
+    text.tokenizer = PreTrainedTokenizerFast(tokenizer_object=whole, pad_token="<unk>")
+    text.max_tokens = 64
+    (tokens,) = text.tokenize_words([CAPTION])
+    pieces = dict.fromkeys(tokens.words, "")
+    for word, (start, end) in zip(tokens.words, tokens.spans, strict=True):
+        pieces[word] += CAPTION[start:end].strip()
+    assert list(pieces.values()) == ["Two", "dogs,", "running!", "a", "dog"]
+    text.tokenizer = OfSpaces()
+    text.max_tokens = 8
+    (tokens,) = text.tokenize_words([CAPTION])
+    assert tokens.words == [None, 0, 1, 1, 2, 2, 3, None]
+    assert tokens.content == [False, True, True, True, True, True, False, False]
+    assert [CAPTION[slice(*span)] for span in tokens.spans[1:-1]] == [
+        "Two",
+        "dogs,",
+        "dogs,",
+        "running!",
+        "running!",
+        "a",
+    ]
+    assert Masking("words", 1.0, 1.0).masked(tokens, "") == [1, 2]

@@ -99,7 +99,7 @@ def test_small_jpegs_and_their_keys_are_as_they_were(backbone, opened, tmp_path)
     got = rows(image_features(backbone, pairs, facts, ("whole",), tmp_path))
     for row in range(2):
         np.testing.assert_array_equal(
-            backbone.prepare(pairs.image(row, backbone.preprocessing.enough), "whole"),
+            backbone.prepare(pairs.image(row, backbone.preprocessing.min_decode_size), "whole"),
             backbone.prepare(decode(pairs.read_bytes(row)), "whole"),
         )
     assert got.shape == (2, 1, backbone.width)
@@ -107,5 +107,5 @@ def test_small_jpegs_and_their_keys_are_as_they_were(backbone, opened, tmp_path)
 
 def test_enough_follows_what_the_centre_view_is_resized_to(backbone):
     preprocessing = backbone.preprocessing
-    assert preprocessing.enough == (LEAST, LEAST)
-    assert preprocessing.resized(128).enough == (2 * LEAST, 2 * LEAST)
+    assert preprocessing.min_decode_size == (LEAST, LEAST)
+    assert preprocessing.resized(128).min_decode_size == (2 * LEAST, 2 * LEAST)

@@ -17,7 +17,7 @@ IMAGES = 64
 class Backbone(torch.nn.Module):
     """What is needed of an `ImageBackbone`, without Transformers, which takes seconds to import."""
 
-    digest, width, preprocessing = "stand-in", 32, SimpleNamespace(enough=(48, 48))
+    digest, width, preprocessing = "stand-in", 32, SimpleNamespace(min_decode_size=(48, 48))
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,13 +12,13 @@ from pairjepa.util.errors import UsageError
 
 @pytest.mark.parametrize("kind", sorted(HEADS))
 def test_width(kind):
-    config, dim = HeadConfig(kind, hidden=7), 5 if kind == "adapter" else 3
+    config, dim = HeadConfig(kind, hidden_dim=7), 5 if kind == "adapter" else 3
     head = build_head(5, dim, config)
     assert head(torch.randn(4, 5)).shape == (4, width_after(5, dim, config))
 
 
 def test_residual_is_the_sum_of_its_branches():
-    head = build_head(5, 3, HeadConfig("residual", hidden=7)).eval()
+    head = build_head(5, 3, HeadConfig("residual", hidden_dim=7)).eval()
     x = torch.randn(4, 5)
     torch.testing.assert_close(head(x), head.linear(x) + head.mlp(x))
 

@@ -7,9 +7,9 @@ import torch
 
 from pairjepa.backbones.words import ABSENT, MASKED, VISIBLE
 from pairjepa.config.settings import ContextConfig, HeadConfig, ModelConfig
-from pairjepa.model.joint import AVERAGE_MOMENTUM, JointModel, TokenWidths
+from pairjepa.model.joint import EMA_MOMENTUM, JointModel, TokenWidths
 
-RESIDUAL = HeadConfig("residual", hidden=8)
+RESIDUAL = HeadConfig("residual", hidden_dim=8)
 CONFIG = ModelConfig(
     dim=6, predictor=RESIDUAL, text_projection=RESIDUAL, image_projection=HeadConfig("identity")
 )
@@ -48,7 +48,7 @@ def test_text_only_control_never_sees_an_image():
     torch.testing.assert_close(joint.predict(IMAGE, CAPTION), joint.predict(IMAGE * 9, CAPTION))
 
 
-@pytest.mark.parametrize("target", ["full", "slow", "frozen", "average"])
+@pytest.mark.parametrize("target", ["full", "slow", "frozen", "ema"])
 def test_target_gradient(target):
     config = replace(CONFIG, caption_projection=RESIDUAL)
     joint = model(replace(MASKED_CONTEXT, target=target), config)
@@ -58,15 +58,15 @@ def test_target_gradient(target):
     assert all(p.grad is not None for p in joint.predictor.parameters())
 
 
-def test_average_follows_the_caption_side_slowly():
+def test_ema_follows_the_caption_side_slowly():
     config = replace(CONFIG, caption_projection=RESIDUAL)
-    joint = model(replace(MASKED_CONTEXT, target="average"), config)
+    joint = model(replace(MASKED_CONTEXT, target="ema"), config)
     before = joint.text_projection.linear.weight.clone()
     torch.testing.assert_close(before, joint.caption_projection.linear.weight)
     with torch.no_grad():
         joint.caption_projection.linear.weight.add_(1.0)
     joint.update_ema_target()
-    torch.testing.assert_close(joint.text_projection.linear.weight, before + 1 - AVERAGE_MOMENTUM)
+    torch.testing.assert_close(joint.text_projection.linear.weight, before + 1 - EMA_MOMENTUM)
 
 
 def test_other_targets_do_not_follow():
@@ -83,7 +83,7 @@ class TestOverTokens:
         dim=6,
         image_grid=2,
         max_tokens=7,
-        predictor=HeadConfig("transformer", hidden=64),
+        predictor=HeadConfig("transformer", hidden_dim=64),
         image_projection=HeadConfig("identity"),
     )
     IMAGE = torch.randn(3, 5 + 4 * 2)  # 5 pooled, 4 cells of 2

@@ -95,10 +95,10 @@ def make_run(
         result["partial"] = partial
     write_record(path / "evaluation" / "test.json", result)
     if thumbnails is not None:
-        looks = [{"image": 1, "picture": b"jpeg", "grid": [1, 2], "maps": []}]
+        saliency = [{"image": 1, "picture": b"jpeg", "grid": [1, 2], "maps": []}]
         words = [{"caption": 0, "image": 0, "ratio": 0.6, "tokens": []}]
         (path / "illustrations").mkdir()
-        Illustrations(thumbnails, words, looks, found.run, ["no map of a"]).save(
+        Illustrations(thumbnails, words, saliency, found.run, ["no map of a"]).save(
             path / "illustrations" / "test"
         )
     return path

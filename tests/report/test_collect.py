@@ -15,6 +15,8 @@ import pairjepa
 from pairjepa.apps.report import collect
 from pairjepa.apps.report.verdicts import VERDICTS
 from pairjepa.evaluation.illustrations import Illustrations
+from pairjepa.metrics.hubness import HubnessCorrection
+from pairjepa.model import correction
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .runs import embeddings, make_run
@@ -208,6 +210,25 @@ def test_a_masked_run_is_judged_by_its_controls(tmp_path: Path) -> None:
     assert found["partial_shuffled"]["verdict"] == "it does where 60 %, 90 % of the words are hidden"
     assert found["partial_text_only"]["verdict"] == "it adds where 90 % of the words are hidden"
     assert found["partial_text_only"]["value"].startswith("R@1 -9.0 (-11.0 to -7.0) with 60 % hidden, +12.0")
+
+
+def test_verdicts_on_hubs_show_what_the_correction_leaves(tmp_path: Path) -> None:
+    found = embeddings(200)
+    run = make_run(tmp_path / "run", found)
+    plain = collect([run], projection="pca")["runs"][0]["geometry"]
+    assert plain["hubness_corrected"] is None
+    bank = embeddings(200, seed=5)
+    correction.save(HubnessCorrection(bank.image, bank.text, 0.75, 16), run, found.run)
+    corrected = collect([run], projection="pca")["runs"][0]["geometry"]
+    assert corrected["hubness"] == plain["hubness"]
+    before, after = (
+        {one["key"]: one for one in geometry["verdicts"] if one["key"].startswith("hubness")}
+        for geometry in (plain, corrected)
+    )
+    for key, way in (("hubness_image_to_text", "image_to_text"), ("hubness_text_to_image", "text_to_image")):
+        assert after[key]["level"] == before[key]["level"]
+        assert after[key]["value"].startswith(f"{before[key]['value']}. With hubness correction: ")
+        assert corrected["hubness_corrected"][way]["skewness"] != plain["hubness"][way]["skewness"]
 
 
 def test_every_verdict_has_its_section_in_the_docs(report: dict[str, Any]) -> None:

@@ -41,7 +41,7 @@ def test_vectors_in_a_file(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 def test_features_in_the_cache_are_not_computed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: Index
 ) -> None:
-    frozen = {"data.source": "shapes:80", "training.epochs": 1, "model.dim": 16, "model.image_tune": None}
+    frozen = {"data.source": "shapes:80", "training.epochs": 1, "model.dim": 16, "model.image_lr_scale": None}
     pairjepa.train(pairjepa.recipe("tiny", frozen), None, tmp_path / "run")
 
     def never(*_: object) -> None:

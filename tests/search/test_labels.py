@@ -25,7 +25,7 @@ LABELS = ["circle", "square", "triangle"]
 class Stub:
     """An encoder of words alone: a fixed direction a sentence."""
 
-    dim, temperature, sees_captions, enough = 8, 0.05, False, (64, 64)
+    dim, temperature, sees_captions, min_decode_size = 8, 0.05, False, (64, 64)
 
     def encode_text(self, captions: str | Sequence[str]) -> np.ndarray:
         rows = [np.random.default_rng(list(caption.encode())).normal(size=8) for caption in captions]

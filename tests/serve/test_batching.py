@@ -21,7 +21,7 @@ from .conftest import client_of
 class Stub:
     """Encodes words as their length, one batch at a time, each when it is let."""
 
-    dim, temperature, sees_captions, enough = 2, 0.1, False, (64, 64)
+    dim, temperature, sees_captions, min_decode_size = 2, 0.1, False, (64, 64)
 
     def __init__(self, open_gate: bool = True) -> None:
         self.batches: list[list[str]] = []

@@ -19,7 +19,7 @@ WAITED = 5.0
 
 
 class Stub:
-    enough = (64, 64)
+    min_decode_size = (64, 64)
 
 
 class Images:

@@ -54,7 +54,7 @@ def test_no_batch_is_a_leftover():
 
 def test_rate_rises_then_falls_to_nothing():
     p = plan(epochs=20, warmup=0.1)
-    rates = [p.rate(step) for step in range(p.steps)]
+    rates = [p.lr_multiplier(step) for step in range(p.steps)]
     peak = int(np.argmax(rates))
     assert rates[:peak] == sorted(rates[:peak])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)

@@ -35,7 +35,7 @@ TRANSFORMER = {
     "model.image_grid": 2,
     "model.image_projection.kind": "identity",
     "model.predictor.kind": "transformer",
-    "model.predictor.hidden": 64,
+    "model.predictor.hidden_dim": 64,
     "model.predictor.dropout": 0.0,
 }
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -78,7 +78,7 @@ def train(name: str, run: Path, stop_after: int | None = None) -> dict[str, torc
     init, step, to_device = loop.Trainer.__init__, loop.Trainer._step, loop.to_device
 
     def watched(trainer: Any, config: Any, module: nn.Module, **options: Any) -> None:
-        for split in (options[name] for name in ("train", "seen", "dev")):
+        for split in (options[name] for name in ("train", "train_probe", "dev")):
             if split.masked is not None and split.masked.backbone is not None:
                 split.masked.backbone.double()
         without_draws(module)

@@ -1,7 +1,6 @@
 """The whole job on pairs that the program draws: both approaches trained from nothing, evaluated and compared."""
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,6 @@ def demo(run: Path) -> tuple[list[Path], str]:
     Returns:
         The run folders, and what they show.
     """
-    # Two threads that wait spinning are many times slower where another program keeps a core busy.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     runs = {name: run / name for name in RECIPES}
     results = {name: _evaluated(recipe(RECIPES[name], SETTINGS), path) for name, path in runs.items()}
     compared = comparison.compare(list(runs.values()), "test")

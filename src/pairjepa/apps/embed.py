@@ -100,7 +100,7 @@ def embed_entries(encoder: Encoder, entries: list[Entry], engine: EngineName = "
     unreadable: list[tuple[str, str]] = []
     images = _images(encoder, len(entries), engine)
     with progress("embed", len(entries), "images") as bar:
-        for batch in loaded(entries, never, encoder.enough):
+        for batch in loaded(entries, never, encoder.min_decode_size):
             good = [one for one in batch if not one.reason]
             unreadable += [(one.entry.name, one.reason) for one in batch if one.reason]
             rows += [row for row, one in enumerate(batch, bar.done) if not one.reason]

@@ -13,6 +13,7 @@ from pairjepa.backbones.loading import MEND, load_tokenizer, load_transformer
 from pairjepa.backbones.location import locate
 from pairjepa.backbones.pair import load_pair
 from pairjepa.backbones.preprocessing import read_preprocessing
+from pairjepa.backbones.probe import check_image, check_text, usable
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.tiny import TINY_IMAGE, TINY_TEXT, tiny_bert, tiny_preprocessing, tiny_resnet
 from pairjepa.config.settings import ModelConfig, RunConfig
@@ -29,7 +30,7 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         folder: what a run kept of it; size and stages are then the saved ones.
 
     Raises:
-        PairJEPAError: it is not there, cannot be loaded, or is a text model.
+        PairJEPAError: it is not there, cannot be loaded or used, or is a text model.
         UsageError: no backbone is named, or its size or stages cannot be.
     """
     if folder is not None:
@@ -49,7 +50,8 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         )
     if model.image_size is not None:
         preprocessing = preprocessing.resized(model.image_size)
-    return ImageBackbone(network, preprocessing, model.image_stages, model.image_grid)
+    with usable("model.image", model.image):
+        return ImageBackbone(network, preprocessing, model.image_stages, model.image_grid)
 
 
 def load_text_backbone(
@@ -64,7 +66,7 @@ def load_text_backbone(
         folder: what a run kept of it; pooling, layers and cut are then the saved ones.
 
     Raises:
-        PairJEPAError: it is not there, cannot be loaded, or is an image model.
+        PairJEPAError: it is not there, cannot be loaded or used, or is an image model.
         UsageError: no backbone is named, or its layers or max_tokens cannot be.
     """
     assert model.max_tokens is not None  # `validate` allows that for a pair alone
@@ -79,7 +81,8 @@ def load_text_backbone(
         source = locate(model.text, "text", model.text_revision)
         network = load_transformer(source, "text", model.text_weights, seed)
         tokenizer = load_tokenizer(source)
-    return TextBackbone(network, tokenizer, model.text_pooling, model.max_tokens, model.text_layers)
+    with usable("model.text", model.text):
+        return TextBackbone(network, tokenizer, model.text_pooling, model.max_tokens, model.text_layers)
 
 
 def load_backbones(
@@ -87,14 +90,28 @@ def load_backbones(
 ) -> tuple[ImageBackbone, TextBackbone]:
     """The untrained backbones of a run: from its own folder where it keeps them, else from where they came.
 
+    Those of a new run are probed.
+
     Raises:
-        UsageError: `model.image` or `model.text` is not given.
-        PairJEPAError: a backbone cannot be loaded.
+        UsageError: `model.image` or `model.text` is not given, or there is no mask token and it is asked for.
+        PairJEPAError: a backbone cannot be loaded, or is no function of its input.
     """
-    if config.model.pair is not None:
-        return load_pair(
-            locate(config.model.pair, "pair", config.model.pair_revision), config.model.max_tokens
+    image, text = _load(config, captions, run)
+    if run is None:
+        model = config.model
+        check_image(image, "model.pair" if model.pair else "model.image", model.pair or model.image)
+        check_text(text, "model.pair" if model.pair else "model.text", model.pair or model.text)
+    if config.context.hidden_words == "mask" and text.tokenizer.mask_token_id is None:
+        raise UsageError(
+            "context.hidden_words must be omit where the tokenizer has no mask token, got 'mask'. Leave it out."
         )
+    return image, text
+
+
+def _load(config: RunConfig, captions: Any, run: Path | None) -> tuple[ImageBackbone, TextBackbone]:
+    model = config.model
+    if model.pair is not None:
+        return load_pair(locate(model.pair, "pair", model.pair_revision), model.max_tokens)
     folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
     seed = config.training.seed
     image = load_image_backbone(config.model, seed, folders["image"])
@@ -103,7 +120,7 @@ def load_backbones(
 
 def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dict[str, dict[str, Any]]:
     """What the run folder keeps of its backbones."""
-    return {
+    record = {
         side: {
             "source": config.model.pair or getattr(config.model, side),
             "revision": config.model.pair_revision or getattr(config.model, f"{side}_revision"),
@@ -113,3 +130,7 @@ def describe(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> dic
         }
         for side, backbone in (("image", image), ("text", text))
     }
+    if config.context.caption is not None:
+        omit = config.context.hidden_words == "omit" or text.tokenizer.mask_token_id is None
+        record["text"]["hidden_words"] = "omit" if omit else "mask"
+    return record

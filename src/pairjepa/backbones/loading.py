@@ -1,20 +1,19 @@
 """Backbones from folders and from random weights, through Transformers, which is kept quiet."""
 
 import contextlib
-import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pairjepa.backbones.location import Side
 from pairjepa.config.settings import Weights
+from pairjepa.util.arrays import arrays_digest
 from pairjepa.util.errors import PairJEPAError, first_line, hindrance
 
 # Written by Transformers into a config, and without influence on what is computed.
@@ -154,17 +153,8 @@ def without_trained_pooler(model: nn.Module) -> None:
 
 def weights_digest(model: nn.Module) -> str:
     """32 hex digits over names, shapes, types and bytes of all weights and buffers."""
-    return tensors_digest(model.state_dict())
-
-
-def tensors_digest(tensors: Mapping[str, Tensor], *more: Any) -> str:
-    """32 hex digits over names, shapes, types and bytes of tensors, and over anything else in JSON."""
-    state = hashlib.blake2b("".join(map(json.dumps, more)).encode(), digest_size=16)
-    for name, tensor in sorted(tensors.items()):
-        array = tensor.detach().cpu().contiguous().numpy()
-        state.update(json.dumps([name, array.dtype.str, list(array.shape)]).encode())
-        state.update(array.reshape(-1).view(np.uint8).data)
-    return state.hexdigest()
+    tensors = model.state_dict().items()
+    return arrays_digest({name: tensor.detach().cpu().contiguous().numpy() for name, tensor in tensors})
 
 
 def architecture(model: nn.Module) -> dict[str, Any]:
@@ -215,7 +205,7 @@ def _side_config(config: Any, side: Side, folder: Path) -> Any:
     if type(config) not in MODEL_MAPPING:
         raise PairJEPAError(
             f"model.{side} must be a model that Transformers loads by itself, got {folder} ({kind}). "
-            "Choose another backbone."
+            f"{'Choose another backbone.' if tower is None else 'Take both towers: --model.pair.'}"
         )
     known: Any = MODEL_MAPPING[type(config)]
     takes = (known[0] if isinstance(known, tuple) else known).main_input_name

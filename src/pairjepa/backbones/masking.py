@@ -32,6 +32,8 @@ class Tokens:
     """For each token the number of its word; None for special tokens."""
     content: list[bool]
     """For each token whether its word carries content."""
+    spans: list[tuple[int, int]]
+    """For each token where it stands in the caption: first character, and the one behind the last."""
 
     @property
     def open(self) -> list[int]:
@@ -92,13 +94,16 @@ class Masking:
     kind: MaskKind
     low: float
     high: float
+    mask_id: int | None = None
+    """What stands in the place of a hidden token; None leaves it out."""
 
     def hidden(self, tokens: Tokens, key: str) -> set[int]:
         """The positions that the mask `key` hides: the same for the same tokens and key, on every machine."""
         rng = random.Random(int(digest(tokens.ids, self.kind, key), 16))
         return WAYS[self.kind](tokens, rng.uniform(self.low, self.high), rng)
 
-    def masked(self, tokens: Tokens, key: str, mask_id: int) -> list[int]:
-        """The ids with `mask_id` in the hidden positions."""
+    def masked(self, tokens: Tokens, key: str) -> list[int]:
+        """The ids with `mask_id` in the hidden positions, or without these."""
         hidden = self.hidden(tokens, key)
-        return [mask_id if position in hidden else token for position, token in enumerate(tokens.ids)]
+        ids = [self.mask_id if place in hidden else token for place, token in enumerate(tokens.ids)]
+        return [token for token in ids if token is not None]

@@ -3,8 +3,6 @@
 Axes: `batch`, `size` = pixels of the input, `token` = positions of a caption, `dim` = shared space.
 """
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,9 @@ from torch.nn import functional as F
 from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.loading import architecture, load_pair_model, weights_digest
 from pairjepa.backbones.preprocessing import Preprocessing, read_preprocessing
-from pairjepa.backbones.text import TextBackbone, tokenizer_parts
-from pairjepa.util.errors import PairJEPAError, UsageError, first_line
+from pairjepa.backbones.probe import usable
+from pairjepa.backbones.text import TextBackbone, longest_caption, tokenizer_parts
+from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import digest
 
 PADS_TO_FULL_LENGTH = ("siglip", "siglip2")
@@ -28,18 +27,14 @@ class PairImage(ImageBackbone):
     """The image tower of a pretrained pair: its features are its own projected embeddings, before L2 normalisation."""
 
     def __init__(self, model: nn.Module, preprocessing: Preprocessing, weights: str) -> None:
-        """Wrap the whole model; `weights` is its digest.
-
-        Raises:
-            PairJEPAError: the model does not embed a picture of the size that its preprocessing gives.
-        """
+        """Wrap the whole model; `weights` is its digest."""
         nn.Module.__init__(self)
         self.model, self.preprocessing = model, preprocessing
         self.register_buffer("_mean", torch.tensor(preprocessing.mean), persistent=False)
         self.register_buffer("_std", torch.tensor(preprocessing.std), persistent=False)
         self.stages, self.grid = (), None
         size = preprocessing.size
-        with torch.no_grad(), _probing("image"):
+        with torch.no_grad():
             self.width = self.pooled = self.forward(torch.zeros(1, 3, size, size)).shape[1]
         self.digest = digest(weights, architecture(model), preprocessing.to_dict(), "pair")
         self.eval()
@@ -69,18 +64,17 @@ class PairText(TextBackbone):
 
         Raises:
             UsageError: the tower takes fewer tokens than `max_tokens`.
-            PairJEPAError: the tower does not embed a caption.
         """
         nn.Module.__init__(self)
         self.model, self.tokenizer, self.pooling, self.layers = model, tokenizer, "mean", ()
         tower: Any = model.config.text_config  # type: ignore[union-attr]
-        longest = _longest(tower, tokenizer)
+        longest = longest_caption(model, tower, tokenizer) or 512
         if max_tokens is not None and max_tokens > longest:
             raise UsageError(f"model.max_tokens must be at most {longest} for this pair, got {max_tokens}.")
         family: Any = model.config.model_type  # type: ignore[union-attr]
         self._full = longest if family in PADS_TO_FULL_LENGTH else None
         self.max_tokens = min(max_tokens or longest, longest)
-        with torch.no_grad(), _probing("text"):
+        with torch.no_grad():
             self.width = self.forward(*self.collate(self.tokenize(["a"]))).shape[1]
         self.digest = digest(
             weights, architecture(model), tokenizer_parts(tokenizer), [self.max_tokens, self._full], "pair"
@@ -119,14 +113,15 @@ def load_pair(folder: Path, max_tokens: int | None = None) -> tuple[PairImage, P
         max_tokens: captions are cut there; None is the longest that the text tower takes.
 
     Raises:
-        PairJEPAError: it is no dual encoder, its weights are not whole, or it has no tokenizer.
+        PairJEPAError: it is no dual encoder, its weights are not whole, it has no tokenizer, or a tower fails.
         UsageError: `max_tokens` is more than the tower takes.
     """
     model, tokenizer = load_pair_model(folder)
     weights = weights_digest(model)
     size = getattr(model.config.vision_config, "image_size", None)  # type: ignore[union-attr]
     preprocessing = read_preprocessing(folder, size if isinstance(size, int) else 224)
-    return PairImage(model, preprocessing, weights), PairText(model, tokenizer, max_tokens, weights)
+    with usable("model.pair", folder):
+        return PairImage(model, preprocessing, weights), PairText(model, tokenizer, max_tokens, weights)
 
 
 def pair_temperature(model: nn.Module) -> float | None:
@@ -143,22 +138,3 @@ def _embedding(output: Any) -> Tensor:
     if found.ndim != 2:  # FLAVA gives a vector a token
         raise ValueError(f"its embedding has the shape {tuple(found.shape)}, not a vector a row")
     return found
-
-
-def _longest(tower: Any, tokenizer: Any) -> int:
-    positions = int(getattr(tower, "max_position_embeddings", 512))
-    if getattr(tower, "model_type", "") in ("altclip_text_model", "xlm-roberta"):
-        positions -= int(tower.pad_token_id) + 1  # RoBERTa's positions begin after the padding's
-    return min(positions, int(tokenizer.model_max_length))
-
-
-@contextlib.contextmanager
-def _probing(side: str) -> Iterator[None]:
-    """Whatever a tower raises at its first forward pass, as one sentence."""
-    try:
-        yield
-    except Exception as error:  # models of all families raise what they like
-        raise PairJEPAError(
-            f"model.pair must embed a plain {side}, got {type(error).__name__} ({first_line(error)}). "
-            "Choose a pair of another family."
-        ) from None

@@ -83,7 +83,7 @@ class Preprocessing:
         return pixels if base == view else pixels[:, ::-1]
 
     @property
-    def enough(self) -> tuple[int, int]:
+    def min_decode_size(self) -> tuple[int, int]:
         """(width, height) that a JPEG need not be decoded above (`pairs.images.decode`).
 
         Features of photographs then keep a cosine of 0.9995 with those of the whole picture; at twice the side

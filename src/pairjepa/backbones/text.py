@@ -4,6 +4,7 @@ Axes: `batch`, `token` = positions of the longest caption of the batch, `feature
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,7 @@ class TextBackbone(nn.Module):
         """
         super().__init__()
         self.model, self.tokenizer, self.pooling, self.max_tokens = model, tokenizer, pooling, max_tokens
-        longest = min(
-            getattr(model.config, "max_position_embeddings", max_tokens), tokenizer.model_max_length
-        )
+        longest = longest_caption(model, model.config, tokenizer) or max_tokens
         if max_tokens > longest:
             raise UsageError(
                 f"model.max_tokens must be at most {longest} for this text backbone, got {max_tokens}."
@@ -110,26 +109,35 @@ class TextBackbone(nn.Module):
     def tokenize_words(self, captions: list[str]) -> list[Tokens]:
         """As `tokenize`, with the word of each token, for masking.
 
-        Raises:
-            PairJEPAError: the tokenizer has no mask token, or cannot tell words.
+        A word ends at a space too, as tokenizers of SentencePiece models may take a whole caption for one.
         """
-        if self.tokenizer.mask_token_id is None or not self.tokenizer.is_fast:
-            raise PairJEPAError(
-                "model.text must have a fast tokenizer with a mask token where context.caption is on, "
-                f"got {type(self.tokenizer).__name__}. Take a BERT-like model."
-            )
+        if not self.tokenizer.is_fast:
+            return [self._by_spaces(caption) for caption in captions]
         encoded = self.tokenizer(captions, truncation=True, max_length=self.max_tokens, padding=False)
         result = []
         for number, caption in enumerate(captions):
-            words, ids = encoded.word_ids(number), encoded["input_ids"][number]
-            spans = encoded[number].offsets
-            text: dict[int, str] = {}
-            for word, (start, end) in zip(words, spans, strict=True):
-                if word is not None:
-                    text[word] = text.get(word, "") + caption[start:end].lower().strip()
-            content = {w: t[:1].isalnum() and t not in FUNCTION_WORDS for w, t in text.items()}
-            result.append(Tokens(ids, words, [word is not None and content[word] for word in words]))
+            spans, numbers = encoded[number].offsets, dict[Any, int]()
+            words: list[int | None] = []
+            for word, (_, end) in zip(encoded.word_ids(number), spans, strict=True):
+                spaces = len(caption[:end].split())
+                words.append(None if word is None else numbers.setdefault((word, spaces), len(numbers)))
+            result.append(_tokens(caption, encoded["input_ids"][number], words, spans))
         return result
+
+    def _by_spaces(self, caption: str) -> Tokens:
+        """By a tokenizer that does not tell where its tokens stand: each word is tokenised alone."""
+        found = list(re.finditer(r"\S+", caption))
+        pieces = [self.tokenizer.encode(word[0], add_special_tokens=False) for word in found]
+        numbers = [number for number, ids in enumerate(pieces) for _ in ids]
+        room = self.max_tokens - self.tokenizer.num_special_tokens_to_add()
+        inner = [token for ids in pieces for token in ids][:room]
+        ids = self.tokenizer.build_inputs_with_special_tokens(inner)
+        before = next(n for n in range(len(ids) + 1) if ids[n : n + len(inner)] == inner)
+        words: list[int | None] = [None] * len(ids)
+        words[before : before + len(inner)] = numbers[: len(inner)]
+        return _tokens(
+            caption, ids, words, [(0, 0) if word is None else found[word].span() for word in words]
+        )
 
     def collate(self, ids: list[list[int]]) -> tuple[Int[Tensor, "batch token"], Int[Tensor, "batch token"]]:
         """Ids padded to the longest caption, and the mask: 1 where there is a token, 0 where there is padding."""
@@ -176,6 +184,16 @@ class TextBackbone(nn.Module):
         return (state * weight).sum(1) / weight.sum(1).clamp(min=1)
 
 
+def _tokens(caption: str, ids: list[int], words: list[int | None], spans: list[tuple[int, int]]) -> Tokens:
+    """A tokenised caption, with the words that carry content."""
+    text: dict[int, str] = {}
+    for word, (start, end) in zip(words, spans, strict=True):
+        if word is not None:
+            text[word] = text.get(word, "") + caption[start:end].lower().strip()
+    content = {w: t[:1].isalnum() and t not in FUNCTION_WORDS for w, t in text.items()}
+    return Tokens(ids, words, [word is not None and content[word] for word in words], spans)
+
+
 def _check_layers(layers: tuple[int, ...], states: int) -> None:
     if layers == (-1,):
         return
@@ -185,6 +203,16 @@ def _check_layers(layers: tuple[int, ...], states: int) -> None:
                 f"model.text_layers must be from 0 to {states - 1}, the hidden states of this backbone, got {index}. "
                 "-1 alone pools none."
             )
+
+
+def longest_caption(model: nn.Module, config: Any, tokenizer: Any) -> int | None:
+    """Tokens that a model takes; None if it names no limit. RoBERTa's positions begin after the padding's."""
+    positions = getattr(config, "max_position_embeddings", None)
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            positions = module.num_embeddings - module.padding_idx - 1
+    limits = [positions or 0, int(tokenizer.model_max_length)]
+    return min((limit for limit in limits if limit > 0), default=None)
 
 
 def tokenizer_parts(tokenizer: Any) -> Any:

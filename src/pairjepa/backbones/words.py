@@ -25,7 +25,7 @@ class WordEmbeddings(nn.Module):
         """Share the table of `text`; nothing is copied."""
         super().__init__()
         self.register_buffer("table", text.model.get_input_embeddings().weight.detach(), persistent=False)  # type: ignore[operator]
-        self._mask = text.tokenizer.mask_token_id
+        self._mask = -1 if text.tokenizer.mask_token_id is None else text.tokenizer.mask_token_id
         self._special = [
             i for i in text.tokenizer.all_special_ids if i not in (self._mask, text.tokenizer.unk_token_id)
         ]

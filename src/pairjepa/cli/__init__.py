@@ -8,14 +8,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CoercionError, CycloptsError, UnknownCommandError
+from cyclopts import App, CoercionError, CycloptsError, UnknownCommandError, UnknownOptionError
 
 import pairjepa
 from pairjepa.cli import audit, export, labels, report, search, serve, shards, training, verify
 from pairjepa.config.recipes import RECIPES
-from pairjepa.config.renamed import instead
+from pairjepa.config.renamed import instead, new_flag
 from pairjepa.util.errors import PairJEPAError, UsageError, first_line, hindrance, unknown
 from pairjepa.util.progress import say
+from pairjepa.util.threads import prepare_openmp
 
 app = App(
     name="pairjepa",
@@ -31,6 +32,7 @@ for _group in (training, report, search, labels, audit, serve, export, shards, v
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status; the arguments are those of the process if not given."""
+    prepare_openmp()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A caption that a terminal can't show is no failure.
@@ -42,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(_unknown_command(error), 2)
     except CoercionError as error:
         return _failed(f"{error}{instead(error.token.value) if error.token else ''}", 2)
+    except UnknownOptionError as error:
+        return _failed(f"{error}{new_flag(error.token.keyword or error.token.value)}", 2)
     except (CycloptsError, UsageError) as error:
         return _failed(str(error), 2)
     except BrokenPipeError:

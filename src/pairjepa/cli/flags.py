@@ -33,7 +33,7 @@ class Setting:
     """One field of a configuration, somewhere in its tree."""
 
     name: str
-    """Dotted, as in `model.image_projection.hidden`."""
+    """Dotted, as in `model.image_projection.hidden_dim`."""
     kind: Any
     """Its annotation."""
     value: Any

@@ -37,7 +37,19 @@ def add(app: App) -> None:
     for name in RECIPES:
         train_app.command(train_command(name), name=name)
     app.command(train_app)
-    app.command(evaluate)
+    chosen = (
+        "data",
+        "model.pair",
+        "model.pair_revision",
+        "model.image_views",
+        "model.max_tokens",
+        "model.engine",
+    )
+    measured = [s for s in settings(recipe("adapt")) if s.section in chosen or s.name in chosen]
+    app.command(
+        with_flags(evaluate, measured),
+        usage="Usage: pairjepa evaluate RUN [OPTIONS], or pairjepa evaluate --model.pair PAIR --data DATA [OPTIONS]",
+    )
     app.command(compare, usage="Usage: pairjepa compare RUN RUN... [OPTIONS]")
     app.command(demo)
 
@@ -118,9 +130,8 @@ def train_command(name: str) -> Callable[..., None]:
             next_command("evaluate", str(run), "--split", "test")
 
     train.__doc__ = RECIPES[name].__doc__
-    return with_flags(
-        train, settings(recipe(name)), needed=("data.source", *(["model.pair"] if name == "adapt" else []))
-    )
+    pair = ["model.pair"] if name.startswith("adapt") else []
+    return with_flags(train, settings(recipe(name)), needed=("data.source", *pair))
 
 
 def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
@@ -133,7 +144,9 @@ def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
 
 
 def evaluate(
-    run: Annotated[Path, Parameter(help="Run folder that `pairjepa train` wrote, with or without --seeds.")],
+    run: Annotated[
+        Path | None, Parameter(help="Run folder that `pairjepa train` wrote, with or without --seeds.")
+    ] = None,
     /,
     *,
     split: Split = "test",
@@ -146,25 +159,50 @@ def evaluate(
         Literal["owner", "text"],
         Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
     ] = "owner",
-    data: Annotated[
-        str | None,
-        Parameter(help="Where the run's data are now, if they have moved; or other pairs, to measure it on."),
-    ] = None,
+    **given: Any,
 ) -> None:
-    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA."""
-    with stdout_for_results():
-        from pairjepa.evaluation import evaluate as evaluation
+    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA.
 
-        result = evaluation.evaluate(run, split, export=export, relevance=relevance, data=data)
+    With --data, where the run's data are now; or other pairs, to measure it on. Without a run, --model.pair measures a
+    pretrained pair as it is.
+    """
+    chosen = given_settings(given)
+    if run is None and "model.pair" not in chosen:
+        raise UsageError("evaluate must be given a run or --model.pair, got none. Name a run folder.")
+    if "data.source" not in chosen and (run is None or chosen):
+        raise UsageError(
+            "--data must be given with --model.pair and the settings of data, got none. Name the pairs."
+        )
+    data = {name: value for name, value in chosen.items() if name.startswith("data.")}
+    if run is not None and (others := sorted(chosen.keys() - data.keys())):
+        raise UsageError(f"--{others[0]} must stand without a run, got {run}. Leave one of the two out.")
+    with stdout_for_results():
+        if run is None:
+            from pairjepa.evaluation import zero_shot
+
+            config = recipe("adapt", chosen)
+            result = zero_shot.evaluate_pair(config, split, export=export, relevance=relevance)
+        else:
+            from pairjepa.evaluation import evaluate as evaluation
+
+            where = override(RunConfig(), data).data if len(data) > 1 else data.get("data.source")
+            result = evaluation.evaluate(run, split, export=export, relevance=relevance, data=where)
+    name = str(run or chosen["model.pair"])
     if as_json:
         print_json(result)
     else:
-        _print_table(run, result)
+        _print_table(Path(name).name, result)
+    exported = [str(export)] if export else []
+    if run is None:
+        if exported:
+            say(f"wrote {export}")
+        pair = ("--data", str(chosen["data.source"]), "--model.pair", name)
+        next_command("train", "adapt", *pair, "--run", "runs/adapt")
+        return
     runs = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
     other = result.get("seeds", [result])[0]["data"]["other"]
     parts = ("evaluation", "embeddings", *(() if other else ("illustrations",)))
-    written = [one / part for one in runs for part in parts]
-    say(f"wrote {', '.join(map(str, [*written, *([export] if export else [])]))}")
+    say(f"wrote {', '.join([*(str(one / part) for one in runs for part in parts), *exported])}")
     if split == "test":
         next_command("report", str(run), "--out", "report.html")
     else:
@@ -223,11 +261,11 @@ def demo(
     next_command("train", "contrastive", then="--data DATA")
 
 
-def _print_table(run: Path, result: dict[str, Any]) -> None:
+def _print_table(name: str, result: dict[str, Any]) -> None:
     if "seeds" not in result:
         from pairjepa.evaluation.tables import table
 
-        print(table({run.name: result}))
+        print(table({name: result}))
         notes = result["notes"]
     else:
         from pairjepa.evaluation.tables import seeds_table

@@ -25,8 +25,8 @@ def contrastive() -> RunConfig:
             image=ENCODERS["model.image"],
             text=ENCODERS["model.text"],
             image_projection=HeadConfig("identity", input_dropout=0.5),
-            predictor=HeadConfig("residual", hidden=512, dropout=0.2),
-            text_projection=HeadConfig("residual", hidden=1024, dropout=0.2),
+            predictor=HeadConfig("residual", hidden_dim=512, dropout=0.2),
+            text_projection=HeadConfig("residual", hidden_dim=1024, dropout=0.2),
         ),
         objective=ObjectiveConfig(label_smoothing=0.1),
         training=TrainingConfig(epochs=40),
@@ -38,14 +38,14 @@ def masked() -> RunConfig:
     base = contrastive()
     return replace(
         base,
-        context=ContextConfig(caption="tokens", hidden=0.6),
+        context=ContextConfig(caption="tokens", full_mask_prob=0.6),
         training=replace(base.training, epochs=60),  # as an image alone it is asked in 0.6 of the samples
     )
 
 
 def adapt() -> RunConfig:
     """Make a pretrained pair (CLIP, SigLIP) better on your pairs: frozen towers, adapters that start at zero."""
-    adapter = HeadConfig("adapter", hidden=512, dropout=0.2)
+    adapter = HeadConfig("adapter", hidden_dim=512, dropout=0.2)
     return RunConfig(
         model=ModelConfig(
             image_views=("centre",), max_tokens=None, image_projection=adapter, text_projection=adapter
@@ -55,14 +55,29 @@ def adapt() -> RunConfig:
     )
 
 
+def adapt_masked() -> RunConfig:
+    """`adapt` for the masked approach: the pair's embeddings of the image and the partly hidden caption, together."""
+    base = adapt()
+    return replace(
+        base,
+        model=replace(
+            base.model,
+            image_projection=HeadConfig("identity"),
+            predictor=HeadConfig("adapter", hidden_dim=512, dropout=0.2),
+        ),
+        context=ContextConfig(caption="words", full_mask_prob=0.6, hidden_words="omit"),
+        training=replace(base.training, epochs=30),
+    )
+
+
 def reference_contrastive() -> RunConfig:
     """The reference work's set-up: ResNet-18 and BERT (CLS) tuned end to end, MLP predictor, fixed τ."""
     return RunConfig(
         model=ModelConfig(
             image="microsoft/resnet-18",
             text="google-bert/bert-base-uncased",
-            image_tune=1.0,
-            text_tune=1.0,
+            image_lr_scale=1.0,
+            text_lr_scale=1.0,
             image_views=("centre",),
             image_size=224,
             image_stages=(-1,),
@@ -72,7 +87,7 @@ def reference_contrastive() -> RunConfig:
             dim=512,
             image_projection=HeadConfig("linear"),
             text_projection=HeadConfig("linear"),
-            predictor=HeadConfig("mlp", hidden=512),
+            predictor=HeadConfig("mlp", hidden_dim=512),
         ),
         objective=ObjectiveConfig(temperature=0.07, learn_temperature=False),
         training=TrainingConfig(epochs=15, batch_size=64, learning_rate=1e-4),
@@ -85,7 +100,7 @@ def reference_masked() -> RunConfig:
     return replace(
         base,
         model=replace(base.model, caption_projection=HeadConfig("linear")),
-        context=ContextConfig(caption="tokens", mask_ratio=(0.3,), hidden=0.0, target="frozen"),
+        context=ContextConfig(caption="tokens", mask_ratio=(0.3,), full_mask_prob=0.0, target="frozen"),
         objective=replace(base.objective, weights={"cosine": 1.0}),
     )
 
@@ -96,8 +111,8 @@ def tiny() -> RunConfig:
         model=ModelConfig(
             image="tiny-resnet",
             text="tiny-bert",
-            image_tune=1.0,
-            text_tune=1.0,
+            image_lr_scale=1.0,
+            text_lr_scale=1.0,
             image_views=("whole",),
             dim=128,
             image_projection=HeadConfig("linear"),
@@ -112,8 +127,8 @@ def tiny_masked() -> RunConfig:
     base = tiny()
     return replace(
         base,
-        model=replace(base.model, predictor=HeadConfig("residual", hidden=256)),
-        context=ContextConfig(caption="words", hidden=0.75),
+        model=replace(base.model, predictor=HeadConfig("residual", hidden_dim=256)),
+        context=ContextConfig(caption="words", full_mask_prob=0.75),
         training=replace(base.training, epochs=20),  # of which 15 are image-only, as in `tiny`
     )
 
@@ -122,6 +137,7 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "contrastive": contrastive,
     "masked": masked,
     "adapt": adapt,
+    "adapt-masked": adapt_masked,
     "reference-contrastive": reference_contrastive,
     "reference-masked": reference_masked,
     "tiny": tiny,

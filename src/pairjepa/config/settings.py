@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pairjepa.config.registered import registered
-from pairjepa.config.renamed import instead
+from pairjepa.config.renamed import instead, new_name
 from pairjepa.util.errors import UsageError, close_matches
 
 Weights = Literal["pretrained", "random"]
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 else:
     HeadKind = Literal[*registered("model/heads.py", "head"), "transformer"]
     MaskKind = Literal[*registered("backbones/masking.py", "masking")]
-TargetUpdate = Literal["full", "slow", "frozen", "average"]
+TargetUpdate = Literal["full", "slow", "frozen", "ema"]
+HiddenWords = Literal["mask", "omit"]
 EngineName = Literal["auto", "torch", "onnx", "ray"]
 TEMPERATURES = (0.01, 1.0)
 """Bounds of τ."""
@@ -64,7 +65,7 @@ class HeadConfig:
     kind: HeadKind = "linear"
     """identity, linear, mlp (with BatchNorm, ReLU), residual (linear plus mlp), adapter (starts as the identity);
     the predictor may be a transformer."""
-    hidden: int = 1024
+    hidden_dim: int = 1024
     """Width of the hidden layer of mlp and residual, inner width of a transformer (a multiple of 64)."""
     input_dropout: float = 0.0
     """Share of input features set to zero in training."""
@@ -92,10 +93,10 @@ class ModelConfig:
     """`random` takes the architecture of the image backbone's configuration and starts it from random weights."""
     text_weights: Weights = "pretrained"
     """The same for the text backbone."""
-    image_tune: float | None = None
-    """Train the image backbone too, at this share of the learning rate; `none` keeps it frozen."""
-    text_tune: float | None = None
-    """Train the text backbone too, at this share of the learning rate (0.05 is a good start)."""
+    image_lr_scale: float | None = None
+    """Learning-rate factor of the image backbone, which then trains too; `none` keeps it frozen."""
+    text_lr_scale: float | None = None
+    """Learning-rate factor of the text backbone (0.05 is a good start); `none` keeps it frozen."""
     image_views: tuple[View, ...] = ("whole", "whole-mirrored")
     """Views of an image: one at random in training, averaged afterwards."""
     image_size: int | None = None
@@ -132,16 +133,18 @@ class ContextConfig:
     """Whether the image is seen; without it the run is the text-only control of a masked one."""
     caption: MaskKind | None = None
     """Show the caption too, with some tokens, spans, words or content words hidden; `none` hides it whole."""
+    hidden_words: HiddenWords | None = None
+    """`mask` puts the mask token there, `omit` leaves them out; if not given, `omit` where the tokenizer has none."""
     mask_ratio: tuple[float, ...] = (0.1, 0.9)
     """Share of the caption that is hidden: lowest and highest, drawn for each mask; a single value is fixed."""
-    hidden: float = 0.5
+    full_mask_prob: float = 0.5
     """Share of samples whose caption is hidden whole, as in image-only queries."""
     cell_dropout: float = 0.0
     """Share of the image's grid cells that a training sample does not see; needs model.image_grid."""
     masks: int = 4
     """Masks a caption, forwarded once and cached, where the text backbone is frozen; a tuned one draws fresh ones."""
     target: TargetUpdate = "full"
-    """text_projection learns at the full rate, slowly (a tenth), never, or is an average of caption_projection."""
+    """text_projection learns at the full rate, slowly (a tenth), never, or is an EMA of caption_projection."""
 
 
 @dataclass(frozen=True)
@@ -227,7 +230,7 @@ class RunConfig:
             _at_least(f"model.{name}", getattr(m, name), 3 if name == "max_tokens" else 1)
         if not m.image_views:
             raise _bad("model.image_views", "name at least one view", m.image_views)
-        for name in ("image_tune", "text_tune"):
+        for name in ("image_lr_scale", "text_lr_scale"):
             if (factor := getattr(m, name)) is not None and factor <= 0:
                 raise _bad(
                     f"model.{name}", "be positive", factor, "Leave it out to keep the backbone frozen."
@@ -235,22 +238,22 @@ class RunConfig:
         self._validate_pair()
         for name in ("image_projection", "caption_projection", "text_projection", "predictor"):
             head: HeadConfig = getattr(m, name)
-            _at_least(f"model.{name}.hidden", head.hidden, 1)
-            for rate in ("input_dropout", "dropout"):
-                value = getattr(head, rate)
+            _at_least(f"model.{name}.hidden_dim", head.hidden_dim, 1)
+            for dropout in ("input_dropout", "dropout"):
+                value = getattr(head, dropout)
                 if not 0 <= value < 1:
-                    raise _bad(f"model.{name}.{rate}", "be in [0, 1)", value)
+                    raise _bad(f"model.{name}.{dropout}", "be in [0, 1)", value)
         c = self.context
         if len(c.mask_ratio) not in (1, 2) or not 0 <= c.mask_ratio[0] <= c.mask_ratio[-1] <= 1:
             raise _bad("context.mask_ratio", "be one or two ascending numbers in [0, 1]", c.mask_ratio)
-        _between("context.hidden", c.hidden, 0, 1)
+        _between("context.full_mask_prob", c.full_mask_prob, 0, 1)
         _at_least("context.masks", c.masks, 1)
         if not c.image and c.caption is None:
             raise _bad("context.caption", "be on where context.image is off", None, "Nothing would be seen.")
-        if c.target == "average" and (c.caption is None or m.caption_projection != m.text_projection):
+        if c.target == "ema" and (c.caption is None or m.caption_projection != m.text_projection):
             raise _bad(
                 "context.target",
-                "not be a moving average unless model.caption_projection is the same head as model.text_projection",
+                "not be ema unless model.caption_projection is the same head as model.text_projection",
                 c.target,
                 "Set context.caption and give both the same settings.",
             )
@@ -288,7 +291,7 @@ class RunConfig:
                     "Give the folder or hub id of a pretrained pair, such as openai/clip-vit-base-patch32.",
                 )
             return
-        for name in ("image", "text", "image_tune", "text_tune", "image_size", "image_grid"):
+        for name in ("image", "text", "image_lr_scale", "text_lr_scale", "image_size", "image_grid"):
             if (value := getattr(m, name)) is not None:
                 raise _bad(
                     f"model.{name}",
@@ -311,9 +314,11 @@ class RunConfig:
                 raise _bad(
                     "model.image_grid", "be given where model.predictor is a transformer", None, "Try 4."
                 )
-            if m.predictor.hidden % 64:
+            if m.predictor.hidden_dim % 64:
                 raise _bad(
-                    "model.predictor.hidden", "be a multiple of 64 for a transformer", m.predictor.hidden
+                    "model.predictor.hidden_dim",
+                    "be a multiple of 64 for a transformer",
+                    m.predictor.hidden_dim,
                 )
             for name in ("image_projection", "caption_projection"):
                 if getattr(m, name).kind != "identity":
@@ -390,9 +395,8 @@ def _build(kind: Any, value: Any, name: str) -> Any:
         hints = typing.get_type_hints(kind)
         for key in value:
             if key not in hints:
-                raise UsageError(
-                    f"Unknown setting {name + '.' if name else ''}{key}.{close_matches(key, hints)}"
-                )
+                dotted = f"{name}.{key}" if name else key
+                raise UsageError(f"Unknown setting {dotted}.{new_name(dotted) or close_matches(key, hints)}")
         return kind(  # type: ignore[operator]
             **{k: _build(hints[k], v, f"{name}.{k}" if name else k) for k, v in value.items()}
         )
@@ -423,4 +427,4 @@ def _build(kind: Any, value: Any, name: str) -> Any:
 
 def tuned(model: ModelConfig, side: str) -> bool:
     """Whether a side's backbone learns too."""
-    return getattr(model, f"{side}_tune") is not None
+    return getattr(model, f"{side}_lr_scale") is not None

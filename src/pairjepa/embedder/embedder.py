@@ -106,9 +106,9 @@ class Embedder:
         return objective.temperature.item()
 
     @property
-    def enough(self) -> tuple[int, int]:
-        """(width, height) that a JPEG need not be decoded above; see `Preprocessing.enough`."""
-        return self.image.preprocessing.enough
+    def min_decode_size(self) -> tuple[int, int]:
+        """(width, height) that a JPEG need not be decoded above; see `Preprocessing.min_decode_size`."""
+        return self.image.preprocessing.min_decode_size
 
     @property
     def sees_captions(self) -> bool:
@@ -160,8 +160,8 @@ class Embedder:
 
         Args:
             images: as for `encode_image`.
-            captions: what is known of each image's caption; the text backbone's mask token (`[MASK]`) may stand for
-                words that are not. None asks from the images alone.
+            captions: what is known of each image's caption; the text backbone's mask token (`[MASK]`) stands for words
+                that are not, or they are left out (`context.hidden_words`). None asks from the images alone.
 
         Raises:
             UsageError: the run's context sees no captions, or there is not one for each image.
@@ -174,7 +174,7 @@ class Embedder:
         rows = []
         for start in range(0, len(pictures), BATCH):
             some = pictures[start : start + BATCH]
-            upright = [opened(picture, self.enough) for picture in some]
+            upright = [opened(picture, self.min_decode_size) for picture in some]
             prepared = [self.image.prepare(picture, view) for picture in upright for view in views]
             with torch.inference_mode():
                 pixels = self.image.normalise(torch.from_numpy(np.stack(prepared)).to(self._device))

@@ -28,7 +28,7 @@ class Encoder(Protocol):
         """The run's τ: cosines over it are the logits that it was trained with."""
 
     @property
-    def enough(self) -> tuple[int, int]:
+    def min_decode_size(self) -> tuple[int, int]:
         """(width, height) that a JPEG need not be decoded above."""
 
     @property

@@ -70,9 +70,9 @@ class OnnxEmbedder:
         return cls(path, read_record(path / file, _SETTINGS, mend, FORMAT), mend)
 
     @property
-    def enough(self) -> tuple[int, int]:
-        """(width, height) that a JPEG need not be decoded above; see `Preprocessing.enough`."""
-        return self._preprocessing.enough
+    def min_decode_size(self) -> tuple[int, int]:
+        """(width, height) that a JPEG need not be decoded above; see `Preprocessing.min_decode_size`."""
+        return self._preprocessing.min_decode_size
 
     def encode_image(self, images: Picture | Iterable[Picture]) -> Float32[np.ndarray, "images dim"]:
         """Predicted caption embeddings of images; see `Embedder.encode_image`."""
@@ -112,7 +112,7 @@ class OnnxEmbedder:
 
     def _pixels(self, pictures: list[Picture]) -> UInt8[np.ndarray, "batch size size 3"]:
         """All views of each picture, one picture after the other."""
-        images = [opened(picture, self.enough) for picture in pictures]
+        images = [opened(picture, self.min_decode_size) for picture in pictures]
         return np.stack(
             [self._preprocessing.prepare(image, view) for image in images for view in self._views]
         )

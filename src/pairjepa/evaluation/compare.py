@@ -13,6 +13,7 @@ from pairjepa.metrics.bootstrap import CONFIDENCE, DRAWS
 from pairjepa.metrics.compare_ranks import compare_ranks
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RetrievalRanks, retrieve
+from pairjepa.model import correction
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import runs_at
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
@@ -54,6 +55,7 @@ def compare(
     result = compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
     for name, group in groups.items():
         result["runs"][name]["cost"] = _cost(group)
+    result["corrected"] = _corrected(groups, right)
     measured = {"split": split, "images": len(first.names), "captions": len(first.captions)}
     bootstrap = {"unit": "image", "draws": DRAWS, "seed": BOOTSTRAP_SEED, "confidence": CONFIDENCE}
     return measured | {"relevance": relevance} | result | {"bootstrap": bootstrap}
@@ -114,6 +116,20 @@ def _embeddings(run: RunFolder, split: str, command: str) -> EmbeddingSet:
             f"Evaluate it again: {command}."
         )
     return found
+
+
+def _corrected(groups: dict[str, list[Evaluated]], relevance: Relevance) -> dict[str, Any] | None:
+    """The comparison by scores with hubness correction; None where a run has none for what it was evaluated with."""
+    sides: dict[str, list[RetrievalRanks]] = {}
+    for name, group in groups.items():
+        sides[name] = []
+        for one in group:
+            found = one.embeddings
+            kept = correction.load(one.run.path, found.run)
+            if kept is None:
+                return None
+            sides[name].append(kept.ranks(found.image, found.text, found.owner, relevance))
+    return compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
 
 
 def _relevance(found: EmbeddingSet, kind: str) -> Relevance:

@@ -1,6 +1,6 @@
 """A comparison for a terminal, and for a paper."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pairjepa.evaluation.tables import (
     COLUMNS,
@@ -25,15 +25,15 @@ def compare_table(result: dict[str, Any], evaluations: dict[str, dict[str, Any]]
         evaluations: results of `evaluate` by run, whose chance and CCA are to stand first.
     """
     rows = baseline_lines(evaluations or {})
-    for name, run in result["runs"].items():
+    for name, run in _with_corrected(result, "runs"):
         numbers = cells(run)
         rows.append([name, *(f"{value:.1f}" for value, _ in numbers)])
         rows.append(["  95 % interval", *(f"{ci[0]:.1f}–{ci[1]:.1f}" for _, ci in numbers if ci)])
         if run["seed_sd"] is not None:
             rows.append([f"  sd of {run['seeds']} seeds", *(f"{sd:.1f}" for sd, _ in cells(run["seed_sd"]))])
-    for name, found in result["differences"].items():
+    for name, found in _with_corrected(result, "differences"):
         leaves = _leaves(found)
-        rows.append([_minus(name, result), *(_signed(leaf["difference"]) for leaf in leaves)])
+        rows.append([name, *(_signed(leaf["difference"]) for leaf in leaves)])
         rows.append(["  95 % interval", *("…".join(map(_signed, leaf["ci"])) for leaf in leaves)])
     return "\n".join(
         [
@@ -44,7 +44,7 @@ def compare_table(result: dict[str, Any], evaluations: dict[str, dict[str, Any]]
             *footer({"": result}),
             PAIRED,
             "",
-            *result["verdict"].values(),
+            *_verdicts(result),
         ]
     )
 
@@ -52,7 +52,7 @@ def compare_table(result: dict[str, Any], evaluations: dict[str, dict[str, Any]]
 def compare_markdown(result: dict[str, Any]) -> str:
     """The same in Markdown, with intervals and the spread over seeds in the cells."""
     rows = []
-    for name, run in result["runs"].items():
+    for name, run in _with_corrected(result, "runs"):
         spread = [""] * (len(COLUMNS) + 1)
         if run["seed_sd"] is not None:
             spread = [f" ± {sd:.1f}" for sd, _ in cells(run["seed_sd"])]
@@ -60,16 +60,16 @@ def compare_markdown(result: dict[str, Any]) -> str:
         rows.append(
             [name, *(f"{value:.1f}{sd} [{ci[0]:.1f}, {ci[1]:.1f}]" for (value, ci), sd in numbers if ci)]
         )
-    for name, found in result["differences"].items():
+    for name, found in _with_corrected(result, "differences"):
         gaps = (
             f"{_signed(leaf['difference'])} [{', '.join(map(_signed, leaf['ci']))}]"
             for leaf in _leaves(found)
         )
-        rows.append([_minus(name, result), *gaps])
+        rows.append([name, *gaps])
     several = any(run["seeds"] > 1 for run in result["runs"].values())
     below = " ".join([*footer({"": result}), PAIRED, *([SPREAD] if several else [])])
     tables = [markdown([TITLES, *rows]), markdown(_costs(result))]
-    return "\n\n".join([*tables, below, *result["verdict"].values()])
+    return "\n\n".join([*tables, below, *_verdicts(result)])
 
 
 def _costs(result: dict[str, Any]) -> list[list[str]]:
@@ -91,8 +91,22 @@ def _costs(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _minus(name: str, result: dict[str, Any]) -> str:
-    return f"{name} − {result['baseline']}"
+def _with_corrected(
+    result: dict[str, Any], key: Literal["runs", "differences"]
+) -> list[tuple[str, dict[str, Any]]]:
+    """Label and numbers of each run or difference, and the same by corrected scores where there are any."""
+    less = f" − {result['baseline']}" if key == "differences" else ""
+    rows = []
+    for name, plain_numbers in result[key].items():
+        rows.append((f"{name}{less}", plain_numbers))
+        if result["corrected"] is not None:
+            rows.append((f"{name}{less}, corrected", result["corrected"][key][name]))
+    return rows
+
+
+def _verdicts(result: dict[str, Any]) -> list[str]:
+    corrected = [] if result["corrected"] is None else result["corrected"]["verdict"].values()
+    return [*result["verdict"].values(), *(f"Corrected: {verdict}" for verdict in corrected)]
 
 
 def _leaves(found: dict[str, Any]) -> list[dict[str, Any]]:

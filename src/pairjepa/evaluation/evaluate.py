@@ -1,7 +1,6 @@
 """The verb evaluate: embed a split of a run, measure it beside baselines, keep both in the run folder."""
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,26 +10,24 @@ import numpy as np
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.location import find_backbones
-from pairjepa.backbones.masking import Masking
+from pairjepa.config.settings import DataConfig
 from pairjepa.embedder.embedder import Embedder
+from pairjepa.evaluation import baseline_rows
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
-from pairjepa.evaluation.illustrate import hidden_words, looks, thumbnails
+from pairjepa.evaluation.illustrate import hidden_words, split_saliency, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
 from pairjepa.evaluation.other import is_other, measured, result_name
-from pairjepa.evaluation.result import Baseline, evaluate_embeddings
+from pairjepa.evaluation.result import evaluate_embeddings
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.features.engines import check_engine
-from pairjepa.metrics.baselines import RidgeCCA
-from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.sources import located
-from pairjepa.pairs.splits import LEAST
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
-from pairjepa.training.hubness import bank_rows, dev_rows, load_or_fit
+from pairjepa.training.hubness import load_or_fit
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
 from pairjepa.util.checksums import write_record
@@ -50,7 +47,7 @@ def evaluate(
     export: str | Path | None = None,
     relevance: Literal["owner", "text"] = "owner",
     pairs: Pairs | None = None,
-    data: str | Path | None = None,
+    data: str | Path | DataConfig | None = None,
 ) -> dict[str, Any]:
     """Embed a split, measure it beside chance and CCA, and keep both in the run folder.
 
@@ -61,7 +58,8 @@ def evaluate(
         relevance: `owner` counts an image's own captions, `text` every caption with the same words.
         pairs: the pairs that the run was trained on, if they were given to `train`.
         data: where the data are now, if they have moved, which the run keeps; or other pairs, whose result has files
-            of its own (`SPLIT-on-DIGEST`). Of other pairs without that split all are measured.
+            of its own (`SPLIT-on-DIGEST`). Of other pairs without that split all are measured. A `DataConfig` says
+            how they are read, too.
 
     Raises:
         UsageError: `split` or `relevance` is unknown.
@@ -80,7 +78,8 @@ def evaluate(
             check_target(target)
     named = next(iter(runs)).config.data
     if data is not None:
-        named = replace(named, source=located(str(data)))
+        given = data if isinstance(data, DataConfig) else replace(named, source=str(data))
+        named = replace(given, source=located(str(given.source)))
     try:
         pairs = opened(pairs, named)
     except UsageError:
@@ -128,11 +127,11 @@ def measure(
     folder.check_backbones(describe(config, image, text))
     warn_of_leaks(data.record)
     material = Material(config, data, image, text, folder.record.get("engines"))
-    pretrained = _pretrained(material, split, not other) if config.model.pair is not None else None
-    has_train = data.pairs.splits.get("train", (0, 0))[0] >= LEAST["train"]
-    cca = (
-        _cca(material, split, not other) if has_train else None
-    )  # on the features before training: first, while the backbones are untrained
+    # on the features before training: first, while the backbones are untrained
+    pretrained = (
+        baseline_rows.pretrained(material, split, not other) if config.model.pair is not None else None
+    )
+    cca = baseline_rows.cca(material, split, not other, None if other else folder)
     embedder = Embedder.of(folder, image, text)
     kept = result_name(split, data.record) if other else split
     embeddings = replace(_embed(embedder, material, split), split=kept)
@@ -208,8 +207,6 @@ def _examples(
 ) -> list[dict[str, Any]]:
     """The queries of the captions `chosen` at one ratio, word by word, and what each way of asking found."""
     _, captions, owner = material.rows(split)
-    kind = material.config.context.caption
-    assert kind is not None
     answers = {way: found(queries, chosen) if queries is not None else None for way, queries in ways.items()}
     texts = material.data.pairs.captions.take(captions[chosen]).to_pylist()
     return [
@@ -218,7 +215,7 @@ def _examples(
             "image": int(owner[row]),
             "shuffled_image": None if other is None else int(other[row]),
             "ratio": ratio,
-            "tokens": hidden_words(material.text, text, Masking(kind, ratio, ratio)),
+            "tokens": hidden_words(material.text, text, material.masking(ratio)),
             **{way: answer[number] if answer is not None else None for way, answer in answers.items()},
         }
         for number, (row, text) in enumerate(zip(chosen.tolist(), texts, strict=True))
@@ -234,10 +231,10 @@ def _illustrate(
         earlier = Illustrations.load(folder, len(embeddings.image))
         if earlier.run == embeddings.run:
             return replace(earlier, partial=partial)
-    say("pictures to look at: thumbnails and where the model looked")
+    say("illustrations: thumbnails and saliency maps")
     pairs = material.data.pairs.split(embeddings.split)
-    seen, notes = looks(embedder, pairs, embeddings)
-    return Illustrations(thumbnails(pairs), partial, seen, embeddings.run, notes)
+    saliency, notes = split_saliency(embedder, pairs, embeddings)
+    return Illustrations(thumbnails(pairs), partial, saliency, embeddings.run, notes)
 
 
 def _control(embedder: Embedder, material: Material) -> tuple[Embedder, Material] | None:
@@ -260,67 +257,23 @@ def queries(
 ) -> list[Queries]:
     """Predictions and targets of a run's best epoch, for each way `shown` of putting an image to each caption."""
     _, captions, _ = material.rows(split)
-    kind = material.config.context.caption
-    assert kind is not None
     device, joint, sides = best_device(), embedder.joint, material.split(split)
-    masked = material.masked(captions, Masking(kind, ratio, ratio), 1)
+    masked = material.masked(captions, material.masking(ratio), 1)
     targets = embed_texts(joint, sides.texts, device)
     return [(embed_partial(joint, sides.images, masked, owner, device), targets) for owner in shown]
 
 
 def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
-    device, joint = best_device(), embedder.joint
+    device, joint, sides = best_device(), embedder.joint, material.split(split)
+    image, text = embed_images(joint, sides.images, device), embed_texts(joint, sides.texts, device)
+    return embedding_set(material, split, image, text, embedder.weights)
+
+
+def embedding_set(
+    material: Material, split: str, image: np.ndarray, text: np.ndarray, weights: str
+) -> EmbeddingSet:
+    """Both sides of a split as an artefact; `weights` is the digest of those that made them."""
     images, captions, owner = material.rows(split)
-    sides = material.split(split)
-    pairs = material.data.pairs.take(images)
-    return EmbeddingSet(
-        image=embed_images(joint, sides.images, device),
-        text=embed_texts(joint, sides.texts, device),
-        owner=owner,
-        names=pairs.names,
-        captions=material.data.pairs.captions.take(captions).to_pylist(),
-        split=split,
-        run=embedder.weights,
-    )
-
-
-def _pretrained(material: Material, split: str, corrected: bool) -> Baseline:
-    """The pretrained pair as it is, views averaged, and its own correction if it is to have one."""
-
-    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        views = _unit(material.image_features.gather(images))
-        return _unit(views.mean(axis=1)), _unit(material.text_features.gather(captions))
-
-    return _baseline(material, split, embed, corrected)
-
-
-def _baseline(
-    material: Material,
-    split: str,
-    embed: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
-    corrected: bool,
-) -> Baseline:
-    images, captions, _ = material.rows(split)
-    if not corrected:
-        return Baseline(*embed(images, captions))
-    dev_images, dev_captions, dev_owner = dev_rows(material)
-    bank, dev = embed(*bank_rows(material)), embed(dev_images, dev_captions)
-    return Baseline(*embed(images, captions), HubnessCorrection.choose(*bank, *dev, dev_owner))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
-
-
-def _cca(material: Material, split: str, corrected: bool) -> Baseline:
-    """Embeddings of ridge CCA on the features that the run began with, views averaged; correction as above."""
-    train_images, train_captions, train_owner = material.rows("train")
-    fitted = RidgeCCA.fit(
-        material.pooled_features(train_images), material.text_features.gather(train_captions), train_owner
-    )
-
-    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        features = material.text_features.gather(captions)
-        return fitted.image(material.pooled_features(images)), fitted.text(features)
-
-    return _baseline(material, split, embed, corrected)
+    pairs = material.data.pairs
+    names, texts = pairs.take(images).names, pairs.captions.take(captions).to_pylist()
+    return EmbeddingSet(image, text, owner, names, texts, split, weights)

@@ -1,10 +1,9 @@
-"""Makes what `evaluate` leaves for looking at (see `evaluation.illustrations`), and `look` for a single picture.
+"""Makes what `evaluate` leaves for people (see `evaluation.illustrations`), and `saliency` for a single picture.
 
 Axes: `image`, `text`, `row` and `column` = positions of the image backbone's last map, `dim` = shared space.
 """
 
 import io
-import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -26,21 +25,22 @@ from pairjepa.pairs.images import BadImage, decode
 from pairjepa.pairs.pictures import Picture, opened
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.threads import cores
 
 THUMBNAIL, THUMBNAIL_QUALITY = 144, 70  # longest side in pixels; JPEG's quality
 PICTURE, PICTURE_QUALITY = 320, 85
 MOST_THUMBNAILS = 2_000
-LOOKS, WORDS = 16, 5  # images; words of each
+SALIENCY_IMAGES, WORDS = 16, 5  # images; words of each
 COMMONEST = 10  # of an image's words, those that are embedded to choose from
 BATCH = 16
 
 FIRST_MASK = "0"  # the key of the only mask that `evaluate` puts on a caption
 
 
-def look(
+def saliency(
     embedder: Embedder, image: Picture, texts: str | Sequence[str]
 ) -> Float32[np.ndarray, "text row column"]:
-    """Where in a picture a text is found: an indication of what the prediction rests on, not an explanation.
+    """Saliency maps of a text in a picture: an indication of what the prediction rests on, not an explanation.
 
     Each position of the image backbone's last map, with the lower stages at the same place, is put through the heads
     as if the picture were that position alone. What it adds in the direction of the text's embedding is its value,
@@ -72,7 +72,7 @@ def _maps(
     """A map for each picture and text."""
     config = embedder.config
     if not config.context.image:
-        raise UsageError("The run must see images to look at them, got one with context.image off.")
+        raise UsageError("The run must see images to have saliency maps, got one with context.image off.")
     if config.model.predictor.kind == "transformer":
         raise UsageError(
             "model.predictor must take pooled positions to be asked of each of them, got a transformer. "
@@ -101,7 +101,7 @@ def _maps(
     return np.concatenate(maps)
 
 
-def looks(
+def split_saliency(
     embedder: Embedder, pairs: Pairs, embeddings: EmbeddingSet, seed: int = 0
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Maps of some images of a split, for that caption and those content words of theirs nearest to the prediction.
@@ -113,12 +113,14 @@ def looks(
         seed: of the choice of images.
 
     Returns:
-        `Illustrations.looks`; and why there are none, where that is so.
+        `Illustrations.saliency`; and why there are none, where that is so.
     """
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(embeddings.image))[:LOOKS]).tolist()
+    chosen = np.sort(
+        np.random.default_rng(seed).permutation(len(embeddings.image))[:SALIENCY_IMAGES]
+    ).tolist()
     pictures = {row: picture for row in chosen if (picture := _read(pairs, row)) is not None}
     if not pictures:
-        return [], ["No picture shows where the model looked: the images cannot be read."]
+        return [], ["There is no saliency map: the images cannot be read."]
     captions = {row: np.flatnonzero(embeddings.owner == row).tolist() for row in pictures}
     words = {row: content_words([embeddings.captions[c] for c in captions[row]]) for row in pictures}
     distinct = list(dict.fromkeys(word for some in words.values() for word in some))
@@ -128,7 +130,7 @@ def looks(
     try:
         maps = _maps(embedder, list(pictures.values()), targets)
     except PairJEPAError as error:
-        return [], [f"No picture shows where the model looked. {error}"]
+        return [], [f"There is no saliency map. {error}"]
     found = []
     for (row, picture), values in zip(pictures.items(), maps, strict=True):
         cosines = targets @ embeddings.image[row]
@@ -169,7 +171,7 @@ def thumbnails(pairs: Pairs, seed: int = 0) -> list[bytes | None]:
     """A small JPEG of each image; of more than 2,000 a random choice, of one that cannot be read None."""
     rows = np.random.default_rng(seed).permutation(pairs.n_images)[:MOST_THUMBNAILS]
     drawn: list[bytes | None] = [None] * pairs.n_images
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for row, jpeg in zip(rows, pool.map(lambda row: _thumbnail(pairs, row), rows), strict=True):
             drawn[row] = jpeg
     return drawn
@@ -201,13 +203,10 @@ def hidden_words(text: TextBackbone, caption: str, masking: Masking) -> list[dic
     """
     tokens = text.tokenize_words([caption])[0]
     hidden = masking.hidden(tokens, FIRST_MASK)
-    spans = text.tokenizer(caption, truncation=True, max_length=text.max_tokens, return_offsets_mapping=True)[
-        "offset_mapping"
-    ]
     parts = []
     for (_, is_hidden), group in groupby(tokens.open, lambda place: (tokens.words[place], place in hidden)):
         places = list(group)
-        start, end = spans[places[0]][0], spans[places[-1]][1]
+        start, end = tokens.spans[places[0]][0], tokens.spans[places[-1]][1]
         continued = places[0] > 0 and tokens.words[places[0]] == tokens.words[places[0] - 1]
         parts.append({"text": "…" * continued + caption[start:end].strip(), "hidden": is_hidden})
     return parts

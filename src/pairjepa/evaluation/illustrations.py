@@ -1,7 +1,7 @@
-"""What `evaluate` leaves for looking at: thumbnails, partial queries word by word, and where the model looked.
+"""What `evaluate` leaves for people: thumbnails, partial queries word by word, and saliency maps.
 
 A folder of `thumbnails.parquet` and `pictures.parquet` (`row` int32: the image's row in the embedding set; `jpeg`
-binary), `partial.json`, `looks.json`, and `meta.json` (format, digest of the weights, images, notes).
+binary), `partial.json`, `saliency.json`, and `meta.json` (format, digest of the weights, images, notes).
 """
 
 import json
@@ -36,8 +36,8 @@ class Illustrations:
     partial: list[dict[str, Any]]
     """Queries of image and partly hidden caption: `caption`, `image`, `shuffled_image`, `ratio`, `tokens` (`text`,
     `hidden`), and under `with_image`, `shuffled` and `text_only` what was `found`, or None."""
-    looks: list[dict[str, Any]]
-    """Where the model looked: `image`, `picture` (JPEG), `grid` (rows, columns), `maps` (`text`, `values` row by
+    saliency: list[dict[str, Any]]
+    """Saliency maps: `image`, `picture` (JPEG), `grid` (rows, columns), `maps` (`text`, `values` row by
     row, `cosine` of the whole image with the text)."""
     run: str
     """Digest of the weights that they are of."""
@@ -64,17 +64,18 @@ class Illustrations:
             raise _damaged(folder, f"be of {images} images, got {meta['images']}")
         pictures = _read_pictures(folder / "pictures.parquet", images)
         thumbnails = _read_pictures(folder / "thumbnails.parquet", images)
-        looks, partial = (
-            read_json(folder / f"{name}.json", "The record", mend) for name in ("looks", "partial")
+        file = "looks" if (folder / "looks.json").is_file() else "saliency"  # as 0.1 called it
+        saliency, partial = (
+            read_json(folder / f"{name}.json", "The record", mend) for name in (file, "partial")
         )
-        for name, value, shape in (("looks", looks, _LOOKS), ("partial", partial, _PARTIAL)):
+        for name, value, shape in ((file, saliency, _SALIENCY), ("partial", partial, _PARTIAL)):
             if not sealed and (wrong := misfit(value, shape)) is not None:
                 raise PairJEPAError(f"{folder / name}.json must {wrong}. {mend}")
-        if any(look["image"] not in pictures for look in looks):
-            raise _damaged(folder, "have a picture for every look")
-        looks = [look | {"picture": pictures[look["image"]]} for look in looks]
+        if any(one["image"] not in pictures for one in saliency):
+            raise _damaged(folder, "have a picture for every saliency map")
+        saliency = [one | {"picture": pictures[one["image"]]} for one in saliency]
         drawn = [thumbnails.get(row) for row in range(images)]
-        return cls(drawn, partial, looks, meta["run"], meta["notes"])
+        return cls(drawn, partial, saliency, meta["run"], meta["notes"])
 
     def save(self, folder: Path) -> None:
         """Write the folder, in the place of an earlier one."""
@@ -82,10 +83,10 @@ class Illustrations:
             drawn = ((row, jpeg) for row, jpeg in enumerate(self.thumbnails) if jpeg is not None)
             _write_pictures(new / "thumbnails.parquet", drawn)
             _write_pictures(
-                new / "pictures.parquet", ((look["image"], look["picture"]) for look in self.looks)
+                new / "pictures.parquet", ((one["image"], one["picture"]) for one in self.saliency)
             )
-            bare = [{key: value for key, value in look.items() if key != "picture"} for look in self.looks]
-            for name, value in (("partial", self.partial), ("looks", bare)):
+            bare = [{key: value for key, value in one.items() if key != "picture"} for one in self.saliency]
+            for name, value in (("partial", self.partial), ("saliency", bare)):
                 # in ASCII, as a caption may hold a lone surrogate; on one line, as a map is long
                 (new / f"{name}.json").write_text(json.dumps(value, allow_nan=False) + "\n", encoding="ascii")
             meta = {"format": FORMAT, "run": self.run, "images": len(self.thumbnails), "notes": self.notes}
@@ -136,7 +137,7 @@ def _mend(folder: Path) -> str:
     return f"Evaluate the run again (pairjepa evaluate RUN --split {folder.name}), which makes it anew."
 
 
-_LOOKS = [{"image": int, "grid": [int], "maps": [{"text": str, "values": [float], "cosine": float}]}]
+_SALIENCY = [{"image": int, "grid": [int], "maps": [{"text": str, "values": [float], "cosine": float}]}]
 _FOUND = (type(None), {"rank": int, "top": [int]})
 _PARTIAL = [
     {

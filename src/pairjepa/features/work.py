@@ -6,7 +6,6 @@ behind (models of Transformers cannot be pickled once they have run): `dataclass
 Axes: `batch`, `view`, `size` = side of the input in pixels, `width` = features, `row` = items times their parts.
 """
 
-import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ from pairjepa.features.engines import Engine, Inputs
 from pairjepa.pairs.images import BadImage, reduction
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import chunk_size, digest
+from pairjepa.util.threads import cores
 
 IMAGE_SHARD, IMAGE_BATCH = 512, 16
 TEXT_SHARD, TEXT_BATCH = 4096, 64
@@ -143,10 +143,10 @@ class ImageWork(Work):
     @classmethod
     def of(cls, backbone: ImageBackbone, pairs: Images, facts: Facts, views: Sequence[View]) -> "ImageWork":
         """All images of `pairs`."""
-        enough = backbone.preprocessing.enough
+        min_decode_size = backbone.preprocessing.min_decode_size
         keys = []
         for name, width, height in zip(facts.digest, facts.width, facts.height, strict=True):
-            scale = reduction((int(width), int(height)), enough)
+            scale = reduction((int(width), int(height)), min_decode_size)
             keys.append(str(name) if scale == 1 else f"{name}/{scale}")
         rows = {key: row for row, key in reversed(list(enumerate(keys)))}  # the first of equal images
         return cls(backbone, pairs, tuple(views), keys, rows)
@@ -193,7 +193,7 @@ class ImageWork(Work):
         """All views of one image, (view, size, size, 3)."""
         row = self.rows[item]
         try:
-            image = self.pairs.image(row, self.backbone.preprocessing.enough)
+            image = self.pairs.image(row, self.backbone.preprocessing.min_decode_size)
         except BadImage as error:
             raise PairJEPAError(
                 f"Image {self.pairs.names[row]} must stay what it was when the images were counted, but it "
@@ -298,10 +298,13 @@ class MaskedTextWork(Work):
 
     def made_of(self) -> dict[str, Any]:
         """Backbone and masks."""
+        masking = asdict(self.masking)
+        if masking["mask_id"] is not None:
+            del masking["mask_id"]  # the tokenizer's own, which is in the backbone's digest
         return {
             "kind": "masked text",
             "backbone": self.backbone.digest,
-            "masking": asdict(self.masking),
+            "masking": masking,
             "masks": self.masks,
         }
 
@@ -312,8 +315,7 @@ class MaskedTextWork(Work):
     def batches(self, items: Sequence[str]) -> Batches:
         """As `TextWork`; the masks of a caption depend on its tokens alone."""
         tokens = self.backbone.tokenize_words([self.texts[item] for item in items])
-        mask_id = self.backbone.tokenizer.mask_token_id
-        ids = [self.masking.masked(one, str(mask), mask_id) for one in tokens for mask in range(self.parts)]
+        ids = [self.masking.masked(one, str(mask)) for one in tokens for mask in range(self.parts)]
         return _by_length(self.backbone, ids)
 
 
@@ -355,7 +357,7 @@ def compute_shard(
 
 def ahead(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
     """`map(work, items)`, in a few threads, at most `AHEAD` results before they are asked for."""
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:

@@ -4,8 +4,8 @@ Axes: images, captions; p and q are the widths of image and text features; dim o
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
@@ -52,6 +52,19 @@ def _chance(relevance: Relevance) -> dict[str, float]:
     return recalls | {"median_rank": float(np.argmax(missed <= 0.5 + 1e-9)), "mrr": mrr}
 
 
+@runtime_checkable
+class Rows(Protocol):
+    """An array of features, or what is read only where it is indexed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(rows, width)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any) -> np.ndarray: ...
+
+
 @dataclass(frozen=True, eq=False)
 class _Side:
     """Features → canonical variates of one side."""
@@ -93,8 +106,8 @@ class RidgeCCA:
     @classmethod
     def fit(
         cls,
-        image_features: Float[np.ndarray, "images p"],
-        text_features: Float[np.ndarray, "captions q"],
+        image_features: Rows,
+        text_features: Rows,
         owner: Int[np.ndarray, " captions"],
         *,
         ridge: float = 1.0,
@@ -104,7 +117,7 @@ class RidgeCCA:
         """Fit on training pairs; every caption is one pair with its image, in float64.
 
         Args:
-            image_features: One row an image, never repeated for its captions.
+            image_features: One row an image, never repeated for its captions; read block by block.
             text_features: One row a caption.
             owner: For each caption, the row of its image.
             ridge: Added to the diagonal of the correlation matrices.
@@ -121,25 +134,22 @@ class RidgeCCA:
             raise UsageError(
                 f"owner must name an image for each caption, got {len(owner)} for {len(text_features)}."
             )
-        captions_of = np.bincount(owner, minlength=len(image_features)).astype(np.float64)
-        x_mean, x_scale = _moments(image_features, captions_of, chunk_bytes)
-        y_mean, y_scale = _moments(text_features, np.ones(len(text_features)), chunk_bytes)
-        if not np.isfinite([x_mean.sum(), y_mean.sum()]).all():
-            raise UsageError("Features must be finite, got NaN or infinity. Compute them again.")
-        p, q = len(x_mean), len(y_mean)
-        xx, yy, xy = np.zeros((p, p)), np.zeros((q, q)), np.zeros((p, q))
+        captions_of = np.bincount(owner, minlength=len(image_features))
+        p, q = image_features.shape[1], text_features.shape[1]
+        sums = _Sums(p, q)
         for images, captions in _blocks(owner, len(image_features), chunk_bytes // (8 * (p + q))):
-            x = (image_features[images] - x_mean) / x_scale
-            y = (text_features[captions] - y_mean) / y_scale
-            caption_sums = np.zeros((len(x), q))
-            np.add.at(caption_sums, owner[captions] - images.start, y)
-            weighted = x * np.sqrt(captions_of[images])[:, None]
-            xx += weighted.T @ weighted
-            yy += y.T @ y
-            xy += x.T @ caption_sums
-        x_factor = linalg.cholesky(xx / len(owner) + ridge * np.eye(p), lower=True)
-        y_factor = linalg.cholesky(yy / len(owner) + ridge * np.eye(q), lower=True)
-        whitened = linalg.solve_triangular(x_factor, xy / len(owner), lower=True)
+            sums.add(
+                image_features[images],
+                text_features[captions],
+                owner[captions] - images.start,
+                captions_of[images],
+            )
+        if not np.isfinite([sums.x.sum(), sums.y.sum()]).all():
+            raise UsageError("Features must be finite, got NaN or infinity. Compute them again.")
+        (x_mean, x_scale), (y_mean, y_scale), xx, yy, xy = sums.correlations()
+        x_factor = linalg.cholesky(xx + ridge * np.eye(p), lower=True)
+        y_factor = linalg.cholesky(yy + ridge * np.eye(q), lower=True)
+        whitened = linalg.solve_triangular(x_factor, xy, lower=True)
         whitened = linalg.solve_triangular(y_factor, whitened.T, lower=True).T
         left, correlations, right = _top_singular(whitened, dim)
         scale = np.sqrt(correlations)
@@ -148,6 +158,21 @@ class RidgeCCA:
             _Side(x_mean, x_scale, linalg.solve_triangular(x_factor, left, lower=True, trans="T") * scale),
             _Side(y_mean, y_scale, linalg.solve_triangular(y_factor, right, lower=True, trans="T") * scale),
         )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that it consists of."""
+        sides = {"image": self._image, "text": self._text}
+        return {"correlations": self.correlations} | {
+            f"{name}.{field}": array for name, side in sides.items() for field, array in vars(side).items()
+        }
+
+    @classmethod
+    def of(cls, arrays: dict[str, np.ndarray]) -> "RidgeCCA":
+        """The inverse of `arrays`."""
+        image, text = (
+            _Side(*(arrays[f"{name}.{field.name}"] for field in fields(_Side))) for name in ("image", "text")
+        )
+        return cls(arrays["correlations"], image, text)
 
     def image(self, features: Float[np.ndarray, "images p"]) -> Float32[np.ndarray, "images dim"]:
         """Unit-norm embeddings of images."""
@@ -158,15 +183,57 @@ class RidgeCCA:
         return self._text(features, "text features")
 
 
-def _moments(
-    features: Float[np.ndarray, "rows width"], weights: Float64[np.ndarray, " rows"], chunk_bytes: int
-) -> tuple[Float64[np.ndarray, " width"], Float64[np.ndarray, " width"]]:
-    """Weighted mean and standard deviation of each feature; one that never changes has the scale 1."""
-    parts = list(chunks(len(features), chunk_bytes // (8 * features.shape[1])))
-    mean = sum(weights[part] @ features[part].astype(np.float64) for part in parts) / weights.sum()
-    variance = sum(weights[part] @ (features[part] - mean) ** 2 for part in parts) / weights.sum()
-    scale = np.sqrt(variance)
-    return mean, np.where(scale > 1e-6 * np.maximum(np.abs(mean), 1e-6), scale, 1.0)
+class _Sums:
+    """Sums of features and of their products over pairs, in float64; around those of the first block.
+
+    Squares around a far-away origin would cancel; around the mean of some pairs they do not.
+    """
+
+    def __init__(self, p: int, q: int) -> None:
+        self.pairs = 0
+        self.x, self.y = np.zeros(p), np.zeros(q)
+        self.xx, self.yy, self.xy = np.zeros((p, p)), np.zeros((q, q)), np.zeros((p, q))
+
+    def add(
+        self,
+        images: Float[np.ndarray, "images p"],
+        captions: Float[np.ndarray, "captions q"],
+        owner: Int[np.ndarray, " captions"],
+        captions_of: Int[np.ndarray, " images"],
+    ) -> None:
+        """Add all pairs of some images and captions."""
+        x, y = images.astype(np.float64), captions.astype(np.float64)
+        if not self.pairs:
+            self._x_origin, self._y_origin = x.mean(axis=0), y.mean(axis=0) if len(y) else self.y
+        x, y = x - self._x_origin, y - self._y_origin
+        caption_sums = np.zeros((len(x), y.shape[1]))
+        np.add.at(caption_sums, owner, y)
+        weighted = x * np.sqrt(captions_of)[:, None]
+        self.pairs += len(y)
+        self.x += captions_of @ x
+        self.y += y.sum(axis=0)
+        self.xx += weighted.T @ weighted
+        self.yy += y.T @ y
+        self.xy += x.T @ caption_sums
+
+    def correlations(self) -> tuple[Any, Any, np.ndarray, np.ndarray, np.ndarray]:
+        """Mean and scale of both sides, and the correlation matrices within and between them."""
+        x, y = self.x / self.pairs, self.y / self.pairs
+        xx, yy = self.xx / self.pairs - np.outer(x, x), self.yy / self.pairs - np.outer(y, y)
+        xy = self.xy / self.pairs - np.outer(x, y)
+        x_mean, y_mean = self._x_origin + x, self._y_origin + y
+        x_scale, y_scale = _scale(xx, x_mean), _scale(yy, y_mean)
+        xx /= np.outer(x_scale, x_scale)
+        yy /= np.outer(y_scale, y_scale)
+        return (x_mean, x_scale), (y_mean, y_scale), xx, yy, xy / np.outer(x_scale, y_scale)
+
+
+def _scale(
+    covariance: Float64[np.ndarray, "width width"], mean: Float64[np.ndarray, " width"]
+) -> Float64[np.ndarray, " width"]:
+    """Standard deviation of each feature; one that never changes has the scale 1."""
+    scale = np.sqrt(np.diag(covariance).clip(0))
+    return np.where(scale > 1e-6 * np.maximum(np.abs(mean), 1e-6), scale, 1.0)
 
 
 def _blocks(

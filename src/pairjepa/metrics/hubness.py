@@ -80,6 +80,17 @@ class HubnessCorrection:
         of_image = self.alpha * hubness(image, self.text_bank, [self.k])[0]
         return _ranks(image, text, owner, of_text, of_image, relevance)
 
+    def directions(
+        self, image: Float[np.ndarray, "images dim"], text: Float[np.ndarray, "captions dim"]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Queries and gallery of `image_to_text` and `text_to_image`; their inner products are corrected scores."""
+        of_text = self.alpha * hubness(text, self.image_bank, [self.k])[0]
+        of_image = self.alpha * hubness(image, self.text_bank, [self.k])[0]
+        return {
+            "image_to_text": (_as_query(image), _as_gallery(text, of_text)),
+            "text_to_image": (_as_query(text), _as_gallery(image, of_image)),
+        }
+
     def settings(self) -> dict[str, Any]:
         """`{"alpha", "k"}`."""
         return {"alpha": self.alpha, "k": self.k}

@@ -3,7 +3,6 @@
 Axes: queries, gallery, images, captions (rows of embeddings); pairs (relevant query-gallery pairs); dim.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from pairjepa.metrics.relevance import Relevance as Relevance
 from pairjepa.metrics.relevance import checked_owner
 from pairjepa.util.errors import UsageError
+from pairjepa.util.threads import cores
 
 CHUNK_BYTES = 64 * 2**20
 """Default size of the largest temporary array, in bytes."""
@@ -285,7 +285,7 @@ def _other_scores(
     chunk_bytes: int,
 ) -> Iterator[Any]:
     """`of` some rows of the score matrix at a time, with -inf for the relevant pairs."""
-    query, threads = relevance.query, min(8, os.cpu_count() or 1)
+    query, threads = relevance.query, min(8, cores())
 
     def block(rows: slice) -> Any:
         scores = queries[rows] @ gallery.T

@@ -66,14 +66,14 @@ class MLP(nn.Sequential):
     """Linear, BatchNorm, ReLU, linear: the reference's predictor."""
 
     def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
-        """From `width` to `dim` through `config.hidden`."""
+        """From `width` to `dim` through `config.hidden_dim`."""
         super().__init__(
             Dropout(config.input_dropout),
-            nn.Linear(width, config.hidden),
-            nn.BatchNorm1d(config.hidden),
+            nn.Linear(width, config.hidden_dim),
+            nn.BatchNorm1d(config.hidden_dim),
             nn.ReLU(),
             Dropout(config.dropout),
-            nn.Linear(config.hidden, dim),
+            nn.Linear(config.hidden_dim, dim),
         )
 
 
@@ -85,15 +85,15 @@ class Residual(nn.Module):
     """
 
     def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
-        """From `width` to `dim`, the MLP through `config.hidden`."""
+        """From `width` to `dim`, the MLP through `config.hidden_dim`."""
         super().__init__()
         self.input_dropout = Dropout(config.input_dropout)
         self.linear = nn.Linear(width, dim)
         self.mlp = nn.Sequential(
-            nn.Linear(width, config.hidden),
+            nn.Linear(width, config.hidden_dim),
             nn.ReLU(),
             Dropout(config.dropout),
-            nn.Linear(config.hidden, dim),
+            nn.Linear(config.hidden_dim, dim),
         )
 
     def forward(self, x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dim"]:
@@ -107,35 +107,37 @@ class Residual(nn.Module):
 class Adapter(nn.Module):
     """A pretrained embedding plus a small MLP of it, whose last layer starts at zero: at first it is the identity.
 
-    The input is brought to the norm √width, so that the MLP sees numbers of size 1 whatever the pair's own scale is.
+    Of several embeddings side by side (image and partly masked caption) the first is added to, and the MLP sees all.
+    Each is brought to the norm √dim, so that the MLP sees numbers of size 1 whatever the pair's own scale is.
     Source: residual adapters on CLIP's features (Gao et al. 2021, arXiv 2110.04544).
     """
 
     def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
-        """From `width` to the same width; `dim` must be the same.
+        """From `width`, a multiple of `dim`, to `dim`.
 
         Raises:
             UsageError: the shared space has another width than the pair.
         """
         super().__init__()
-        if width != dim:
+        self._dim = dim
+        if width % dim:
             raise UsageError(
                 f"model.dim must be {width}, the width of the pretrained pair, got {dim}. Leave it out."
             )
         self.mlp = nn.Sequential(
             Dropout(config.input_dropout),
-            nn.Linear(width, config.hidden),
+            nn.Linear(width, config.hidden_dim),
             nn.ReLU(),
             Dropout(config.dropout),
-            nn.Linear(config.hidden, width),
+            nn.Linear(config.hidden_dim, dim),
         )
         nn.init.zeros_(self.mlp[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.mlp[-1].bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch width"]:
-        """x on the sphere of radius √width, and what is added to it."""
-        x = F.normalize(x, dim=1) * x.shape[1] ** 0.5
-        out: Tensor = x + self.mlp(x)
+    def forward(self, x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dim"]:
+        """The first embedding on the sphere of radius √dim, and what is added to it."""
+        x = F.normalize(x.unflatten(1, (-1, self._dim)), dim=2) * self._dim**0.5
+        out: Tensor = x[:, 0] + self.mlp(x.flatten(1))
         return out
 
 

@@ -16,7 +16,7 @@ from pairjepa.model.heads import Standardizer, build_head, width_after
 from pairjepa.model.tokens import TokenPredictor
 from pairjepa.util.errors import UsageError
 
-AVERAGE_MOMENTUM = 0.99  # a step; I-JEPA has 0.996 to 1 over many more steps
+EMA_MOMENTUM = 0.99  # a step; I-JEPA has 0.996 to 1 over many more steps
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class JointModel(nn.Module):
         else:
             self.predictor = _token_predictor(config, context, image_width, tokens)
         self.text_projection = build_head(text_width, config.dim, config.text_projection)
-        self._averaged = context.target == "average"
-        if self._averaged:
+        self._ema = context.target == "ema"
+        if self._ema:
             self.text_projection.load_state_dict(self.caption_projection.state_dict())
-        if self._averaged or context.target == "frozen":
+        if self._ema or context.target == "frozen":
             self.text_projection.requires_grad_(False)
         prediction = config.dim if tokens else width_after(context_width, config.dim, config.predictor)
         target = width_after(text_width, config.dim, config.text_projection)
@@ -116,11 +116,11 @@ class JointModel(nn.Module):
     @torch.no_grad()
     def update_ema_target(self) -> None:
         """After a step: move an EMA target a little towards the caption side of the context (I-JEPA's form)."""
-        if self._averaged:
+        if self._ema:
             online = self.caption_projection.state_dict()
             for name, value in self.text_projection.state_dict().items():
                 if value.is_floating_point():
-                    value.lerp_(online[name], 1 - AVERAGE_MOMENTUM)
+                    value.lerp_(online[name], 1 - EMA_MOMENTUM)
                 else:
                     value.copy_(online[name])
 

@@ -50,7 +50,7 @@ class TokenPredictor(nn.Module):
         """
         super().__init__()
         self._pooled, self._cells, self._cell_dropout = pooled, cells, cell_dropout
-        inner = config.hidden
+        inner = config.hidden_dim
         self.query = nn.Parameter(torch.randn(1, 1, inner) * 0.02)
         if pooled:
             self.direct = Residual(pooled, dim, config)

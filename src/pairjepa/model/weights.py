@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+import torch
 from torch import Tensor, nn
 
-from pairjepa.backbones.loading import tensors_digest
-from pairjepa.util.checksums import KEY, as_metadata, from_metadata
-from pairjepa.util.errors import PairJEPAError, unreadable
-from pairjepa.util.files import atomic_path, digest_file, writing
+from pairjepa.util.arrays import read_arrays, write_arrays
+from pairjepa.util.checksums import KEY
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import digest_file
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
@@ -38,17 +37,12 @@ def load_weights(module: nn.Module, path: Path) -> str:
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] | None = None) -> None:
-    """Write a safetensors file with its checksum, whole or not at all."""
-    about = about or {}
-    with writing(path), atomic_path(path) as temporary:
-        try:
-            save_file(tensors, temporary, as_metadata(about | {KEY: _checksum(tensors, about)}))
-        except SafetensorError as error:  # such as a full disk
-            raise OSError(str(error)) from None
+    """`write_arrays` of tensors that are contiguous and on the CPU."""
+    write_arrays({name: tensor.numpy() for name, tensor in tensors.items()}, path, about)
 
 
 def read_tensors(path: Path, mend: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; `mend` says what to do if it is damaged, where that is not to train.
+    """`read_arrays` as tensors; `mend` says what to do if the file is damaged, where that is not to train.
 
     Raises:
         PairJEPAError: it is not there, cannot be read, or is not what was written.
@@ -57,20 +51,8 @@ def read_tensors(path: Path, mend: str = "") -> tuple[dict[str, Tensor], dict[st
         mend
         or f"Put it back, or remove it and run the same train command again, which trains {path.parent} anew."
     )
-    try:
-        path.open("rb").close()  # safetensors says of any error that there is no file
-        with safe_open(path, framework="pt") as file:  # one file, even if it is replaced meanwhile
-            about = from_metadata(file.metadata())
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:
-        raise unreadable(path, error, mend) from None
-    if KEY in about and about[KEY] != _checksum(tensors, about):
-        raise PairJEPAError(f"{path} must be as it was written, got another content (checksum). {mend}")
-    return tensors, about
-
-
-def _checksum(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
-    return tensors_digest(tensors, sorted(item for item in about.items() if item[0] != KEY))
+    arrays, about = read_arrays(path, mend)
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}, about
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:

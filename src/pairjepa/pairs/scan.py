@@ -21,12 +21,12 @@ from pairjepa.util.errors import PairJEPAError, hindrance, unreadable
 from pairjepa.util.files import cache_folder, chunk_size, digest, digest_bytes, remove_leftovers
 from pairjepa.util.progress import progress, say
 from pairjepa.util.tables import read_table, write_table
+from pairjepa.util.threads import cores
 
 NO_HASH = np.uint64(0)
 """The perceptual hash of an image that has none: unreadable, or too flat to tell from another."""
 
 _SHARD = 2000
-_THREADS = 2
 _VERSION = "v1"  # a part of the shards' names: another way to measure needs another version
 _FLAT = 4.0  # grey levels of standard deviation
 _THUMBNAIL = (8, 8, 3)
@@ -193,11 +193,14 @@ def image_keys(pairs: Pairs) -> list[str]:
 
 def file_key(path: str) -> str:
     """What a file is known by without a look into it; a copy with the old times has another time of status change."""
+    absolute = (
+        os.path.normpath(path) if path.startswith("/") else os.path.abspath(path)
+    )  # the first is quicker
     try:
         status = os.stat(path)
     except OSError:
-        return f"{os.path.abspath(path)}|gone"
-    return f"{os.path.abspath(path)}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
+        return f"{absolute}|gone"
+    return f"{absolute}|{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}"
 
 
 def _known(folder: Path, keys: pa.Array) -> pa.Table:
@@ -225,7 +228,7 @@ def _known(folder: Path, keys: pa.Array) -> pa.Table:
 
 def _measured(pairs: Pairs, keys: pa.Array, rows: np.ndarray, folder: Path) -> Iterator[pa.Table]:
     size = chunk_size(len(rows), _SHARD)
-    with progress("image scan", len(rows), "images") as bar, ThreadPoolExecutor(_THREADS) as pool:
+    with progress("image scan", len(rows), "images") as bar, ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(rows), size):
             some = rows[start : start + size]
             facts = []

@@ -1,20 +1,15 @@
 """The hubness correction of a run: its bank of training queries, and the α and k that are best on dev."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import torch
 
 from pairjepa.metrics.hubness import HubnessCorrection
+from pairjepa.model import correction as kept_correction
 from pairjepa.model.joint import JointModel
-from pairjepa.model.weights import read_tensors, write_tensors
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_texts
-from pairjepa.util.errors import PairJEPAError
 
-FILE = "hubness.safetensors"
 BANK_ROWS = 5_000
 """Training queries a side that a run keeps."""
 DEV_IMAGES = 1_000
@@ -47,7 +42,7 @@ def load_or_fit(
         weights: digest of the weights of that epoch.
         device: where they are.
     """
-    if (kept := _load(folder.path / FILE, weights)) is not None:
+    if (kept := kept_correction.load(folder.path, weights)) is not None:
         return kept
     bank, (images, captions, owner) = bank_rows(material), dev_rows(material)
     joint.eval()
@@ -60,32 +55,8 @@ def load_or_fit(
         embed_texts(joint, dev_text, device),
         owner,
     )
-    banks = {"image": correction.image_bank, "text": correction.text_bank}
-    tensors = {side: torch.from_numpy(np.ascontiguousarray(bank)) for side, bank in banks.items()}
-    about = {"correction": json.dumps(correction.settings()), "run": weights}
-    write_tensors(tensors, folder.path / FILE, about)
+    kept_correction.save(correction, folder.path, weights)
     return correction
-
-
-def _load(path: Path, weights: str) -> HubnessCorrection | None:
-    """What was kept; None if there is nothing, or it was fitted to other weights.
-
-    Raises:
-        PairJEPAError: the file is damaged.
-    """
-    if not path.is_file():
-        return None
-    mend = "Remove it, and evaluate the run again, which makes it anew."
-    banks, about = read_tensors(path, mend)
-    if about.get("run") != weights:
-        return None
-    try:
-        settings = json.loads(about["correction"])
-        return HubnessCorrection(
-            banks["image"].numpy(), banks["text"].numpy(), float(settings["alpha"]), int(settings["k"])
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise PairJEPAError(f"{path} is damaged ({error}). {mend}") from None
 
 
 def _spread(rows: np.ndarray, most: int) -> np.ndarray:

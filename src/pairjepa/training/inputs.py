@@ -19,6 +19,7 @@ from pairjepa.backbones.words import WordEmbeddings
 from pairjepa.config.settings import View
 from pairjepa.features.cache import FeatureTable
 from pairjepa.pairs.table import Pairs
+from pairjepa.util.threads import cores
 
 PIXEL_BYTES = 1 << 30  # prepared images are kept in memory up to here, decoded anew beyond
 MOMENT_ROWS = 64  # at once: they stay in a core's own cache
@@ -109,13 +110,13 @@ class NoImages:
 
 
 class Pixels:
-    """Images for a tuned backbone, decoded ahead in two threads."""
+    """Images for a tuned backbone, decoded in as many threads as there are cores."""
 
     def __init__(self, backbone: ImageBackbone, pairs: Pairs, views: Sequence[View]) -> None:
         """`pairs`: of this split."""
         self.backbone, self._pairs, self._views = backbone, pairs, tuple(views)
         self.views = len(self._views)
-        self._threads = ThreadPoolExecutor(2)
+        self._threads = ThreadPoolExecutor(cores())
         side = backbone.preprocessing.size
         fits = pairs.n_images * self.views * side * side * 3 <= PIXEL_BYTES
         self._kept: dict[tuple[int, int], np.ndarray] | None = {} if fits else None
@@ -133,7 +134,7 @@ class Pixels:
             return self._kept[item]
         row, view = item
         pixels = self.backbone.prepare(
-            self._pairs.image(row, self.backbone.preprocessing.enough), self._views[view]
+            self._pairs.image(row, self.backbone.preprocessing.min_decode_size), self._views[view]
         )
         if self._kept is not None:
             self._kept[item] = pixels
@@ -194,9 +195,8 @@ class MaskedTokens:
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Token ids and attention mask, `(row, token)`."""
-        mask_id = self._text.tokenizer.mask_token_id
         ids = [
-            self._masking.masked(self._tokens[row], str(view), mask_id)
+            self._masking.masked(self._tokens[row], str(view))
             for row, view in zip(rows.tolist(), views.tolist(), strict=True)
         ]
         return tuple(self._text.collate(ids))

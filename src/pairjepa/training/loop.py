@@ -34,7 +34,7 @@ from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.memory import keep_freed_memory
 from pairjepa.util.progress import say
 
-SEEN_EVERY = 8  # epochs between two looks at training images, which cost as much as dev
+PROBE_EVERY = 8  # epochs between two measurements of the train probe, which cost as much as dev
 
 
 class Trainer:
@@ -48,7 +48,7 @@ class Trainer:
         config: RunConfig,
         module: nn.ModuleDict,
         train: Split,
-        seen: Split,
+        train_probe: Split,
         dev: Split,
         text_group: np.ndarray,
         run: RunFolder,
@@ -61,7 +61,7 @@ class Trainer:
             config: of the run.
             module: `joint` (JointModel), `objective`, and the tuned ones of `image` and `text`.
             train: what is learned from.
-            seen: some of the training images, measured beside `dev`: the gap is what is learned by heart.
+            train_probe: some of the training images, measured beside `dev`: a gap says that the model overfits.
             dev: what the epoch is chosen by.
             text_group: for each training caption a number that identical strings share.
             run: where metrics, weights and checkpoints go.
@@ -73,8 +73,8 @@ class Trainer:
         """
         self.config, self.module, self.run, self.device = config, module, run, device
         self._track = track
-        self.train_split, self.seen, self.dev = train, seen, dev
-        masked, hidden = train.masked, config.context.hidden if config.context.image else 0.0
+        self.train_split, self.train_probe, self.dev = train, train_probe, dev
+        masked, hidden = train.masked, config.context.full_mask_prob if config.context.image else 0.0
         self.plan = Plan(
             train.owner,
             train.images.views,
@@ -162,9 +162,9 @@ class Trainer:
             self.group.wait_for_all()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
                 position["epoch"] = epoch
-                rate = self._steps(epoch, position, stop)
+                images_per_second = self._steps(epoch, position, stop)
                 if first:
-                    history.append(self._measured_epoch(epoch, position, rate))
+                    history.append(self._measured_epoch(epoch, position, images_per_second))
                     dev = history[-1]["dev"]["rsum"]
                     better = position["best"] is None or dev > position["best"]["rsum"]
                     if better:
@@ -216,13 +216,15 @@ class Trainer:
                 self._save(position, stop)
         return images / max(time.monotonic() - begun, 1e-9)
 
-    def _measured_epoch(self, epoch: int, position: dict[str, Any], rate: float) -> dict[str, Any]:
+    def _measured_epoch(
+        self, epoch: int, position: dict[str, Any], images_per_second: float
+    ) -> dict[str, Any]:
         """A line of `metrics.jsonl`."""
         begun = time.monotonic()
         means = {name: value / self.plan.steps_per_epoch for name, value in position["sums"].items()}
         dev = self._measured(self.dev)
-        due = epoch % SEEN_EVERY == 0 or epoch == self.config.training.epochs
-        seen = self._measured(self.seen) if due else None
+        due = epoch % PROBE_EVERY == 0 or epoch == self.config.training.epochs
+        probe = self._measured(self.train_probe) if due else None
         position["seconds"] += time.monotonic() - begun
         directions = (
             min(self.joint.dim, len(self.dev.images) - 1),
@@ -236,16 +238,16 @@ class Trainer:
             "temperature": float(self.objective.temperature.detach()),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "dev": dev,
-            "train": seen,
+            "train": probe,
             "possible_rank": dict(zip(("prediction", "target"), directions, strict=True)),
-            "images_per_second": rate,
+            "images_per_second": images_per_second,
             "seconds": position["seconds"],
         }
 
     def _step(self, samples: Samples, step: int) -> dict[str, float]:
         seed = self.plan.step_seed(step)
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
-            group["lr"] = peak * self.plan.rate(step)
+            group["lr"] = peak * self.plan.lr_multiplier(step)
         local, split = samples.rows(self.group.local_rows(len(samples.images))), self.train_split
         images = to_device(split.images.batch(local.images, local.views), self.device)
         texts = to_device(split.texts.batch(local.captions, np.zeros_like(local.captions)), self.device)

@@ -68,6 +68,13 @@ class Material:
         """`(image, pooled)`: views averaged, without the cells of a grid."""
         return self.image_features.gather(images)[..., : self.image.pooled].mean(axis=1)
 
+    def masking(self, low: float, high: float | None = None) -> Masking:
+        """The run's way of masking, at these ratios."""
+        context, mask_id = self.config.context, self.text.tokenizer.mask_token_id
+        assert context.caption is not None
+        high = low if high is None else high
+        return Masking(context.caption, low, high, None if context.hidden_words == "omit" else mask_id)
+
     def masked(self, captions: np.ndarray, masking: Masking, masks: int) -> Inputs:
         """Partly masked captions as the context takes them, a view a mask.
 
@@ -114,10 +121,9 @@ class Material:
         context = self.config.context
         masked = None
         if masks and context.caption is not None:
-            ratio = context.mask_ratio
             fresh = tuned(self.config.model, "text") or self.config.model.predictor.kind == "transformer"
             drawn = FRESH_MASKS if fresh else context.masks
-            masked = self.masked(captions, Masking(context.caption, ratio[0], ratio[-1]), drawn)
+            masked = self.masked(captions, self.masking(*context.mask_ratio), drawn)
         return Split(image_side, text_side, owner, masked)
 
     def sides(self, images: np.ndarray, captions: np.ndarray) -> tuple[Inputs, Inputs]:
@@ -139,11 +145,16 @@ class Material:
     def fit_standardizers(self, joint: JointModel, train: Split) -> None:
         """Mean and deviation of the frozen sides' features over the training split; tuned sides have no fixed ones."""
         model = self.config.model
-        for inputs, head, standardizer in (
-            (train.images, model.image_projection, joint.image_standardizer),
-            (train.texts, model.text_projection, joint.text_standardizer),
-            (train.masked, model.caption_projection, getattr(joint, "caption_standardizer", None)),
+        context = model.predictor.kind
+        for inputs, kinds, standardizer in (
+            (train.images, (model.image_projection.kind, context), joint.image_standardizer),
+            (train.texts, (model.text_projection.kind,), joint.text_standardizer),
+            (
+                train.masked,
+                (model.caption_projection.kind, context),
+                getattr(joint, "caption_standardizer", None),
+            ),
         ):
             # An adapter starts as the identity: what it is given are embeddings already.
-            if isinstance(inputs, CachedFeatures) and standardizer is not None and head.kind != "adapter":
+            if isinstance(inputs, CachedFeatures) and standardizer is not None and "adapter" not in kinds:
                 standardizer.fit(*inputs.moments())

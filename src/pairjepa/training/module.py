@@ -10,7 +10,7 @@ SLOW = 0.1  # of the learning rate, for a slow target; 0.05 to 0.1 in VL-JEPA (C
 
 
 def parameter_groups(config: RunConfig, module: nn.ModuleDict) -> list[dict[str, Any]]:
-    """Parameter groups: weight matrices decay, vectors and scalars do not; backbones have their own rate."""
+    """Parameter groups: weight matrices decay, vectors and scalars do not; backbones have their own learning rate."""
     peak = config.training.learning_rate
     slow = SLOW if config.context.target == "slow" else 1.0
     joint = module["joint"]
@@ -20,16 +20,16 @@ def parameter_groups(config: RunConfig, module: nn.ModuleDict) -> list[dict[str,
         (peak * slow, [p for p in joint.parameters() if id(p) in target]),
         (peak, list(module["objective"].parameters())),
     ]
-    for side, factor in (("image", config.model.image_tune), ("text", config.model.text_tune)):
+    for side, factor in (("image", config.model.image_lr_scale), ("text", config.model.text_lr_scale)):
         if factor is not None:
             parts.append((peak * factor, list(module[side].parameters())))
     groups = []
-    for rate, parameters in parts:
+    for learning_rate, parameters in parts:
         learning = [p for p in parameters if p.requires_grad]
         for decay, chosen in (
             (config.training.weight_decay, [p for p in learning if p.ndim > 1]),
             (0.0, [p for p in learning if p.ndim <= 1]),
         ):
             if chosen:
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+                groups.append({"params": chosen, "lr": learning_rate, "weight_decay": decay})
     return groups

@@ -88,7 +88,7 @@ class Plan:
         """Seed of a step's dropout."""
         return int(np.random.SeedSequence([self._config.seed, step]).generate_state(1, np.uint64)[0] >> 1)
 
-    def rate(self, step: int) -> float:
+    def lr_multiplier(self, step: int) -> float:
         """Learning rate of a step (counted from 0) as a share of its peak: linear warm-up, then half a cosine."""
         warm = self._config.warmup * self.steps
         if step < warm:

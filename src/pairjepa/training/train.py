@@ -185,7 +185,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         config,
         module.to(device),
         train=train_split,
-        seen=material.split("train", most=len(dev.images), masks=not config.context.image),
+        train_probe=material.split("train", most=len(dev.images), masks=not config.context.image),
         dev=dev,
         text_group=group_ids(data.pairs.captions.take(material.rows("train")[1])),
         run=folder,
@@ -249,7 +249,7 @@ def _kept_in_run(config: RunConfig, side: str) -> bool:
     """Whether a backbone is more than a pointer to pretrained weights."""
     model = config.model
     return (
-        getattr(model, f"{side}_tune") is not None
+        getattr(model, f"{side}_lr_scale") is not None
         or getattr(model, f"{side}_weights") == "random"
         or str(getattr(model, side)).startswith("tiny-")
     )

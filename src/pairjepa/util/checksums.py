@@ -31,9 +31,19 @@ def signed(record: dict[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def unsigned(record: dict[str, Any], before: str = "") -> tuple[dict[str, Any], bool]:
-    """A record without its checksum, and whether that is right; without one (0.1), it is."""
-    plain = {key: value for key, value in record.items() if key != KEY}
-    return plain, KEY not in record or record[KEY] == digest(before, plain)
+    """A record without its checksum, and whether that is right.
+
+    Without one (0.1) it is, unless a value is the checksum of the others: then the key is not what was written.
+    """
+
+    def matches(name: str) -> bool:
+        return bool(
+            record[name] == digest(before, {key: value for key, value in record.items() if key != name})
+        )
+
+    if KEY not in record:
+        return record, not any(matches(name) for name, value in record.items() if isinstance(value, str))
+    return {key: value for key, value in record.items() if key != KEY}, matches(KEY)
 
 
 def as_metadata(about: dict[str, str]) -> dict[str, str]:
@@ -42,8 +52,15 @@ def as_metadata(about: dict[str, str]) -> dict[str, str]:
 
 
 def from_metadata(metadata: dict[str, str] | None) -> dict[str, str]:
-    """The inverse; metadata of 0.1, which has no such key, as it is."""
-    about: dict[str, str] = json.loads((metadata or {}).get(METADATA, "null")) or metadata or {}
+    """The inverse; metadata of 0.1, which has no such key, as it is.
+
+    Raises:
+        ValueError: the key is not what was written.
+    """
+    metadata = metadata or {}
+    if (METADATA in metadata) != any(f'"{KEY}"' in value for value in metadata.values()):
+        raise ValueError(f"metadata must hold {KEY} under {METADATA}, got {', '.join(metadata)}")
+    about: dict[str, str] = json.loads(metadata[METADATA]) if METADATA in metadata else metadata
     return about
 
 

@@ -193,8 +193,8 @@ def digest_file(path: Path) -> str:
 
 
 def chunk_size(items: int, least: int) -> int:
-    """Items in each file of what is kept as the work goes: `least` or, for more than 256 files, up to 16 times that."""
-    return least * min(16, max(1, -(-items // (256 * least))))
+    """Items in each file of what is kept as the work goes: `least` or, for more than 128 files, up to 16 times that."""
+    return least * min(16, max(1, -(-items // (128 * least))))
 
 
 def csv_text(cell: str) -> str:

@@ -52,8 +52,8 @@ def scorer(model: ModelConfig, images: int) -> RunConfig:
     settings = replace(
         model,
         dim=heads.model.dim,
-        image_tune=None,
-        text_tune=None,
+        image_lr_scale=None,
+        text_lr_scale=None,
         image_grid=None,
         image_projection=heads.model.image_projection,
         caption_projection=heads.model.caption_projection,

@@ -67,4 +67,4 @@ def holds(out: str | Path, run: str | Path, to: str) -> bool:
         return False
     mend = f"Remove {out}, and export the run again."
     made = read_record(record, {"to": str, "weights": str}, mend)
-    return made == {"to": to, "weights": RunFolder(Path(run)).weights}
+    return (made["to"], made["weights"]) == (to, RunFolder(Path(run)).weights)

@@ -97,7 +97,9 @@ def _what(embedder: Embedder) -> str:
 
 def _use(address: str, embedder: Embedder) -> str:
     predict = (
-        '\nboth = embedder.predict(["photo.jpg"], ["a dog in [MASK] snow"])' if embedder.sees_captions else ""
+        f'\nboth = embedder.predict(["photo.jpg"], ["a dog in{_hole(embedder)} snow"])'
+        if embedder.sees_captions
+        else ""
     )
     return f"""```python
 import pairjepa
@@ -109,6 +111,13 @@ print(images @ captions.T)  # cosines, (images, captions){predict}
 ```
 
 Weights are safetensors, backbones included. Loading runs no code but that of PairJEPA and Transformers."""
+
+
+def _hole(embedder: Embedder) -> str:
+    """What stands for a word that is not known, in the training of the run."""
+    omitted = embedder.config.context.hidden_words == "omit"
+    mask = None if omitted else embedder.text.tokenizer.mask_token
+    return f" {mask}" if mask else ""
 
 
 def _measured(name: str, measured: dict[str, Any] | None) -> str:

@@ -257,11 +257,11 @@ class Loaded:
     def __init__(self, model: "SentenceTransformer", embedder: Embedder) -> None:
         self.weights = embedder.weights
         self._model, self.dim, self.temperature = model, embedder.dim, embedder.temperature
-        self.enough = embedder.enough
+        self.min_decode_size = embedder.min_decode_size
 
     def encode_image(self, images: Picture | Iterable[Picture]) -> np.ndarray:
         """Vectors of pictures."""
-        return self._model.encode([opened(picture, self.enough) for picture in listed(images)])
+        return self._model.encode([opened(picture, self.min_decode_size) for picture in listed(images)])
 
     def encode_text(self, captions: str | Sequence[str]) -> np.ndarray:
         """Vectors of captions."""

@@ -20,6 +20,7 @@ from pairjepa.metrics.geometry import spectrum
 from pairjepa.metrics.occurrence import occurrence
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import best_scores, retrieve
+from pairjepa.model import correction
 from pairjepa.util.errors import UsageError, unknown
 from pairjepa.util.progress import say
 
@@ -151,12 +152,16 @@ def _run(
     chart, said = project(found, **settings)
     if said is not None:
         notes.append(f"{name}: {said}")
+    kept = correction.load(run.path, found.run)
     geometry: dict[str, Any] = {
         "spectrum": {
             side: spectrum(rows)[:WIDEST_SPECTRUM].tolist()
             for side, rows in (("prediction", image), ("target", text))
         },
         "hubness": {"image_to_text": occurrence(image, text), "text_to_image": occurrence(text, image)},
+        "hubness_corrected": None
+        if kept is None
+        else {way: occurrence(*sides) for way, sides in kept.directions(image, text).items()},
     }
     margin = margins(best, seed=seed)
     if margin is None:
@@ -203,7 +208,7 @@ def _run(
             ),
         },
         "partial": pictures.partial,
-        "saliency": pictures.looks,
+        "saliency": pictures.saliency,
     }
     geometry["verdicts"] = verdicts(shown_run)
     return shown_run

@@ -141,13 +141,23 @@ def modality_gap(run: Run) -> Verdict:
 @verdict("Hubs among the captions")
 def hubness_image_to_text(run: Run) -> Verdict:
     """A hub is among the first for very many images, whatever they show, and keeps other captions out."""
-    return judge.hubs("captions", run["geometry"]["hubness"]["image_to_text"])
+    return _hubs(run, "captions", "image_to_text")
 
 
 @verdict("Hubs among the images")
 def hubness_text_to_image(run: Run) -> Verdict:
     """A hub is among the first for very many captions, whatever they say, and keeps other images out."""
-    return judge.hubs("images", run["geometry"]["hubness"]["text_to_image"])
+    return _hubs(run, "images", "text_to_image")
+
+
+def _hubs(run: Run, items: str, way: str) -> Verdict:
+    """The verdict is that of plain scores; what the correction leaves of the hubs stands beside it."""
+    geometry = run["geometry"]
+    before, corrected = judge.hubs(items, geometry["hubness"][way]), geometry.get("hubness_corrected")
+    if corrected is None:
+        return before
+    after = judge.hubs(items, corrected[way])
+    return before._replace(value=f"{before.value}. With hubness correction: {after.text} ({after.value})")
 
 
 @verdict("Train probe against dev")

@@ -65,9 +65,9 @@ class Embedding:
         self._engines: dict[str, Engine] = {}
 
     @property
-    def enough(self) -> tuple[int, int]:
+    def min_decode_size(self) -> tuple[int, int]:
         """(width, height) that a JPEG need not be decoded above."""
-        return self.embedder.enough
+        return self.embedder.min_decode_size
 
     def images(self, images: Sequence[Loaded]) -> Float32[np.ndarray, "images dim"]:
         """Predicted caption embeddings; all of them are decoded.
@@ -101,7 +101,7 @@ class Embedding:
     def _image_work(self, images: Sequence[Loaded], pictures: Sequence[Image.Image | Entry]) -> ImageWork:
         keys = []
         for one in images:
-            scale = reduction(one.size, self.enough)
+            scale = reduction(one.size, self.min_decode_size)
             keys.append(one.digest if scale == 1 else f"{one.digest}/{scale}")  # as `ImageWork.of`
         return ImageWork(
             self.embedder.image,

@@ -3,7 +3,6 @@
 Axes: `rows` in the order of the table, `dim`.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from pairjepa.apps.search.stored import checked_vectors, vector_columns
+from pairjepa.util.threads import cores
 
 BLOCK = 16_384
 """Rows that one thread multiplies at a time."""
@@ -58,4 +58,4 @@ def top(scores: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " top
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(min(4, os.cpu_count() or 1), "search")
+    return ThreadPoolExecutor(min(4, cores()), "search")

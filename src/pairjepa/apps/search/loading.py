@@ -14,12 +14,12 @@ from pairjepa.apps.search.sources import Entry
 from pairjepa.pairs import BadImage
 from pairjepa.pairs.images import decode_sized
 from pairjepa.util.files import digest_bytes
+from pairjepa.util.threads import cores
 
 BATCH = 16
 """Images that are decoded while as many are embedded; more would fill the memory with large photographs."""
 THUMBNAIL = 256
 """Pixels of the longer side."""
-_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def loaded(
     entries: list[Entry], holds: Callable[[str], bool], draft: tuple[int, int] | None = None
 ) -> Generator[list[Loaded]]:
     """Images, a batch decoded in threads while the one before is used; arguments as of `load`."""
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         ahead: deque[Iterator[Loaded]] = deque()
         for start in range(0, len(entries), BATCH):
             ahead.append(pool.map(lambda entry: load(entry, holds, draft), entries[start : start + BATCH]))

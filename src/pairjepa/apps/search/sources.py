@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -25,7 +25,7 @@ from pairjepa.util.files import digest, digest_bytes
 from pairjepa.util.progress import say
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One image that is to be in the index."""
 
@@ -43,12 +43,12 @@ class Entry:
     known: str | None = None
     """What the image is known by without a look at it, where it is in a shard."""
 
-    @cached_property
+    @property
     def id(self) -> str:
         """The same each time the source is read."""
         return digest(self.source, self.name)
 
-    @cached_property
+    @property
     def stamp(self) -> str:
         """Another if the file, its captions or its columns have changed; the file is not read for that."""
         if self.known is not None:
@@ -137,23 +137,21 @@ def _of_pairs(key: str, pairs: Pairs) -> Source:
             say(f"{key}: {count:,} {kind}, such as {pairs.problems.examples[kind][0]}")
     columns = _metadata(pairs.table)
     names = relative_names(pairs.names, os.path.dirname(key) if os.path.isfile(key) else key)
-    rows = pairs.table.select(["path", "split", "captions"]).to_pylist()
-    metadata = columns.to_pylist() if columns.num_columns else [{}] * len(rows)
-    known: list[str | None] = [None] * len(rows)
+    metadata = columns.to_pylist() if columns.num_columns else [{}] * pairs.n_images
+    known: list[str | None] = [None] * pairs.n_images
     if pairs.shards is not None:
         known = list(image_keys(pairs))
     entries = [
-        Entry(
-            key,
-            names[number],
-            row["path"],
-            partial(pairs.read_bytes, number),
-            tuple(row["captions"]),
-            row["split"],
-            values,
-            known[number],
+        Entry(key, name, path, partial(pairs.read_bytes, number), tuple(captions), split, values, stamp)
+        for number, (name, path, captions, split, values, stamp) in enumerate(
+            zip(
+                names,
+                *(pairs.table[column].to_pylist() for column in ("path", "captions", "split")),
+                metadata,
+                known,
+                strict=True,
+            )
         )
-        for number, (row, values) in enumerate(zip(rows, metadata, strict=True))
     ]
     return Source(key, entries, columns.schema)
 

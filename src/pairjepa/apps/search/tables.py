@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ KEPT = timedelta(minutes=10)
 _ID_INDEX = "id_idx"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Known:
     """What is kept in memory of an image that is in the index."""
 
@@ -109,8 +110,10 @@ class Tables:
         self._dim = dim
         with reading(place / IMAGES):
             images = self._images.to_table(columns=["id", "source", "stamp", "digest"])
+        columns_of = (images[name].to_pylist() for name in ("id", "source", "stamp", "digest"))
         self.known = {
-            row["id"]: Known(row["source"], row["stamp"], row["digest"]) for row in images.to_pylist()
+            id: Known(intern(source), stamp, digest)
+            for id, source, stamp, digest in zip(*columns_of, strict=True)
         }
         self._held = {known.digest: id for id, known in self.known.items()}
         with reading(place / CAPTIONS):

@@ -61,7 +61,7 @@ class Service:
         self._looked = -inf
         self._lost = ""
         self._replaced = False
-        self._batcher, self._enough = Batcher(encoder, queue), encoder.enough
+        self._batcher, self._min_decode_size = Batcher(encoder, queue), encoder.min_decode_size
         self._decoders = CapacityLimiter(DECODERS)
         self._labels = lru_cache(16)(partial(Labels, encoder))
 
@@ -166,7 +166,7 @@ class Service:
         return picture
 
     async def _decoded(self, upload: BinaryIO) -> "Image.Image":
-        return await to_thread.run_sync(read_picture, upload, self._enough, limiter=self._decoders)
+        return await to_thread.run_sync(read_picture, upload, self._min_decode_size, limiter=self._decoders)
 
     async def _vector(self, id: str) -> "Float32[np.ndarray, ' dim']":
         self.look()

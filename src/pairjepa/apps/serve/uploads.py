@@ -18,7 +18,7 @@ def read_picture(file: BinaryIO, draft: tuple[int, int]) -> Image.Image:
 
     Args:
         file: what was sent.
-        draft: the encoder's `enough`: a JPEG is decoded as the library decodes it.
+        draft: the encoder's `min_decode_size`: a JPEG is decoded as the library decodes it.
 
     Raises:
         BadImage: empty, damaged, no picture at all, or too large.

@@ -1,0 +1,83 @@
+"""A pretrained pair measured as it is, without a run: its features are its embeddings."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pairjepa.backbones.encoders import load_backbones
+from pairjepa.backbones.location import local_folder
+from pairjepa.config.settings import RunConfig
+from pairjepa.evaluation import baseline_rows
+from pairjepa.evaluation.embedding_set import check_target
+from pairjepa.evaluation.evaluate import embedding_set
+from pairjepa.evaluation.other import measured
+from pairjepa.evaluation.result import evaluate_embeddings
+from pairjepa.features.engines import check_engine
+from pairjepa.pairs.data import read_data
+from pairjepa.pairs.leaks import warn_of_leaks
+from pairjepa.pairs.table import Pairs, opened
+from pairjepa.training.material import Material
+from pairjepa.util.errors import unknown
+from pairjepa.util.files import digest, writing
+
+
+def evaluate_pair(
+    config: RunConfig,
+    split: str = "test",
+    *,
+    export: str | Path | None = None,
+    relevance: Literal["owner", "text"] = "owner",
+    pairs: Pairs | None = None,
+) -> dict[str, Any]:
+    """The result of `evaluate` for the pretrained pair `config.model.pair`, from which nothing was learned.
+
+    Features stay in the cache; nothing else is left behind but `export`. Of pairs without that split all are
+    measured; hubness correction and CCA need train and dev.
+
+    Args:
+        config: of the recipe `adapt`: the pair, its views and longest caption, and the data.
+        split: train, dev or test.
+        export: a folder for the embeddings.
+        relevance: as of `evaluate`.
+        pairs: the pairs, instead of those that `config.data` names.
+
+    Raises:
+        UsageError: `split` or `relevance` is unknown, or the configuration has no pair.
+        PairJEPAError: the pair or the pairs cannot be read.
+    """
+    if relevance not in ("owner", "text"):
+        raise unknown("relevance", relevance, ("owner", "text"))
+    config.validate()
+    local_folder(config.model.pair, "pair")
+    check_engine(config.model.engine)
+    if export is not None:
+        check_target(Path(export))
+    pairs = measured(opened(pairs, config.data), split)
+    pairs.check_split(split)
+    data = read_data(pairs, config.data.max_bad)
+    data.pairs.check_split(split)
+    warn_of_leaks(data.record)
+    image, text = load_backbones(config, ())
+    material = Material(config, data, image, text)
+    corrected = {"train", "dev"} <= set(data.pairs.splits)
+    pair = baseline_rows.pretrained(material, split, corrected)
+    weights = digest(image.digest, text.digest)
+    embeddings = embedding_set(material, split, pair.image, pair.text, weights)
+    result = evaluate_embeddings(
+        embeddings,
+        cca=baseline_rows.cca(material, split, corrected),
+        hubness=pair.hubness,
+        relevance=relevance,
+    )
+    if export is not None:
+        with writing(Path(export)):
+            embeddings.save(Path(export))
+    return result | {
+        "run": config.model.pair,
+        "weights": weights,
+        "control_weights": None,
+        "recipe": "zero-shot",
+        "seed": config.training.seed,
+        "data": {key: data.record[key] for key in ("description", "generated", "digest", "leaks")}
+        | {"other": False},
+        "cost": None,
+    }
