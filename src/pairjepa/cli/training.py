@@ -223,10 +223,14 @@ def compare(
             name="--markdown", negative=(), show_default=False, help="Print Markdown tables, for a paper."
         ),
     ] = False,
+    latex: Annotated[
+        bool,
+        Parameter(name="--latex", negative=(), show_default=False, help="Print a LaTeX table, for a paper."),
+    ] = False,
 ) -> None:
     """Say which run is better on the same images, with paired intervals, and what each has cost."""
-    if as_json and markdown:
-        raise UsageError("The output must be one of --json and --markdown, got both. Leave one out.")
+    if as_json + markdown + latex > 1:
+        raise UsageError("The output must be one of --json, --markdown and --latex, got several. Give one.")
     with stdout_for_results():
         from pairjepa.evaluation import compare as comparison
 
@@ -234,13 +238,13 @@ def compare(
     if as_json:
         print_json(result)
     else:
-        from pairjepa.evaluation.compare_tables import compare_markdown, compare_table
+        from pairjepa.evaluation.compare_tables import compare_latex, compare_markdown, compare_table
 
-        print(compare_markdown(result) if markdown else compare_table(result))
+        print((compare_markdown if markdown else compare_latex if latex else compare_table)(result))
     same = [*map(str, runs), *(["--relevance", relevance] if relevance != "owner" else [])]
     if split != "test":
         next_command("compare", *same, "--split", "test")
-    elif not markdown:
+    elif not markdown and not latex:
         next_command("compare", *same, "--markdown")
 
 

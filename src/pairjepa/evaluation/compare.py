@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.stored import read_evaluation
+from pairjepa.evaluation.tables import baselines
 from pairjepa.metrics.bootstrap import CONFIDENCE, DRAWS
 from pairjepa.metrics.compare_ranks import compare_ranks
 from pairjepa.metrics.relevance import Relevance
@@ -33,7 +35,7 @@ def compare(
         relevance: `owner` counts an image's own captions, `text` every caption with the same words.
 
     Returns:
-        What `evaluation.compare_ranks` gives, with what was measured and each run's `cost`
+        What `evaluation.compare_ranks` gives, with what was measured, each run's `cost` and the `baselines`
         (`docs/evaluation.md`).
 
     Raises:
@@ -55,6 +57,7 @@ def compare(
     result = compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
     for name, group in groups.items():
         result["runs"][name]["cost"] = _cost(group)
+    result["baselines"] = _baselines(groups, split if relevance == "owner" else f"{split}-{relevance}")
     result["corrected"] = _corrected(groups, right)
     measured = {"split": split, "images": len(first.names), "captions": len(first.captions)}
     bootstrap = {"unit": "image", "draws": DRAWS, "seed": BOOTSTRAP_SEED, "confidence": CONFIDENCE}
@@ -116,6 +119,15 @@ def _embeddings(run: RunFolder, split: str, command: str) -> EmbeddingSet:
             f"Evaluate it again: {command}."
         )
     return found
+
+
+def _baselines(groups: dict[str, list[Evaluated]], kind: str) -> dict[str, Any]:
+    """Chance, CCA and pretrained pairs by name, as `evaluate` left them; the seeds of a group have the same."""
+    found = {}
+    for name, (one, *_) in groups.items():
+        if (one.run.path / "evaluation" / f"{kind}.json").is_file():
+            found[name] = read_evaluation(one.run, kind, one.embeddings.run, one.command)
+    return dict(baselines(found))
 
 
 def _corrected(groups: dict[str, list[Evaluated]], relevance: Relevance) -> dict[str, Any] | None:
