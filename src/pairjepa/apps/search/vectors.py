@@ -169,14 +169,20 @@ class Vectors:
         return self._columns.select(self._display).take(best).to_pylist(), scores[best].tolist()
 
     def _once(self, rows: Int64[np.ndarray, " some"]) -> Int64[np.ndarray, " pictures"]:
-        """Of the rows of one picture (and caption) the first, if possible one with captions."""
-        if "captions" in self._columns.schema.names:
-            import pyarrow.compute as pc
+        """Of the rows of one picture (and caption) one: with captions, if any has, and the first by name."""
+        if len(np.unique(self._numbers[rows])) == len(rows):
+            return rows
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-            bare = pc.equal(pc.list_value_length(self._columns["captions"]), 0).to_numpy()[rows]
-            rows = rows[np.argsort(bare, kind="stable")]
-        first = np.unique(self._numbers[rows], return_index=True)[1]
-        return np.sort(rows[first])
+        some = self._columns.take(rows)
+        bare = (
+            pc.equal(pc.list_value_length(some["captions"]), 0) if "captions" in some.schema.names else None
+        )
+        keys = pa.table({"bare": pa.nulls(len(rows)) if bare is None else bare, "name": some["name"]})
+        order = pc.sort_indices(keys, sort_keys=[("bare", "ascending"), ("name", "ascending")]).to_numpy()
+        first = np.unique(self._numbers[rows][order], return_index=True)[1]
+        return np.sort(rows[order[first]])
 
     @cached_property
     def _all_once(self) -> Int64[np.ndarray, " pictures"]:
