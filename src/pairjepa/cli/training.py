@@ -111,7 +111,15 @@ def train_command(name: str) -> Callable[..., None]:
         ] = None,
         **given: Any,
     ) -> None:
-        config = recipe(name, given_settings(given))
+        values = given_settings(given)
+        if (start := values.get("training.start")) is not None:
+            from pairjepa.run.folder import RunFolder
+
+            here = os.path.abspath(os.path.expanduser(start))
+            values = (
+                {"model": RunFolder(Path(here)).config.to_dict()["model"]} | values | {"training.start": here}
+            )
+        config = recipe(name, values)
         config.validate()
         first = os.environ.get("RANK", "0") == "0"  # of several processes, that one speaks
         with stdout_for_results():
@@ -120,7 +128,7 @@ def train_command(name: str) -> Callable[..., None]:
             if run is None:
                 run = training.own_folder(config, seeds)
             if first:
-                _say_choices(config, given_settings(given), run)
+                _say_choices(config, values, run)
             if seeds is None:
                 training.train(config, None, run, track=track)
             else:
@@ -139,7 +147,7 @@ def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
     say(f"run folder: {run}")
     chosen = {setting: getattr(config.model, setting.removeprefix("model.")) for setting in ENCODERS}
     for setting, name in chosen.items():
-        if setting not in given and name == ENCODERS[setting]:
+        if not {setting, "model"} & set(given) and name == ENCODERS[setting]:
             say(f"{setting}: {name} of the Hugging Face hub (Apache-2.0); another one: --{setting}")
 
 
