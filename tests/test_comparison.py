@@ -16,7 +16,9 @@ import pairjepa
 from pairjepa.cli import main
 from pairjepa.config.recipes import recipe
 from pairjepa.evaluation.compare import compare
+from pairjepa.evaluation.compare_tables import compare_table
 from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.metrics import metrics, retrieve
 from pairjepa.metrics.hubness import HubnessCorrection
@@ -90,6 +92,30 @@ def test_runs_are_compared_with_the_first(tmp_path: Path) -> None:
     assert found["verdict"]["good"].startswith(f"good is better than bad by {gap:.1f} rsum")
     assert set(found["runs"]["good"]["cost"].values()) == {None}
     json.dumps(found, allow_nan=False)
+
+
+def leave_twins(run: Path, margins: list[float], text: str = "a twin", weights: str = "0") -> None:
+    twins = [
+        {"caption": row, "kind": kind, "text": text, "margin": margin}
+        for row, kind, margin in zip([0, 3, 5], ["noun", "noun", "colour"], margins, strict=True)
+    ]
+    Illustrations([None] * IMAGES, [], [], weights, twins=twins).save(run / "illustrations" / "test")
+
+
+def test_hard_negatives_are_compared_where_both_runs_have_the_same(tmp_path: Path) -> None:
+    one, two = (make_run(tmp_path / name, embeddings(1.0)) for name in ("one", "two"))
+    assert compare([one, two])["hard_negatives"] is None
+    leave_twins(one, [0.5, -0.5, -0.5])
+    leave_twins(two, [0.5, 0.5, -0.5])
+    found = compare([one, two])
+    assert found["hard_negatives"]["runs"]["one"] == pytest.approx({"all": 100 / 3, "noun": 50, "colour": 0})
+    assert found["hard_negatives"]["differences"]["two"]["noun"]["difference"] == pytest.approx(50)
+    assert "On hard negatives: no difference is shown: two has +33.3 points" in found["verdict"]["two"]
+    assert "hard negatives, own above twin" in compare_table(found)
+    json.dumps(found, allow_nan=False)
+    for other in ({"text": "another"}, {"weights": "1"}):
+        leave_twins(two, [0.5, 0.5, -0.5], **other)
+        assert compare([one, two])["hard_negatives"] is None
 
 
 def test_a_seed_group_is_one_side(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ KEYS = {
         "baselines",
     ),
     *("beats_cca", "cosine", "geometry", "bootstrap", "notes", "run", "recipe", "seed", "data", "cost"),
-    *("weights", "control_weights"),
+    *("weights", "control_weights", "hard_negatives", "align_or_predict"),
 }
 
 
@@ -97,7 +97,8 @@ def test_evaluate_prints_one_object_with_exactly_these_keys(
     result = json.loads(capsys.readouterr().out)
     assert set(result) == KEYS
     assert set(result["image_to_text"]) == set(result["text_to_image"]) == DIRECTION
-    assert set(result["baselines"]) == {"chance", "cca"}
+    assert set(result["baselines"]) == {"chance", "cca", "ridge_to_text", "ridge_to_image"}
+    assert set(result["align_or_predict"]) == {"ridge_to_text", "ridge_to_image"}
     assert set(result["baselines"]["cca"]) == {
         "image_to_text",
         "text_to_image",
@@ -125,9 +126,9 @@ def test_cca_is_fitted_once_and_anew_where_it_is_of_other_features(
 ) -> None:
     shutil.copytree(run, tmp_path / "run")
     first = pairjepa.evaluate(tmp_path / "run")["baselines"]["cca"]
-    kept = tmp_path / "run" / "cca.safetensors"
+    kept = tmp_path / "run" / "closed-forms.safetensors"
     with monkeypatch.context() as patch:
-        patch.setattr("pairjepa.metrics.baselines.RidgeCCA.fit", None)
+        patch.setattr("pairjepa.metrics.baselines.Correlations.fit", None)
         assert pairjepa.evaluate(tmp_path / "run")["baselines"]["cca"] == first
         kept.unlink()
         with pytest.raises(TypeError):

@@ -5,6 +5,7 @@ import pytest
 from scipy import linalg
 
 from pairjepa.metrics import Relevance, RidgeCCA, chance, retrieve, rsum
+from pairjepa.metrics.baselines import ClosedForm, Correlations, ridge_to_image, ridge_to_text
 from pairjepa.util.errors import UsageError
 
 from .arrays import RECALLS
@@ -114,7 +115,7 @@ def test_features_far_from_zero_keep_their_digits():
 def test_cca_comes_back_from_its_arrays():
     x, y, owner = pairs()
     fitted = RidgeCCA.fit(x, y, owner)
-    again = RidgeCCA.of(fitted.arrays())
+    again = ClosedForm.from_arrays(fitted.arrays())
     assert (again.image(x) == fitted.image(x)).all()
     assert (again.text(y) == fitted.text(y)).all()
 
@@ -147,6 +148,63 @@ def test_a_constant_feature_and_one_pair_do_no_harm():
     single = RidgeCCA.fit(x[:1], y[:1], np.array([0]))
     assert np.isfinite(single.image(x)).all()
     assert np.isfinite(single.text(y)).all()
+
+
+def closed_forms(x, y):
+    """rsum of CCA, of ridge image → caption and caption → image: fitted on the first half, measured on the other."""
+    half = len(x) // 2
+    owner = np.arange(half)
+    fitted = Correlations.fit(x[:half], y[:half], owner)
+    forms = RidgeCCA.of(fitted), ridge_to_text(fitted), ridge_to_image(fitted)
+    return [rsum(retrieve(form.image(x[half:]), form.text(y[half:]), owner)) for form in forms]
+
+
+def shared(rows, latent, width, noise, nuisance=(0, 0), seed=0):
+    """Two views of a few shared directions, with noise everywhere and strong nuisance along a few on some sides."""
+    rng = np.random.default_rng(seed)
+    signal = rng.normal(size=(rows, latent))
+    sides = []
+    for many in nuisance:
+        maps = [linalg.orth(rng.normal(size=(width, n))).T for n in (latent, max(many, 1))]
+        own = 3 * rng.normal(size=(rows, many)) @ maps[1][:many]
+        sides.append(signal @ maps[0] + own + noise * rng.normal(size=(rows, width)))
+    return sides
+
+
+def test_alignment_is_favoured_where_a_side_varies_by_what_the_other_cannot_tell():
+    cca, to_text, to_image = closed_forms(*shared(600, 6, 30, 0.1, nuisance=(0, 6)))
+    assert cca > 2 * to_text  # it predicts what varies most, and that is nuisance
+    assert abs(cca - to_image) < 60  # the side that is whitened is the one with the nuisance
+    cca, to_text, to_image = closed_forms(*shared(600, 6, 30, 0.1, nuisance=(6, 6)))
+    assert cca > 2 * max(to_text, to_image)
+
+
+def test_prediction_is_favoured_where_few_pairs_share_a_few_strong_directions():
+    """Whitening both sides of few pairs takes weak directions, which are noise, for strong ones."""
+    cca, to_text, to_image = closed_forms(*shared(120, 6, 100, 0.3))
+    assert min(to_text, to_image) > cca + 40
+
+
+def test_ridge_regression_is_that_of_images_written_out_for_every_caption():
+    x, y, owner = pairs()
+    fitted = Correlations.fit(x, y, owner)
+    a, b = x[owner].astype(float), y.astype(float)
+    a_mean, a_scale = a.mean(0), a.std(0)
+    a, b = (a - a_mean) / a_scale, (b - b.mean(0)) / b.std(0)
+    rows = len(a)
+    map_ = np.linalg.lstsq(np.vstack([a, np.sqrt(rows) * np.eye(7)]), np.vstack([b, np.zeros((7, 5))]))[0]
+    image = (x - a_mean) / a_scale @ map_
+    assert ridge_to_text(fitted).image(x) == pytest.approx(
+        image / np.linalg.norm(image, axis=1, keepdims=True), abs=1e-5
+    )
+    assert ridge_to_text(fitted).text(y) == pytest.approx(
+        b / np.linalg.norm(b, axis=1, keepdims=True), abs=1e-5
+    )
+    back = np.linalg.lstsq(np.vstack([b, np.sqrt(rows) * np.eye(5)]), np.vstack([a, np.zeros((5, 7))]))[0]
+    text = b @ back
+    assert ridge_to_image(fitted).text(y) == pytest.approx(
+        text / np.linalg.norm(text, axis=1, keepdims=True), abs=1e-5
+    )
 
 
 def test_mistakes_of_cca_are_named():

@@ -20,7 +20,8 @@ def illustrations():
     partial = [{"caption": 3, "image": 1, "ratio": 0.3, "tokens": [token]} | NO_QUERIES]
     maps = [{"text": CAPTION, "values": [0.25, -0.5], "cosine": 0.125}]
     maps_of = [{"image": row, "picture": b"jpeg %d" % row, "grid": [1, 2], "maps": maps} for row in (2, 0)]
-    return Illustrations([b"\xff\xd8a", None, b"\xff\xd8b"], partial, maps_of, "abc", ["No maps."])
+    twins = [{"caption": 3, "kind": "colour", "text": CAPTION, "margin": -0.125}]
+    return Illustrations([b"\xff\xd8a", None, b"\xff\xd8b"], partial, maps_of, "abc", ["No maps."], twins)
 
 
 def equal(one: Illustrations, other: Illustrations) -> bool:

@@ -34,6 +34,17 @@ def _evaluation(masked: bool) -> dict[str, Any]:
         "baselines": {"chance": _recalls(1.7, interval=False), "cca": _recalls(30.2)},
         "cosine": {"matched": spread, "random": spread | {"mean": 0.0}, "auc": 0.98, "overlap": 0.128},
         "geometry": {"dim": 16, "effective_rank": {"image": 9.0, "text": 11.0}},
+        "hard_negatives": {
+            kind: {
+                "accuracy": 75.5,
+                "accuracy_ci": [70.0, 80.0],
+                "blind": 50.0,
+                "prior": 61.2,
+                "cca": None,
+                "twins": 4,
+            }
+            for kind in ("all", "colour")
+        },
         "bootstrap": {"unit": "image", "draws": 2000, "seed": 0, "confidence": 0.95},
         "cost": {"training_seconds": 86.1, "trained_parameters": 4763137, "peak_rss_bytes": 2135805952},
         "notes": ["Beats CCA on the same features."],
@@ -168,6 +179,12 @@ def _run(name: str, *, masked: bool, epochs: int) -> dict[str, Any]:
         ]
         if masked
         else [],
+        "twins": {
+            name: [
+                {"caption": 0, "kind": "colour", "text": f"a red dog {SCRIPT}", "margin": margin, "image": 0}
+            ]
+            for name, margin in (("worst", -0.25), ("best", 0.5))
+        },
         "saliency": [
             {
                 "image": 0,

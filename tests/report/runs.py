@@ -98,7 +98,11 @@ def make_run(
         saliency = [{"image": 1, "picture": b"jpeg", "grid": [1, 2], "maps": []}]
         words = [{"caption": 0, "image": 0, "ratio": 0.6, "tokens": []}]
         (path / "illustrations").mkdir()
-        Illustrations(thumbnails, words, saliency, found.run, ["no map of a"]).save(
+        twins = [
+            {"caption": row, "kind": kind, "text": f"twin {row}", "margin": margin}
+            for row, (kind, margin) in enumerate([("noun", 0.5), ("noun", -0.5), ("colour", 0.25)])
+        ]
+        Illustrations(thumbnails, words, saliency, found.run, ["no map of a"], twins).save(
             path / "illustrations" / "test"
         )
     return path

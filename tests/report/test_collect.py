@@ -28,7 +28,7 @@ KEYS = {
 RUN_KEYS = {
     "name", "path", "recipe", "seed", "seeds", "complete", "config", "backbones", "versions", "warnings",
     "evaluation", "recall_curve", "cosine", "margin", "training", "geometry", "projection", "examples", "partial",
-    "saliency", "weights",
+    "saliency", "weights", "twins",
 }  # fmt: skip
 
 
@@ -69,6 +69,10 @@ def test_a_report_holds_what_a_page_shows(report: dict[str, Any]) -> None:
     assert shown["partial"][0]["ratio"] == 0.6
     assert report["notes"][:2] == ["run: no map of a", "2 of 40 images have no thumbnail."]
     assert set(shown["evaluation"]["notes"]) <= {note.removeprefix("run: ") for note in report["notes"]}
+    worst, best = (shown["twins"][name] for name in ("worst", "best"))
+    assert [(twin["kind"], twin["margin"]) for twin in worst] == [("noun", -0.5), ("colour", 0.25)]
+    assert [(twin["kind"], twin["margin"]) for twin in best] == [("noun", 0.5), ("colour", 0.25)]
+    assert worst[0]["image"] == report["owner"][1]
     as_json(report)
 
 

@@ -21,8 +21,8 @@ from .made import IMAGES, SCRIPT, make_report
 from .runs import embeddings, make_run
 
 SECTIONS = (
-    "headline", "curves", "cosines", "map", "training", "geometry", "examples", "partial", "saliency", "measured",
-    "notes",
+    "headline", "curves", "cosines", "map", "training", "geometry", "examples", "mistakes", "partial", "saliency",
+    "measured", "notes",
 )  # fmt: skip
 
 
@@ -102,7 +102,8 @@ def test_every_section_is_there_and_linked() -> None:
 
 
 def test_tables_hold_the_numbers() -> None:
-    headline, differences, measured = Page(render(make_report())).tables
+    headline, differences, mistakes, measured = Page(render(make_report())).tables
+    assert mistakes[2] == ["plain: colour", "75.5 [70.0, 80.0]", "50.0", "61.2", "–", "4"]
     assert [row[0] for row in headline] == ["", "plain", "masked", "CCA", "chance"]
     assert headline[1][1] == "36.4 [36.3, 36.5]"
     assert headline[-1][-1] == "110.2"
@@ -162,10 +163,12 @@ def test_sections_that_do_not_apply_are_left_out() -> None:
     report["runs"][0] |= {
         "partial": [],
         "saliency": [],
+        "twins": None,
         "complete": False,
         "warnings": [f"It fell. {SCRIPT}"],
     }
     report["runs"][0]["evaluation"]["baselines"]["cca"] = None
+    report["runs"][0]["evaluation"]["hard_negatives"] = None
     text = render(report)
     assert SCRIPT not in text
     for sentence in ("no thumbnail: 4.jpg", "training not complete", "It fell."):

@@ -48,8 +48,8 @@ def load_transformer(
     from transformers import AutoConfig, AutoModel
 
     setting = f"model.{side}"
-    with quiet(), torch.random.fork_rng(), _errors_of(setting, folder, mend):
-        torch.manual_seed(seed)
+    with quiet(), torch.random.fork_rng([]), _errors_of(setting, folder, mend):
+        torch.default_generator.manual_seed(seed)
         config = _side_config(AutoConfig.from_pretrained(folder, trust_remote_code=False), side, folder)
         if weights == "random":
             model = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)  # type: ignore[no-untyped-call]
@@ -133,8 +133,8 @@ def random_transformer(config: Any, seed: int) -> nn.Module:
     """A model with random weights drawn from `seed`, without touching the global random state."""
     from transformers import AutoModel
 
-    with quiet(), torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with quiet(), torch.random.fork_rng([]):
+        torch.default_generator.manual_seed(seed)
         model = AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     without_trained_pooler(model)
     return model.eval()

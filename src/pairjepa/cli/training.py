@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
-from pairjepa.cli.common import Json, Split, as_flags, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Device, Json, Split, as_flags, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
-from pairjepa.config.settings import RunConfig
+from pairjepa.config.settings import DeviceName, RunConfig
 from pairjepa.util.errors import UsageError
-from pairjepa.util.progress import say
+from pairjepa.util.progress import keep_lines, say
 
 train_app = App(
     name="train",
@@ -102,6 +102,16 @@ def train_command(name: str) -> Callable[..., None]:
                 help="Train this many runs, RUN/seed-0 and on, that differ only in their seed.", group=RUN
             ),
         ] = None,
+        verbose: Annotated[
+            bool,
+            Parameter(
+                name="--verbose",
+                negative=(),
+                show_default=False,
+                help="Keep the line of every epoch on a terminal too, as in a log.",
+                group=RUN,
+            ),
+        ] = False,
         track: Annotated[
             str | None,
             Parameter(
@@ -109,6 +119,7 @@ def train_command(name: str) -> Callable[..., None]:
                 group=RUN,
             ),
         ] = None,
+        device: Annotated[Device, Parameter(group=RUN)] = None,
         **given: Any,
     ) -> None:
         values = given_settings(given)
@@ -121,8 +132,10 @@ def train_command(name: str) -> Callable[..., None]:
             )
         config = recipe(name, values)
         config.validate()
+        if verbose:
+            keep_lines()
         first = os.environ.get("RANK", "0") == "0"  # of several processes, that one speaks
-        with stdout_for_results():
+        with stdout_for_results(device):
             from pairjepa.training import train as training
 
             if run is None:
@@ -167,14 +180,25 @@ def evaluate(
         Literal["owner", "text"],
         Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
     ] = "owner",
+    hard_negatives: Annotated[
+        Path | None,
+        Parameter(help="Measure the run on this file of SugarCrepe, ARO or Winoground alone."),
+    ] = None,
+    device: Device = None,
+    images: Annotated[
+        Path | None, Parameter(help="Folder of that file's images, where they are not beside it.")
+    ] = None,
     **given: Any,
 ) -> None:
-    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA.
+    """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA, and hard negatives.
 
     With --data, where the run's data are now; or other pairs, to measure it on. Without a run, --model.pair measures a
     pretrained pair as it is.
     """
     chosen = given_settings(given)
+    if hard_negatives is not None and run is not None:
+        _evaluate_file(run, hard_negatives, images, as_json, device)
+        return
     if run is None and "model.pair" not in chosen:
         raise UsageError("evaluate must be given a run or --model.pair, got none. Name a run folder.")
     if "data.source" not in chosen and (run is None or chosen):
@@ -184,7 +208,7 @@ def evaluate(
     data = {name: value for name, value in chosen.items() if name.startswith("data.")}
     if run is not None and (others := sorted(chosen.keys() - data.keys())):
         raise UsageError(f"--{others[0]} must stand without a run, got {run}. Leave one of the two out.")
-    with stdout_for_results():
+    with stdout_for_results(device):
         if run is None:
             from pairjepa.evaluation import zero_shot
 
@@ -273,6 +297,24 @@ def demo(
     next_command("train", "contrastive", then="--data DATA")
 
 
+def _evaluate_file(
+    run: Path, file: Path, images: Path | None, as_json: bool, device: DeviceName | None
+) -> None:
+    """`evaluate --hard-negatives`, for each run of a seed group."""
+    with stdout_for_results(device):
+        from pairjepa.evaluation.benchmark_files import evaluate_file
+        from pairjepa.run.seeds import runs_at
+
+        results = [evaluate_file(one, file, images) for one in runs_at(run)]
+    if as_json:
+        print_json(results[0] if len(results) == 1 else {"seeds": results})
+    else:
+        from pairjepa.evaluation.tables import hard_negatives_table
+
+        print(hard_negatives_table([result["hard_negatives"] for result in results]))
+    say(f"wrote {', '.join(result['run'] + '/hard-negatives' for result in results)}")
+
+
 def _print_table(name: str, result: dict[str, Any]) -> None:
     if "seeds" not in result:
         from pairjepa.evaluation.tables import table
@@ -289,5 +331,9 @@ def _print_table(name: str, result: dict[str, Any]) -> None:
         from pairjepa.evaluation.tables import partial_table
 
         print("\n" + partial_table([seed["partial"] for seed in seeds]))
+    if all(seed["hard_negatives"] for seed in seeds):
+        from pairjepa.evaluation.tables import hard_negatives_table
+
+        print("\n" + hard_negatives_table([seed["hard_negatives"] for seed in seeds]))
     for note in notes:
         print(f"\n{note}")

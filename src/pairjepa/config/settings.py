@@ -24,7 +24,10 @@ else:
     MaskKind = Literal[*registered("backbones/masking.py", "masking")]
 TargetUpdate = Literal["full", "slow", "frozen", "ema"]
 HiddenWords = Literal["mask", "omit"]
-EngineName = Literal["auto", "torch", "onnx", "ray"]
+EngineName = Literal["auto", "torch", "bfloat16", "onnx", "ray"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+DEVICE = "PAIRJEPA_DEVICE"
+"""Environment variable of the device that models run on."""
 TEMPERATURES = (0.01, 1.0)
 """Bounds of τ."""
 View = Literal["whole", "whole-mirrored", "centre", "centre-mirrored"]
@@ -112,7 +115,10 @@ class ModelConfig:
     max_tokens: int | None = 32
     """Captions are cut after this many tokens, special tokens included; `none` is the most that a pair takes."""
     engine: EngineName = "auto"
-    """What computes features of frozen backbones; `auto`: onnx for images on a CPU, else torch; `ray`: torch on Ray."""
+    """What computes features of frozen backbones; `auto`: onnx for images on a CPU, bfloat16 on a GPU of CUDA's, else
+    torch; `ray`: torch on Ray."""
+    feature_batch: int | None = None
+    """Items that a frozen backbone forwards at once; if not given, 16 images or 64 captions, on a GPU 256."""
     dim: int = 512
     """Width of the shared space."""
     image_projection: HeadConfig = field(default_factory=HeadConfig)
@@ -230,6 +236,7 @@ class RunConfig:
         _between("data.max_bad", d.max_bad, 0, 1)
         for name in ("dim", "max_tokens", "image_size", "image_grid"):
             _at_least(f"model.{name}", getattr(m, name), 3 if name == "max_tokens" else 1)
+        _at_least("model.feature_batch", m.feature_batch, 1)
         if not m.image_views:
             raise _bad("model.image_views", "name at least one view", m.image_views)
         for name in ("image_lr_scale", "text_lr_scale"):
@@ -360,6 +367,7 @@ NAMES = (
     "model.pair",
     "model.pair_revision",
     "model.engine",
+    "model.feature_batch",
     "training.checkpoint_seconds",
 )
 """Settings beside those of the data that are checked by what they name, or change no result."""

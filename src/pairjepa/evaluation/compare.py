@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from pairjepa.evaluation.embedding_set import EmbeddingSet
-from pairjepa.evaluation.stored import read_evaluation
+from pairjepa.evaluation.stored import read_evaluation, read_twins
 from pairjepa.evaluation.tables import baselines
 from pairjepa.metrics.bootstrap import CONFIDENCE, DRAWS
-from pairjepa.metrics.compare_ranks import compare_ranks
+from pairjepa.metrics.compare_ranks import compare_ranks, verdict
+from pairjepa.metrics.hard_negatives import ALL, compare_hard_negatives
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RetrievalRanks, retrieve
 from pairjepa.model import correction
@@ -59,6 +62,11 @@ def compare(
         result["runs"][name]["cost"] = _cost(group)
     result["baselines"] = _baselines(groups, split if relevance == "owner" else f"{split}-{relevance}")
     result["corrected"] = _corrected(groups, right)
+    result["hard_negatives"] = _hard_negatives(groups, split, first.owner)
+    if hard := result["hard_negatives"]:
+        for name, gaps in hard["differences"].items():
+            seeds = {one: len(groups[one]) for one in (name, result["baseline"])}
+            result["verdict"][name] += f" On hard negatives: {verdict(gaps[ALL], seeds, 'points')}"
     measured = {"split": split, "images": len(first.names), "captions": len(first.captions)}
     bootstrap = {"unit": "image", "draws": DRAWS, "seed": BOOTSTRAP_SEED, "confidence": CONFIDENCE}
     return measured | {"relevance": relevance} | result | {"bootstrap": bootstrap}
@@ -89,6 +97,28 @@ def evaluated(runs: Sequence[str | Path], split: str) -> dict[str, list[Evaluate
         for one in group:
             _check_same(first.embeddings, one.embeddings, one.command)
     return groups
+
+
+def _hard_negatives(
+    groups: dict[str, list[Evaluated]], split: str, owner: np.ndarray
+) -> dict[str, Any] | None:
+    """What `compare_hard_negatives` says; None where not all runs were measured on the same twins."""
+    twins = {
+        name: [read_twins(one.run, split, one.embeddings.run) for one in group]
+        for name, group in groups.items()
+    }
+    every = [
+        [(twin["caption"], twin["kind"], twin["text"]) for twin in of]
+        for some in twins.values()
+        for of in some
+    ]
+    if not every[0] or any(of != every[0] for of in every):
+        return None
+    margins = {
+        name: [np.array([twin["margin"] for twin in of]) for of in some] for name, some in twins.items()
+    }
+    rows, kinds, _ = zip(*every[0], strict=True)
+    return compare_hard_negatives(margins, kinds, owner[list(rows)], draws=DRAWS, seed=BOOTSTRAP_SEED)
 
 
 def _names(runs: Sequence[str | Path]) -> dict[str, Path]:

@@ -36,6 +36,7 @@ def compare_table(result: dict[str, Any]) -> str:
             "",
             *aligned(_costs(result)),
             "",
+            *[line for table in _hard_negatives(result) for line in (*aligned(table), "")],
             *footer({"": result}),
             PAIRED,
             "",
@@ -57,7 +58,7 @@ def compare_markdown(result: dict[str, Any]) -> str:
         )
         rows.append([name, *gaps])
     below = " ".join([*footer({"": result}), PAIRED, *([SPREAD] if _several(result) else [])])
-    tables = [markdown([TITLES, *rows]), markdown(_costs(result))]
+    tables = [markdown(table) for table in ([TITLES, *rows], _costs(result), *_hard_negatives(result))]
     return "\n\n".join([*tables, below, *_verdicts(result)])
 
 
@@ -139,6 +140,19 @@ def _with_corrected(
         if result["corrected"] is not None:
             rows.append((f"{name}{less}, corrected", result["corrected"][key][name]))
     return rows
+
+
+def _hard_negatives(result: dict[str, Any]) -> list[list[list[str]]]:
+    """The table of hard negatives by kind, if there is one."""
+    if (found := result["hard_negatives"]) is None:
+        return []
+    minus = [f"{name} − {result['baseline']}" for name in found["differences"]]
+    rows = [["hard negatives, own above twin (%)", *found["runs"], *minus]]
+    for kind in next(iter(found["runs"].values())):
+        gaps = [of[kind] for of in found["differences"].values()]
+        shown = [f"{_signed(gap['difference'])} [{', '.join(map(_signed, gap['ci']))}]" for gap in gaps]
+        rows.append([kind, *(f"{of[kind]:.1f}" for of in found["runs"].values()), *shown])
+    return [rows]
 
 
 def _verdicts(result: dict[str, Any]) -> list[str]:

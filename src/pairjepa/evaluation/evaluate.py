@@ -14,6 +14,7 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation import baseline_rows
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
+from pairjepa.evaluation.hard_negatives import measure_twins, split_twins
 from pairjepa.evaluation.illustrate import hidden_words, split_saliency, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
 from pairjepa.evaluation.other import is_other, measured, result_name
@@ -128,11 +129,13 @@ def measure(
     folder.check_backbones(describe(config, image, text))
     warn_of_leaks(data.record)
     material = Material(config, data, image, text, folder.record.get("engines"))
+    twins = split_twins(material, split)
     # on the features before training: first, while the backbones are untrained
     pretrained = (
-        baseline_rows.pretrained(material, split, not other) if config.model.pair is not None else None
+        baseline_rows.pretrained(material, split, not other, twins) if config.model.pair is not None else None
     )
-    cca = baseline_rows.cca(material, split, not other, None if other else folder)
+    forms = baseline_rows.closed_forms(material, split, not other, twins, None if other else folder)
+    cca = forms.pop("cca", None)
     embedder = Embedder.of(folder, image, text)
     kept = result_name(split, data.record) if other else split
     embeddings = replace(_embed(embedder, material, split), split=kept)
@@ -142,14 +145,24 @@ def measure(
         else None
     )
     result = evaluate_embeddings(
-        embeddings, cca=cca, pretrained=pretrained, hubness=correction, relevance=relevance
+        embeddings,
+        cca=cca,
+        pretrained=pretrained,
+        regressions=forms,
+        hubness=correction,
+        relevance=relevance,
     )
+    texts = embed_texts(embedder.joint, material.texts([twin.text for twin in twins]), best_device())
+    model = embeddings.image, embeddings.text, texts
+    result["hard_negatives"], measured_twins = measure_twins(twins, model, embeddings.owner, cca)
     examples: list[dict[str, Any]] = []
     control = None
     if config.context.caption is not None and config.context.image:
         control = _control(embedder, material)
         result["partial"], examples = _partial(embedder, material, split, control)
     illustrations = None if other else _illustrate(embedder, material, embeddings, examples)
+    if illustrations is not None:
+        illustrations = replace(illustrations, twins=measured_twins)
     result |= {
         "split": split,
         "run": str(folder.path),

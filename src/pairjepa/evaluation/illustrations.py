@@ -1,7 +1,7 @@
 """What `evaluate` leaves for people: thumbnails, partial queries word by word, and saliency maps.
 
 A folder of `thumbnails.parquet` and `pictures.parquet` (`row` int32: the image's row in the embedding set; `jpeg`
-binary), `partial.json`, `saliency.json`, and `meta.json` (format, digest of the weights, images, notes).
+binary), `partial.json`, `saliency.json`, `twins.json`, and `meta.json` (format, digest of the weights, images, notes).
 """
 
 import json
@@ -43,6 +43,8 @@ class Illustrations:
     """Digest of the weights that they are of."""
     notes: list[str] = field(default_factory=list)
     """What there is none of, and why, in sentences."""
+    twins: list[dict[str, Any]] = field(default_factory=list)
+    """Hard negatives: `caption` (row of the right one), `kind`, `text`, `margin` (the right one's lead in cosine)."""
 
     @classmethod
     def load(cls, folder: Path, images: int) -> "Illustrations":
@@ -65,17 +67,19 @@ class Illustrations:
         pictures = _read_pictures(folder / "pictures.parquet", images)
         thumbnails = _read_pictures(folder / "thumbnails.parquet", images)
         file = "looks" if (folder / "looks.json").is_file() else "saliency"  # as 0.1 called it
-        saliency, partial = (
-            read_json(folder / f"{name}.json", "The record", mend) for name in (file, "partial")
-        )
-        for name, value, shape in ((file, saliency, _SALIENCY), ("partial", partial, _PARTIAL)):
-            if not sealed and (wrong := misfit(value, shape)) is not None:
+        shapes = {"partial": _PARTIAL, file: _SALIENCY, "twins": _TWINS}
+        if not (folder / "twins.json").is_file():
+            del shapes["twins"]  # 0.1 wrote none
+        records = {name: read_json(folder / f"{name}.json", "The record", mend) for name in shapes}
+        for name, shape in shapes.items():
+            if not sealed and (wrong := misfit(records[name], shape)) is not None:
                 raise PairJEPAError(f"{folder / name}.json must {wrong}. {mend}")
+        saliency, twins = records[file], records.get("twins", [])
         if any(one["image"] not in pictures for one in saliency):
             raise _damaged(folder, "have a picture for every saliency map")
         saliency = [one | {"picture": pictures[one["image"]]} for one in saliency]
         drawn = [thumbnails.get(row) for row in range(images)]
-        return cls(drawn, partial, saliency, meta["run"], meta["notes"])
+        return cls(drawn, records["partial"], saliency, meta["run"], meta["notes"], twins)
 
     def save(self, folder: Path) -> None:
         """Write the folder, in the place of an earlier one."""
@@ -86,7 +90,7 @@ class Illustrations:
                 new / "pictures.parquet", ((one["image"], one["picture"]) for one in self.saliency)
             )
             bare = [{key: value for key, value in one.items() if key != "picture"} for one in self.saliency]
-            for name, value in (("partial", self.partial), ("saliency", bare)):
+            for name, value in (("partial", self.partial), ("saliency", bare), ("twins", self.twins)):
                 # in ASCII, as a caption may hold a lone surrogate; on one line, as a map is long
                 (new / f"{name}.json").write_text(json.dumps(value, allow_nan=False) + "\n", encoding="ascii")
             meta = {"format": FORMAT, "run": self.run, "images": len(self.thumbnails), "notes": self.notes}
@@ -138,6 +142,7 @@ def _mend(folder: Path) -> str:
 
 
 _SALIENCY = [{"image": int, "grid": [int], "maps": [{"text": str, "values": [float], "cosine": float}]}]
+_TWINS = [{"caption": int, "kind": str, "text": str, "margin": float}]
 _FOUND = (type(None), {"rank": int, "top": [int]})
 _PARTIAL = [
     {

@@ -8,6 +8,8 @@ from pairjepa.metrics.verdicts import Verdict
 
 FEW_IMAGES = 100
 SHARED_CAPTIONS = 0.05
+REGRESSIONS = {"ridge_to_text": "ridge regression image → caption", "ridge_to_image": "caption → image"}
+"""Closed forms of prediction, as they stand in an evaluation and in words."""
 
 
 def notes(result: Mapping[str, Any], shared: int) -> list[str]:
@@ -74,6 +76,9 @@ def _judged(result: Mapping[str, Any]) -> list[Verdict]:
     if gain := result["beats_cca"]:
         cca = judge.against_cca(gain["rsum_difference"], gain["ci"], images)
         found += [cca] if cca.level != "good" or chance.level == "good" else []
+    if gains := result["align_or_predict"]:
+        named = {REGRESSIONS[name]: gain for name, gain in gains.items()}
+        found.append(judge.align_or_predict(named, images))
     found += [
         one for side in rank_and_spread(result) if (one := judge.collapse(*side)).level in ("bad", "warn")
     ]

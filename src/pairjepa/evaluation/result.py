@@ -1,6 +1,7 @@
 """One dict that says how good a set of embeddings is, beside chance and CCA, with intervals and in words."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -36,6 +37,8 @@ class Baseline:
     image: Float[np.ndarray, "images cca_dim"]
     text: Float[np.ndarray, "captions cca_dim"]
     hubness: HubnessCorrection | None = None
+    twins: Float[np.ndarray, "twins cca_dim"] | None = None
+    """Of the hard negatives, where they are measured."""
 
 
 def evaluate_embeddings(
@@ -43,6 +46,7 @@ def evaluate_embeddings(
     *,
     cca: Baseline | None,
     pretrained: Baseline | None = None,
+    regressions: Mapping[str, Baseline] | None = None,
     hubness: HubnessCorrection | None = None,
     relevance: RelevanceKind = "owner",
     draws: int = DRAWS,
@@ -54,6 +58,7 @@ def evaluate_embeddings(
         embeddings: Both sides of the split.
         cca: Ridge CCA on the same rows; without it its keys are `None`.
         pretrained: The pretrained pair that the model started from; without it its key is not there.
+        regressions: Ridge regressions on the same rows, which are held against CCA; see `align_or_predict`.
         hubness: The model's correction; without it `corrected` is `None`.
         relevance: `owner` is the published protocol; `text` counts every caption with the same words.
         draws: Bootstrap resamples.
@@ -92,7 +97,7 @@ def evaluate_embeddings(
         corrected_ranks = hubness.ranks(embeddings.image, embeddings.text, owner, relevant)
         corrected, result["corrected"] = _corrected(plain, corrected_ranks, hubness, draws, seed)
     result["baselines"] = {"chance": chance(relevant), "cca": None}
-    result["beats_cca"] = None
+    result["beats_cca"] = result["align_or_predict"] = None
     for name, given in baselines.items():
         baseline = _Measured.of(retrieve(given.image, given.text, owner, relevant), draws, seed)
         shown, gain = with_intervals(baseline.values, baseline.samples), plain.over(baseline)
@@ -105,6 +110,12 @@ def evaluate_embeddings(
             if corrected is not None:
                 gain["corrected"] = corrected.over(given_corrected)
         result["baselines"][name], result[f"beats_{name}"] = shown, gain
+        if name == "cca" and regressions:
+            result["align_or_predict"] = {}
+            for other, of in regressions.items():
+                predicting = _Measured.of(retrieve(of.image, of.text, owner, relevant), draws, seed)
+                result["baselines"][other] = with_intervals(predicting.values, predicting.samples)
+                result["align_or_predict"][other] = baseline.over(predicting)
     with threadpool_limits(1, user_api="blas"):  # which would round otherwise on another number of threads
         result["cosine"] = _cosine(embeddings, same_text, draws, seed)
         result["geometry"] = _geometry(embeddings, result["cosine"]["matched"]["mean"], seed)

@@ -3,8 +3,9 @@
 from typing import Any
 
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
-from pairjepa.util.checksums import read_record
+from pairjepa.util.checksums import check, read_record
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import read_json
 
 _NONE = type(None)
 _RECALLS = {"R@1": float, "R@5": float, "R@10": float, "median_rank": float, "mrr": float}
@@ -70,6 +71,21 @@ def read_evaluation(run: RunFolder, kind: str, weights: str, command: str) -> di
             f"training. Make it again: {command}."
         )
     return found
+
+
+def read_twins(run: RunFolder, split: str, weights: str) -> list[dict[str, Any]]:
+    """Hard negatives of a split with their margins; none where they were not measured, or with other weights.
+
+    Raises:
+        PairJEPAError: the file is damaged.
+    """
+    folder = run.path / "illustrations" / split
+    if not (folder / "twins.json").is_file():
+        return []
+    mend = f"Evaluate {run.path} again, which makes it anew."
+    of = read_record(folder / "meta.json", {"run": str}, mend)["run"]
+    check(folder, mend, ["twins.json"])
+    return read_json(folder / "twins.json", "The record", mend) if of == weights else []
 
 
 def _of_embeddings(run: RunFolder, split: str) -> str | None:

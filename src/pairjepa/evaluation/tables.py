@@ -6,6 +6,14 @@ from typing import Any
 LEGEND = "Recall@K in percent: at least one relevant item in the top K. rsum: the sum of the six."
 CORRECTED = "Corrected: by scores with hubness correction, whose α and k were chosen on dev."
 COLUMNS = [(way, f"R@{k}") for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
+BASELINES = {
+    "chance": "chance",
+    "cca": "CCA",
+    "ridge_to_text": "ridge image→caption",
+    "ridge_to_image": "ridge caption→image",
+    "pretrained": "pretrained",
+}
+"""Key in an evaluation → label of its row."""
 TITLES = ["", *(f"{way.replace('_to_', '→')} {name}" for way, name in COLUMNS), "rsum"]
 
 
@@ -95,7 +103,7 @@ def _with_corrected(name: str, result: dict[str, Any]) -> list[tuple[str, dict[s
 def baselines(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """Chance, CCA and pretrained pairs; one that is the same for all results stands once, else by their names."""
     rows = []
-    for key, label in (("chance", "chance"), ("cca", "CCA"), ("pretrained", "pretrained")):
+    for key, label in BASELINES.items():
         every = {name: result["baselines"].get(key) for name, result in results.items()}
         found = {name: baseline for name, baseline in every.items() if baseline is not None}
         alike = all(baseline == next(iter(found.values())) for baseline in found.values())
@@ -151,6 +159,30 @@ def partial_table(partials: Sequence[dict[str, Any]]) -> str:
     legend = (
         "R@1 in percent: image and partly hidden caption → that caption among all of the split; at 0 % it is seen "
         "whole. Image adds: over the same with the images shuffled. Text only: a model trained without images."
+    )
+    return "\n".join([*aligned(rows), "", legend])
+
+
+def hard_negatives_table(results: Sequence[dict[str, dict[str, Any]]]) -> str:
+    """What `evaluate_hard_negatives` says of each kind, in plain text; of several seeds, the mean.
+
+    Args:
+        results: for each seed `{kind: result}`.
+    """
+    rows = [
+        ["hard negatives", "own above twin", "95 % interval", "other image", "mean image", "CCA", "twins"]
+    ]
+    for kind, first in results[0].items():
+        means = {
+            name: _mean([one[kind][name] for one in results])
+            for name in ("accuracy", "blind", "prior", "cca")
+        }
+        shown = {name: "-" if mean is None else f"{mean:.1f}" for name, mean in means.items()}
+        ci = "-" if len(results) > 1 else "{:.1f}–{:.1f}".format(*first["accuracy_ci"])
+        rows.append([kind, shown.pop("accuracy"), ci, *shown.values(), f"{first['twins']:,}"])
+    legend = (
+        "Percent: an image's own caption scores above its twin, which is wrong in one thing. Other image, mean image: "
+        "what the words tell without the right image."
     )
     return "\n".join([*aligned(rows), "", legend])
 

@@ -9,6 +9,7 @@ from pairjepa.config.settings import RunConfig
 from pairjepa.evaluation import baseline_rows
 from pairjepa.evaluation.embedding_set import check_target
 from pairjepa.evaluation.evaluate import embedding_set
+from pairjepa.evaluation.hard_negatives import measure_twins, split_twins
 from pairjepa.evaluation.other import measured
 from pairjepa.evaluation.result import evaluate_embeddings
 from pairjepa.features.engines import check_engine
@@ -59,15 +60,22 @@ def evaluate_pair(
     image, text = load_backbones(config, ())
     material = Material(config, data, image, text)
     corrected = {"train", "dev"} <= set(data.pairs.splits)
-    pair = baseline_rows.pretrained(material, split, corrected)
+    twins = split_twins(material, split)
+    pair = baseline_rows.pretrained(material, split, corrected, twins)
+    forms = baseline_rows.closed_forms(material, split, corrected, twins)
+    cca = forms.pop("cca", None)
     weights = digest(image.digest, text.digest)
     embeddings = embedding_set(material, split, pair.image, pair.text, weights)
     result = evaluate_embeddings(
         embeddings,
-        cca=baseline_rows.cca(material, split, corrected),
+        cca=cca,
+        regressions=forms,
         hubness=pair.hubness,
         relevance=relevance,
     )
+    assert pair.twins is not None
+    model = embeddings.image, embeddings.text, pair.twins
+    result["hard_negatives"], _ = measure_twins(twins, model, embeddings.owner, cca)
     if export is not None:
         with writing(Path(export)):
             embeddings.save(Path(export))

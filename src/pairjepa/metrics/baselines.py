@@ -1,10 +1,10 @@
-"""What a model has to beat: chance, and ridge CCA, a closed formula on the same features.
+"""What a model has to beat: chance, and closed formulas on the same features: ridge CCA and ridge regression.
 
 Axes: images, captions; p and q are the widths of image and text features; dim of the shared space.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -67,41 +67,74 @@ class Rows(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """Features → canonical variates of one side."""
+    """Features → variates of one side; without directions the standardised features themselves."""
 
     mean: Float64[np.ndarray, " width"]
     scale: Float64[np.ndarray, " width"]
-    directions: Float64[np.ndarray, "width dim"]
+    directions: Float64[np.ndarray, "width dim"] | None = None
 
     def __call__(
         self, features: Float[np.ndarray, "rows width"], name: str
     ) -> Float32[np.ndarray, "rows dim"]:
         if features.shape[1:] != self.mean.shape:
             raise UsageError(f"{name} must be {len(self.mean)} wide, as in the fit, got {features.shape}.")
-        out = np.empty((len(features), self.directions.shape[1]), np.float32)
+        width = len(self.mean) if self.directions is None else self.directions.shape[1]
+        out = np.empty((len(features), width), np.float32)
         for part in chunks(len(features), CHUNK_BYTES // (8 * len(self.mean))):
-            variates = (features[part] - self.mean) / self.scale @ self.directions
+            variates = (features[part] - self.mean) / self.scale
+            if self.directions is not None:
+                variates = variates @ self.directions
             out[part] = variates / np.linalg.norm(variates, axis=1, keepdims=True).clip(1e-12)
         return out
 
 
 @dataclass(frozen=True, eq=False)
-class RidgeCCA:
-    """Regularised canonical correlation analysis of image and caption features (Vinod 1976).
+class ClosedForm:
+    """Linear maps of both sides into one space, where they are compared by their cosine."""
 
-    Features are standardised with the mean and standard deviation of the training pairs, so their covariances
-    Sxx and Syy are correlation matrices with a diagonal of 1; `ridge` is added to that diagonal of both. The
-    singular vectors of (Sxx + ridge·I)^-½ Sxy (Syy + ridge·I)^-½ give the directions, its singular values ρ are
-    the (regularised) canonical correlations. Variates are scaled by ρ^½, which makes them the posterior means
-    of probabilistic CCA (Bach and Jordan 2005, with M1 = M2 = P^½), and compared by their cosine, as in
-    normalised CCA (Gong, Ke, Isard and Lazebnik 2014, who scale by a higher power of ρ; here ½ was the best of
-    0, ½, 1, 2, 4 on Flickr8k's dev split).
-    """
-
-    correlations: Float64[np.ndarray, " dim"]
-    """ρ, descending."""
     _image: _Side
     _text: _Side
+
+    def image(self, features: Float[np.ndarray, "images p"]) -> Float32[np.ndarray, "images dim"]:
+        """Unit-norm embeddings of images."""
+        return self._image(features, "image features")
+
+    def text(self, features: Float[np.ndarray, "captions q"]) -> Float32[np.ndarray, "captions dim"]:
+        """Unit-norm embeddings of captions."""
+        return self._text(features, "text features")
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that it consists of."""
+        return {
+            f"{name}.{field}": array
+            for name, side in (("image", self._image), ("text", self._text))
+            for field, array in vars(side).items()
+            if array is not None
+        }
+
+    @staticmethod
+    def from_arrays(arrays: Mapping[str, np.ndarray]) -> "ClosedForm":
+        """The inverse of `arrays`."""
+        image, text = (
+            _Side(arrays[f"{name}.mean"], arrays[f"{name}.scale"], arrays.get(f"{name}.directions"))
+            for name in ("image", "text")
+        )
+        return ClosedForm(image, text)
+
+
+@dataclass(frozen=True, eq=False)
+class Correlations:
+    """Correlation matrices of the features of training pairs; every caption is one pair with its image.
+
+    Features are standardised with the mean and standard deviation of the pairs, so that the diagonals are 1.
+    """
+
+    x: tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]
+    """Mean and scale of image features."""
+    y: tuple[Float64[np.ndarray, " q"], Float64[np.ndarray, " q"]]
+    xx: Float64[np.ndarray, "p p"]
+    yy: Float64[np.ndarray, "q q"]
+    xy: Float64[np.ndarray, "p q"]
 
     @classmethod
     def fit(
@@ -110,25 +143,19 @@ class RidgeCCA:
         text_features: Rows,
         owner: Int[np.ndarray, " captions"],
         *,
-        ridge: float = 1.0,
-        dim: int = 512,
         chunk_bytes: int = CHUNK_BYTES,
-    ) -> "RidgeCCA":
-        """Fit on training pairs; every caption is one pair with its image, in float64.
+    ) -> "Correlations":
+        """Of training pairs, in float64.
 
         Args:
             image_features: One row an image, never repeated for its captions; read block by block.
             text_features: One row a caption.
             owner: For each caption, the row of its image.
-            ridge: Added to the diagonal of the correlation matrices.
-            dim: Most directions to keep; there are no more than min(p, q).
             chunk_bytes: Size of a temporary block of features.
 
         Raises:
-            UsageError: shapes disagree, a value is not finite, `ridge` is not positive, or there is no pair.
+            UsageError: shapes disagree, a value is not finite, or there is no pair.
         """
-        if not ridge > 0:
-            raise UsageError(f"ridge must be positive, got {ridge}.")
         owner = checked_owner(owner, len(image_features))
         if len(owner) != len(text_features) or not len(owner):
             raise UsageError(
@@ -146,41 +173,81 @@ class RidgeCCA:
             )
         if not np.isfinite([sums.x.sum(), sums.y.sum()]).all():
             raise UsageError("Features must be finite, got NaN or infinity. Compute them again.")
-        (x_mean, x_scale), (y_mean, y_scale), xx, yy, xy = sums.correlations()
-        x_factor = linalg.cholesky(xx + ridge * np.eye(p), lower=True)
-        y_factor = linalg.cholesky(yy + ridge * np.eye(q), lower=True)
-        whitened = linalg.solve_triangular(x_factor, xy, lower=True)
-        whitened = linalg.solve_triangular(y_factor, whitened.T, lower=True).T
-        left, correlations, right = _top_singular(whitened, dim)
-        scale = np.sqrt(correlations)
-        return cls(
-            correlations,
-            _Side(x_mean, x_scale, linalg.solve_triangular(x_factor, left, lower=True, trans="T") * scale),
-            _Side(y_mean, y_scale, linalg.solve_triangular(y_factor, right, lower=True, trans="T") * scale),
-        )
+        return cls(*sums.correlations())
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All that it consists of."""
-        sides = {"image": self._image, "text": self._text}
-        return {"correlations": self.correlations} | {
-            f"{name}.{field}": array for name, side in sides.items() for field, array in vars(side).items()
-        }
+
+def ridge_to_text(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
+    """Ridge regression of caption features on image features (Hoerl and Kennard 1970): prediction, in closed form.
+
+    It whitens the image side alone; the captions stay as they are, so that what varies most in them counts most,
+    whether an image can tell it or not. `ridge` is added to the diagonal of the correlation matrix.
+    """
+    c = correlations
+    directions = linalg.solve(c.xx + ridge * np.eye(len(c.xx)), c.xy, assume_a="pos")
+    return ClosedForm(_Side(*c.x, directions), _Side(*c.y))
+
+
+def ridge_to_image(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
+    """`ridge_to_text` the other way: of image features on caption features."""
+    c = correlations
+    directions = linalg.solve(c.yy + ridge * np.eye(len(c.yy)), c.xy.T, assume_a="pos")
+    return ClosedForm(_Side(*c.x), _Side(*c.y, directions))
+
+
+@dataclass(frozen=True, eq=False)
+class RidgeCCA(ClosedForm):
+    """Regularised canonical correlation analysis of image and caption features (Vinod 1976).
+
+    `ridge` is added to the diagonal of the correlation matrices Sxx and Syy. The singular vectors of
+    (Sxx + ridge·I)^-½ Sxy (Syy + ridge·I)^-½ give the directions, its singular values ρ are the (regularised)
+    canonical correlations. Variates are scaled by ρ^½, which makes them the posterior means of probabilistic CCA
+    (Bach and Jordan 2005, with M1 = M2 = P^½), and compared by their cosine, as in normalised CCA (Gong, Ke, Isard
+    and Lazebnik 2014, who scale by a higher power of ρ; here ½ was the best of 0, ½, 1, 2, 4 on Flickr8k's dev split).
+    """
+
+    correlations: Float64[np.ndarray, " dim"]
+    """ρ, descending."""
 
     @classmethod
-    def of(cls, arrays: dict[str, np.ndarray]) -> "RidgeCCA":
-        """The inverse of `arrays`."""
-        image, text = (
-            _Side(*(arrays[f"{name}.{field.name}"] for field in fields(_Side))) for name in ("image", "text")
+    def fit(
+        cls,
+        image_features: Rows,
+        text_features: Rows,
+        owner: Int[np.ndarray, " captions"],
+        *,
+        ridge: float = 1.0,
+        dim: int = 512,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> "RidgeCCA":
+        """Fit on training pairs; see `Correlations.fit` and `of`."""
+        return cls.of(
+            Correlations.fit(image_features, text_features, owner, chunk_bytes=chunk_bytes), ridge, dim
         )
-        return cls(arrays["correlations"], image, text)
 
-    def image(self, features: Float[np.ndarray, "images p"]) -> Float32[np.ndarray, "images dim"]:
-        """Unit-norm embeddings of images."""
-        return self._image(features, "image features")
+    @classmethod
+    def of(cls, correlations: Correlations, ridge: float = 1.0, dim: int = 512) -> "RidgeCCA":
+        """From correlation matrices.
 
-    def text(self, features: Float[np.ndarray, "captions q"]) -> Float32[np.ndarray, "captions dim"]:
-        """Unit-norm embeddings of captions."""
-        return self._text(features, "text features")
+        Args:
+            correlations: Of the training pairs.
+            ridge: Added to their diagonals.
+            dim: Most directions to keep; there are no more than min(p, q).
+
+        Raises:
+            UsageError: `ridge` is not positive.
+        """
+        if not ridge > 0:
+            raise UsageError(f"ridge must be positive, got {ridge}.")
+        c = correlations
+        x_factor = linalg.cholesky(c.xx + ridge * np.eye(len(c.xx)), lower=True)
+        y_factor = linalg.cholesky(c.yy + ridge * np.eye(len(c.yy)), lower=True)
+        whitened = linalg.solve_triangular(x_factor, c.xy, lower=True)
+        whitened = linalg.solve_triangular(y_factor, whitened.T, lower=True).T
+        left, rho, right = _top_singular(whitened, dim)
+        scale = np.sqrt(rho)
+        image = linalg.solve_triangular(x_factor, left, lower=True, trans="T") * scale
+        text = linalg.solve_triangular(y_factor, right, lower=True, trans="T") * scale
+        return cls(_Side(*c.x, image), _Side(*c.y, text), rho)
 
 
 class _Sums:

@@ -87,24 +87,25 @@ def compare_ranks(
     }
 
 
-def verdict(rsum: Mapping[str, Any], seeds: Mapping[str, int]) -> str:
-    """What the difference in rsum allows to say, in one sentence.
+def verdict(gap: Mapping[str, Any], seeds: Mapping[str, int], unit: str = "rsum") -> str:
+    """What a difference allows to say, in one sentence.
 
     Args:
-        rsum: `difference`, `ci` and `seed_ci` of first minus second.
+        gap: `difference`, `ci` and `seed_ci` of first minus second.
         seeds: Name → number of seeds of the first and of the second.
+        unit: Of the difference.
     """
-    (first, second), (low, high) = seeds, rsum["ci"]
+    (first, second), (low, high) = seeds, gap["ci"]
     sign, word = (1, "better") if low > 0 else (-1, "worse")
     if low <= 0 <= high:
         span = f"{_shown(low, '+')} to {_shown(high, '+')}"
-        gap = _shown(rsum["difference"], "+")
-        said = f"no difference is shown: {first} has {gap} rsum against {second} (95 % interval {span})"
-        return f"{said}{_on_seeds(rsum['seed_ci'], seeds, shown=False)}."
+        more = _shown(gap["difference"], "+")
+        said = f"no difference is shown: {first} has {more} {unit} against {second} (95 % interval {span})"
+        return f"{said}{_on_seeds(gap['seed_ci'], seeds, shown=False)}."
     low, high = sorted((sign * low, sign * high))
-    by = _shown(sign * rsum["difference"])
-    said = f"{first} is {word} than {second} by {by} rsum (95 % interval {_shown(low)} to {_shown(high)})"
-    return f"{said}{_on_seeds(rsum['seed_ci'], seeds, shown=True)}."
+    by = _shown(sign * gap["difference"])
+    said = f"{first} is {word} than {second} by {by} {unit} (95 % interval {_shown(low)} to {_shown(high)})"
+    return f"{said}{_on_seeds(gap['seed_ci'], seeds, shown=True)}."
 
 
 def _on_seeds(ci: list[float] | None, seeds: Mapping[str, int], *, shown: bool) -> str:
@@ -136,11 +137,11 @@ def _difference(
     return {
         "difference": round(float(first.mean() - second.mean()), DIGITS),
         "ci": [round(low, DIGITS), round(high, DIGITS)],
-        "seed_ci": _welch(first, second) if min(len(first), len(second)) > 1 else None,
+        "seed_ci": welch(first, second) if min(len(first), len(second)) > 1 else None,
     }
 
 
-def _welch(first: Float64[np.ndarray, " seeds"], second: Float64[np.ndarray, " other_seeds"]) -> list[float]:
+def welch(first: Float64[np.ndarray, " seeds"], second: Float64[np.ndarray, " other_seeds"]) -> list[float]:
     """95 % interval of the difference of two means whose spreads may differ (Welch 1947)."""
     difference = float(first.mean() - second.mean())
     freedom = np.array([len(first) - 1, len(second) - 1])

@@ -97,6 +97,24 @@ def against_pretrained(difference: float, ci: Sequence[float], images: int) -> V
     return Verdict("warn", "not shown to differ from the pretrained pair", value)
 
 
+def align_or_predict(gains: Mapping[str, Mapping[str, Any]], images: int) -> Verdict:
+    """Which closed form these features favour, by the paired intervals of rsum.
+
+    Args:
+        gains: Name of each regression → `rsum_difference` and `ci` of CCA minus it.
+        images: That were measured.
+    """
+    value = "CCA has rsum " + " and ".join(
+        f"{gain['rsum_difference']:+.1f} over {name} (95 % interval {gain['ci'][0]:+.1f} to {gain['ci'][1]:+.1f})"
+        for name, gain in gains.items()
+    )
+    if images >= LEAST_IMAGES and all(gain["ci"][0] > 0 for gain in gains.values()):
+        return Verdict("info", "these features favour alignment (both sides whitened) over prediction", value)
+    if images >= LEAST_IMAGES and any(gain["ci"][1] < 0 for gain in gains.values()):
+        return Verdict("info", "these features favour prediction (one side whitened) over alignment", value)
+    return Verdict("info", "neither alignment nor prediction is shown to suit these features better", value)
+
+
 def separation(auc: float, images: int) -> Verdict:
     """Whether matched pairs have higher cosines than random ones; the error of an AUC is at most √(a(1-a)/n)."""
     half = WIDTH * math.sqrt(auc * (1 - auc) / images)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pairjepa.backbones.device import to_device
 from pairjepa.config.settings import RunConfig
 from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.retrieval import Relevance
@@ -21,9 +22,17 @@ from pairjepa.model.weights import read_tensors, save_weights, weights
 from pairjepa.objectives import Labels, Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
-from pairjepa.training.inputs import Pixels, to_device
+from pairjepa.training.inputs import Pixels
 from pairjepa.training.module import parameter_groups
-from pairjepa.training.monitor import Split, embed_images, embed_partial, embed_texts, line, measure
+from pairjepa.training.monitor import (
+    Split,
+    embed_images,
+    embed_partial,
+    embed_texts,
+    line,
+    measure,
+    short_line,
+)
 from pairjepa.training.plan import Plan, Samples
 from pairjepa.training.processes import current
 from pairjepa.training.step import TrainStep, data_parallel
@@ -32,7 +41,7 @@ from pairjepa.training.tracking import tracked
 from pairjepa.training.watch import Watch
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.memory import keep_freed_memory
-from pairjepa.util.progress import say
+from pairjepa.util.progress import say, update
 
 PROBE_EVERY = 8  # epochs between two measurements of the train probe, which cost as much as dev
 
@@ -151,7 +160,7 @@ class Trainer:
         told: set[str] = set()
         keep_freed_memory()
         with (
-            torch.random.fork_rng(),
+            torch.random.fork_rng([torch.cuda.current_device()] if self.device.type == "cuda" else []),
             stop_between_steps(together=self.group.size > 1) as stop,
             tracked(self._track if first else None, self.run, history) as send,
             self._best_kept(),
@@ -172,7 +181,8 @@ class Trainer:
                         self._best = weights(self.module)
                     self.run.append_metrics(history[-1])
                     send(history[-1])
-                    say(line(history[-1], self.config.training.epochs, better))
+                    best, epochs = position["best"], self.config.training.epochs
+                    update(short_line(history[-1], epochs, best), line(history[-1], epochs, better))
                     for kind, sentence in self._watch.warnings(history).items():
                         if kind not in told:
                             told.add(kind)

@@ -185,6 +185,9 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
 
     device = best_device()
     module = build_module(config, image, text)
+    if group.size > 1:  # each computes its part of the features
+        material.compute((group.rank, group.size))
+        group.wait_for_all()
     with group.turns():
         train_split = material.split("train", masks=True)
         dev = material.split("dev", most=DEV_IMAGES, masks=not config.context.image)

@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pairjepa.apps.report.curves import cosines, margins, recall_curves
-from pairjepa.apps.report.examples import examples
+from pairjepa.apps.report.examples import examples, twin_examples
 from pairjepa.apps.report.history import training
 from pairjepa.apps.report.projection import check_method, project
 from pairjepa.apps.report.verdicts import verdicts
@@ -208,6 +208,7 @@ def _run(
             ),
         },
         "partial": pictures.partial,
+        "twins": twin_examples(pictures.twins, owner.tolist()),
         "saliency": pictures.saliency,
     }
     geometry["verdicts"] = verdicts(shown_run)

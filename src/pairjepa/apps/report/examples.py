@@ -3,6 +3,7 @@
 Axes: queries, gallery.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,23 @@ def examples(
         kind: [_example(int(row), queries, gallery, relevance) for row in _one_an_image(order, image)]
         for kind, order in orders.items()
     }
+
+
+def twin_examples(
+    twins: Sequence[dict[str, Any]], owner: Sequence[int]
+) -> dict[str, list[dict[str, Any]]] | None:
+    """The `worst` and the `best` twin of each kind by the right caption's lead, with `image`; None without twins."""
+    order = sorted(twins, key=lambda twin: twin["margin"])
+    best, worst = ({twin["kind"]: twin for twin in some} for some in (order, order[::-1]))
+    kinds = list(dict.fromkeys(twin["kind"] for twin in twins))
+    return (
+        {
+            name: [of[kind] | {"image": int(owner[of[kind]["caption"]])} for kind in kinds]
+            for name, of in (("worst", worst), ("best", best))
+        }
+        if twins
+        else None
+    )
 
 
 def _one_an_image(order: Int64[np.ndarray, " queries"], image: Int[np.ndarray, " queries"]) -> list[int]:

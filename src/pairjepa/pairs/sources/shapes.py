@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TypeVar
 
 import pyarrow as pa
@@ -52,6 +53,9 @@ SHAPES: dict[str, tuple[tuple[float, float], ...]] = {
 }  # fmt: skip
 """Corners on a square of side 2; none is a circle."""
 _OPPOSITE = {"above": "below", "below": "above", "left of": "right of", "right of": "left of"}
+_MENTION = (
+    rf"(?:(?:{'|'.join(SIZES)}) )?(?:(?:{'|'.join([*COLOURS, *BACKGROUNDS])}) )?(?:{'|'.join(SHAPES)})\b"
+)
 _NUMBERS = ("one shape", "two shapes", "three shapes")
 _DEFAULT = 2000
 
@@ -139,6 +143,35 @@ def draw(seed: int, index: int) -> tuple[bytes, list[str]]:
     picture = io.BytesIO()
     _picture(scene, dice).save(picture, format="BMP")
     return picture.getvalue(), _captions(scene, dice)
+
+
+def holds(name: str, text: str) -> bool:
+    """Whether a text is true of the image of this name; one that speaks otherwise than the captions is not."""
+    _, seed, index = name.split("-")
+    scene = _scene(_Dice(f"{seed}:{int(index)}"))
+    grounds = re.findall(r"(on|of) an? (\w+) background", text)
+    counts = [_NUMBERS.index(number) + 1 for number in re.findall("|".join(_NUMBERS), text)]
+    if "only" in text:
+        counts.append(1)
+    if len(grounds) != text.count("background") or any(n != len(scene.things) for n in counts):
+        return False
+    first, *others = re.split(f"({_MENTION})", text)[1:] or [""]
+    mentions, between = [first, *others[1::2]], others[::2]
+    things = [[t for t in scene.things if set(m.split()) <= set(t.words.split())] for m in mentions]
+    return (
+        bool(first)
+        and all(ground == scene.background for _, ground in grounds)
+        and any(all(map(_fits, between, some, [*some[1:], None])) for some in product(*things))
+    )
+
+
+def _fits(words: str, thing: Thing, following: Thing | None) -> bool:
+    """Whether the words behind a thing are true of it, and of the thing that is named after them."""
+    if place := re.match(r" (?:is )?(at the (?:(?:top|bottom|left|right|centre)\b ?)+)", words):
+        return place[1].strip() == _place(thing)
+    if relation := re.fullmatch(rf" (?:is )?({'|'.join(_OPPOSITE)}) (?:a|an|the) ", words):
+        return following is not None and relation[1] in _relations(thing, following)
+    return True
 
 
 def _scene(dice: _Dice) -> Scene:

@@ -17,6 +17,7 @@ SECTIONS = {
     "training": "Training",
     "geometry": "Verdicts and geometry",
     "examples": "Examples",
+    "mistakes": "What kind of mistake",
     "partial": "Half a caption",
     "saliency": "Saliency maps",
     "measured": "What was measured",

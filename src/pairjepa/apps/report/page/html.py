@@ -57,6 +57,7 @@ def render(report: dict[str, Any]) -> str:
         "map": any(run["projection"] for run in runs),
         "geometry": True,
         "examples": True,
+        "mistakes": any(run["evaluation"].get("hard_negatives") for run in runs),
         "partial": any(run["partial"] for run in runs),
         "measured": True,
         "notes": bool(notes),
@@ -69,6 +70,7 @@ def render(report: dict[str, Any]) -> str:
         figures=figures,
         map_alt=map_alt,
         recalls=tables.recalls(report),
+        mistakes=tables.mistakes(report),
         measured=tables.measured(report),
         notes=notes,
         pictured=set(thumbnails),
@@ -131,6 +133,7 @@ def _shown(report: dict[str, Any]) -> list[int]:
                     rows.append(example["query"])
                 else:
                     rows += [owner[example["query"]], *(result["row"] for result in example["results"])]
+        rows += [twin["image"] for twins in (run["twins"] or {}).values() for twin in twins]
         for partial in run["partial"]:
             rows += [row for row in (partial["image"], partial["shuffled_image"]) if row is not None]
     return rows

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pairjepa.evaluation.notes import REGRESSIONS
+from pairjepa.evaluation.tables import BASELINES
+
 DIRECTIONS = {"image_to_text": "Image → text", "text_to_image": "Text → image"}
 RECALLS = ("R@1", "R@5", "R@10")
 RELEVANCE = {"owner": "an image's own captions", "text": "every caption with the same words"}
@@ -20,8 +23,10 @@ class Table(NamedTuple):
 def recalls(report: dict[str, Any]) -> list[Table]:
     """Recalls of every run, CCA and chance with intervals; and the differences of the runs, where there are several."""
     runs = [(run["name"], run["evaluation"]) for run in report["runs"]]
-    pretrained, cca = _baselines(runs, "pretrained", "pretrained pair"), _baselines(runs, "cca", "CCA")
-    measured = [*runs, *pretrained, *cca, ("chance", runs[0][1]["baselines"]["chance"])]
+    baselines = [
+        row for key in ("pretrained", "cca", *REGRESSIONS) for row in _baselines(runs, key, BASELINES[key])
+    ]
+    measured = [*runs, *baselines, ("chance", runs[0][1]["baselines"]["chance"])]
     names = (*RECALLS, "median_rank", "mrr")
     columns = [(way, name) for way in DIRECTIONS for name in names]
     head = ["", *(f"{DIRECTIONS[way]} {name.replace('_', ' ')}" for way, name in columns), "rsum"]
@@ -47,6 +52,19 @@ def recalls(report: dict[str, Any]) -> list[Table]:
             rows.append([f"{name} − {compare['baseline']}", *gaps])
         tables.append(Table("Differences, paired by image, with 95 % intervals.", head, rows))
     return tables
+
+
+def mistakes(report: dict[str, Any]) -> Table:
+    """Hard negatives of every run by kind, beside the controls."""
+    head = ["", "own above twin", "another image", "mean image", "CCA", "twins"]
+    rows = []
+    for run in report["runs"]:
+        for kind, found in (run["evaluation"].get("hard_negatives") or {}).items():
+            name = f"{run['name']}: {kind}" if len(report["runs"]) > 1 else kind
+            controls = (found[key] for key in ("blind", "prior", "cca"))
+            shown = ["–" if value is None else f"{value:.1f}" for value in controls]
+            rows.append([name, _cell(found, "accuracy"), *shown, f"{found['twins']:,}"])
+    return Table("Share of twins that score below the right caption, in percent.", head, rows)
 
 
 def _baselines(

@@ -1,16 +1,17 @@
-"""Ridge CCA on the features that a run began with, kept in the run folder."""
+"""Closed forms on the features that a run began with, kept in the run folder."""
 
 import numpy as np
 import torch
 
-from pairjepa.metrics.baselines import RidgeCCA
+from pairjepa.metrics.baselines import ClosedForm, Correlations, RidgeCCA, ridge_to_image, ridge_to_text
 from pairjepa.model.weights import read_tensors, write_tensors
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.material import Material
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest
 
-FILE = "cca.safetensors"
+FILE = "closed-forms.safetensors"
+FORMS = {"cca": RidgeCCA.of, "ridge_to_text": ridge_to_text, "ridge_to_image": ridge_to_image}
 
 
 class _Rows:
@@ -29,8 +30,8 @@ class _Rows:
         return self._read(self._rows[rows])
 
 
-def load_or_fit_cca(material: Material, folder: RunFolder | None) -> RidgeCCA:
-    """CCA of the training pairs: what the run folder keeps of an earlier evaluation, if it is of the same features.
+def load_or_fit(material: Material, folder: RunFolder | None) -> dict[str, ClosedForm]:
+    """`FORMS` of the training pairs: what the run folder keeps of an earlier evaluation, if it is of the same features.
 
     Args:
         material: backbones as they were before training, and data.
@@ -50,12 +51,24 @@ def load_or_fit_cca(material: Material, folder: RunFolder | None) -> RidgeCCA:
         mend = "Remove it, and evaluate the run again, which makes it anew."
         tensors, about = read_tensors(path, mend)
         if about.get("made_of") == made_of:
+            arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
             try:
-                return RidgeCCA.of({name: tensor.numpy() for name, tensor in tensors.items()})
+                return {form: ClosedForm.from_arrays(_below(form, arrays)) for form in FORMS}
             except KeyError as error:
                 raise PairJEPAError(f"{path} is damaged ({error} is missing). {mend}") from None
-    fitted = RidgeCCA.fit(_Rows(material, "image", images), _Rows(material, "text", captions), owner)
+    fitted = Correlations.fit(_Rows(material, "image", images), _Rows(material, "text", captions), owner)
+    forms: dict[str, ClosedForm] = {name: form(fitted) for name, form in FORMS.items()}
     if path is not None:
-        arrays = {name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in fitted.arrays().items()}
-        write_tensors(arrays, path, {"made_of": made_of})
-    return fitted
+        kept = {
+            f"{name}.{key}": torch.from_numpy(np.ascontiguousarray(array))
+            for name, form in forms.items()
+            for key, array in form.arrays().items()
+        }
+        write_tensors(kept, path, {"made_of": made_of})
+    return forms
+
+
+def _below(form: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        key.removeprefix(f"{form}."): array for key, array in arrays.items() if key.startswith(f"{form}.")
+    }
