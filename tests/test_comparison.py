@@ -19,11 +19,13 @@ from pairjepa.evaluation.compare import compare
 from pairjepa.evaluation.compare_tables import compare_table
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.illustrations import Illustrations
+from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.metrics import metrics, retrieve
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.model import correction
 from pairjepa.model.weights import save_weights
 from pairjepa.run.folder import RunFolder
+from pairjepa.util.checksums import write_record
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 IMAGES = 40
@@ -298,6 +300,32 @@ def test_corrected_scores_stand_beside_plain_ones(tmp_path: Path, capsys: pytest
         assert out.endswith(f"Corrected: {found['corrected']['verdict']['b']}\n")
 
 
+def test_baselines_stand_first_as_evaluate_left_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [make_run(tmp_path / name, embeddings(noise)) for name, noise in (("a_b", 2.0), ("c", 0.5))]
+    assert compare(runs)["baselines"] == {}
+    cca = (embeddings(1.0).image, embeddings(1.0).text)
+    for run, noise in zip(runs, (2.0, 0.5), strict=True):
+        evaluated = evaluate_embeddings(embeddings(noise), cca=Baseline(*cca))
+        about = {"recipe": "tiny", "seed": 0, "data": {"description": "", "generated": True}, "cost": None}
+        write_record(run / "evaluation" / "test.json", evaluated | about | {"split": "test", "weights": "0"})
+    found = compare(runs)
+    assert list(found["baselines"]) == ["chance", "CCA"]
+    assert found["baselines"]["CCA"]["rsum"] == evaluated["baselines"]["cca"]["rsum"]
+    for flag, first in (("--split=test", "chance "), ("--markdown", "| chance |"), ("--latex", "chance & ")):
+        assert main(["compare", *map(str, runs), flag]) == 0
+        out = capsys.readouterr().out
+        assert [line for line in out.splitlines() if line.startswith(first)]
+    lines = out.splitlines()
+    assert lines[0] == r"\begin{tabular}{lrrrrrrrr}"
+    rows = [line for line in lines if line.endswith(r" \\")]
+    assert len({row.replace(r"\&", "").count("&") for row in rows[1:]}) == 1
+    low, high = found["runs"]["a_b"]["rsum_ci"]
+    assert next(row for row in rows if row.startswith(r"a\_b &")).endswith(rf"& [{low:.1f}, {high:.1f}] \\")
+    assert lines[-1] == f"% {found['verdict']['c']}"
+
+
 def test_a_run_without_cost_or_further_seeds_has_a_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -314,7 +342,7 @@ def test_a_run_without_cost_or_further_seeds_has_a_table(
 @pytest.mark.parametrize(
     ("flags", "status", "message"),
     [
-        (["--json", "--markdown"], 2, "must be one of --json and --markdown, got both"),
+        (["--json", "--markdown"], 2, "must be one of --json, --markdown and --latex, got several"),
         ([], 2, "compare must have at least two runs, got 0"),
         (["nowhere", "neither"], 1, "nowhere is no run folder"),
     ],

@@ -70,6 +70,34 @@ def test_image_features_are_those_of_a_plain_loop(image_backbone, small, tmp_pat
             np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_ctrl_c_loses_no_whole_batch(image_backbone, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(work, "IMAGE_SHARD", 40)
+    pairs = MemoryPairs(list(range(10)))
+    arguments = pairs.facts, VIEWS
+    whole = all_rows(image_features(image_backbone, pairs, *arguments, tmp_path / "whole"))
+    forward = type(image_backbone).forward
+    forwarded = []
+
+    def interrupted(self, pixels):
+        if len(forwarded) == 5:
+            raise KeyboardInterrupt
+        forwarded.append(len(pixels))
+        return forward(self, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(image_backbone), "forward", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            image_features(image_backbone, pairs, *arguments, tmp_path / "cache")
+    kept = sum(len(np.load(file)) for file in (tmp_path / "cache").rglob("*.npy"))
+    assert kept
+    assert kept % work.IMAGE_BATCH == 0
+    done = sum(forwarded) // len(VIEWS)
+    assert kept > done - work.IMAGE_BATCH
+    np.testing.assert_array_equal(
+        all_rows(image_features(image_backbone, pairs, *arguments, tmp_path / "cache")), whole
+    )
+
+
 def test_text_features_are_those_of_a_plain_loop(text_backbone, small, tmp_path):
     captions = [*CAPTIONS, "a", "two cats and a very blue bird play in the snow in the snow in the snow"]
     table = text_features(text_backbone, pa.chunked_array([captions[:3], captions[3:]]), tmp_path)

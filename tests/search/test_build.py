@@ -75,10 +75,8 @@ def test_only_what_is_new_or_changed_is_embedded(run: Path, tmp_path: Path, embe
         "deeper/30.png",
         "deeper/31.png",
         "moved.png",
-        "again.png",
-    }
+    }, "again.png is the picture 04.png"
     assert after["moved.png"].score == before["02.png"].score
-    assert after["again.png"].score == after["04.png"].score
     assert after["00.png"].score != before["00.png"].score
     assert after["05.png"] == before["05.png"]
     fresh = everything(build(run, [folder], tmp_path / "fresh"))
@@ -136,7 +134,7 @@ def test_captions_and_columns_follow_the_table(run: Path, tmp_path: Path, embedd
         "02.png": 0,
         "03.png": 0,
     }
-    assert len(index) == 5  # and the table's one, another source
+    assert len(index) == 4  # the table's one is the same picture
 
 
 def test_sources_are_kept_apart(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -153,6 +151,42 @@ def test_sources_are_kept_apart(run: Path, tmp_path: Path, capsys: pytest.Captur
         f"warning: {first} is not there any more, and its images are still in the index"
         in capsys.readouterr().err
     )
+
+
+def test_an_index_is_a_set_of_pictures(
+    run: Path, tmp_path: Path, embedded: list[int], without_onnx: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos.write(tmp_path / "bare", range(4))
+    photos.write(tmp_path / "told", range(2, 6))
+    table = tmp_path / "told" / "pairs.csv"
+    table.write_text("image,caption\n02.png,two\n03.png,three\n04.png,four\n05.png,five\n05.png,five\n")
+    index = build(run, [tmp_path / "bare"], tmp_path / "i")
+    index = build(run, [table], tmp_path / "i")
+    assert "6 images under 8 names" in capsys.readouterr().err
+    assert sum(embedded) == 6
+    assert len(index) == 6
+    assert index.matrix().shape == (6, index.dim)
+    assert len(set(index.ids)) == 6
+    hits = index.search(index.matrix()[0], 100)
+    assert len(hits) == 6
+    captions = {hit.name: hit.captions for hit in hits}
+    words = [(), (), ("two",), ("three",), ("four",), ("five", "five")]
+    assert captions == {f"0{row}.png": said for row, said in enumerate(words)}
+    assert len(index.search(index.matrix()[0], 100, of="captions")) == 4
+    two = next(hit.id for hit in hits if hit.name == "02.png")
+    assert {hit.name for hit in index.search(index.matrix()[0], 100, exclude=two)} == set(captions) - {
+        "02.png"
+    }
+
+    index = build(run, [], tmp_path / "i", remove=[str(table)])
+    assert [len(index), index.has_captions] == [4, False]
+    index = build(run, [table], tmp_path / "i", only=True)
+    assert len(index) == 4
+    assert sum(embedded) == 6 + 2, "pictures that had left"
+    with pytest.raises(
+        UsageError, match=r"--remove must name a source of the index, got 'nosuch'\. There are: /"
+    ):
+        build(run, [], tmp_path / "i", remove=["nosuch"])
 
 
 def test_images_without_captions(run: Path, tmp_path: Path) -> None:

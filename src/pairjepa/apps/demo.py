@@ -33,7 +33,7 @@ def demo(run: Path) -> tuple[list[Path], str]:
     text = (
         "Generated pairs: shapes that this program drew, in words that it chose.\n"
         "The numbers show that everything works, and nothing about photos.\n\n"
-        f"{compare_table(compared, results)}\n\n{_meaning(results)}"
+        f"{compare_table(compared)}\n\n{_meaning(results)}"
     )
     return list(runs.values()), text
 

@@ -126,7 +126,7 @@ class _Found:
 
                 checked = checksums.KEY in read_tensors(path)[1]
             elif path.suffix == ".parquet":
-                checked = path.parent.name in ("images", "shards")
+                checked = path.parent.name in ("images", "shards") or path.name == "pairs.parquet"
                 (read_table if checked else pq.read_table)(path)
             else:
                 checked = False

@@ -22,6 +22,7 @@ from pairjepa.config.settings import RunConfig
 _FLAGS = {
     "data.source": ("--data", "--data.source"),
     "model.engine": ("--engine", "--model.engine"),
+    "training.start": ("--from", "--training.start"),
 }
 _GROUPS = {
     name: Group(name.capitalize(), sort_key=place + 1) for place, name in enumerate(RunConfig().to_dict())

@@ -49,6 +49,16 @@ def index(
         Literal["auto", "on", "off"],
         Parameter(help="Search without comparing all vectors: auto does beyond 300,000."),
     ] = "auto",
+    remove: Annotated[
+        list[str] | None,
+        Parameter(help="A source whose images leave the index; may be given again.", negative_iterable=()),
+    ] = None,
+    only: Annotated[
+        bool,
+        Parameter(
+            name="--only", negative=(), show_default=False, help="Let all other sources leave the index."
+        ),
+    ] = False,
     device: Device = None,
     **given: Any,
 ) -> None:
@@ -57,7 +67,16 @@ def index(
     with stdout_for_results(device):
         from pairjepa.apps.search.build import build
 
-        build(run, images, out, data=config.data, approximate=approximate, engine=config.model.engine)
+        build(
+            run,
+            images,
+            out,
+            data=config.data,
+            approximate=approximate,
+            engine=config.model.engine,
+            remove=remove or (),
+            only=only,
+        )
     say(f"wrote {out}")
     next_command("search", out, then='"what is to be seen"')
 

@@ -15,7 +15,7 @@ from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
 from pairjepa.config.settings import DeviceName, RunConfig
 from pairjepa.util.errors import UsageError
-from pairjepa.util.progress import say
+from pairjepa.util.progress import keep_lines, say
 
 train_app = App(
     name="train",
@@ -121,6 +121,16 @@ def train_command(name: str) -> Callable[..., None]:
                 help="Train this many runs, RUN/seed-0 and on, that differ only in their seed.", group=RUN
             ),
         ] = None,
+        verbose: Annotated[
+            bool,
+            Parameter(
+                name="--verbose",
+                negative=(),
+                show_default=False,
+                help="Keep the line of every epoch on a terminal too, as in a log.",
+                group=RUN,
+            ),
+        ] = False,
         track: Annotated[
             str | None,
             Parameter(
@@ -131,8 +141,18 @@ def train_command(name: str) -> Callable[..., None]:
         device: Annotated[Device, Parameter(group=RUN)] = None,
         **given: Any,
     ) -> None:
-        config = recipe(name, given_settings(given))
+        values = given_settings(given)
+        if (start := values.get("training.start")) is not None:
+            from pairjepa.run.folder import RunFolder
+
+            here = os.path.abspath(os.path.expanduser(start))
+            values = (
+                {"model": RunFolder(Path(here)).config.to_dict()["model"]} | values | {"training.start": here}
+            )
+        config = recipe(name, values)
         config.validate()
+        if verbose:
+            keep_lines()
         first = os.environ.get("RANK", "0") == "0"  # of several processes, that one speaks
         with stdout_for_results(device):
             from pairjepa.training import train as training
@@ -140,7 +160,7 @@ def train_command(name: str) -> Callable[..., None]:
             if run is None:
                 run = training.own_folder(config, seeds)
             if first:
-                _say_choices(config, given_settings(given), run)
+                _say_choices(config, values, run)
             if seeds is None:
                 training.train(config, None, run, track=track)
             else:
@@ -159,7 +179,7 @@ def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
     say(f"run folder: {run}")
     chosen = {setting: getattr(config.model, setting.removeprefix("model.")) for setting in ENCODERS}
     for setting, name in chosen.items():
-        if setting not in given and name == ENCODERS[setting]:
+        if not {setting, "model"} & set(given) and name == ENCODERS[setting]:
             say(f"{setting}: {name} of the Hugging Face hub (Apache-2.0); another one: --{setting}")
 
 
@@ -291,10 +311,14 @@ def compare(
             name="--markdown", negative=(), show_default=False, help="Print Markdown tables, for a paper."
         ),
     ] = False,
+    latex: Annotated[
+        bool,
+        Parameter(name="--latex", negative=(), show_default=False, help="Print a LaTeX table, for a paper."),
+    ] = False,
 ) -> None:
     """Say which run is better on the same images, with paired intervals, and what each has cost."""
-    if as_json and markdown:
-        raise UsageError("The output must be one of --json and --markdown, got both. Leave one out.")
+    if as_json + markdown + latex > 1:
+        raise UsageError("The output must be one of --json, --markdown and --latex, got several. Give one.")
     with stdout_for_results():
         from pairjepa.evaluation import compare as comparison
 
@@ -302,13 +326,13 @@ def compare(
     if as_json:
         print_json(result)
     else:
-        from pairjepa.evaluation.compare_tables import compare_markdown, compare_table
+        from pairjepa.evaluation.compare_tables import compare_latex, compare_markdown, compare_table
 
-        print(compare_markdown(result) if markdown else compare_table(result))
+        print((compare_markdown if markdown else compare_latex if latex else compare_table)(result))
     same = [*map(str, runs), *(["--relevance", relevance] if relevance != "owner" else [])]
     if split != "test":
         next_command("compare", *same, "--split", "test")
-    elif not markdown:
+    elif not markdown and not latex:
         next_command("compare", *same, "--markdown")
 
 

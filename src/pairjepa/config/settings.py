@@ -198,6 +198,8 @@ class TrainingConfig:
     """Tuned backbones are forwarded in chunks of so many samples in each process, with cached gradients."""
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints."""
+    start: str | None = None
+    """Run whose weights the training starts from, with more pairs or epochs; what is not given of the model is its."""
     seed: int = 0
     """Seed of initial weights, order, captions, views and dropout."""
 

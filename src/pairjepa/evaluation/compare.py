@@ -12,6 +12,7 @@ import numpy as np
 
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.stored import read_evaluation, read_twins
+from pairjepa.evaluation.tables import baselines
 from pairjepa.metrics.bootstrap import CONFIDENCE, DRAWS
 from pairjepa.metrics.compare_ranks import compare_ranks, verdict
 from pairjepa.metrics.hard_negatives import ALL, compare_hard_negatives
@@ -38,8 +39,8 @@ def compare(
         relevance: `owner` counts an image's own captions, `text` every caption with the same words.
 
     Returns:
-        What `evaluation.compare_ranks` gives, with what was measured, each run's `cost`, and the `gains` on own and
-        on other pairs (`docs/evaluation.md`).
+        What `evaluation.compare_ranks` gives, with what was measured, each run's `cost`, the `baselines`, and the `gains`
+        on own and on other pairs (`docs/evaluation.md`).
 
     Raises:
         UsageError: there are fewer than two runs, or `relevance` is unknown.
@@ -56,6 +57,7 @@ def compare(
     result["gains"] = _gains(runs, split, relevance, result)
     for name, group in groups.items():
         result["runs"][name]["cost"] = _cost(group)
+    result["baselines"] = _baselines(groups, split if relevance == "owner" else f"{split}-{relevance}")
     result["corrected"] = _corrected(groups, _relevance(first, relevance))
     result["hard_negatives"] = _hard_negatives(groups, split, first.owner)
     if hard := result["hard_negatives"]:
@@ -191,6 +193,15 @@ def _embeddings(run: RunFolder, split: str, command: str) -> EmbeddingSet:
             f"Evaluate it again: {command}."
         )
     return found
+
+
+def _baselines(groups: dict[str, list[Evaluated]], kind: str) -> dict[str, Any]:
+    """Chance, CCA and pretrained pairs by name, as `evaluate` left them; the seeds of a group have the same."""
+    found = {}
+    for name, (one, *_) in groups.items():
+        if (one.run.path / "evaluation" / f"{kind}.json").is_file():
+            found[name] = read_evaluation(one.run, kind, one.embeddings.run, one.command)
+    return dict(baselines(found))
 
 
 def _corrected(groups: dict[str, list[Evaluated]], relevance: Relevance) -> dict[str, Any] | None:

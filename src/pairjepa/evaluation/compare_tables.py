@@ -1,4 +1,4 @@
-"""A comparison for a terminal, and for a paper."""
+"""A comparison for a terminal, and for a paper: Markdown, LaTeX."""
 
 from typing import Any, Literal
 
@@ -6,9 +6,9 @@ from pairjepa.evaluation.tables import (
     COLUMNS,
     TITLES,
     aligned,
-    baseline_lines,
     cells,
     footer,
+    formatted,
     markdown,
     plain,
 )
@@ -17,14 +17,9 @@ PAIRED = "A difference and its interval are paired: both runs on the same images
 SPREAD = "±: standard deviation over seeds."
 
 
-def compare_table(result: dict[str, Any], evaluations: dict[str, dict[str, Any]] | None = None) -> str:
-    """Each run, its difference from the baseline, cost and verdict, in plain text.
-
-    Args:
-        result: of `compare`.
-        evaluations: results of `evaluate` by run, whose chance and CCA are to stand first.
-    """
-    rows = baseline_lines(evaluations or {})
+def compare_table(result: dict[str, Any]) -> str:
+    """Chance, CCA and each run, differences from the first run, cost and verdict, in plain text."""
+    rows = formatted([*result["baselines"].items()])
     for name, run in _with_corrected(result, "runs"):
         numbers = cells(run)
         rows.append([name, *(f"{value:.1f}" for value, _ in numbers)])
@@ -53,22 +48,16 @@ def compare_table(result: dict[str, Any], evaluations: dict[str, dict[str, Any]]
 def compare_markdown(result: dict[str, Any]) -> str:
     """The same in Markdown, with intervals and the spread over seeds in the cells."""
     rows = []
-    for name, run in _with_corrected(result, "runs"):
-        spread = [""] * (len(COLUMNS) + 1)
-        if run["seed_sd"] is not None:
-            spread = [f" ± {sd:.1f}" for sd, _ in cells(run["seed_sd"])]
-        numbers = zip(cells(run), spread, strict=True)
-        rows.append(
-            [name, *(f"{value:.1f}{sd} [{ci[0]:.1f}, {ci[1]:.1f}]" for (value, ci), sd in numbers if ci)]
-        )
+    for name, run in [*result["baselines"].items(), *_with_corrected(result, "runs")]:
+        intervals = [f" [{ci[0]:.1f}, {ci[1]:.1f}]" if ci else "" for _, ci in cells(run)]
+        rows.append([name, *map("".join, zip(_values(run), intervals, strict=True))])
     for name, found in _with_corrected(result, "differences"):
         gaps = (
             f"{_signed(leaf['difference'])} [{', '.join(map(_signed, leaf['ci']))}]"
             for leaf in _leaves(found)
         )
         rows.append([name, *gaps])
-    several = any(run["seeds"] > 1 for run in result["runs"].values())
-    below = " ".join([*footer({"": result}), PAIRED, *([SPREAD] if several else [])])
+    below = " ".join([*footer({"": result}), PAIRED, *([SPREAD] if _several(result) else [])])
     tables = [[TITLES, *rows], _costs(result), *_gains(result), *_hard_negatives(result)]
     return "\n\n".join([*map(markdown, tables), below, *_verdicts(result)])
 
@@ -90,6 +79,54 @@ def _gains(result: dict[str, Any]) -> list[list[list[str]]]:
 
 def _with_interval(gain: dict[str, Any]) -> str:
     return f"{_signed(gain['difference'])} ({' to '.join(map(_signed, gain['ci']))})"
+
+
+def compare_latex(result: dict[str, Any]) -> str:
+    """The numbers as a LaTeX table (booktabs) with the interval of rsum, and as comments what they are."""
+    rows = []
+    for name, run in [*result["baselines"].items(), *_with_corrected(result, "runs")]:
+        low, high = run.get("rsum_ci") or (None, None)
+        rows.append([name, *_values(run), "" if low is None else f"[{low:.1f}, {high:.1f}]"])
+    lines = [" & ".join(_latex(cell) for cell in row) + r" \\" for row in rows]
+    below = [*footer({"": result}), *([SPREAD] if _several(result) else []), *_verdicts(result)]
+    return "\n".join(
+        [
+            r"\begin{tabular}{l" + "r" * (len(COLUMNS) + 2) + "}",
+            r"\toprule",
+            r"& \multicolumn{3}{c}{image $\rightarrow$ text} & \multicolumn{3}{c}{text $\rightarrow$ image} & & \\",
+            " & ".join(["", *(name for _, name in COLUMNS), "rsum", _latex("95 % interval")]) + r" \\",
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(f"% {line}" for line in below),
+        ]
+    )
+
+
+def _values(run: dict[str, Any]) -> list[str]:
+    """The six recalls and rsum, with the spread over seeds if there are several."""
+    values = [f"{value:.1f}" for value, _ in cells(run)]
+    if run.get("seed_sd") is None:
+        return values
+    return [f"{value} ± {sd:.1f}" for value, (sd, _) in zip(values, cells(run["seed_sd"]), strict=True)]
+
+
+def _latex(cell: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in cell)
+
+
+_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+}
+
+
+def _several(result: dict[str, Any]) -> bool:
+    return any(run["seeds"] > 1 for run in result["runs"].values())
 
 
 def _costs(result: dict[str, Any]) -> list[list[str]]:

@@ -75,20 +75,16 @@ def markdown(rows: list[list[str]]) -> str:
 def probe_table(result: dict[str, Any]) -> str:
     """What `probe` says, in plain text."""
     return "\n".join(
-        [*plain(_formatted(_baselines({"": result}))), "", *footer({"": result}), "", result["note"]]
+        [*plain(formatted(baselines({"": result}))), "", *footer({"": result}), "", result["note"]]
     )
 
 
-def baseline_lines(results: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """Rows of chance and CCA, as they stand above the named results."""
-    return _formatted(_baselines(results))
-
-
 def _lines(results: dict[str, dict[str, Any]]) -> list[list[str]]:
-    return _formatted(_rows(results))
+    return formatted(_rows(results))
 
 
-def _formatted(named: list[tuple[str, dict[str, Any]]]) -> list[list[str]]:
+def formatted(named: list[tuple[str, dict[str, Any]]]) -> list[list[str]]:
+    """Lines of named results in plain text, with the intervals below."""
     rows = []
     for name, result in named:
         numbers = cells(result)
@@ -99,7 +95,7 @@ def _formatted(named: list[tuple[str, dict[str, Any]]]) -> list[list[str]]:
 
 
 def _rows(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    rows = _baselines(results)
+    rows = baselines(results)
     for name, result in results.items():
         rows += _with_corrected(name, result)
     return rows
@@ -111,8 +107,8 @@ def _with_corrected(name: str, result: dict[str, Any]) -> list[tuple[str, dict[s
     return [(name, result), *([(f"{name}, corrected", corrected)] if corrected else [])]
 
 
-def _baselines(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """One that is the same for all results stands once, else by the result that it is of."""
+def baselines(results: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """Chance, CCA and pretrained pairs; one that is the same for all results stands once, else by their names."""
     rows = []
     for key, label in BASELINES.items():
         every = {name: result["baselines"].get(key) for name, result in results.items()}

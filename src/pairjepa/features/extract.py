@@ -18,7 +18,16 @@ from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import View
 from pairjepa.features.cache import FeatureStore, FeatureTable, JoinedTable
 from pairjepa.features.engines import Engine, check_engine, choice
-from pairjepa.features.work import Facts, Images, ImageWork, MaskedTextWork, TextWork, Work, compute_shard
+from pairjepa.features.work import (
+    Facts,
+    Images,
+    ImageWork,
+    Interrupted,
+    MaskedTextWork,
+    TextWork,
+    Work,
+    compute_shard,
+)
 from pairjepa.util.memory import keep_freed_memory
 from pairjepa.util.progress import Progress, progress, say
 
@@ -153,8 +162,12 @@ def compute(work: Work, cache: Path, engine: str, part: tuple[int, int] = (0, 1)
                 progress(label, len(missing) // part[1], unit) as bar,
                 closing(_computed(work, computer, distinct, store, bar, part)) as shards,
             ):
-                for items, features in shards:
-                    store.write(items, features)
+                try:
+                    for items, features in shards:
+                        store.write(items, features)
+                except Interrupted as stopped:
+                    store.write(stopped.items, stopped.features.reshape(-1, *work.item_shape))
+                    raise
     return store
 
 

@@ -331,6 +331,14 @@ class MaskedTextWork(Work):
         return _by_length(self.backbone, ids, self.batch)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C within a shard, with the features of its first items."""
+
+    def __init__(self, items: list[str], features: Float32[np.ndarray, "row width"]) -> None:
+        super().__init__()
+        self.items, self.features = items, features
+
+
 def compute_shard(
     work: Work, engine: Engine, items: Sequence[str], advance: Callable[[int], None] = lambda items: None
 ) -> Float32[np.ndarray, "item ..."]:
@@ -354,11 +362,17 @@ def compute_shard(
 
     features = np.empty((len(items) * work.parts, work.item_shape[-1]), np.float32)
     done = 0
-    with closing(work.batches(items)) as batches:
-        for result in engine.results(inputs(batches)):
-            features[rows.popleft()] = result
-            advance((done + len(result)) // work.parts - done // work.parts)
-            done += len(result)
+    try:
+        with closing(work.batches(items)) as batches:
+            for result in engine.results(inputs(batches)):
+                features[rows.popleft()] = result
+                done += len(result)
+                advance(done // work.parts - (done - len(result)) // work.parts)
+    except KeyboardInterrupt:
+        whole = done // work.parts // work.batch * work.batch  # the next ones come in the same batches
+        if work.side == "text" or not whole:  # whose rows do not come in order
+            raise
+        raise Interrupted(list(items[:whole]), features[: whole * work.parts]) from None
     if not np.isfinite(features).all():
         raise PairJEPAError(
             f"The {work.kind} backbone gives features that are not finite numbers. "

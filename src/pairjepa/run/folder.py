@@ -1,6 +1,7 @@
 """The run folder: everything that a training leaves behind, each file either whole or not there.
 
 run.json           format, configuration, data, backbones, versions      written when the run starts
+pairs.parquet      digests and splits of its images, to know them again in data that have grown
 metrics.jsonl      one line an epoch
 model.safetensors  heads (and tuned backbones' weights) of the best epoch so far
 image/ text/       backbones that are not simply pretrained ones, as Transformers folders
@@ -214,6 +215,11 @@ class RunFolder:
     def summary_file(self) -> Path:
         """What says that the run is complete."""
         return self.path / "summary.json"
+
+    @property
+    def pairs_file(self) -> Path:
+        """Digests and splits of its images and captions."""
+        return self.path / "pairs.parquet"
 
     @property
     def metrics_file(self) -> Path:

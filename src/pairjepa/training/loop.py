@@ -24,7 +24,15 @@ from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.training.inputs import Pixels
 from pairjepa.training.module import keep_statistics, parameter_groups
-from pairjepa.training.monitor import Split, embed_images, embed_partial, embed_texts, line, measure
+from pairjepa.training.monitor import (
+    Split,
+    embed_images,
+    embed_partial,
+    embed_texts,
+    line,
+    measure,
+    short_line,
+)
 from pairjepa.training.plan import Plan, Samples
 from pairjepa.training.processes import current
 from pairjepa.training.step import TrainStep, data_parallel
@@ -33,7 +41,7 @@ from pairjepa.training.tracking import tracked
 from pairjepa.training.watch import Watch
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.memory import keep_freed_memory
-from pairjepa.util.progress import say
+from pairjepa.util.progress import say, update
 
 PROBE_EVERY = 8  # epochs between two measurements of the train probe, which cost as much as dev
 
@@ -175,7 +183,8 @@ class Trainer:
                         self._best = weights(self.module)
                     self.run.append_metrics(history[-1])
                     send(history[-1])
-                    say(line(history[-1], self.config.training.epochs, better))
+                    best, epochs = position["best"], self.config.training.epochs
+                    update(short_line(history[-1], epochs, best), line(history[-1], epochs, better))
                     for kind, sentence in self._watch.warnings(history).items():
                         if kind not in told:
                             told.add(kind)

@@ -94,6 +94,14 @@ def line(epoch: dict[str, Any], epochs: int, best: bool) -> str:
     )
 
 
+def short_line(epoch: dict[str, Any], epochs: int, best: dict[str, Any]) -> str:
+    """The same for a line that moves: where the training is, and the best epoch so far."""
+    return (
+        f"epoch {epoch['epoch']}/{epochs}  dev rsum {epoch['dev']['rsum']:.1f}, "
+        f"best {best['rsum']:.1f} in epoch {best['epoch']}"
+    )
+
+
 @torch.no_grad()
 def embed_partial(
     model: JointModel,

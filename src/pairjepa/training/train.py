@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from pairjepa.backbones import location as backbones
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
@@ -18,7 +20,7 @@ from pairjepa.model.weights import weights as tensors_of
 from pairjepa.objectives import check_terms
 from pairjepa.pairs import sources
 from pairjepa.pairs.captions import group_ids, token_warnings
-from pairjepa.pairs.data import read_data
+from pairjepa.pairs.data import known, known_table, read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
@@ -35,6 +37,7 @@ from pairjepa.util.files import atomic_folder, writing
 from pairjepa.util.lock import exclusive
 from pairjepa.util.memory import give_back_freed_memory
 from pairjepa.util.progress import say
+from pairjepa.util.tables import write_table
 
 
 def train(config: RunConfig, pairs: Pairs | None, run: str | Path, *, track: str | None = None) -> RunFolder:
@@ -95,7 +98,7 @@ def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str 
     if track is not None:
         check_tracker(track)
     for path, config in planned.items():
-        RunFolder.fits(path, config)
+        RunFolder.fits(path, _located(config, None))
         check_engine(config.model.engine)
         backbones.find_backbones(config, path)
     pairs = opened(pairs, next(iter(planned.values())).data)
@@ -120,16 +123,20 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
         PairJEPAError: data, backbones or run folder are not as they must be.
     """
     check_terms(config.objective)
-    then = RunFolder(path).config if (path / "run.json").is_file() else None
+    begun = (path / "run.json").is_file()
+    base = path if begun or config.training.start is None else Path(config.training.start)
+    then = RunFolder(base).config if begun or base != path else None
     config = _located(config, then)
     # those that the run keeps, unless others are named now: these are loaded and compared
     alike = then is None or all(
         getattr(then.model, role) == getattr(config.model, role) for role in backbones.ROLES
     )
     captions = pairs.captions_of("train").to_pylist()
-    image, text = load_backbones(config, captions, path if alike else None)
+    image, text = load_backbones(config, captions, base if alike else None)
     with current().turns():  # the first process fills the cache for the others
         data = read_data(pairs, config.data.max_bad)
+        if begun:
+            data = known(data, RunFolder(path))
     data.pairs.check_trainable()  # without its unreadable images
     warn_of_leaks(data.record)
     _warn_of_captions(data.pairs, text)
@@ -169,6 +176,9 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         folder = _begun(path, config, data.record, first=group.first)
         folder.note_backbones(describe(config, image, text))
         folder.note_names(config)
+        if group.first and config.context.image and not folder.pairs_file.is_file():
+            with writing(path):
+                write_table(known_table(data), folder.pairs_file)
     material.engines = dict(folder.record.get("engines", {}))
     if folder.summary is not None:
         folder.checkpoint_file.unlink(missing_ok=True)  # of a kill between the two
@@ -191,6 +201,8 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
     with group.turns():
         folder.note_engines(material.engines)
     material.fit_standardizers(module["joint"], train_split)  # type: ignore[arg-type]
+    if config.training.start is not None:
+        _start_from(Path(config.training.start), module, material)
     trainer = (CCATrainer if config.training.solver == "cca" else Trainer)(
         config,
         module.to(device),
@@ -222,6 +234,19 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
             )
     group.wait_for_all()
     return folder
+
+
+def _start_from(start: Path, module: nn.ModuleDict, material: Material) -> None:
+    """Put the weights of another run in place of the first ones.
+
+    Raises:
+        PairJEPAError: it is no trained run, or one of other encoders or heads.
+    """
+    run = RunFolder(start if material.config.context.image else start / TEXT_ONLY)
+    run.check_trained()
+    run.check_backbones(describe(material.config, material.image, material.text))
+    load_weights(module, run.model_file)
+    say(f"starting from the weights of {run.path}")
 
 
 def _begun(path: Path, config: RunConfig, data: dict[str, Any], *, first: bool) -> RunFolder:
@@ -261,7 +286,10 @@ def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
                 then is not None and getattr(then.model, role) == path
             )  # it may be gone, if the run keeps it
             names[role] = path if known else backbones.located(name)
-    return replace(config, data=data, model=replace(config.model, **names))
+    training = config.training
+    if training.start is not None:
+        training = replace(training, start=os.path.abspath(os.path.expanduser(training.start)))
+    return replace(config, data=data, model=replace(config.model, **names), training=training)
 
 
 def _kept_in_run(config: RunConfig, side: str) -> bool:

@@ -6,9 +6,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class _Screen:
+    """What stands on stderr."""
+
+    verbose = False
+    """Whether every line is to stay."""
+    moving = 0
+    """Characters of the line that the next one replaces; 0 if the last one is to stay."""
+
+
+def keep_lines() -> None:
+    """Let every line stay from now on, on a terminal too."""
+    _Screen.verbose = True
+
+
 def say(message: str) -> None:
     """One line to stderr. Results go to stdout, everything else here."""
+    if _Screen.moving:
+        print(file=sys.stderr)
+        _Screen.moving = 0
     print(message, file=sys.stderr, flush=True)
+
+
+def update(message: str, line: str) -> None:
+    """Put `message` in the place of the last one; in a log, or where lines are kept, `line` is said."""
+    looks = sys.stderr.isatty() or "ipykernel" in sys.modules
+    if _Screen.verbose or not looks:
+        say(line)
+        return
+    print(f"\r{message.ljust(_Screen.moving)}", end="", file=sys.stderr, flush=True)
+    _Screen.moving = len(message)
 
 
 class Progress:
@@ -54,9 +81,8 @@ class Progress:
             self._live = None
         if self.done:
             seconds = time.monotonic() - self._start
-            say(
-                f"{self.label}: {self.done:,} {self.unit} in {seconds:,.1f} s ({self.rate:,.0f} {self.unit}/s)"
-            )
+            rate = f" ({self.rate:,.0f} {self.unit}/s)" if self.rate >= 1 else ""
+            say(f"{self.label}: {self.done:,} {self.unit} in {seconds:,.1f} s{rate}")
 
 
 @contextmanager

@@ -184,6 +184,7 @@ def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
         | {
             "data": config["data"] | {"source": _last(config["data"]["source"])},
             "model": config["model"] | model,
+            "training": config["training"] | {"start": _last(config["training"].get("start"))},
         },
         "data": data | {"leaks": data["leaks"] | {"examples": []}},
         "backbones": {

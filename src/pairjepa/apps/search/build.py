@@ -23,6 +23,7 @@ from pairjepa.config.settings import DataConfig, EngineName
 from pairjepa.embedder.onnx_embedder import SETTINGS
 from pairjepa.features.engines import check_engine
 from pairjepa.pairs.problems import EXAMPLES
+from pairjepa.pairs.sources import located
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.checksums import seal
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -46,6 +47,8 @@ def build(
     data: DataConfig | None = None,
     approximate: approximation.Choice = "auto",
     engine: EngineName = "auto",
+    remove: Sequence[str] = (),
+    only: bool = False,
 ) -> Index:
     """Index images with a trained run, or bring an index up to date.
 
@@ -62,12 +65,14 @@ def build(
         data: names of columns, where usual ones do not find them.
         approximate: whether a search compares all vectors: auto does up to 300,000.
         engine: what forwards the backbones, as `model.engine` of a training; ray does so for images alone.
+        remove: sources whose images leave the index.
+        only: let the images of all sources go that are not given.
 
     Raises:
-        UsageError: no source is given, or a setting does not fit one.
+        UsageError: no source is given, a setting does not fit one, or one to remove is not in the index.
         PairJEPAError: run, sources or index are not as they must be, or no image can be read.
     """
-    if not sources:
+    if not sources and not remove:
         raise UsageError("IMAGES must name at least one folder, image or set of pairs, got none.")
     check_engine(engine)
     folder, place = RunFolder(Path(run)), Place(out)
@@ -78,7 +83,8 @@ def build(
         if place.folder is not None:
             remove_leftovers(place.folder)
         meta = _checked(place, folder)  # as whoever wrote it before has left it
-        return _Build(folder, place, meta, list(opened.values()), engine).finished(approximate)
+        made = _Build(folder, place, meta, list(opened.values()), engine)
+        return made.finished(approximate, made.leaving(remove, only))
 
 
 def _checked(place: Place, run: RunFolder) -> Meta | None:
@@ -155,12 +161,29 @@ class _Build:
             self._note(run=here)
         self._tables = Tables(place, meta.dim, _unified(sources), meta.digest)
 
-    def finished(self, choice: approximation.Choice) -> Index:
-        """Do what there is to do."""
+    def leaving(self, names: Sequence[str], only: bool) -> set[str]:
+        """Sources whose images leave the index.
+
+        Raises:
+            UsageError: a source of that name is not in it.
+        """
+        there = {row.source for row in self._tables.known.values()}
+        leaving = there - {source.key for source in self._sources} if only else set()
+        for name in names:
+            if not (found := {name, located(name)} & there):
+                raise UsageError(
+                    f"--remove must name a source of the index, got {name!r}. "
+                    f"There are: {', '.join(sorted(there)) or 'none'}."
+                )
+            leaving |= found
+        return leaving
+
+    def finished(self, choice: approximation.Choice, leaving: set[str]) -> Index:
+        """Do what there is to do; images of the sources `leaving` go."""
         entries = {entry.id: entry for source in self._sources for entry in source.entries}
         known = self._tables.known
         todo = [e for e in entries.values() if e.id not in known or known[e.id].stamp != e.stamp]
-        given = {source.key for source in self._sources}
+        given = {source.key for source in self._sources} | leaving
         gone = [id for id, row in known.items() if row.source in given and id not in entries]
         _warn_of_lost_sources({row.source for row in known.values()} - given)
         unfinished = not self._meta.complete
@@ -183,8 +206,10 @@ class _Build:
         if folder is not None:
             seal(folder, self._tables.files(folder))
         self._note(complete=True, sealed=folder is not None, approximate=ways)
+        pictures = len({row.digest for row in known.values()})
+        names = "" if pictures == len(known) else f" under {len(known):,} names"
         say(
-            f"{len(known):,} images: {new:,} new or changed, {len(known) - new:,} as they were, {len(gone):,} gone"
+            f"{pictures:,} images{names}: {new:,} new or changed, {len(known) - new:,} as they were, {len(gone):,} gone"
         )
         return Index(self._place, self._meta)
 
@@ -268,6 +293,7 @@ class _Build:
         if not self._place.holds(f"{MODEL}/{SETTINGS}"):
             from pairjepa.apps.export.onnx import export_onnx
 
+            say("making the model that answers queries, once an index")
             try:
                 self._place.keep(MODEL, lambda path: export_onnx(self._encoding(), path), SETTINGS)
             except PairJEPAError as error:
@@ -308,7 +334,7 @@ class _Build:
 
 def _unified(sources: list[Source]) -> pa.Schema:
     try:
-        return pa.unify_schemas([source.columns for source in sources])
+        return pa.unify_schemas([pa.schema([]), *(source.columns for source in sources)])
     except pa.ArrowException as error:
         raise PairJEPAError(
             f"The columns of the sources must be of the same types, but they are not: {error}. "

@@ -111,8 +111,8 @@ class Index:
         self._captions.warm()
 
     def __len__(self) -> int:
-        """Number of images."""
-        return len(self._images)
+        """Number of images; the same picture (by its bytes) is one, whatever it is called through."""
+        return self._images.pictures
 
     @property
     def has_captions(self) -> bool:
@@ -152,7 +152,7 @@ class Index:
             raw_where: a filter in Lance's own SQL in its place, on any column. Not for what a stranger writes: it may
                 take any time and memory.
             of: what is searched: images, or the captions that came with them.
-            exclude: id of an image that is left out (and its captions).
+            exclude: id of an image that is left out (and its captions), whatever it is called through.
 
         Raises:
             UsageError: the vector's width, k or a condition cannot be; there are no captions.
@@ -176,7 +176,8 @@ class Index:
             from pairjepa.apps.search.conditions import to_sql  # a parser, which most searches do without
 
             sql = to_sql(where, searched.schema)
-        rows, scores = searched.nearest(vector, k, sql, exclude)
+        left_out = {} if exclude is None else self._images.row(exclude, ["digest"]) or {}
+        rows, scores = searched.nearest(vector, k, sql, exclude, left_out.get("digest"))
         return [
             Hit(
                 id=row["id"],

@@ -89,7 +89,7 @@ class Tables:
                 *(pa.field(name, pa.string()) for name in ("digest", "stamp")),
                 pa.field("thumbnail", pa.binary()),
             ],
-            CAPTIONS: [pa.field("caption", pa.string())],
+            CAPTIONS: [pa.field("caption", pa.string()), pa.field("digest", pa.string())],
         }
         there = place.names() or []
         if place.folder is not None and not set(own) <= set(there):
@@ -106,7 +106,7 @@ class Tables:
             self._tables[name] = _opened(place / name)
         for name in own:
             check_weights(self._tables[name], place / name, weights)
-            self._add_columns(name, pa.schema([*columns, vector[0]]))
+            self._add_columns(name, pa.schema([*columns, vector[0], pa.field("digest", pa.string())]))
         self._dim = dim
         with reading(place / IMAGES):
             images = self._images.to_table(columns=["id", "source", "stamp", "digest"])
@@ -165,7 +165,9 @@ class Tables:
         self._delete(CAPTIONS, self._left_over.intersection(ids))
         images = [self._base(row) for row in rows]
         captions = [
-            base | {"caption": c} for base, row in zip(images, rows, strict=True) for c in row.entry.captions
+            base | {"caption": c, "digest": row.image.digest}
+            for base, row in zip(images, rows, strict=True)
+            for c in row.entry.captions
         ]
         if captions:
             self._append(CAPTIONS, captions, np.concatenate([row.captions for row in rows]))

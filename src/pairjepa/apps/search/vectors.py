@@ -47,13 +47,15 @@ class Vectors:
         Raises:
             PairJEPAError: it is missing, damaged, or of other weights.
         """
-        self._uri, self._dim, self._display, self._approximate = uri, dim, list(display), approximate
+        self._uri, self._dim, self._approximate = uri, dim, approximate
         with reading(uri):
             self._table: Any = lance_module().dataset(uri, session=session)
             self._rows = self._table.count_rows()
         check_weights(self._table, uri, weights)
         self._weights = weights
         self.schema: pa.Schema = self._table.schema
+        self._display = list(display)
+        self._read = [*display, *({"digest"} & set(self.schema.names))]
         self._warm = False
 
     def __len__(self) -> int:
@@ -74,7 +76,7 @@ class Vectors:
         """Read now what makes many queries quick."""
         self._warm = True
         if self._approximate is None:
-            _ = self._vectors, self._columns
+            _ = self._vectors, self._columns, self._all_once
             return
         with reading(self._uri):
             for index in self._table.describe_indices():
@@ -107,22 +109,43 @@ class Vectors:
 
     @property
     def ids(self) -> list[str]:
-        """Of all rows, in the order of `matrix`."""
-        with reading(self._uri):
-            found: list[str] = self._table.to_table(columns=["id"])["id"].to_pylist()
+        """Of all pictures, in the order of `matrix`."""
+        found: list[str] = self._columns["id"].take(self._all_once).to_pylist()
         return found
 
-    def matrix(self) -> Float32[np.ndarray, "rows dim"]:
-        """The vectors of all rows, as a copy."""
+    def matrix(self) -> Float32[np.ndarray, "pictures dim"]:
+        """The vectors of all pictures, as a copy."""
+        return self._vectors[self._all_once]
+
+    @cached_property
+    def pictures(self) -> int:
+        """How many, whatever each is called through."""
+        import pyarrow.compute as pc
+
         with reading(self._uri):
-            return read_vectors(self._table, self._dim)
+            return int(pc.count_distinct(self._table.to_table(columns=["digest"])["digest"]).as_py())
 
     def nearest(
-        self, vector: np.ndarray, k: int, where: str | None, exclude: str | None
+        self,
+        vector: np.ndarray,
+        k: int,
+        where: str | None,
+        exclude: str | None,
+        digest: str | None = None,
     ) -> tuple[list[dict[str, Any]], list[float]]:
-        """The best rows, as their display columns, and their scores; `where` is a filter in Lance's SQL."""
+        """The best pictures, as the display columns of a row of each, and their scores.
+
+        Args:
+            vector: what is asked.
+            k: how many.
+            where: a filter in Lance's SQL.
+            exclude: id of a picture that is left out.
+            digest: of its bytes, so that its other names are left out too.
+        """
         conditions = [f"({where})"] if where is not None else []
         conditions += [f"id != '{exclude}'"] if exclude is not None and _ID.fullmatch(exclude) else []
+        if digest is not None and "digest" in self.schema.names:
+            conditions.append(f"(digest IS NULL OR digest != '{digest}')")
         condition = " AND ".join(conditions) or None
         if self._approximate is not None:
             with reading(self._uri):
@@ -130,35 +153,74 @@ class Vectors:
                     self._table,
                     self._dim,
                     vector,
-                    k,
+                    _MORE * k,
                     self._approximate.probes,
-                    columns=self._display,
+                    columns=self._read,
                     filter=condition,
                 )
-            return found.to_pylist(), scores.tolist()
+            first = np.sort(np.unique(_pictures(found), return_index=True)[1])[:k]
+            return found.select(self._display).take(first).to_pylist(), scores[first].tolist()
         scores = scores_of(self._vectors, vector)
-        if condition is not None:
-            matching = self._matching(condition)
+        rows = self._all_once if condition is None else self._once(self._matching(condition))
+        if len(rows) < len(scores):
             scores, every = np.full_like(scores, -np.inf), scores
-            scores[matching] = every[matching]
+            scores[rows] = every[rows]
         best = top(scores, k)
-        return self._columns.take(best).to_pylist(), scores[best].tolist()
+        return self._columns.select(self._display).take(best).to_pylist(), scores[best].tolist()
+
+    def _once(self, rows: Int64[np.ndarray, " some"]) -> Int64[np.ndarray, " pictures"]:
+        """Of the rows of one picture (and caption) one: with captions, if any has, and the first by name."""
+        if len(np.unique(self._numbers[rows])) == len(rows):
+            return rows
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        some = self._columns.take(rows)
+        bare = (
+            pc.equal(pc.list_value_length(some["captions"]), 0) if "captions" in some.schema.names else None
+        )
+        keys = pa.table({"bare": pa.nulls(len(rows)) if bare is None else bare, "name": some["name"]})
+        order = pc.sort_indices(keys, sort_keys=[("bare", "ascending"), ("name", "ascending")]).to_numpy()
+        first = np.unique(self._numbers[rows][order], return_index=True)[1]
+        return np.sort(rows[order[first]])
+
+    @cached_property
+    def _all_once(self) -> Int64[np.ndarray, " pictures"]:
+        return self._once(np.arange(self._rows))
+
+    @cached_property
+    def _numbers(self) -> Int64[np.ndarray, " rows"]:
+        return _pictures(self._columns)
 
     @cached_property
     def _vectors(self) -> Float32[np.ndarray, "rows dim"]:
-        return self.matrix()
+        with reading(self._uri):
+            return read_vectors(self._table, self._dim)
 
     @cached_property
     def _columns(self) -> "pa.Table":
         """The display columns, in memory: Lance takes longer to read ten rows of them than to compare 100,000."""
         with reading(self._uri):
-            return self._table.to_table(columns=self._display).combine_chunks()
+            return self._table.to_table(columns=self._read).combine_chunks()
 
     def _matching(self, condition: str) -> Int64[np.ndarray, " some"]:
         """Numbers of the rows that a condition holds for."""
         with reading(self._uri):
             found = self._table.to_table(columns=["_rowoffset"], filter=condition)
         return found["_rowoffset"].to_numpy().astype(np.int64)
+
+
+def _pictures(rows: "pa.Table") -> Int64[np.ndarray, " rows"]:
+    """A number for each row that is the same for the same picture, and caption if it is a row of one."""
+    import pyarrow.compute as pc
+
+    if "digest" not in rows.schema.names:  # of 0.1
+        return np.arange(rows.num_rows)
+    key = pc.coalesce(rows["digest"], rows["id"])
+    if "caption" in rows.schema.names:
+        key = pc.binary_join_element_wise(key, rows["caption"], " ")
+    indices = key.combine_chunks().dictionary_encode().indices
+    return indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,59 @@
+"""Data that have grown: the run is measured on what it knew, and another one starts from its weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pairjepa
+from pairjepa.cli import main
+from pairjepa.model.weights import read_tensors
+from pairjepa.pairs import Pairs
+from pairjepa.run.folder import RunFolder
+from pairjepa.util.errors import PairJEPAError
+
+SETTINGS: dict[str, Any] = {
+    "model.dim": 16,
+    "model.image_lr_scale": None,
+    "model.text_lr_scale": None,
+    "training.epochs": 1,
+}
+
+
+def write(folder: Path, rows: range) -> Path:
+    drawn = Pairs.open("shapes:80")
+    folder.mkdir(exist_ok=True)
+    for row in rows:
+        (folder / f"{row}.png").write_bytes(drawn.read_bytes(row))
+        (folder / f"{row}.txt").write_text("\n".join(drawn.table["captions"][row].as_py()))
+    return folder
+
+
+def test_a_folder_that_has_grown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos, run, other = write(tmp_path / "photos", range(60)), tmp_path / "run", tmp_path / "other"
+    config = pairjepa.recipe("tiny", {"data.source": str(photos), **SETTINGS})
+    pairjepa.train(config, None, run)
+    before = pairjepa.evaluate(run, "test")
+    write(photos, range(60, 80))
+    (photos / "0-again.png").write_bytes((photos / "0.png").read_bytes())
+    (photos / "0-again.txt").write_text("another caption")
+    capsys.readouterr()
+    after = pairjepa.evaluate(run, "test")
+    assert f"21 images are new since {run} was trained: they are left out." in capsys.readouterr().err
+    assert after["rsum"] == before["rsum"]
+    assert after["data"] == before["data"] | {"description": after["data"]["description"]}
+    assert not pairjepa.evaluate(run, "test", data=photos)["data"]["other"]
+
+    start = ["--from", str(run), "--training.learning-rate", "1e-12", "--training.epochs", "1"]
+    assert main(["train", "tiny", "--data", str(photos), *start, "--run", str(other)]) == 0
+    assert f"starting from the weights of {run}" in capsys.readouterr().err
+    old, new = (read_tensors(RunFolder(one).model_file)[0] for one in (run, other))
+    assert old.keys() == new.keys()
+    for name, weight in old.items():
+        np.testing.assert_allclose(weight.numpy(), new[name].numpy(), atol=1e-6, err_msg=name)
+    assert RunFolder(other).record["data"]["images"] == 81
+
+    (photos / "1.txt").write_text("other words")
+    with pytest.raises(PairJEPAError, match="must be those it was trained on"):
+        pairjepa.evaluate(run, "test")
