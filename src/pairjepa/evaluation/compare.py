@@ -39,8 +39,8 @@ def compare(
         relevance: `owner` counts an image's own captions, `text` every caption with the same words.
 
     Returns:
-        What `evaluation.compare_ranks` gives, with what was measured, each run's `cost`, the `baselines`, and the `gains`
-        on own and on other pairs (`docs/evaluation.md`).
+        What `evaluation.compare_ranks` gives, with what was measured, each run's `cost`, the `baselines`, and
+        the `gains` on own and on other pairs (`docs/evaluation.md`).
 
     Raises:
         UsageError: there are fewer than two runs, or `relevance` is unknown.
