@@ -5,9 +5,7 @@
 INDEX is a real one with captions and an ONNX model: it gives the model, the words that are asked, and the vectors that
 made-up ones lie between (made_index.py). Up to 300,000 rows there is a side that compares them all, and one that does
 not; beyond, the latter alone, as `pairjepa index` decides. The indexes stay in FOLDER for the next time.
-Within a side each words are encoded alone and asked as a query in turn, so that a ratio is of neighbours in time. One
-more side encodes the same words with PyTorch, by the run that INDEX was made with: what a query's encoder costs where
-it has not been made ready for ONNX Runtime.
+Within a side each words are encoded alone and asked as a query in turn, so that a ratio is of neighbours in time.
 """
 
 import argparse
@@ -21,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from made_index import made_index, real_captions
-from sides import Measured, main, ratio
+from sides import Measured, main
 
 from pairjepa.apps.search import Index
 from pairjepa.apps.search.approximate import LIMIT, NEAREST
@@ -31,7 +29,6 @@ from pairjepa.util.files import read_json, write_json
 ROWS = (8_000, 100_000, 1_000_000)
 QUERIES = 200
 WARM_UP = 10
-TORCH = "encoding with PyTorch"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,22 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def sides(rows: list[int]) -> dict[str, Any]:
     """By name."""
     ways = [(n, way) for n in rows for way in ("exact", "approximate") if way == "approximate" or n <= LIMIT]
-    return {TORCH: encode_with_torch, **{f"{n} {way}": partial(ask, n, way) for n, way in ways}}
-
-
-def encode_with_torch(given: argparse.Namespace) -> Measured:
-    """The text encoder's own forward, in PyTorch."""
-    from pairjepa.embedder.embedder import Embedder
-    from pairjepa.util.memory import keep_freed_memory
-
-    keep_freed_memory()
-    encoder = Embedder.load(Index.open(given.index).meta.run)
-    encoding = []
-    for caption in real_captions(given.index, QUERIES + WARM_UP)[0]:
-        start = time.perf_counter()
-        encoder.encode_text(caption)
-        encoding.append(time.perf_counter() - start)
-    return {"seconds": float(np.median(encoding[WARM_UP:]))}
+    return {f"{n} {way}": partial(ask, n, way) for n, way in ways}
 
 
 def ask(rows: int, way: str, given: argparse.Namespace) -> Measured:
@@ -125,11 +107,6 @@ def summary(medians: dict[str, Measured], given: argparse.Namespace) -> dict[str
         "queries": QUERIES,
         "ratios": {
             side: round(one["times_encode"], 2) for side, one in medians.items() if "times_encode" in one
-        },
-        "of_torch": {
-            side: ratio(one, medians[TORCH])
-            for side, one in medians.items()
-            if side != TORCH and TORCH in medians
         },
     }
 

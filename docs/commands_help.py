@@ -1,4 +1,4 @@
-"""What `cog` writes into commands.md: the help of every command, each group of settings once."""
+"""What `cog` writes into commands.md: the help of every command; of its settings, which api.md has, the flags alone."""
 
 import io
 import re
@@ -6,24 +6,26 @@ import re
 from rich.console import Console
 
 from pairjepa.cli import app
+from pairjepa.config.settings import RunConfig
+
+SETTINGS = tuple(RunConfig().to_dict())
+FIRST = r"^\*? {0,3}(--[\w.-]+|[a-z-]+)(?= )"
+"""A flag, or a recipe's name, at the beginning of a line."""
 
 
 def text() -> str:
-    """The page's sections, one a command; a group that an earlier section has shown is only named."""
-    verbs = [name for name in app if not name.startswith("-")]
-    shown: dict[str, str] = {}
-    return "\n".join(_section(words.split(), shown) for words in sorted(verbs))
+    """The page's sections, one a command."""
+    return "\n".join(_section(name) for name in sorted(app) if not name.startswith("-"))
 
 
-def _section(words: list[str], shown: dict[str, str]) -> str:
+def _section(name: str) -> str:
     """The help of one command without its frames."""
-    name = " ".join(words)
     blocks = []
-    for title, body in _panels(words):
-        first = shown.setdefault(f"{title}\n{body}", name)
-        blocks.append(
-            body if not title else f"{title}: as for `{first}`" if first != name else f"{title}:\n{body}"
-        )
+    for title, body in _panels([name]):
+        if title.lower() in (*SETTINGS, "recipes"):
+            blocks.append(f"{title}: {' '.join(re.findall(FIRST, body, re.MULTILINE))}")
+        else:
+            blocks.append(f"{title}:\n{body}" if title else body)
     return "\n".join([f"## {name}", "", "```text", "\n\n".join(blocks), "```", ""])
 
 

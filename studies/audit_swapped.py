@@ -72,16 +72,10 @@ def case(model: ModelConfig, pairs: Pairs, share: float, seeds: int, work: Path)
         say(f"Seed {seed}:")
         changed, wrong = swapped(pairs, share, seed)
         found = scored(model, changed, work / f"swapped-{seed}")
-        suspicion = {
-            "cross-fitted": found.scores.suspicion,
-            "cross-fitted, image alone": -found.scores.margin,
-        }
+        suspicion = {"cross-fitted": found.scores.suspicion}
         for epochs in SEEN:
             seen = seen_scores(model, found, epochs, work / f"seen-{seed}-{epochs}")
-            name = f"trained on the pairs, {epochs} epochs"
-            suspicion |= {name: seen.suspicion, f"{name}, image alone": -seen.margin}
-        if np.isnan(found.scores.captions_margin).all():  # both are the same
-            suspicion = {name: one for name, one in suspicion.items() if not name.endswith("image alone")}
+            suspicion[f"trained on the pairs, {epochs} epochs"] = seen.suspicion
         for name, one in suspicion.items():
             rows.setdefault(name, []).append(measured(one, wrong))
         wrongs.append(int(wrong.sum()))

@@ -26,6 +26,7 @@ RESULT = {
     "rsum": 12.5,
     "notes": ["does not beat CCA: 1.0 under it"],
     "data": {"other": False},
+    "hard_negatives": None,
 }
 
 
@@ -258,10 +259,7 @@ def test_results_go_to_stdout_and_the_rest_to_stderr(
 def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
     calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seeds = [
-        {"run": f"RUN/seed-{seed}", "seed": seed, "data": {"other": False}, "notes": [f"note {seed}"]}
-        for seed in (0, 1)
-    ]
+    seeds = [RESULT | {"run": f"RUN/seed-{seed}", "seed": seed, "notes": [f"note {seed}"]} for seed in (0, 1)]
     group = {"seeds": seeds, "mean": {"rsum": 12.5}, "sd": None}
     monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", lambda *_, **__: group)
     monkeypatch.setattr(
@@ -299,7 +297,7 @@ def test_a_command_ends_with_what_to_run_next(
     [
         (["trian"], 'Unknown command "trian". Did you mean "train"?'),
         (["train", "contrastiv"], "Unknown recipe 'contrastiv'. Did you mean 'contrastive'"),
-        (["train", "nosuch", "--run", "RUN"], "Unknown recipe 'nosuch'. Known: adapt, contrastive"),
+        (["train", "nosuch", "--run", "RUN"], "Unknown recipe 'nosuch'. Known: adapt, adapt-masked"),
         (["train", "--run", "RUN", "contrastive"], "The recipe must come first, got '--run'."),
         (["train", "tiny", *RUN_FLAGS, "--model.dmi", "3"], "Did you mean --model.dim?"),
         (["train", "tiny", *RUN_FLAGS, "--model.dim", "wide"], 'unable to convert "wide" into int'),

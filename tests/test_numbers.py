@@ -25,7 +25,7 @@ SOURCE = "shapes:160"
 
 
 def features() -> dict[str, Any]:
-    """Of the tiny backbones: the first rows, and the sum of all."""
+    """Of the tiny backbones: the first rows, and the sum of the magnitudes of all."""
     pairs = pairjepa.Pairs.open(SOURCE)
     config = pairjepa.recipe("tiny", {"data.source": SOURCE})
     data = read_data(pairs, 1.0)
@@ -37,7 +37,7 @@ def features() -> dict[str, Any]:
         }
         all_ = {name: table.gather(np.arange(len(table))) for name, table in tables.items()}
     return {
-        name: {"first": rows[0].reshape(-1)[:16].tolist(), "sum": float(rows.sum(dtype=np.float64))}
+        name: {"first": rows[0].reshape(-1)[:16].tolist(), "sum": float(np.abs(rows).sum(dtype=np.float64))}
         for name, rows in all_.items()
     }
 

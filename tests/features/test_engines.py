@@ -23,7 +23,7 @@ from .conftest import CAPTIONS
 from .pictures import MemoryPairs
 
 VIEWS = ("whole", "whole-mirrored", "centre")
-OTHERS = [name for name in engines.ENGINES if name != "torch"]
+OTHERS = ["onnx"]
 ROWS = list(range(9))
 
 
@@ -98,6 +98,28 @@ def test_image_features_are_those_of_torch(image_folder, pairs, tmp_path, engine
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
     assert stores(tmp_path) == 2
     np.testing.assert_array_equal(images(backbone, pairs, tmp_path, "torch"), expected)
+
+
+def test_bfloat16_is_near_and_kept_apart(image_folder, text_folder, pairs, tmp_path):
+    image = load_image_backbone(ModelConfig(image=str(image_folder("vit"))), 0)
+    text = load_text_backbone(ModelConfig(text=str(text_folder("bert"))), 0)
+    exact = [images(image, pairs, tmp_path, "torch"), all_rows(text_features(text, CAPTIONS, tmp_path))]
+    near = [
+        images(image, pairs, tmp_path, "bfloat16"),
+        all_rows(text_features(text, CAPTIONS, tmp_path, "bfloat16")),
+    ]
+    for one, other in zip(exact, near, strict=True):
+        assert other.dtype == np.float32
+        assert (one != other).any()
+        assert choice.lowest_cosine(one.reshape(-1, one.shape[-1]), other.reshape(-1, one.shape[-1])) > 0.999
+    assert len(list((tmp_path / "features").iterdir())) == 4
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cuda", "bfloat16"), ("cpu", "onnx"), ("mps", "torch")])
+def test_the_engine_of_auto_is_that_of_the_device(device, expected, backbone, pairs, monkeypatch):
+    monkeypatch.setattr(choice, "best_device", lambda: torch.device(device))
+    work_ = ImageWork.of(backbone, pairs, pairs.facts, VIEWS)
+    assert choice.choose(work_, 100) == expected
 
 
 @pytest.mark.parametrize("engine", OTHERS)

@@ -16,12 +16,13 @@ from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
 from pairjepa.backbones.masking import Masking
 from pairjepa.config.settings import ModelConfig
 from pairjepa.features import work
-from pairjepa.features.extract import image_features, masked_text_features, text_features
+from pairjepa.features.extract import compute, fill, image_features, masked_text_features, text_features
 from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.scan import scan
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest
+from pairjepa.util.threads import ahead
 
 from .conftest import CAPTIONS
 from .pictures import MemoryPairs, picture
@@ -249,14 +250,36 @@ def test_arrow_digests_are_understood(image_backbone, tmp_path):
     assert len(pairs.decoded) == 2
 
 
-def test_decoding_stays_ahead_but_bounded(monkeypatch):
-    monkeypatch.setattr(work, "AHEAD", 3)
+def test_decoding_stays_ahead_but_bounded():
     started: list[int] = []
-    results = work.ahead(lambda i: started.append(i) or i * i, range(50))
+    results = ahead(lambda i: started.append(i) or i * i, range(50), 3)
     assert next(results) == 0
     time.sleep(0.05)
     assert len(started) <= 3
     assert [0, *results] == [i * i for i in range(50)]
+
+
+def test_several_processes_compute_a_part_each(image_backbone, pairs, tmp_path):
+    expected = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path / "alone"))
+    whole = work.ImageWork.of(image_backbone, pairs, pairs.facts, VIEWS)
+    parts = []
+    for rank in range(2):
+        before = len(pairs.decoded)
+        compute(whole, tmp_path / "parts", "torch", (rank, 2))
+        parts.append(set(pairs.decoded[before:]))
+    assert all(parts)
+    assert not parts[0] & parts[1]
+    before = len(pairs.decoded)
+    np.testing.assert_array_equal(all_rows(fill(whole, tmp_path / "parts", "torch")), expected)
+    assert len(pairs.decoded) == before
+
+
+def test_a_batch_that_is_named_has_features_of_its_own(image_backbone, pairs, tmp_path):
+    of = work.ImageWork.of
+    usual, named = (of(image_backbone, pairs, pairs.facts, VIEWS, batch) for batch in (None, 2))
+    rows = [all_rows(fill(one, tmp_path, "torch")) for one in (usual, named)]
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-5)
+    assert len(list((tmp_path / "features").iterdir())) == 2
 
 
 def test_features_of_the_shapes_are_those_of_earlier_versions(tmp_path):
@@ -265,11 +288,10 @@ def test_features_of_the_shapes_are_those_of_earlier_versions(tmp_path):
     image = load_image_backbone(ModelConfig(image="tiny-resnet"), 0)
     text = load_text_backbone(ModelConfig(text="tiny-bert"), 0, shapes.captions.to_pylist())
     facts, captions = scan(shapes, tmp_path), shapes.captions
+    masking = Masking("words", 0.1, 0.9, text.tokenizer.mask_token_id)
     of_images = all_rows(image_features(image, shapes, facts, VIEWS, tmp_path, "auto"))
     of_texts = all_rows(text_features(text, captions, tmp_path, "auto"))
-    of_masked = all_rows(
-        masked_text_features(text, captions, Masking("words", 0.1, 0.9), 2, tmp_path, "auto")
-    )
+    of_masked = all_rows(masked_text_features(text, captions, masking, 2, tmp_path, "auto"))
     for features, first, deviation in (
         (of_images, [0.01881997, 0.02354916, 0.03217585, 0.0424582, 0.06022717], 0.22430737),
         (of_texts, [-0.85716808, -0.39167514, 0.28419125, -0.46470568, -0.56282341], 0.59678167),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pairjepa.backbones.preprocessing import Preprocessing, parse, read_preprocessing
+from pairjepa.backbones.preprocessing import _FAMILIES, Preprocessing, parse, read_preprocessing
 from pairjepa.util.errors import PairJEPAError
 
 from .pictures import picture
@@ -50,7 +50,22 @@ CASES = [
     ("convnext", "ConvNext", {"size": {"shortest_edge": 63}, "crop_pct": 0.9, "resample": 2}),
     ("bit", "Bit", {}),
     ("bit", "Bit", {"size": {"shortest_edge": 256}, "image_mean": [0.485, 0.456, 0.406]}),
+    ("blip", "Blip", {}),
+    ("chinese_clip", "ChineseCLIP", {}),
     ("clip", "CLIP", {}),
+    ("dpt", "DPT", {}),
+    ("flava", "Flava", {}),
+    ("levit", "Levit", {}),
+    ("levit", "Levit", {"size": {"shortest_edge": 60}, "crop_size": SQUARE, "resample": 2}),
+    ("levit", "Levit", {"size": {"height": 60, "width": 60}, "crop_size": SQUARE}),
+    ("mobilevit", "MobileViT", {}),
+    ("mobilevit", "MobileViT", {"size": {"shortest_edge": 60}, "crop_size": SQUARE, "resample": 2}),
+    ("mobilevit", "MobileViT", {"do_flip_channel_order": False}),
+    ("owlvit", "OwlViT", {}),
+    ("poolformer", "PoolFormer", {}),
+    ("poolformer", "PoolFormer", {"size": SQUARE, "crop_size": SQUARE, "crop_pct": 0.95}),
+    ("pvt", "Pvt", {}),
+    ("segformer", "Segformer", {}),
     ("siglip", "Siglip", {}),
     ("efficientnet", "EfficientNet", {}),
     ("efficientnet", "EfficientNet", {"size": SQUARE, "resample": 0, "include_top": False}),
@@ -79,6 +94,11 @@ def test_centre_is_what_the_processor_of_the_family_gives(module, family, values
         assert ours.shape == expected.shape
         # Pixels are those of the processor; only the order of the float operations differs.
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_every_family_is_compared():
+    compared = {family for _, family, _ in CASES}
+    assert compared == _FAMILIES.keys() - {"", "DINOv3ViT"}  # this one needs torchvision
 
 
 def test_old_files_with_plain_numbers_are_understood():
@@ -165,6 +185,10 @@ def test_without_a_file_imagenet_is_taken_and_said(tmp_path, capsys):
         ('{"size": {"longest_edge": 800}}', "must be a square"),
         ('{"size": 32, "image_mean": [0.5, 0.5]}', "3 channels, got 2"),
         ('{"size": 32, "resample": "cubic"}', "cannot be used"),
+        (
+            '{"image_processor_type": "NewImageProcessorFast"}',
+            "must be one of Beit, .* got NewImageProcessorFast",
+        ),
         ("[1, 2]", "must be a JSON object, got list"),
         ("{", "not valid JSON"),
     ],

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from pairjepa.pairs import images
 from pairjepa.pairs.images import BadImage, decode, decode_sized
 
 Encoded = Callable[..., bytes]
@@ -35,6 +36,40 @@ def test_sixteen_bits_are_scaled_not_clipped(encoded: Encoded) -> None:
     values = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
     image = decode(encoded(Image.fromarray(values)))
     assert [_pixel(image, (x, 0))[0] for x in range(3)] == [0, 100, 255]
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "expected", "scale"),
+    [
+        ([0, 2000, 3428], np.uint16, [0, 125, 213], (0, 4095)),
+        ([0, 100, 255], np.uint16, [0, 100, 255], (0, 255)),
+        ([-1024, 0, 3071], np.int32, [0, 64, 255], (-1024, 3071)),
+        ([-1000.5, 0, 1000.5], np.float32, [0, 128, 255], (-1000.5, 1000.5)),
+        ([7.0, 7.0, np.nan], np.float32, [7, 7, 0], (0, 255)),
+        ([-5, -5, -5], np.int32, [0, 0, 0], (-5, -5)),
+    ],
+)
+def test_deep_images_are_scaled_by_what_is_in_them(
+    encoded: Encoded, values: list[float], kind: Any, expected: list[int], scale: tuple[float, float]
+) -> None:
+    image = decode(encoded(Image.fromarray(np.array([values], dtype=kind)), "TIFF"))
+    assert [_pixel(image, (x, 0))[0] for x in range(3)] == expected
+    assert image.info["values"] == scale
+
+
+@pytest.mark.parametrize("form", ["JPEG2000", "PPM"])
+def test_other_formats(encoded: Encoded, picture: Any, form: str) -> None:
+    assert decode(encoded(picture(1), form)).size == (40, 30)
+
+
+def test_heic(encoded: Encoded, picture: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pillow_heif")
+    data = encoded(picture(1, (64, 48)), "HEIF")
+    assert decode(data).size == (64, 48)
+    monkeypatch.setattr(images, "FORMATS", ["JPEG"])
+    monkeypatch.setattr(images, "HEIF", False)
+    with pytest.raises(BadImage, match=r"HEIC needs pip install 'pairjepa\[heic\]'"):
+        decode(data)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.inspect import inspect, render
@@ -36,6 +38,20 @@ g.png,last,test
 h.png,unread,train
 d.png,,train
 """
+
+
+def test_images_of_more_than_8_bits_are_said(tmp_path: Path) -> None:
+    for number in range(4):
+        film = np.random.default_rng(number).normal(1800, 500, (64, 64)).clip(0, 4095).astype(np.uint16)
+        Image.fromarray(film).save(tmp_path / f"{number}.png")
+        (tmp_path / f"{number}.txt").write_text(f"chest film {number}")
+    pairs = Pairs.open(tmp_path)
+    found = inspect(pairs, scan(pairs, tmp_path / "cache"))
+    assert found["notes"] == [
+        "4 images have more than 8 bits; of each, its own range of values becomes 0 to 255: 0 to 4,095 of 0.png, "
+        "0 to 4,095 of 1.png, 0 to 4,095 of 2.png and 1 more. Save them as 8 bits to choose another window."
+    ]
+    assert np.asarray(pairs.image(0)).std() > 20
 
 
 def test_numbers(report: Callable[..., dict[str, Any]]) -> None:

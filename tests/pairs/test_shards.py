@@ -160,7 +160,7 @@ def test_samples_that_cannot_be_used_are_counted(six: Six, tmp_path: Path) -> No
         "samples without an image (skipped)": 1,
         "samples whose .json is no JSON object (it is not used)": 1,
         "samples whose text is not UTF-8 (those captions are dropped)": 2,
-        "samples whose key stands twice in its shard (the first counts)": 2,
+        "samples whose key stands twice in its shard (the first counts; files apart? sort the tar by name)": 2,
         "images with no caption (left out)": 2,
     }
     assert [reason is None for reason in scan(pairs).error] == [True, True, False, True]
@@ -224,6 +224,28 @@ def test_captions_of_text_of_json_and_of_a_named_column(six: Six, tmp_path: Path
         UsageError, match=r"data\.caption_column must be .* got 'atl'\. There are: alt, caption, "
     ):
         Pairs.open(tmp_path / "s", caption_column="atl")
+
+
+def test_images_and_texts_under_any_suffix(six: Six, tmp_path: Path) -> None:
+    path = tmp_path / "s" / "0.tar"
+    write_tar(
+        path,
+        [file for one in six for file in ((f"{one.name[0]}.img", one.data), (f"{one.name[0]}.cap", b"x"))],
+    )
+    with pytest.raises(
+        PairJEPAError, match=r"got files of the suffixes cap, img\. Name theirs with --data\.image-c"
+    ):
+        Pairs.open(tmp_path / "s")
+    pairs = Pairs.open(tmp_path / "s", image_column="img", caption_column="cap")
+    assert [pairs.read_bytes(row) for row in range(6)] == [one.data for one in six]
+    assert pairs.captions.to_pylist() == ["x"] * 6
+
+
+def test_files_of_a_sample_that_are_apart(six: Six, tmp_path: Path) -> None:
+    texts = [(f"{one.name[0]}.txt", b"x") for one in six]
+    write_tar(tmp_path / "s" / "0.tar", [(one.name, one.data) for one in six] + texts)
+    with pytest.raises(PairJEPAError, match=r"6 samples whose key stands twice .* sort the tar by name"):
+        Pairs.open(tmp_path / "s")
 
 
 def test_the_split_in_the_names_of_shards(six: Six, tmp_path: Path) -> None:

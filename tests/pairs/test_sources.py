@@ -1,6 +1,8 @@
 """Every source opens the same six pairs to the same table, and says what is wrong in the user's words."""
 
+import base64
 import csv
+import gzip
 import json
 import sys
 import unicodedata
@@ -248,6 +250,66 @@ def _json_of_splits(six: Six, images: Write) -> str:
     return str(root)
 
 
+def _json_beside(six: Six, images: Write) -> str:
+    root = images("data/{split}/{name}") / "data"
+    for one in six:
+        path = (root / one.split / one.name).with_suffix(".json")
+        path.write_text(json.dumps({"caption": one.captions, "width": 40}))
+    return str(root)
+
+
+def _nested_imagefolder(six: Six, images: Write) -> str:
+    root = images("data/{split}/a/{name}") / "data"
+    for split in ("train", "dev", "test"):
+        rows = [{"file_name": one.name, "text": one.captions} for one in six if one.split == split]
+        (root / split / "a" / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(root)
+
+
+def _chinese_clip(six: Six, images: Write) -> str:
+    root = images("unused/{name}") / "own"
+    root.mkdir()
+    for word, split in (("train", "train"), ("valid", "dev"), ("test", "test")):
+        mine = [one for one in six if one.split == split]
+        lines = [f"{one.name}\t{base64.b64encode(one.data).decode()}\n" for one in mine]
+        (root / f"{word}_imgs.tsv").write_text("".join(lines))
+        texts = [{"text_id": 0, "text": c, "image_ids": [one.name]} for one in mine for c in one.captions]
+        (root / f"{word}_texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
+    return str(root)
+
+
+def _base64(six: Six, images: Write) -> str:
+    path = images("unused/{name}") / "t.tsv"
+    data = {one.name: base64.b64encode(one.data).decode() for one in six}
+    _csv(path, [(data[n], c, s) for n, c, s in _long(six)], ("image", "caption", "split"), "\t")
+    return str(path)
+
+
+def _lists_of_bytes(six: Six, images: Write) -> str:
+    path = images("unused/{name}") / "t.parquet"
+    rows = {
+        "image": pa.array([list(one.data) for one in six], pa.list_(pa.uint8())),
+        "caption": [one.captions for one in six],
+        "split": [one.split for one in six],
+    }
+    pq.write_table(pa.table(rows), path)
+    return str(path)
+
+
+def _annotations(six: Six, images: Write) -> str:
+    root = images("images/{name}")
+    (root / "annotations").mkdir()
+    _csv(root / "annotations" / "t.csv", _long(six), ("image", "caption", "split"))
+    return str(root)
+
+
+def _gzip(six: Six, images: Write) -> str:
+    path = Path(_table(six, images, ".csv"))
+    path.with_suffix(".csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+    return str(path.parent)
+
+
 FORMATS: dict[str, Callable[[Six, Write], str]] = {
     "flickr8k": _flickr8k,
     "flickr8k token": lambda six, images: _flickr8k(six, images, folder="Flicker8k_Dataset", token=True),
@@ -279,6 +341,13 @@ FORMATS: dict[str, Callable[[Six, Write], str]] = {
     "parts of the hub": _hub_parts,
     "img2dataset files": _img2dataset,
     "img2dataset parquet": _img2dataset_parquet,
+    "json beside images": _json_beside,
+    "imagefolder nested": _nested_imagefolder,
+    "chinese-clip": _chinese_clip,
+    "base64": _base64,
+    "lists of bytes": _lists_of_bytes,
+    "annotations": _annotations,
+    "csv.gz": _gzip,
     "saved": lambda six, images: _saved(six, images, column=False),
     "saved, split column": lambda six, images: _saved(six, images, column=True),
 }
@@ -290,7 +359,12 @@ def test_contract(form: str, six: Six, write_images: Write) -> None:
     content = {pairs.read_bytes(row): row for row in range(pairs.n_images)}
     order = [content[one.data] for one in six]
     got = pairs.take(np.array(order))
-    if form not in ("parquet bytes", "img2dataset parquet"):  # there is no name to be had
+    if form not in (
+        "parquet bytes",
+        "img2dataset parquet",
+        "base64",
+        "lists of bytes",
+    ):  # there is no name to be had
         assert [name.rpartition("/")[2] for name in got.names] == [one.name for one in six]
     assert got.table["captions"].to_pylist() == [one.captions for one in six]
     assert got.table["split"].to_pylist() == [one.split for one in six]
@@ -409,17 +483,81 @@ def test_other_names_of_caption_files(six: Six, write_images: Write, name: str) 
 
 def test_pictures_that_are_not_read_are_counted(six: Six, write_images: Write) -> None:
     root = Path(_sidecar(six, write_images))
-    (root / "train" / "x.HEIC").touch()
+    (root / "train" / "x.cr2").touch()
     (root / "train" / "a.png").rename(root / "train" / "a.jfif")
     pairs = Pairs.open(root)
     assert pairs.names[0] == "test/f.png"
     assert "train/a.jfif" in pairs.names
     kind = "pictures of a kind that is not read (save them as JPEG)"
-    assert pairs.problems.to_dict() == {kind: {"count": 1, "examples": ["train/x.HEIC"]}}
+    assert pairs.problems.to_dict() == {kind: {"count": 1, "examples": ["train/x.cr2"]}}
     (root / "only").mkdir()
-    (root / "only" / "x.heic").touch()
+    (root / "only" / "x.jxl").touch()
     with pytest.raises(PairJEPAError, match="There are 1 pictures of a kind that is not read"):
         Pairs.open(root / "only")
+
+
+def test_captions_in_a_folder_of_their_own(six: Six, write_images: Write) -> None:
+    root = write_images("images/{split}/{name}")
+    for one in six:
+        path = (root / "captions" / one.split / one.name).with_suffix(".txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(one.captions))
+    pairs = Pairs.open(root)
+    assert {
+        name.rpartition("/")[2]: captions
+        for name, captions in zip(pairs.names, pairs.table["captions"].to_pylist(), strict=True)
+    } == {one.name: one.captions for one in six}
+
+
+def test_class_folders(six: Six, write_images: Write) -> None:
+    root = write_images("data/{split}/x/{name}") / "data"
+    (root / "train" / "red_cat").mkdir()
+    (root / "train" / "x" / "a.png").rename(root / "train" / "red_cat" / "a.png")
+    pairs = Pairs.open(root)
+    assert pairs.n_images == 6
+    assert set(pairs.captions.to_pylist()) == {"x", "red cat"}
+    assert pairs.splits == {"train": (4, 4), "dev": (1, 1), "test": (1, 1)}
+    assert (
+        "the names of their 2 folders ('red cat', 'x', …) are taken for captions" in pairs.problems.notes[0]
+    )
+    with pytest.raises(PairJEPAError, match="nothing in it is known"):
+        Pairs.open(root / "dev")
+
+
+def test_a_json_beside_an_image_that_is_none(six: Six, write_images: Write) -> None:
+    root = Path(_json_beside(six, write_images))
+    (root / "train" / "a.json").write_text("[]")
+    pairs = Pairs.open(root)
+    assert pairs.n_images == 5
+    assert pairs.problems.counts["caption files that are no JSON object (not used)"] == 1
+
+
+def test_texts_of_chinese_clip_without_image(six: Six, write_images: Write) -> None:
+    root = Path(_chinese_clip(six, write_images))
+    with (root / "train_texts.jsonl").open("a") as file:
+        file.write(json.dumps({"text": "x", "image_ids": ["nosuch", "a.png"]}) + "\n")
+    pairs = Pairs.open(root)
+    assert len(pairs) == 12
+    assert pairs.problems.to_dict() == {
+        "captions that name no image (dropped)": {"count": 1, "examples": ["nosuch"]}
+    }
+    (root / "train_texts.jsonl").write_text('{"text": "x"}\n')
+    with pytest.raises(PairJEPAError, match="must have Chinese-CLIP's form"):
+        Pairs.open(root)
+
+
+def test_damaged_base64_is_an_unreadable_image(six: Six, write_images: Write) -> None:
+    path = Path(_base64(six, write_images))
+    text = path.read_text().replace("/", "é", 1).replace("iVBORw0KGgo", "iVBORw0KGg", 2)
+    path.write_text(text)
+    assert Pairs.open(path).n_images >= 6
+
+
+@pytest.mark.parametrize("word", ["restval", " Train2017"])
+def test_other_words_for_train(six: Six, write_images: Write, word: str) -> None:
+    path = Path(_table(six, write_images, ".csv"))
+    path.write_text(path.read_text().replace(",train", f",{word}"))
+    assert Pairs.open(path).splits["train"] == (4, 8)
 
 
 def test_lists_written_as_text(six: Six, write_images: Write) -> None:

@@ -162,6 +162,8 @@ def test_a_condition_chooses_what_it_says(table: Any, condition: Condition) -> N
         ("zoned < '2026-01-31 14:00:00+01:00'", [0, 1, 2, 3, 4]),
         ("clock is null", [0, 1, 2, 3, 4]),
         ("split='or'AND name='order'", [4]),
+        ("width not in (3) or width not in (-7)", [0, 1, 2, 4]),  # what is null is neither
+        ("not (width in (3) and width in (-7))", [0, 1, 2, 4]),
     ],
 )
 def test_how_it_binds_and_what_is_a_time(table: Any, condition: str, rows: list[int]) -> None:

@@ -34,21 +34,54 @@ _CROP = {"do_center_crop": True, "crop_size": 224}
 _LIKE_CLIP = {**_CLIP, **_CROP, "resample": _BICUBIC, "size": {"shortest_edge": 224}}
 _LIKE_MOBILENET = {**_HALF, **_CROP, "resample": _BILINEAR, "size": {"shortest_edge": 256}}
 
+_OTHERS = {**_IMAGENET, "resample": _BILINEAR, "size": 224}
+_SQUARE_CLIP = {**_CLIP, "resample": _BICUBIC, "size": 224}
+
 # What a processor of Transformers takes where its file is silent (files often are: no `resample`, an old `size`).
 _FAMILIES: dict[str, dict[str, Any]] = {
+    "": _OTHERS,  # files that name no processor
     "Beit": {**_HALF, "resample": _BICUBIC, "size": 224, "crop_size": 224},
     "Bit": _LIKE_CLIP,
     "CLIP": _LIKE_CLIP,
+    "Blip": {**_SQUARE_CLIP, "size": 384},
+    "ChineseCLIP": _LIKE_CLIP,
     "ConvNext": {**_HALF, "resample": _BICUBIC, "size": {"shortest_edge": 384}, "crop_pct": 224 / 256},
     "DeiT": {**_HALF, **_CROP, "resample": _BICUBIC, "size": 256},
     "DINOv3ViT": {**_IMAGENET, "resample": _BILINEAR, "size": 224},
+    "DPT": {**_HALF, "resample": _BICUBIC, "size": 384},
     "EfficientNet": {**_HALF, "resample": _BICUBIC, "size": 346, "crop_size": 289, "include_top": True},
+    "Flava": {**_SQUARE_CLIP, **_CROP},
+    "Levit": {
+        **_IMAGENET,
+        **_CROP,
+        "resample": _BICUBIC,
+        "size": {"shortest_edge": 224},
+        "crop_pct": 224 / 256,
+    },
     "MobileNetV1": _LIKE_MOBILENET,
     "MobileNetV2": _LIKE_MOBILENET,
+    "MobileViT": {
+        **_HALF,
+        "resample": _BICUBIC,
+        "size": {"shortest_edge": 224},
+        "do_center_crop": True,
+        "crop_size": 256,
+        "do_normalize": False,
+        "do_flip_channel_order": True,
+    },
+    "OwlViT": {**_SQUARE_CLIP, "size": 768, "crop_size": 768},
+    "PoolFormer": {
+        **_IMAGENET,
+        **_CROP,
+        "resample": _BICUBIC,
+        "size": {"shortest_edge": 224},
+        "crop_pct": 0.9,
+    },
+    "Pvt": {**_IMAGENET, "resample": _BICUBIC, "size": 224},
+    "Segformer": {**_OTHERS, "size": 512},
     "Siglip": {**_HALF, "resample": _BICUBIC, "size": 224},
     "ViT": {**_HALF, "resample": _BILINEAR, "size": 224},
 }
-_OTHERS = {**_IMAGENET, "resample": _BILINEAR, "size": 224}
 
 
 SHAPE = {"size": int, "resize": int, "keep_aspect": bool, "resample": int, "mean": [float], "std": [float]}
@@ -71,6 +104,8 @@ class Preprocessing:
     """Subtracted from the pixels of 0 to 255, a number a channel."""
     std: tuple[float, ...]
     """What they are then divided by."""
+    bgr: bool = False
+    """Whether blue comes first."""
     others: tuple["Preprocessing", ...] = ()
     """Of further backbones, whose pixels stand beside as channels."""
 
@@ -81,10 +116,7 @@ class Preprocessing:
         `-mirrored` is the same, left and right exchanged.
         """
         base = view.removesuffix("-mirrored")
-        each = [
-            np.asarray(own._whole(image) if base == "whole" else own._centre(image))
-            for own in (self, *self.others)
-        ]
+        each = [own._pixels(image, base) for own in (self, *self.others)]
         pixels = np.concatenate(each, axis=2) if self.others else each[0]
         return pixels if base == view else pixels[:, ::-1]
 
@@ -104,16 +136,23 @@ class Preprocessing:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` is its inverse."""
-        fields = asdict(self)
-        others = [other.to_dict() for other in self.others]
-        return fields | {"others": others} if fields.pop("others") else fields
+        values = asdict(self)
+        values["others"] = [other.to_dict() for other in self.others]
+        return {  # features were kept under names without what is not there
+            name: value for name, value in values.items() if name not in ("bgr", "others") or value
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
         """Rebuild what `to_dict` gave."""
         known = {name: values[name] for name in SHAPE}
+        known |= {"mean": tuple(values["mean"]), "std": tuple(values["std"])}
         others = tuple(cls.from_dict(other) for other in values.get("others", ()))
-        return cls(**known | {"mean": tuple(values["mean"]), "std": tuple(values["std"]), "others": others})
+        return cls(**known, bgr=values.get("bgr", False), others=others)
+
+    def _pixels(self, image: Image.Image, base: str) -> np.ndarray:
+        pixels = np.asarray(self._whole(image) if base == "whole" else self._centre(image))
+        return pixels[:, :, ::-1] if self.bgr else pixels
 
     def _whole(self, image: Image.Image) -> Image.Image:
         return image.resize((self.size, self.size), self.resample)
@@ -175,11 +214,14 @@ def parse(values: dict[str, Any]) -> Preprocessing:
     rescaled, so here its pixels are rounded to 1/255.
 
     Raises:
-        ValueError: the size is no square, or a number of channels other than 1 or 3 is described.
+        ValueError: the processor is not known, the size is no square, or a number of channels other than 1 or 3 is
+            described.
     """
     name = values.get("image_processor_type") or values.get("feature_extractor_type") or ""
     family = re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", name)
-    defaults = _FAMILIES.get(family, _OTHERS)
+    if family not in _FAMILIES:
+        raise ValueError(f"its processor must be one of {', '.join(filter(None, _FAMILIES))}, got {name}")
+    defaults = _FAMILIES[family]
     # A null in the file means "not set", as a missing name does.
     values = {**defaults, **{key: value for key, value in values.items() if value is not None}}
 
@@ -189,6 +231,8 @@ def parse(values: dict[str, Any]) -> Preprocessing:
     keep_aspect = isinstance(size, dict) and "shortest_edge" in size
     resize = int(size["shortest_edge"]) if keep_aspect else _square(size)
     crop = resize
+    if family in ("Levit", "PoolFormer") and (keep_aspect or family == "PoolFormer"):
+        resize, keep_aspect = int(resize / values["crop_pct"]), True
     if family == "ConvNext":  # below 384 px its size is that of the crop; from there on it squeezes
         if resize < 384:
             resize = int(resize / values["crop_pct"])
@@ -213,6 +257,7 @@ def parse(values: dict[str, Any]) -> Preprocessing:
         resample=int(values["resample"]),
         mean=tuple((m + offset) / factor for m in mean),
         std=tuple(d / factor for d in divided),
+        bgr=bool(values.get("do_flip_channel_order")),
     )
 
 

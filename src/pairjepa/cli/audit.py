@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Device, Json, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
@@ -28,12 +28,13 @@ def audit(
     out: Annotated[Path, Parameter(help="Folder for audit.csv, audit.json and audit.html.")],
     folds: Annotated[int, Parameter(help="Parts of the data; each is scored by a model of all others.")] = 5,
     as_json: Json = False,
+    device: Device = None,
     **given: Any,
 ) -> None:
     """Find the captions that are probably under a wrong image, and images and captions that are there twice."""
     config = override(RunConfig(), {"data.source": data, **given_settings(given)})
     config.validate()
-    with stdout_for_results():
+    with stdout_for_results(device):
         from pairjepa.apps.audit import audit
 
         found = audit(run, config.data, out, folds=folds)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,16 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
 
+from pairjepa.config.settings import DEVICE, DeviceName
 from pairjepa.util.progress import say
+
+Device = Annotated[
+    DeviceName | None,
+    Parameter(
+        name="--device",
+        help="Where models run; auto: a GPU of CUDA's if there is one. By default what PAIRJEPA_DEVICE says.",
+    ),
+]
 
 
 def _split(_: Any, tokens: Sequence[Token]) -> str:
@@ -28,8 +38,14 @@ Json = Annotated[
 
 
 @contextlib.contextmanager
-def stdout_for_results() -> Iterator[None]:
-    """What a library prints while it works goes to stderr, so that stdout holds the result alone."""
+def stdout_for_results(device: DeviceName | None = None) -> Iterator[None]:
+    """What a library prints while it works goes to stderr, so that stdout holds the result alone.
+
+    Args:
+        device: where models run in this process and those that it starts, if the user has said so.
+    """
+    if device is not None:
+        os.environ[DEVICE] = device
     with contextlib.redirect_stdout(sys.stderr):
         yield
 

@@ -57,6 +57,7 @@ class Setting:
                 show_default=_shown if self.value is not None else False,
                 consume_multiple=True,  # --model.image-stages 15 20 21
                 negative_iterable=(),
+                negative=() if ".no_" in self.name else None,
             ),
         ]
         return inspect.Parameter(

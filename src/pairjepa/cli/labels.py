@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Device, Json, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
@@ -47,12 +47,13 @@ def label(
         Path | None, Parameter(help="CSV for the labels; with --truth also a confusion matrix beside it.")
     ] = None,
     as_json: Json = False,
+    device: Device = None,
     **given: Any,
 ) -> None:
     """Say which label fits each image best and how likely it is; with the truth given, how often that is right."""
     if top_k < 1:
         raise UsageError(f"--top-k must be at least 1, got {top_k}.")
-    with stdout_for_results():
+    with stdout_for_results(device):
         from pairjepa.apps.labels import confusion
         from pairjepa.apps.labels.labels import TEMPLATES, label_images, read_labels, write_csv
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Device, Json, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
@@ -49,11 +49,12 @@ def index(
         Literal["auto", "on", "off"],
         Parameter(help="Search without comparing all vectors: auto does beyond 300,000."),
     ] = "auto",
+    device: Device = None,
     **given: Any,
 ) -> None:
     """Embed images once, and again only what is new or changed, so that they can be searched."""
     config = override(RunConfig(), given_settings(given))
-    with stdout_for_results():
+    with stdout_for_results(device):
         from pairjepa.apps.search.build import build
 
         build(run, images, out, data=config.data, approximate=approximate, engine=config.model.engine)
@@ -68,11 +69,12 @@ def embed(
         str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")
     ],
     out: Annotated[Path, Parameter(help="vectors.parquet, or vectors.npy with the names in vectors.json.")],
+    device: Device = None,
     **given: Any,
 ) -> None:
     """Write the vectors of images (predicted caption embeddings) into a file."""
     config = override(RunConfig(), given_settings(given))
-    with stdout_for_results():
+    with stdout_for_results(device):
         from pairjepa.apps.embed import embed
 
         written = embed(run, images, out, data=config.data, engine=config.model.engine)

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
-from pairjepa.cli.common import Json, Split, as_flags, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Device, Json, Split, as_flags, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
-from pairjepa.config.settings import RunConfig
+from pairjepa.config.settings import DeviceName, RunConfig
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
 
@@ -33,6 +33,8 @@ def add(app: App) -> None:
     pairs = [s for s in settings(RunConfig()) if s.section == "data" and s.name != "data.source"]
     words = "Count the captions' tokens as this text backbone does: a Transformers folder or hub id."
     tokens = [replace(s, help=words) for s in settings(RunConfig()) if s.name == "model.text"]
+    image = "Image backbone of --probe: a Transformers folder or hub id."
+    tokens += [replace(s, help=image) for s in settings(recipe("contrastive")) if s.name == "model.image"]
     app.command(with_flags(inspect, pairs + tokens))
     for name in RECIPES:
         train_app.command(train_command(name), name=name)
@@ -61,6 +63,14 @@ def inspect(
     leaks: Annotated[
         Path | None, Parameter(help="CSV file for the names of all near copies in several splits.")
     ] = None,
+    probe: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="Fit CCA and ridge regression on the backbones' features: is it better to align or to predict?",
+        ),
+    ] = False,
     as_json: Json = False,
     **given: Any,
 ) -> None:
@@ -71,6 +81,11 @@ def inspect(
         from pairjepa.apps import inspect as inspection
 
         report = inspection.inspect(config.data, config.model.text, leaks=leaks)
+        if probe:
+            from pairjepa.evaluation.probe import probe as closed_forms
+
+            chosen = {name: value for name, value in given_settings(given).items() if value is not None}
+            report["probe"] = closed_forms(recipe("contrastive", {"data.source": data, **chosen}))
     if leaks is not None:
         say(f"wrote {leaks}")
     if as_json:
@@ -79,6 +94,10 @@ def inspect(
         from pairjepa.pairs.inspect import render
 
         print(render(report))
+        if probe:
+            from pairjepa.evaluation.tables import probe_table
+
+            print(f"\n{probe_table(report['probe'])}")
     if "train" in report["splits"]:
         flags = as_flags({name: value for name, value in given_settings(given).items() if "data." in name})
         next_command("train", "contrastive", "--data", data, *flags)
@@ -109,12 +128,13 @@ def train_command(name: str) -> Callable[..., None]:
                 group=RUN,
             ),
         ] = None,
+        device: Annotated[Device, Parameter(group=RUN)] = None,
         **given: Any,
     ) -> None:
         config = recipe(name, given_settings(given))
         config.validate()
         first = os.environ.get("RANK", "0") == "0"  # of several processes, that one speaks
-        with stdout_for_results():
+        with stdout_for_results(device):
             from pairjepa.training import train as training
 
             if run is None:
@@ -161,6 +181,7 @@ def evaluate(
         Path | None,
         Parameter(help="Measure the run on this file of SugarCrepe, ARO or Winoground alone."),
     ] = None,
+    device: Device = None,
     images: Annotated[
         Path | None, Parameter(help="Folder of that file's images, where they are not beside it.")
     ] = None,
@@ -189,7 +210,7 @@ def evaluate(
         )
     run = runs[0] if runs else None
     if hard_negatives is not None and run is not None:
-        _evaluate_file(run, hard_negatives, images, as_json)
+        _evaluate_file(run, hard_negatives, images, as_json, device)
         return
     if run is None and "model.pair" not in chosen:
         raise UsageError("evaluate must be given a run or --model.pair, got none. Name a run folder.")
@@ -200,7 +221,7 @@ def evaluate(
     data = {name: value for name, value in chosen.items() if name.startswith("data.")}
     if run is not None and (others := sorted(chosen.keys() - data.keys())):
         raise UsageError(f"--{others[0]} must stand without a run, got {run}. Leave one of the two out.")
-    with stdout_for_results():
+    with stdout_for_results(device):
         if run is None:
             from pairjepa.evaluation import zero_shot
 
@@ -308,9 +329,11 @@ def demo(
     next_command("train", "contrastive", then="--data DATA")
 
 
-def _evaluate_file(run: Path, file: Path, images: Path | None, as_json: bool) -> None:
+def _evaluate_file(
+    run: Path, file: Path, images: Path | None, as_json: bool, device: DeviceName | None
+) -> None:
     """`evaluate --hard-negatives`, for each run of a seed group."""
-    with stdout_for_results():
+    with stdout_for_results(device):
         from pairjepa.evaluation.benchmark_files import evaluate_file
         from pairjepa.run.seeds import runs_at
 

@@ -15,7 +15,7 @@ from pairjepa.config.renamed import instead, new_name
 from pairjepa.util.errors import UsageError, close_matches
 
 Weights = Literal["pretrained", "random"]
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "last"]
 if TYPE_CHECKING:
     HeadKind = str
     MaskKind = str
@@ -25,7 +25,10 @@ else:
 TargetUpdate = Literal["full", "slow", "frozen", "ema"]
 HiddenWords = Literal["mask", "omit"]
 Solver = Literal["adamw", "cca"]
-EngineName = Literal["auto", "torch", "onnx", "ray"]
+EngineName = Literal["auto", "torch", "bfloat16", "onnx", "ray"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+DEVICE = "PAIRJEPA_DEVICE"
+"""Environment variable of the device that models run on."""
 TEMPERATURES = (0.01, 1.0)
 """Bounds of τ."""
 View = Literal["whole", "whole-mirrored", "centre", "centre-mirrored"]
@@ -108,12 +111,16 @@ class ModelConfig:
     """Side of the grid of image cells, beside the pooled features, that a transformer predictor looks at."""
     text_layers: tuple[int, ...] | None = None
     """Indices of `hidden_states` that are pooled beside the last layer; the middle one if not given; -1 is none."""
-    text_pooling: Pooling = "mean"
-    """`cls` takes the first position, `mean` the mean over the caption's tokens."""
+    text_pooling: Pooling | None = None
+    """`cls` takes the first position, `mean` the mean over the caption's tokens, `last` the last; if not given, what a
+    sentence-transformers folder says of pooling, prompt and normalisation, else the mean."""
     max_tokens: int | None = 32
     """Captions are cut after this many tokens, special tokens included; `none` is the most that a pair takes."""
     engine: EngineName = "auto"
-    """What computes features of frozen backbones; `auto`: onnx for images on a CPU, else torch; `ray`: torch on Ray."""
+    """What computes features of frozen backbones; `auto`: onnx for images on a CPU, bfloat16 on a GPU of CUDA's, else
+    torch; `ray`: torch on Ray."""
+    feature_batch: int | None = None
+    """Items that a frozen backbone forwards at once; if not given, 16 images or 64 captions, on a GPU 256."""
     dim: int = 512
     """Width of the shared space."""
     image_projection: HeadConfig = field(default_factory=HeadConfig)
@@ -124,6 +131,9 @@ class ModelConfig:
     """Caption features → target."""
     predictor: HeadConfig = field(default_factory=lambda: HeadConfig("identity"))
     """Context → prediction."""
+    adapter_scale: float | None = None
+    """How much of what adapters add is kept after training, from 0 (the pretrained pair) to 1; chosen on dev if not
+    given."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +241,7 @@ class RunConfig:
         _between("data.max_bad", d.max_bad, 0, 1)
         for name in ("dim", "max_tokens", "image_size", "image_grid"):
             _at_least(f"model.{name}", getattr(m, name), 3 if name == "max_tokens" else 1)
+        _at_least("model.feature_batch", m.feature_batch, 1)
         if not m.image_views:
             raise _bad("model.image_views", "name at least one view", m.image_views)
         for name in ("image_lr_scale", "text_lr_scale"):
@@ -247,6 +258,10 @@ class RunConfig:
                 raise _bad(
                     "model.image", "name one backbone where image_weights or image_stages is given", m.image
                 )
+        if m.adapter_scale is not None:
+            _between("model.adapter_scale", m.adapter_scale, 0, 1)
+            if all(h.kind != "adapter" for h in (m.image_projection, m.predictor, m.text_projection)):
+                raise _bad("model.adapter_scale", "go with heads of the kind adapter", m.adapter_scale)
         for name in ("image_projection", "caption_projection", "text_projection", "predictor"):
             head: HeadConfig = getattr(m, name)
             _at_least(f"model.{name}.hidden_dim", head.hidden_dim, 1)
@@ -304,7 +319,7 @@ class RunConfig:
                     "Give the folder or hub id of a pretrained pair, such as openai/clip-vit-base-patch32.",
                 )
             return
-        for name in ("image", "text", "image_lr_scale", "text_lr_scale", "image_size", "image_grid"):
+        for name in _OF_TOWERS:
             if (value := getattr(m, name)) is not None:
                 raise _bad(
                     f"model.{name}",
@@ -357,6 +372,13 @@ class RunConfig:
             )
 
 
+_OF_TOWERS = (
+    *("image", "text", "image_lr_scale", "text_lr_scale", "image_size", "image_grid"),
+    *("image_stages", "text_layers", "text_pooling"),
+)
+"""Settings of the model that a pretrained pair has no use for."""
+
+
 def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Dotted fields whose values differ, with both values. How often one checkpoints changes no result."""
     before, after = dict(_flatten(old)), dict(_flatten(new))
@@ -382,6 +404,7 @@ NAMES = (
     "model.pair",
     "model.pair_revision",
     "model.engine",
+    "model.feature_batch",
     "training.checkpoint_seconds",
 )
 """Settings beside those of the data that are checked by what they name, or change no result."""
@@ -451,6 +474,12 @@ def _build(kind: Any, value: Any, name: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _bad(name, f"be of type {kind.__name__}", value)
     return value
+
+
+def pretrained(model: ModelConfig, side: str) -> bool:
+    """Whether a side's backbone has learned something before."""
+    tiny = str(getattr(model, side)).startswith("tiny-")
+    return model.pair is not None or not (tiny or getattr(model, f"{side}_weights") == "random")
 
 
 def tuned(model: ModelConfig, side: str) -> bool:

@@ -1,6 +1,7 @@
 """A trained run, in use: images and captions in, unit-norm vectors out."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairjepa.backbones.device import best_device
+from pairjepa.backbones.device import best_device, to_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.location import SIDES, hub_refusals, is_hub_id
@@ -22,6 +23,9 @@ from pairjepa.objectives import Objective
 from pairjepa.pairs.pictures import Picture, asked, listed, opened, strings
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.progress import Progress
+from pairjepa.util.progress import progress as progress_bar
+from pairjepa.util.threads import ahead
 from pairjepa.util.unit import check_unit
 
 BATCH = 32  # images or captions forwarded at once
@@ -115,28 +119,50 @@ class Embedder:
         """Whether `predict` takes words beside the image (a masked run)."""
         return self.config.context.caption is not None
 
-    def encode_image(self, images: Picture | Iterable[Picture]) -> Float32[np.ndarray, "images dim"]:
+    def encode_image(
+        self,
+        images: Picture | Iterable[Picture],
+        *,
+        batch_size: int = BATCH,
+        threads: int | None = None,
+        progress: bool = False,
+    ) -> Float32[np.ndarray, "images dim"]:
         """Predicted caption embeddings of images.
 
         Args:
             images: paths or PIL images (any mode, any size); a single one gives one row. A large JPEG given as a
                 path is decoded at a reduced size, which leaves a cosine of 0.999 or more.
+            batch_size: images that are forwarded at once.
+            threads: that decode images ahead; as many as there are cores if not given.
+            progress: show a bar on stderr.
 
         Raises:
             PairJEPAError: an image is missing or unreadable; the message names it.
         """
-        return self._predicted(listed(images), None)
+        return self._predicted(listed(images), None, batch_size, threads, progress)
 
-    def encode_text(self, captions: str | Sequence[str]) -> Float32[np.ndarray, "captions dim"]:
-        """Embeddings of captions, cut at the run's `model.max_tokens`; a single string gives one row."""
-        texts = strings(captions)
-        rows = []
-        for start in range(0, len(texts), BATCH):
-            ids = self.text.tokenize(texts[start : start + BATCH])
-            with torch.inference_mode():
-                tokens = [tensor.to(self._device) for tensor in self.text.collate(ids)]
-                rows.append(self._targets(self.text(*tokens)))
-        return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+    def encode_text(
+        self, captions: str | Sequence[str], *, batch_size: int = BATCH, progress: bool = False
+    ) -> Float32[np.ndarray, "captions dim"]:
+        """Embeddings of captions, cut at the run's `model.max_tokens`; a single string gives one row.
+
+        Args:
+            captions: in any order; those of about the same length are forwarded together.
+            batch_size: captions that are forwarded at once.
+            progress: show a bar on stderr.
+        """
+        ids = self.text.tokenize(strings(captions))
+        order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+        rows = np.empty((len(ids), self.dim), np.float32)
+        with _bar("captions", len(ids), progress) as bar:
+            for start in range(0, len(ids), batch_size):
+                chosen = order[start : start + batch_size]
+                with torch.inference_mode():
+                    tokens = to_device(self.text.collate([ids[row] for row in chosen]), self._device)
+                    rows[chosen] = self._targets(self.text(*tokens))
+                if bar is not None:
+                    bar.advance(len(chosen))
+        return rows
 
     def predict_features(
         self, features: Float32[np.ndarray, "images view width"]
@@ -169,22 +195,38 @@ class Embedder:
         """
         return self._predicted(*asked(images, captions, self.sees_captions))
 
-    def _predicted(self, pictures: list[Picture], texts: list[str] | None) -> np.ndarray:
+    def _predicted(
+        self,
+        pictures: list[Picture],
+        texts: list[str] | None,
+        batch_size: int = BATCH,
+        threads: int | None = None,
+        progress: bool = False,
+    ) -> np.ndarray:
         views = self.config.model.image_views
-        rows = []
-        for start in range(0, len(pictures), BATCH):
-            some = pictures[start : start + BATCH]
-            upright = [opened(picture, self.min_decode_size) for picture in some]
-            prepared = [self.image.prepare(picture, view) for picture in upright for view in views]
-            with torch.inference_mode():
-                pixels = self.image.normalise(torch.from_numpy(np.stack(prepared)).to(self._device))
-                caption = None
-                if texts is not None:
-                    ids = self.text.tokenize(texts[start : start + BATCH])
-                    tokens = [tensor.to(self._device) for tensor in self.text.collate(ids)]
-                    caption = self.words(*tokens).repeat_interleave(len(views), dim=0)
-                rows.append(self._predictions(self.image(pixels), caption))
-        return np.concatenate(rows) if rows else np.empty((0, self.dim), np.float32)
+        rows = [np.empty((0, self.dim), np.float32)]
+        with (
+            _bar("images", len(pictures), progress) as bar,
+            closing(ahead(self._prepared, pictures, 2 * batch_size, threads)) as prepared,
+        ):
+            for start in range(0, len(pictures), batch_size):
+                some = [next(prepared) for _ in pictures[start : start + batch_size]]
+                with torch.inference_mode():
+                    pixels = to_device((torch.from_numpy(np.concatenate(some)),), self._device)
+                    caption = None
+                    if texts is not None:
+                        ids = self.text.tokenize(texts[start : start + batch_size])
+                        tokens = to_device(self.text.collate(ids), self._device)
+                        caption = self.words(*tokens).repeat_interleave(len(views), dim=0)
+                    rows.append(self._predictions(self.image(self.image.normalise(*pixels)), caption))
+                if bar is not None:
+                    bar.advance(len(some))
+        return np.concatenate(rows)
+
+    def _prepared(self, picture: Picture) -> np.ndarray:
+        """All views of a picture, (view, size, size, 3)."""
+        upright = opened(picture, self.min_decode_size)
+        return np.stack([self.image.prepare(upright, view) for view in self.config.model.image_views])
 
     def _predictions(self, image: Tensor, caption: Tensor | None) -> np.ndarray:
         """From features of all views, one image after the other."""
@@ -206,6 +248,10 @@ class Embedder:
         joint = self._module["joint"]
         assert isinstance(joint, JointModel)
         return joint
+
+
+def _bar(unit: str, total: int, wanted: bool) -> AbstractContextManager[Progress | None]:
+    return progress_bar("encode", total, unit) if wanted else nullcontext()
 
 
 def _backbones(run: RunFolder) -> tuple[ImageBackbone, TextBackbone]:

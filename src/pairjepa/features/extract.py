@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float32
 from torch import nn
 
+from pairjepa.backbones.device import best_device
 from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.joined import JoinedImage
 from pairjepa.backbones.masking import Masking
@@ -106,7 +107,23 @@ def masked_text_features(
 
 
 def fill(work: Work, cache: Path, engine: str) -> FeatureTable:
-    """Compute what is missing, shard by shard in the order of `work.keys`, and give the rows of all.
+    """Compute what is missing, and give the rows of all `work.keys`.
+
+    Raises:
+        UsageError: there is no such engine.
+        PairJEPAError: as `image_features`.
+    """
+    return compute(work, cache, engine).table(work.keys)
+
+
+def compute(work: Work, cache: Path, engine: str, part: tuple[int, int] = (0, 1)) -> FeatureStore:
+    """Compute what is missing, shard by shard in the order of `work.keys`.
+
+    Args:
+        work: which features.
+        cache: root of the cache.
+        engine: as of `image_features`.
+        part: (1, 4) computes every fourth shard from the second on: three other processes compute the others.
 
     Raises:
         UsageError: there is no such engine.
@@ -131,24 +148,32 @@ def fill(work: Work, cache: Path, engine: str) -> FeatureTable:
             if name != "ray":
                 used, computer = choice.ready(name, work, missing, named)
                 if used != name:
-                    return fill(work, cache, used)
+                    return compute(work, cache, used, part)
             with (
-                progress(label, len(missing), unit) as bar,
-                closing(_computed(work, computer, missing, store, bar)) as shards,
+                progress(label, len(missing) // part[1], unit) as bar,
+                closing(_computed(work, computer, distinct, store, bar, part)) as shards,
             ):
                 for items, features in shards:
                     store.write(items, features)
-    return store.table(work.keys)
+    return store
 
 
 def _computed(
-    work: Work, engine: Engine | None, missing: Sequence[str], store: FeatureStore, bar: Progress
+    work: Work,
+    engine: Engine | None,
+    distinct: Sequence[str],
+    store: FeatureStore,
+    bar: Progress,
+    part: tuple[int, int],
 ) -> Generator[tuple[list[str], Float32[np.ndarray, "item ..."]]]:
     """Shard after shard with its features, by this engine or by Ray; what another process has written is left out."""
 
     def wanted() -> Iterator[list[str]]:
-        for start in range(0, len(missing), work.shard):
-            items = list(missing[start : start + work.shard])
+        step = work.shard * part[1]
+        for start in range(part[0] * work.shard, len(distinct), step):
+            items = [item for item in distinct[start : start + work.shard] if item not in store]
+            if not items:
+                continue
             if store.has_shard(items):
                 bar.advance(len(items))
             else:
@@ -171,8 +196,8 @@ def _still(backbone: nn.Module, engine: str) -> Iterator[None]:
     """The backbone in evaluation mode, where the engine takes it; afterwards as it was."""
     keep_freed_memory()
     training, home = backbone.training, next(backbone.parameters()).device
-    place = {"torch": "cuda" if torch.cuda.is_available() else home, "ray": "cpu"}.get(engine, home)
-    backbone.eval().to(place)
+    elsewhere = {"onnx": home, "ray": torch.device("cpu")}
+    backbone.eval().to(elsewhere.get(engine) or best_device())
     try:
         yield
     finally:

@@ -9,15 +9,15 @@ Axes: `batch`, `view`, `size` = side of the input in pixels, `width` = features,
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
+from pairjepa.backbones.device import best_device
 from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.text import TextBackbone
@@ -26,16 +26,16 @@ from pairjepa.features.engines import Engine, Inputs
 from pairjepa.pairs.images import BadImage, reduction
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import chunk_size, digest
-from pairjepa.util.threads import cores
+from pairjepa.util.threads import ahead
 
 IMAGE_SHARD, IMAGE_BATCH = 512, 16
 TEXT_SHARD, TEXT_BATCH = 4096, 64
 """Least items in a shard of features, and rows in a batch."""
-AHEAD = 4 * IMAGE_BATCH
-"""Images that are decoded before the backbone asks for them."""
+GPU_BATCH = 256
+"""Rows in a batch on a GPU."""
+AHEAD = 4
+"""Batches of images that are decoded before the backbone asks for them."""
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Batches = Generator[tuple[Any, Inputs]]
 """The rows of a batch (a slice or their numbers), and the batch itself."""
 
@@ -87,6 +87,8 @@ class Work(ABC):
     """What is forwarded."""
     keys: list[str]
     """The items that are asked for, in order, with repetitions."""
+    named_batch: int | None
+    """Rows in a batch, where the user has said so."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "backbone": None}
@@ -97,9 +99,15 @@ class Work(ABC):
         """Items in a shard."""
 
     @property
-    @abstractmethod
     def batch(self) -> int:
         """Rows in a batch."""
+        usual = IMAGE_BATCH if self.side == "image" else TEXT_BATCH
+        return self.named_batch or (GPU_BATCH if best_device().type == "cuda" else usual)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the features depend on, beside the engine; a batch that is named may change their last digits."""
+        return self.made_of() | ({} if self.named_batch is None else {"batch": self.named_batch})
 
     @property
     @abstractmethod
@@ -113,7 +121,7 @@ class Work(ABC):
 
     @abstractmethod
     def made_of(self) -> dict[str, Any]:
-        """What the features depend on, beside the engine; JSON-ready."""
+        """What the features are of; JSON-ready."""
 
     @abstractmethod
     def part(self, items: list[str]) -> "Work":
@@ -138,10 +146,18 @@ class ImageWork(Work):
     keys: list[str]
     rows: dict[str, int]
     """Key → row in `pairs`."""
+    named_batch: int | None = None
     kind, side = "image", "image"
 
     @classmethod
-    def of(cls, backbone: ImageBackbone, pairs: Images, facts: Facts, views: Sequence[View]) -> "ImageWork":
+    def of(
+        cls,
+        backbone: ImageBackbone,
+        pairs: Images,
+        facts: Facts,
+        views: Sequence[View],
+        named_batch: int | None = None,
+    ) -> "ImageWork":
         """All images of `pairs`."""
         min_decode_size = backbone.preprocessing.min_decode_size
         keys = []
@@ -149,17 +165,12 @@ class ImageWork(Work):
             scale = reduction((int(width), int(height)), min_decode_size)
             keys.append(str(name) if scale == 1 else f"{name}/{scale}")
         rows = {key: row for row, key in reversed(list(enumerate(keys)))}  # the first of equal images
-        return cls(backbone, pairs, tuple(views), keys, rows)
+        return cls(backbone, pairs, tuple(views), keys, rows, named_batch)
 
     @property
     def shard(self) -> int:
         """Items in a shard."""
         return chunk_size(len(self.keys), IMAGE_SHARD)
-
-    @property
-    def batch(self) -> int:
-        """Rows in a batch."""
-        return IMAGE_BATCH
 
     @property
     def parts(self) -> int:
@@ -182,9 +193,10 @@ class ImageWork(Work):
 
     def batches(self, items: Sequence[str]) -> Batches:
         """Each batch is of one view; images are decoded and resized in threads while others are forwarded."""
-        with closing(ahead(self._prepare, items)) as prepared:
-            for start in range(0, len(items), IMAGE_BATCH):
-                pixels = np.stack([next(prepared) for _ in items[start : start + IMAGE_BATCH]])
+        batch = self.batch
+        with closing(ahead(self._prepare, items, AHEAD * batch)) as prepared:
+            for start in range(0, len(items), batch):
+                pixels = np.stack([next(prepared) for _ in items[start : start + batch]])
                 end = (start + len(pixels)) * self.parts
                 for view in range(self.parts):
                     yield slice(start * self.parts + view, end, self.parts), (pixels[:, view],)
@@ -217,22 +229,20 @@ class TextWork(Work):
     keys: list[str]
     texts: dict[str, str]
     """Key → caption."""
+    named_batch: int | None = None
     kind, side = "text", "text"
 
     @classmethod
-    def of(cls, backbone: TextBackbone, captions: Iterable[Any]) -> "TextWork":
+    def of(
+        cls, backbone: TextBackbone, captions: Iterable[Any], named_batch: int | None = None
+    ) -> "TextWork":
         """Captions: strings, or an Arrow array of them."""
-        return cls(backbone, *_keyed(captions))
+        return cls(backbone, *_keyed(captions), named_batch)
 
     @property
     def shard(self) -> int:
         """Items in a shard."""
         return chunk_size(len(self.keys), TEXT_SHARD)
-
-    @property
-    def batch(self) -> int:
-        """Rows in a batch."""
-        return TEXT_BATCH
 
     @property
     def parts(self) -> int:
@@ -254,7 +264,8 @@ class TextWork(Work):
 
     def batches(self, items: Sequence[str]) -> Batches:
         """Captions of about the same length side by side, which saves padding."""
-        return _by_length(self.backbone, self.backbone.tokenize([self.texts[item] for item in items]))
+        ids = self.backbone.tokenize([self.texts[item] for item in items])
+        return _by_length(self.backbone, ids, self.batch)
 
 
 @dataclass(frozen=True)
@@ -267,24 +278,25 @@ class MaskedTextWork(Work):
     masking: Masking
     masks: int
     """Masks a caption."""
+    named_batch: int | None = None
     kind, side = "masked text", "text"
 
     @classmethod
     def of(
-        cls, backbone: TextBackbone, captions: Iterable[Any], masking: Masking, masks: int
+        cls,
+        backbone: TextBackbone,
+        captions: Iterable[Any],
+        masking: Masking,
+        masks: int,
+        named_batch: int | None = None,
     ) -> "MaskedTextWork":
         """Captions: strings, or an Arrow array of them."""
-        return cls(backbone, *_keyed(captions), masking, masks)
+        return cls(backbone, *_keyed(captions), masking, masks, named_batch)
 
     @property
     def shard(self) -> int:
         """Items in a shard."""
         return chunk_size(len(self.keys) * self.parts, TEXT_SHARD) // self.parts
-
-    @property
-    def batch(self) -> int:
-        """Rows in a batch."""
-        return TEXT_BATCH
 
     @property
     def parts(self) -> int:
@@ -316,7 +328,7 @@ class MaskedTextWork(Work):
         """As `TextWork`; the masks of a caption depend on its tokens alone."""
         tokens = self.backbone.tokenize_words([self.texts[item] for item in items])
         ids = [self.masking.masked(one, str(mask)) for one in tokens for mask in range(self.parts)]
-        return _by_length(self.backbone, ids)
+        return _by_length(self.backbone, ids, self.batch)
 
 
 def compute_shard(
@@ -355,31 +367,15 @@ def compute_shard(
     return features.reshape(len(items), *work.item_shape)
 
 
-def ahead(work: Callable[[Item], Result], items: Sequence[Item]) -> Generator[Result, None, None]:
-    """`map(work, items)`, in a few threads, at most `AHEAD` results before they are asked for."""
-    with ThreadPoolExecutor(cores()) as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) >= AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
 def _keyed(captions: Iterable[Any]) -> tuple[list[str], dict[str, str]]:
     texts = [str(caption) for caption in captions]
     keys = [digest(text.encode()) for text in texts]
     return keys, dict(zip(keys, texts, strict=True))
 
 
-def _by_length(backbone: TextBackbone, ids: list[list[int]]) -> Batches:
+def _by_length(backbone: TextBackbone, ids: list[list[int]], batch: int) -> Batches:
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    for start in range(0, len(ids), TEXT_BATCH):
-        chosen = order[start : start + TEXT_BATCH]
+    for start in range(0, len(ids), batch):
+        chosen = order[start : start + batch]
         input_ids, mask = backbone.collate([ids[i] for i in chosen])
         yield chosen, (input_ids.numpy(), mask.numpy())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from pairjepa.metrics.bootstrap import DRAWS, difference, interval, rank_samples
+from pairjepa.metrics.bootstrap import DRAWS, difference, rank_samples, with_intervals
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RECALLS, median_rank, mrr, ranks, recall_at
 
@@ -42,12 +42,12 @@ def evaluate_partial(
         and under `over_shuffled` and `over_text_only` the differences, `{"R@1": {"difference", "ci"}, …}`.
     """
     own, own_samples = _measured(seen, owner, images, draws, seed)
-    result = _shown(own, own_samples)
+    result = with_intervals(own, own_samples)
     for name, queries in (("shuffled", shuffled), ("text_only", text_only)):
         result[name] = result[f"over_{name}"] = None
         if queries is not None:
             other, other_samples = _measured(queries, owner, images, draws, seed)
-            result[name] = _shown(other, other_samples)
+            result[name] = with_intervals(other, other_samples)
             result[f"over_{name}"] = difference(own, other, own_samples, other_samples)
     return result
 
@@ -68,11 +68,3 @@ def _measured(
     values = {f"R@{k}": recall_at(found, k) for k in RECALLS}
     samples = rank_samples(found, owner, images, draws=draws, seed=seed)
     return values | {"median_rank": median_rank(found), "mrr": mrr(found)}, samples
-
-
-def _shown(values: dict[str, float], samples: dict[str, np.ndarray]) -> dict[str, Any]:
-    return {
-        key: item
-        for name, value in values.items()
-        for key, item in ((name, value), (f"{name}_ci", interval(samples[name])))
-    }

@@ -21,8 +21,8 @@ def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) ->
             lowest, highest = TEMPERATURES
             own = min(max(pair_temperature(image.model) or 0.07, lowest), highest)
             config = replace(config, objective=replace(config.objective, temperature=own))
-    with torch.random.fork_rng():
-        torch.manual_seed(config.training.seed)
+    with torch.random.fork_rng([]):  # weights are drawn on the CPU: no GPU is touched
+        torch.default_generator.manual_seed(config.training.seed)
         parts: dict[str, nn.Module] = {
             "joint": JointModel(
                 config.model, config.context, image.width, text.width, _tokens(config, image, text)

@@ -3,17 +3,24 @@
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from pairjepa.pairs.problems import Problems
 
+HEIF = find_spec("pillow_heif") is not None
+"""Whether pictures of iPhones can be read."""
+HEIC_EXTRA = "pip install 'pairjepa[heic]'"
+_HEIC = frozenset((".heic", ".heif", ".hif"))
 SUFFIXES = frozenset(
     (
         ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif",
-        ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".ico",
+        ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", *(_HEIC if HEIF else ()),
     )
 )  # fmt: skip
-UNREAD = frozenset((".heic", ".heif", ".jxl", ".dcm", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd"))
+UNREAD = frozenset(
+    (".jxl", ".dcm", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".psd", ".tga", ".ico", *_HEIC)
+) - SUFFIXES  # fmt: skip
 """Pictures that are not read here."""
 
 _USUAL = (
@@ -36,7 +43,10 @@ def is_image(name: str) -> bool:
 def count_unread(files: Iterable[str], problems: Problems) -> None:
     """Name the pictures among `files` that are not read."""
     unread = [name for name in files if os.path.splitext(name)[1].lower() in UNREAD]
-    problems.add("pictures of a kind that is not read (save them as JPEG)", unread)
+    heic = [name for name in unread if os.path.splitext(name)[1].lower() in _HEIC]
+    problems.add(f"HEIC pictures that are not read (to read them: {HEIC_EXTRA})", heic)
+    others = sorted(set(unread) - set(heic))
+    problems.add("pictures of a kind that is not read (save them as JPEG)", others)
 
 
 def walk(root: str | Path, *, _inside: tuple[str, ...] = ()) -> Iterator[str]:

@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from pairjepa.pairs.folders import HEIC_EXTRA, HEIF
 from pairjepa.util.errors import PairJEPAError, unreadable
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"]
 """What browsers and cameras write. Pillow reads more, some of it with programs beside it (EPS)."""
+if HEIF:
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    FORMATS.append("HEIF")
 
 MAX_PIXELS = 200_000_000
 """Larger images are refused: a few kilobytes can unpack to many gigabytes (a decompression bomb)."""
@@ -27,11 +33,11 @@ Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, MAX_PIXELS)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _BAND = 250_000  # pixels that are brought to RGB at once
+_RANGES = {"F": (1, 255), "I": (255, 1023, 4095, 16383, 65535)}
+"""Greatest values that a float, and an integer of more than 8 bits, is taken to be able to have."""
 _BYTES_A_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}  # of all other modes 4
-_CODEC_BYTES_A_PIXEL = {
-    "WEBP": 20,
-    "AVIF": 20,
-}  # these decode into pictures of their own; measured, the worst kinds
+# these decode into pictures of their own; measured, the worst kinds
+_CODEC_BYTES_A_PIXEL = dict.fromkeys(("WEBP", "AVIF", "HEIF", "JPEG2000"), 20)
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,7 +75,10 @@ def decode(
 ) -> Image.Image:
     """Decode an image file to RGB, upright (EXIF), transparency on white, first frame of an animation.
 
-    16-bit and float images are scaled to 8 bits, not clipped. Safe to call from several threads.
+    Images of one channel with more than 8 bits are scaled by their own range of values, which stands in the result's
+    `info["values"]`: from 0 to the smallest of 255, 1,023, 4,095, 16,383 and 65,535 (floats: 1 and 255) that holds all,
+    else to their maximum; where there are negative ones, from their minimum to their maximum. Safe to call from
+    several threads.
 
     Args:
         data: the file's bytes.
@@ -115,6 +124,8 @@ def decode_sized(
     except BadImage:
         raise
     except UnidentifiedImageError:
+        if data[4:8] == b"ftyp" and not HEIF:
+            raise BadImage(f"cannot be read: HEIC needs {HEIC_EXTRA}") from None
         raise BadImage(f"not an image that can be read ({', '.join(FORMATS)})") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(f"at most {MAX_PIXELS / 1e6:,.0f} megapixels are read") from None
@@ -197,36 +208,39 @@ def _to_rgb(image: Image.Image, factor: int = 1) -> Image.Image:
     width, height = image.size
     step = max(1, _BAND // (width * factor)) * factor
     bands = [(0, top, width, min(top + step, height)) for top in range(0, height, step)]
-    full = _full_range(image, bands)
+    values = _range(image, bands)
     rgb = Image.new("RGB", (math.ceil(width / factor), math.ceil(height / factor)))
     for box in bands:
-        band = _band_to_rgb(image.crop(box), full)
+        band = _band_to_rgb(image.crop(box), values)
         rgb.paste(band.reduce(factor), (0, box[1] // factor))
+    if values is not None:
+        rgb.info["values"] = values
     return rgb
 
 
-def _band_to_rgb(band: Image.Image, full: float | None) -> Image.Image:
-    if band.mode.startswith("I;16"):
-        values = np.asarray(band)
-        return Image.fromarray((values // 257 + (values % 257 > 128)).astype(np.uint8)).convert("RGB")
-    if full is not None:
-        values = np.nan_to_num(np.asarray(band, dtype=np.float64)).clip(min=0)
-        return Image.fromarray((values * (255 / full)).round().astype(np.uint8)).convert("RGB")
+def _band_to_rgb(band: Image.Image, values: tuple[float, float] | None) -> Image.Image:
+    if values is not None:
+        low, high = values
+        share = (_finite(band).clip(low, high) - low) / max(high - low, 1e-12)
+        return Image.fromarray((share * 255).round().astype(np.uint8)).convert("RGB")
     if band.has_transparency_data:
         layer = band.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return band.convert("RGB")
 
 
-def _full_range(image: Image.Image, bands: list[tuple[int, int, int, int]]) -> float | None:
-    """What becomes 255 of 32-bit integers and floats; None of other images.
-
-    They have no range of their own: it is the smallest of 255 and 65,535 (floats: 1 and 255) that holds all values,
-    else their own maximum.
-    """
-    if image.mode not in ("F", "I"):
+def _range(image: Image.Image, bands: list[tuple[int, int, int, int]]) -> tuple[float, float] | None:
+    """What becomes 0 and 255 of an image of more than 8 bits (see `decode`); None of others."""
+    if image.mode != "F" and not image.mode.startswith("I"):
         return None
-    parts = (np.nan_to_num(np.asarray(image.crop(box), dtype=np.float64)) for box in bands)
-    top = max(float(part.max(initial=0)) for part in parts)
-    ranges = [1.0, 255.0] if image.mode == "F" else [255.0, 65535.0]
-    return next((limit for limit in ranges if top <= limit), top)
+    low, high = math.inf, -math.inf
+    for box in bands:
+        part = _finite(image.crop(box))
+        low, high = min(low, float(part.min())), max(high, float(part.max()))
+    if low < 0:
+        return low, high
+    return 0.0, float(next((top for top in _RANGES[image.mode[0]] if high <= top), high))
+
+
+def _finite(band: Image.Image) -> np.ndarray:
+    return np.nan_to_num(np.asarray(band, dtype=np.float64), posinf=0, neginf=0)

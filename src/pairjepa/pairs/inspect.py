@@ -66,7 +66,7 @@ def inspect(
             "examples": [{"name": pairs.names[row], "reason": facts.error[row]} for row in bad[:EXAMPLES]],
         },
         "problems": pairs.problems.to_dict(),
-        "notes": pairs.problems.notes,
+        "notes": [*pairs.problems.notes, *_deep(pairs, facts)],
         "leaks": leaks(pairs, facts, cache_folder()),
     }
 
@@ -122,6 +122,16 @@ def _sizes(facts: ImageFacts) -> dict[str, dict[str, int]] | None:
     if not good.any():
         return None
     return {"width": _quantiles(facts.width[good]), "height": _quantiles(facts.height[good])}
+
+
+def _deep(pairs: Pairs, facts: ImageFacts) -> list[str]:
+    """A sentence on images of more than 8 bits."""
+    deep = np.flatnonzero([values is not None for values in facts.values])
+    shown = [f"{facts.values[row]} of {pairs.names[row]}" for row in deep[:3]]
+    return [
+        f"{len(deep):,} images have more than 8 bits; of each, its own range of values becomes 0 to 255: "
+        f"{_some(shown, len(deep))}. Save them as 8 bits to choose another window."
+    ][: len(deep)]
 
 
 def _identical(pairs: Pairs) -> dict[str, Any]:

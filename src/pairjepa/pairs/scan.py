@@ -27,7 +27,7 @@ NO_HASH = np.uint64(0)
 """The perceptual hash of an image that has none: unreadable, or too flat to tell from another."""
 
 _SHARD = 2000
-_VERSION = "v1"  # a part of the shards' names: another way to measure needs another version
+_VERSION = "v2"  # a part of the shards' names: another way to measure needs another version
 _FLAT = 4.0  # grey levels of standard deviation
 _THUMBNAIL = (8, 8, 3)
 _SCHEMA = pa.schema(
@@ -38,6 +38,7 @@ _SCHEMA = pa.schema(
         "width": pa.int32(),
         "height": pa.int32(),
         "thumbnail": pa.binary(int(np.prod(_THUMBNAIL))),
+        "values": pa.string(),
         "error": pa.string(),
     }
 )
@@ -53,6 +54,7 @@ class ImageFacts:
         width: pixels of the upright image; 0 where it is unreadable.
         height: as `width`.
         thumbnail: the picture at 8 x 8 RGB; black where it is unreadable.
+        values: which of its values become 0 to 255, where it has more than 8 bits (`images.decode`); else None.
         error: why the image is unreadable, else None.
     """
 
@@ -61,6 +63,7 @@ class ImageFacts:
     width: Int32[np.ndarray, " images"]
     height: Int32[np.ndarray, " images"]
     thumbnail: UInt8[np.ndarray, "images 8 8 3"]
+    values: np.ndarray
     error: np.ndarray
 
     def __len__(self) -> int:
@@ -105,6 +108,7 @@ def scan(pairs: Pairs, cache: Path | None = None) -> ImageFacts:
         width=facts["width"].to_numpy(),
         height=facts["height"].to_numpy(),
         thumbnail=_thumbnails(facts["thumbnail"]),
+        values=facts["values"].to_numpy(),
         error=facts["error"].to_numpy(),
     )
 
@@ -252,14 +256,17 @@ def _fact(pairs: Pairs, row: int) -> dict[str, Any]:
             "width": 0,
             "height": 0,
             "thumbnail": empty,
+            "values": None,
             "error": error.reason,
         }
+    values = image.info.get("values")
     return {
         "digest": digest_bytes(data),
         "phash": int(perceptual_hash(image)),
         "width": width,
         "height": height,
         "thumbnail": image.resize(_THUMBNAIL[:2], Image.Resampling.BOX).tobytes(),
+        "values": None if values is None else f"{values[0]:,.6g} to {values[1]:,.6g}",
         "error": None,
     }
 

@@ -32,7 +32,7 @@ _WORDS = {
     "train": TRAIN, "training": TRAIN,
     "dev": DEV, "val": DEV, "valid": DEV, "validation": DEV,
     "test": TEST, "testing": TEST,
-    "rest": REST,
+    "restval": TRAIN, "rest": REST,
 }  # fmt: skip
 _SHARES = {DEV: (0.8, 0.9), TEST: (0.9, 1.0)}
 
@@ -43,8 +43,8 @@ def normalise(value: str, where: str) -> str:
     Raises:
         PairJEPAError: the value is no split; `where` says which data holds it.
     """
-    if known := _WORDS.get(value.strip().lower()):
-        return known
+    if word := _WORDS.get(_word(value)):
+        return word
     raise PairJEPAError(
         f"A split in {where} must be one of {', '.join(_WORDS)}, got {value!r}. "
         "Rename it, or name another column with --data.split-column."
@@ -58,7 +58,7 @@ def word(name: str) -> str:
 
 def known(name: str) -> bool:
     """Whether `name` (a folder's, say) is a word for a split."""
-    return name.lower() in _WORDS
+    return _word(name) in _WORDS
 
 
 def from_folders(names: Sequence[str]) -> list[str] | None:
@@ -66,7 +66,12 @@ def from_folders(names: Sequence[str]) -> list[str] | None:
     tops = [name.partition("/")[0] if "/" in name else "" for name in names]
     if not tops or not all(known(top) for top in set(tops)):
         return None
-    return [_WORDS[top.lower()] for top in tops]
+    return [_WORDS[_word(top)] for top in tops]
+
+
+def _word(name: str) -> str:
+    """`train` of `Train2017 `."""
+    return name.strip().lower().rstrip("0123456789")
 
 
 def unit_hash(names: Sequence[str], salt: str = "") -> np.ndarray:

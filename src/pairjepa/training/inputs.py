@@ -12,6 +12,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from pairjepa.backbones.device import to_device
 from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.text import TextBackbone
@@ -145,7 +146,7 @@ class Pixels:
         pixels = list(self._threads.map(self._one, zip(rows.tolist(), views.tolist(), strict=True)))
         # as bytes to where the backbone is: its mean is there too, and floats would be four times as many
         device = next(self.backbone.parameters()).device
-        return (self.backbone.normalise(torch.from_numpy(np.stack(pixels)).to(device)),)
+        return (self.backbone.normalise(*to_device((torch.from_numpy(np.stack(pixels)),), device)),)
 
 
 class Tokens:
@@ -238,15 +239,10 @@ def all_features(inputs: Inputs, device: torch.device) -> Iterator[tuple[np.ndar
     for start in range(0, len(inputs), size):
         rows = np.arange(start, min(start + size, len(inputs)))
         if isinstance(inputs, CachedFeatures):
-            yield rows, inputs.every_view(rows).to(device, non_blocking=True)
+            yield rows, to_device((inputs.every_view(rows),), device)[0]
             continue
         views = [
             forward(inputs, to_device(inputs.batch(rows, np.full(len(rows), view)), device))
             for view in range(inputs.views)
         ]
         yield rows, views[0][:, None] if len(views) == 1 else torch.stack(views, dim=1)
-
-
-def to_device(batch: tuple[Tensor, ...], device: torch.device) -> tuple[Tensor, ...]:
-    """Move a batch."""
-    return tuple(tensor.to(device, non_blocking=True) for tensor in batch)

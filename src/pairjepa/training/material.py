@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.image import ImageBackbone
@@ -13,7 +14,8 @@ from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.words import WordEmbeddings
 from pairjepa.config.settings import RunConfig, tuned
 from pairjepa.features.cache import FeatureTable
-from pairjepa.features.extract import image_features, masked_text_features, text_features
+from pairjepa.features.extract import compute, fill
+from pairjepa.features.work import ImageWork, MaskedTextWork, TextWork, Work
 from pairjepa.model.joint import JointModel
 from pairjepa.pairs.data import Data
 from pairjepa.training.inputs import CachedFeatures, Inputs, MaskedTokens, NoImages, Pixels, Tokens
@@ -47,17 +49,45 @@ class Material:
     @cached_property
     def image_features(self) -> FeatureTable:
         """`(image, view, width)` of the untrained image backbone."""
-        views, engine = self.config.model.image_views, self._engine("image")
-        table = image_features(self.image, self.data.pairs, self.data.facts, views, cache_folder(), engine)
+        table = fill(self._image_work(), cache_folder(), self._engine("image"))
         self.engines["image"] = table.engine
         return table
 
     @cached_property
     def text_features(self) -> FeatureTable:
         """`(caption, width)` of the untrained text backbone."""
-        table = text_features(self.text, self.data.pairs.captions, cache_folder(), self._engine("text"))
+        table = fill(self._text_work(), cache_folder(), self._engine("text"))
         self.engines["text"] = table.engine
         return table
+
+    def compute(self, part: tuple[int, int]) -> None:
+        """Compute a part of the features that a training takes, into the cache; see `features.extract.compute`."""
+        model, works = self.config.model, list[Work]()
+        if self.config.context.image and not tuned(model, "image"):
+            works.append(self._image_work())
+        if not tuned(model, "text"):
+            works.append(self._text_work())
+            if self.config.context.caption is not None and model.predictor.kind != "transformer":
+                captions = self.data.pairs.captions.take(self.rows("train")[1])
+                works.append(self._masked_work(captions, *self._training_masks()))
+        for work in works:
+            compute(work, cache_folder(), self._engine(work.side), part)
+
+    def _image_work(self) -> ImageWork:
+        model, data = self.config.model, self.data
+        return ImageWork.of(self.image, data.pairs, data.facts, model.image_views, model.feature_batch)
+
+    def _text_work(self) -> TextWork:
+        return TextWork.of(self.text, self.data.pairs.captions, self.config.model.feature_batch)
+
+    def _masked_work(self, captions: pa.Array, masking: Masking, masks: int) -> MaskedTextWork:
+        return MaskedTextWork.of(self.text, captions, masking, masks, self.config.model.feature_batch)
+
+    def _training_masks(self) -> tuple[Masking, int]:
+        """How captions are masked in training, and how many masks each has."""
+        fresh = tuned(self.config.model, "text") or self.config.model.predictor.kind == "transformer"
+        context = self.config.context
+        return self.masking(*context.mask_ratio), FRESH_MASKS if fresh else context.masks
 
     def _engine(self, side: str) -> str:
         """The engine that is named; of `auto` the one that the run began with."""
@@ -89,12 +119,13 @@ class Material:
             return MaskedTokens(self.text, texts.to_pylist(), masking, masks, words)
         if tuned(self.config.model, "text"):
             return MaskedTokens(self.text, texts.to_pylist(), masking, masks)
-        table = masked_text_features(self.text, texts, masking, masks, cache_folder(), self._engine("text"))
-        return CachedFeatures(table, np.arange(len(captions)))
+        work = self._masked_work(texts, masking, masks)
+        return CachedFeatures(fill(work, cache_folder(), self._engine("text")), np.arange(len(captions)))
 
     def features_of(self, texts: Sequence[str]) -> FeatureTable:
         """`(text, width)` of the untrained text backbone, of captions that are not those of the pairs."""
-        return text_features(self.text, texts, cache_folder(), self._engine("text"))
+        work = TextWork.of(self.text, texts, self.config.model.feature_batch)
+        return fill(work, cache_folder(), self._engine("text"))
 
     def texts(self, texts: Sequence[str]) -> Inputs:
         """Captions that are not those of the pairs, as the model takes them."""
@@ -128,12 +159,9 @@ class Material:
             keep = np.isin(owner, chosen)
             images, captions, owner = images[chosen], captions[keep], np.searchsorted(chosen, owner[keep])
         image_side, text_side = self.sides(images, captions)
-        context = self.config.context
         masked = None
-        if masks and context.caption is not None:
-            fresh = tuned(self.config.model, "text") or self.config.model.predictor.kind == "transformer"
-            drawn = FRESH_MASKS if fresh else context.masks
-            masked = self.masked(captions, self.masking(*context.mask_ratio), drawn)
+        if masks and self.config.context.caption is not None:
+            masked = self.masked(captions, *self._training_masks())
         return Split(image_side, text_side, owner, masked)
 
     def sides(self, images: np.ndarray, captions: np.ndarray) -> tuple[Inputs, Inputs]:

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 
+from pairjepa.backbones.device import best_device
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.progress import say
 
@@ -139,7 +140,8 @@ def _silent() -> Iterator[None]:
 
 
 def _meet() -> Group:
-    local_rank, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    gpus = torch.cuda.device_count() if best_device().type == "cuda" else 0
     if gpus:
         if local_rank >= gpus:
             raise PairJEPAError(

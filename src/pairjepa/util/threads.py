@@ -3,7 +3,14 @@
 import contextlib
 import functools
 import os
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @functools.cache
@@ -25,3 +32,21 @@ def prepare_openmp() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if cores() < (os.cpu_count() or 1):
         os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+
+
+def ahead(
+    work: Callable[[Item], Result], items: Sequence[Item], most: int, threads: int | None = None
+) -> Generator[Result, None, None]:
+    """`map(work, items)`, in as many threads as there are cores, at most `most` results before they are asked for."""
+    with ThreadPoolExecutor(threads or cores()) as pool:
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= most:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

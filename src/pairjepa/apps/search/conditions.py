@@ -126,7 +126,9 @@ def _sql(node: Any, columns: dict[str, pa.DataType]) -> str:
         case "nullness":
             return f"{column} IS {negated}NULL"
         case "membership":
-            return f"{column} {negated}IN ({', '.join(_value(part, name, kind) for part in parts[2:])})"
+            # not by SQL's IN: Lance's engine takes NULL for a match of (x NOT IN (0)) OR (x NOT IN (1))
+            other = " AND ".join(f"{column} != {_value(part, name, kind)}" for part in parts[2:])
+            return f"({other})" if negated else f"NOT ({other})"
         case "likeness" if pa.types.is_string(kind):
             return f"{column} {negated}LIKE {_value(parts[2], name, kind)}"
         case "likeness":

@@ -109,6 +109,7 @@ class Embedding:
             self.embedder.config.model.image_views,
             keys,
             {key: row for row, key in enumerate(keys)},
+            self.embedder.config.model.feature_batch,
         )
 
     def captions(self, captions: Sequence[str]) -> Float32[np.ndarray, "captions dim"]:
@@ -119,7 +120,8 @@ class Embedding:
         """
         if not captions:
             return np.empty((0, self.embedder.dim), np.float32)
-        return self.embedder.target_features(self._features(TextWork.of(self.embedder.text, captions)))
+        batch = self.embedder.config.model.feature_batch
+        return self.embedder.target_features(self._features(TextWork.of(self.embedder.text, captions, batch)))
 
     def _features(self, work: Work) -> Float32[np.ndarray, "item ..."]:
         keys = list(dict.fromkeys(work.keys))
@@ -146,7 +148,7 @@ class Embedding:
         if work.side not in self._engines:
             named = self._engine != "auto"
             name = self._engine if named else choice.choose(work, self._expected[work.side])
-            if name != "torch":
+            if name == "onnx":
                 work.backbone.to("cpu")
             _, self._engines[work.side] = choice.ready(name, work, items, named)
         return self._engines[work.side]

@@ -1,4 +1,4 @@
-"""What computes the features of a frozen backbone: PyTorch, or ONNX Runtime.
+"""What computes the features of a frozen backbone: PyTorch, in float32 or bfloat16, or ONNX Runtime.
 
 An engine is a module here with a function `make(backbone) -> Engine`, and a line in `ENGINES`.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float32
 
-ENGINES: dict[str, tuple[str, ...]] = {"torch": (), "onnx": ("onnxruntime", "onnxscript")}
+ENGINES: dict[str, tuple[str, ...]] = {"torch": (), "bfloat16": (), "onnx": ("onnxruntime", "onnxscript")}
 """Each engine and the packages that it needs beside PyTorch; the extra of the same name brings them."""
 
 ELSEWHERE = {"ray": ("ray",)}

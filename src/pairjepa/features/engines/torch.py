@@ -1,11 +1,15 @@
 """PyTorch, in full float32: what every other engine is measured by."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32
+from torch import Tensor
 
+from pairjepa.backbones.device import to_device
 from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Inputs
@@ -19,21 +23,34 @@ class TorchEngine:
         self._backbone = backbone
 
     def results(self, batches: Iterable[Inputs]) -> Iterator[Float32[np.ndarray, "batch width"]]:
-        """Features of each batch."""
-        return map(self._forward, batches)
+        """Features of each batch; a GPU computes one while the one before is taken and the next is prepared."""
+        waiting = None
+        for batch in batches:
+            features = self._forward(batch)
+            if waiting is not None:
+                yield waiting.cpu().numpy()
+            waiting = features
+        if waiting is not None:
+            yield waiting.cpu().numpy()
 
-    def _forward(self, batch: Inputs) -> np.ndarray:
+    def precision(self, device: torch.device) -> AbstractContextManager[Any]:
+        """What it computes in."""
+        return nullcontext()
+
+    def _forward(self, batch: Inputs) -> Tensor:
         backbone = self._backbone
         device = next(backbone.parameters()).device
-        # TensorFloat-32 would cost three digits, and cuDNN's choice of algorithm the equality of two runs.
+        # cuDNN's own choice of algorithm would cost the equality of two runs.
         exact = torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
         )
         with torch.inference_mode(), exact:
-            inputs = [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in batch]
+            inputs = to_device([torch.from_numpy(np.ascontiguousarray(array)) for array in batch], device)
             if not isinstance(backbone, TextBackbone):
-                inputs = [backbone.normalise(*inputs)]
-            return backbone(*inputs).float().cpu().numpy()
+                inputs = (backbone.normalise(*inputs),)
+            with self.precision(device):
+                features: Tensor = backbone(*inputs)
+            return features.float()
 
 
 def make(backbone: ImageBackbone | TextBackbone) -> TorchEngine:

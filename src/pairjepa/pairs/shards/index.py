@@ -27,13 +27,13 @@ TEXTS = ("txt", "text", "caption", "captions")
 """Suffixes of a sample's captions, one a line, in the order in which they are asked for."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character of JSON, a byte of a name in another encoding
-_VERSION = "v1"  # a part of the kept files' names: another way to read needs another version
+_VERSION = "v2"  # a part of the kept files' names: another way to read needs another version
 _REMOTE_BLOCK = 1 << 20  # smaller images are read through: a request takes as long as a megabyte
 _PLACE = {"image": pa.string(), "offset": pa.int64(), "length": pa.int64()}
 _SAMPLE = {"caption": pa.list_(pa.string()), "split": pa.string()}
 _FOUND = b"pairjepa"
 
-_TWICE = "samples whose key stands twice in its shard (the first counts)"
+_TWICE = "samples whose key stands twice in its shard (the first counts; files apart? sort the tar by name)"
 _CUT = "shards that end in the middle or are damaged (what is before that is used)"
 _NO_TAR = "shards that are no tar file (skipped)"
 _NO_IMAGE = "samples without an image (skipped)"
@@ -121,19 +121,18 @@ def _rows(file: Seekable, shard: Shard, request: Request) -> pa.Table:
     rows: list[dict[str, Any]] = []
     names: dict[str, None] = {}
     seen: set[str] = set()
-    for sample in _whole(samples(file, shard.size, frozenset((*texts, "json"))), shard, problems):
+    suffix = (request.image_column or "").removeprefix(".")
+    for sample in _whole(samples(file, shard.size, frozenset((*texts, "json")), suffix), shard, problems):
         where = [f"{shard.name}: {sample.key}"]
         if sample.key in seen:
             problems.add(_TWICE, where)
             continue
         seen.add(sample.key)
-        image = sample.images.get(request.image_column.removeprefix(".")) if request.image_column else None
-        if request.image_column is None:
-            image = next(iter(sample.images.values()), None)
+        image = sample.images.get(suffix) if suffix else next(iter(sample.images.values()), None)
         record = _json(sample, where, problems)
-        names |= dict.fromkeys((*sample.images, *sample.texts, *record))
+        names |= dict.fromkeys((*sample.images, *sample.texts, *sample.others, *record))
         if image is None:
-            problems.add(_NO_IMAGE, where)
+            problems.add(_NO_IMAGE, where if sample.images or sample.texts else [])
             continue
         captions, used = _captions(sample, record, request, texts)
         if any(UNDECODABLE in caption for caption in captions or ()):
@@ -228,6 +227,11 @@ def _report(parts: Sequence[pa.Table], request: Request, problems: Problems) -> 
                 f"data.{kind}_column must be a suffix of the shards' files or a key of their .json, got {column!r}. "
                 f"There are: {', '.join(sorted(names)[:40]) or 'none'}."
             )
+    if not any(part.num_rows for part in parts) and names:
+        raise PairJEPAError(
+            f"The shards must hold images, got files of the suffixes {', '.join(sorted(names)[:40])}. Name theirs with "
+            f"--data.image-column and --data.caption-column.{problems.summary()}"
+        )
 
 
 def _joined(shards: Sequence[Shard], parts: list[pa.Table]) -> pa.Table:

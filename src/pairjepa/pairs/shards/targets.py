@@ -4,7 +4,7 @@ import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pairjepa.pairs.shards.places import connect, is_url, tried
 from pairjepa.util.errors import PairJEPAError
@@ -26,30 +26,7 @@ END = bytes(2 * tarfile.BLOCKSIZE)
 """What a whole tar ends with."""
 
 
-@runtime_checkable
-class Target(Protocol):
-    """Where shards go."""
-
-    def manifest(self) -> Any:
-        """The manifest that is there, or None."""
-
-    def claim(self, manifest: Any) -> None:
-        """Write the manifest."""
-
-    def tidy(self) -> None:
-        """Take away what an earlier process left half written."""
-
-    def shards(self) -> list[str]:
-        """Names of the shards that are there."""
-
-    def whole(self, name: str) -> bool:
-        """Whether a shard is there, to its end."""
-
-    def write(self, name: str, into: Callable[[Path], None]) -> str:
-        """Have `into` write a shard into the file that it is given, put it in its place and say where that is."""
-
-
-def target_of(out: str) -> Target:
+def target_of(out: str) -> "Target":
     """The target that a folder or a URL names.
 
     Raises:
@@ -68,23 +45,29 @@ class _Local:
         self._folder = folder
 
     def manifest(self) -> Any:
+        """The manifest that is there, or None."""
         path = self._folder / MANIFEST
         return read_json(path, "The manifest") if path.exists() else None
 
     def claim(self, manifest: Any) -> None:
+        """Write the manifest."""
         with writing(self._folder):
             write_json(self._folder / MANIFEST, manifest)
 
     def tidy(self) -> None:
+        """Take away what an earlier process left half written."""
         remove_leftovers(self._folder)
 
     def shards(self) -> list[str]:
+        """Names of the shards that are there."""
         return [path.name for path in self._folder.glob("*.tar")]
 
     def whole(self, name: str) -> bool:
+        """Whether a shard is there, to its end."""
         return (self._folder / name).is_file()
 
     def write(self, name: str, into: Callable[[Path], None]) -> str:
+        """Have `into` write a shard into the file that it is given, put it in its place and say where that is."""
         target = self._folder / name
         with writing(target), atomic_path(target) as temporary:
             into(temporary)
@@ -140,3 +123,7 @@ class _Remote:
         size = self._fs.info(target)["size"]
         if size != path.stat().st_size:
             raise OSError(f"{size:,} bytes arrived of {path.stat().st_size:,}")
+
+
+Target = _Local | _Remote
+"""Where shards go."""

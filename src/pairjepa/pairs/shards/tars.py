@@ -45,15 +45,24 @@ class Sample:
     """For each suffix: name in the tar, first byte, length."""
     texts: dict[str, bytes] = field(default_factory=dict)
     """Content by suffix of the files that were asked for."""
+    others: set[str] = field(default_factory=set)
+    """Suffixes of the other files."""
+
+    def __contains__(self, suffix: str) -> bool:
+        return suffix in self.images or suffix in self.texts or suffix in self.others
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.texts or self.others)
 
 
-def samples(file: Seekable, size: int, texts: frozenset[str]) -> Iterator[Sample]:
+def samples(file: Seekable, size: int, texts: frozenset[str], image: str = "") -> Iterator[Sample]:
     """The samples of a tar, in order.
 
     Args:
         file: the tar, seekable.
         size: its bytes.
         texts: suffixes (`txt`, `json`) of files whose content is wanted.
+        image: suffix of files that are images, beside the usual ones.
 
     Raises:
         CutShort: after the last whole sample.
@@ -69,19 +78,21 @@ def samples(file: Seekable, size: int, texts: frozenset[str]) -> Iterator[Sample
             if not stem or not suffix:
                 continue  # hidden, or of no sample
             key = folder + slash + stem
-            if key != sample.key or suffix in sample.images or suffix in sample.texts:
-                if sample.images or sample.texts:
+            if key != sample.key or suffix in sample:
+                if sample:
                     yield sample
                 sample = Sample(key)
             if suffix in texts:
                 if member.size <= MAX_TEXT:
                     file.seek(member.offset_data)
                     sample.texts[suffix] = file.read(member.size)
-            elif is_image(base):
+            elif is_image(base) or suffix == image:
                 sample.images[suffix] = (member.name.removeprefix("./"), member.offset_data, member.size)
+            else:
+                sample.others.add(suffix)
     except CutShort:
         cut = True
-    if sample.images or sample.texts:
+    if sample:
         yield sample
     if cut:
         raise CutShort

@@ -14,6 +14,8 @@ from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request, listing
 from pairjepa.pairs.shards.places import is_url
 from pairjepa.pairs.sources import (
+    chinese_clip,
+    class_folders,
     coco,
     flickr8k,
     hub,
@@ -53,10 +55,12 @@ SOURCES: dict[str, Source] = {
     "flickr8k": flickr8k,
     "karpathy": karpathy,
     "coco": coco,
+    "chinese-clip": chinese_clip,
     "imagefolder": imagefolder,
     "shard folder": shard_folder,
     "tables": tables,
     "sidecar": sidecar,
+    "class folders": class_folders,
 }
 """The sources in the order in which they are asked; the first that matches reads."""
 

@@ -1,6 +1,7 @@
 """Which column of a table is the image, which the caption, which the split; and the rows out of it."""
 
 import ast
+import base64
 import difflib
 import json
 import re
@@ -156,15 +157,37 @@ def _image_cells(
         return pc.struct_field(cells, "path").cast(pa.string()), pc.struct_field(cells, "bytes").cast(
             pa.large_binary()
         )
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if pa.types.is_list(kind) and kind.value_type == pa.uint8():  # NumPy's way
+        cells = pa.chunked_array(
+            [[None if cell.values is None else bytes(cell.values.to_numpy()) for cell in cells]], pa.binary()
+        )
+    if pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
         return pa.chunked_array([pa.nulls(len(cells), pa.string())]), cells.cast(pa.large_binary())
     paths = _strings(cells, name, where)
+    if pc.any(pc.match_substring_regex(paths.slice(0, 100), _BASE64)).as_py():
+        return pa.chunked_array([pa.nulls(len(cells), pa.string())]), _decoded(paths)
     if pc.any(pc.match_substring_regex(paths.slice(0, 100), "^https?://")).as_py():
         raise PairJEPAError(
             f"Column {name!r} of {where} must hold paths of image files, got addresses. Download the images first "
             "(img2dataset does, and all that it writes is read), or name a column of paths with --data.image-column."
         )
     return paths, None
+
+
+_BASE64 = r"^\s*(?:data:image/\w+;base64,)?(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD|Qk[0-9])[A-Za-z0-9+/_=\s-]{20}"
+"""A picture as text: how JPEG, PNG, WebP, GIF and BMP begin in base64."""
+
+
+def _decoded(cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Pictures out of base64; a cell that is none becomes bytes that are no image, which is counted."""
+
+    def decode(cell: str | None) -> bytes | None:
+        try:
+            return None if cell is None else base64.b64decode(cell.rpartition(",")[2])
+        except ValueError:
+            return b"damaged base64"
+
+    return pa.chunked_array([[decode(cell) for cell in cells.to_pylist()]], pa.large_binary())
 
 
 def _caption_cells(table: pa.Table, names: tuple[str, ...], where: str) -> pa.ChunkedArray:

@@ -12,14 +12,14 @@ from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
 from pairjepa.pairs.sources.tables import read_rows
 
-WHAT = "a Hugging Face ImageFolder (metadata.csv, .jsonl or .parquet beside the images, or in each split's folder)"
+WHAT = "a Hugging Face ImageFolder (metadata.csv, .jsonl or .parquet beside the images, or in folders below)"
 COLUMNS = True
 
 _NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
 def matches(source: str) -> bool:
-    """A folder with a metadata file in it or in the folder of a split."""
+    """A folder with a metadata file in it or below."""
     return bool(_metadata(Path(source).expanduser()))
 
 
@@ -30,9 +30,8 @@ def read(request: Request, problems: Problems) -> RawPairs:
     for path in _metadata(root):
         rows = read_rows(path, request, problems)
         if path.parent != root:
-            rows = rows.set_column(
-                0, "image", pc.binary_join_element_wise(path.parent.name, rows["image"], "/")
-            )
+            below = path.parent.relative_to(root).as_posix()
+            rows = rows.set_column(0, "image", pc.binary_join_element_wise(below, rows["image"], "/"))
         parts.append(rows)
     rows = columns.together(parts)
     if "split" not in rows.column_names:
@@ -46,10 +45,12 @@ def read(request: Request, problems: Problems) -> RawPairs:
 
 
 def _metadata(root: Path) -> list[Path]:
-    if not root.is_dir():
-        return []
-    folders = [root, *sorted(path for path in root.iterdir() if path.is_dir() and splitting.known(path.name))]
-    found = (
-        next((folder / name for name in _NAMES if (folder / name).is_file()), None) for folder in folders
-    )
-    return [path for path in found if path is not None]
+    """The metadata of each folder that has some: the root, folders of splits, or any up to two below; links once."""
+    found: dict[Path, Path] = {}
+    for folder in ("", "*/", "*/*/"):
+        for name in _NAMES:
+            for path in sorted(
+                root.glob(folder + name), key=lambda path: not splitting.known(path.parent.name)
+            ):
+                found.setdefault(path.parent.resolve(), path)
+    return sorted(found.values())

@@ -14,14 +14,16 @@ from pairjepa.pairs.sources.shards import splits_of
 from pairjepa.util.errors import PairJEPAError
 
 WHAT = (
-    "tables (.csv, .tsv, .txt, .json, .jsonl, .parquet, also .gz): one, or in a folder or its data/ one for each split "
-    "(train.csv, val.csv, test.csv; train-00000-of-00002.parquet)"
+    "tables (.csv, .tsv, .txt, .json, .jsonl, .parquet, also .gz): one, or one for each split (train.csv, val.csv, "
+    "test.csv; train-00000-of-00002.parquet), in a folder, its data/ or annotations/"
 )
 COLUMNS = True
+_INNER = ("data", "annotations")
+"""Folders of tables beside that of the images."""
 
 
 def matches(source: str) -> bool:
-    """A file with a table's suffix, or a folder with one in it, or in its `data` those of splits."""
+    """A file with a table's suffix, or a folder with one in it or in its `data` or `annotations`."""
     return bool(_files(source))
 
 
@@ -45,10 +47,12 @@ def read(request: Request, problems: Problems) -> RawPairs:
             rows = rows.append_column("split", pa.repeat(splits[number], len(rows)))
         parts.append(rows)
     folder = files[0].parent
-    root = folder if folder.name != "data" or len(files) == 1 else folder.parent
+    inside = Path(request.source).expanduser().is_dir() and folder.name in _INNER
+    root = folder.parent if inside else folder
     title = files[0].name if len(files) == 1 else f"{len(files)} tables of {root.absolute().name}"
     words = "split as given" if splits is None else "split as the tables are named"
-    folders = tuple(dict.fromkeys([*image_folders(folder), *image_folders(root)]))
+    beside = folder.parent if folder.name in _INNER else folder
+    folders = tuple(dict.fromkeys([*image_folders(folder), *image_folders(beside)]))
     return RawPairs(columns.together(parts), title, words, folders, root=root)
 
 
@@ -68,8 +72,8 @@ def _files(source: str) -> list[Path]:
     path = Path(source).expanduser()
     if not path.is_dir():
         return [path] if kind_of(path) in (*SUFFIXES, *TEXTS) and path.is_file() else []
-    inner = _tables(path / "data")
-    return _tables(path) or (inner if splits_of([file.name for file in inner]) else [])
+    found = [_tables(path), *(_tables(path / name) for name in _INNER)]
+    return next((files for files in found if files), [])
 
 
 def _tables(folder: Path) -> list[Path]:
