@@ -80,11 +80,16 @@ def test_each_word_stands_for_the_other_equally_often():
     assert abs(common - len(twins) / 2) < 4 * np.sqrt(len(twins) / 4)
 
 
-def test_twins_depend_on_captions_and_seed_alone_and_are_bounded():
+def test_twins_depend_on_captions_and_seed_alone_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     captions = [c for index in range(80) for c in shapes.draw(3, index)[1]]
     owner = np.repeat(np.arange(80), 5)
     twins = make_twins(captions, owner)
     assert twins == make_twins(captions, owner) != make_twins(captions, owner, seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("pairjepa.metrics.caption_twins.MOST_CAPTIONS", 100)
+        rows = {twin.caption for twin in make_twins(captions, owner)}
+    assert len(rows) > 50
+    assert len(set(owner[list(rows)])) == 20  # all captions of 20 images
     few = make_twins(captions, owner, most=5)
     assert set(few) <= set(twins)
     assert {kind: sum(t.kind == kind for t in few) for kind in KINDS} == dict.fromkeys(KINDS, 5)

@@ -21,6 +21,8 @@ from jaxtyping import Int
 
 MOST = 1_000
 """Twins of a kind that are kept: a 95 % interval of about ± 3 points, and a bounded time for their embedding."""
+MOST_CAPTIONS = 20_000
+"""Captions that twins are made of: seconds; of more, those of random images."""
 MOST_WORDS = 24
 """Of a caption, the words that are looked at: text backbones cut long ones, and cut twins would be alike."""
 
@@ -108,13 +110,14 @@ def make_twins(
     Returns:
         Twins in the order of `KINDS`, and of the captions.
     """
-    rules = _Rules(captions)
     real = {_key(caption) for caption in captions}
+    rows = [(row, int(owner[row]), captions[row]) for row in _of_some_images(owner, seed).tolist()]
+    rules = _Rules([caption for _, _, caption in rows])
     of_image: defaultdict[int, set[str]] = defaultdict(set)
-    for image, caption in zip(owner.tolist(), captions, strict=True):
+    for _, image, caption in rows:
         of_image[image].update(word.text for word in rules.words[caption])
     twins: dict[str, list[Twin]] = {kind: [] for kind in KINDS}
-    for row, (image, caption) in enumerate(zip(owner.tolist(), captions, strict=True)):
+    for row, image, caption in rows:
         for kind, text in rules.twins(caption, of_image[image], random.Random(f"{seed}:{row}")):
             if _key(text) not in real and not (holds is not None and holds(image, text)):
                 twins[kind].append(Twin(row, kind, text))
@@ -257,6 +260,13 @@ def _replaced(caption: str, new: dict[_Word, str]) -> str:
 def _key(text: str) -> str:
     """The words of a text: equal where two texts read the same."""
     return " ".join(re.findall(r"\w+", text.lower()))
+
+
+def _of_some_images(owner: Int[np.ndarray, " captions"], seed: int) -> Int[np.ndarray, " rows"]:
+    """Rows of all captions of some images; of all images if there are few captions."""
+    order = np.random.default_rng(seed).permutation(int(owner.max(initial=-1)) + 1)
+    fits = np.bincount(owner, minlength=len(order))[order].cumsum() <= MOST_CAPTIONS
+    return np.flatnonzero(np.isin(owner, order[fits]))
 
 
 def _some(twins: list[Twin], most: int, seed: int) -> list[Twin]:
