@@ -395,6 +395,17 @@ def command(run: Path, name: str = "contrastive") -> list[str]:
     return ["train", name, "--run", str(run), *flags]
 
 
+def test_inspect_says_before_training_whether_to_align_or_predict(capsys: pytest.CaptureFixture[str]) -> None:
+    backbones = ["--model.image", "tiny-resnet", "--model.text", "tiny-bert"]
+    assert main(["inspect", "shapes:100", "--probe", *backbones, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["probe"]
+    assert set(found["baselines"]) == {"chance", "cca", "ridge_to_text", "ridge_to_image"}
+    assert found["split"] == "dev"
+    gap = found["baselines"]["cca"]["rsum"] - found["baselines"]["ridge_to_text"]["rsum"]
+    assert found["align_or_predict"]["ridge_to_text"]["rsum_difference"] == pytest.approx(gap)
+    assert f"rsum {gap:+.1f} over ridge regression image → caption" in found["note"]
+
+
 def test_inspect_counts_the_tokens_of_a_text_backbone() -> None:
     """Exactly, and beyond the cut: a caption of more tokens than any model takes is still counted."""
     from pairjepa.apps import inspect as inspection

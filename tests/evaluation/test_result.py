@@ -53,6 +53,7 @@ def test_the_result_is_plain_finite_json(result):
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     plain = result | {
         "corrected": 0,
+        "align_or_predict": 0,
         "beats_cca": {**result["beats_cca"], "corrected": 0},
     }  # None: not asked for
     assert {type(leaf) for leaf in leaves(plain)} <= {str, int, float}
@@ -72,7 +73,7 @@ def test_the_result_has_the_promised_keys(result, good):
     assert set(result) == {
         "corrected",
         "split", "images", "captions", "relevance", "image_to_text", "text_to_image", "rsum", "rsum_ci",
-        "baselines", "beats_cca", "cosine", "geometry", "bootstrap", "notes",
+        "baselines", "beats_cca", "align_or_predict", "cosine", "geometry", "bootstrap", "notes",
     }  # fmt: skip
     assert set(result["image_to_text"]) == set(result["text_to_image"]) == DIRECTION
     assert (result["images"], result["captions"], result["split"]) == (120, len(good.owner), "test")
@@ -103,6 +104,20 @@ def test_numbers_lie_in_their_intervals_and_are_those_of_retrieval(result, good)
 def test_the_same_seed_gives_the_same_result(result, good, poor):
     assert evaluate(good, cca=Baseline(*poor), draws=200) == result
     assert evaluate(good, cca=Baseline(*poor), draws=200, seed=1)["rsum_ci"] != result["rsum_ci"]
+
+
+def test_a_regression_is_held_against_cca(good, poor):
+    regressions = {"ridge_to_text": Baseline(*poor), "ridge_to_image": Baseline(good.image, good.text)}
+    found = evaluate(good, cca=Baseline(good.image, good.text), regressions=regressions, draws=200)
+    assert found["align_or_predict"]["ridge_to_text"]["verdict"] == "better"
+    assert found["align_or_predict"]["ridge_to_image"]["rsum_difference"] == 0
+    assert found["baselines"]["ridge_to_image"]["rsum"] == found["rsum"]
+    assert "Neither alignment nor prediction is shown to suit" in found["notes"][-1]
+    both = {name: Baseline(*poor) for name in regressions}
+    found = evaluate(good, cca=Baseline(good.image, good.text), regressions=both, draws=200)
+    assert "These features favour alignment" in found["notes"][-1]
+    found = evaluate(good, cca=Baseline(*poor), regressions=regressions, draws=200)
+    assert "These features favour prediction" in found["notes"][-1]
 
 
 def test_verdicts_against_cca(good, poor, result):

@@ -7,7 +7,8 @@ import torch
 import transformers as hf
 
 from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
-from pairjepa.config.settings import ModelConfig
+from pairjepa.backbones.location import as_pair
+from pairjepa.config.settings import ModelConfig, RunConfig
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import write_json
 
@@ -70,10 +71,24 @@ def test_loading_says_nothing(image_folder, text_folder, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_text_tower_of_a_dual_folder(image_folder, text_folder):
-    folder = image_folder("clip")
+def test_the_text_tower_of_a_dual_folder(image_folder, text_folder, capsys):
+    folder = str(image_folder("clip"))
     hf.AutoTokenizer.from_pretrained(text_folder("bert")).save_pretrained(folder)
-    assert load_text_backbone(ModelConfig(text=str(folder)), 0).width == 2 * 32
+    assert load_text_backbone(ModelConfig(text=folder), 0).width == 2 * 32
+    one = RunConfig(model=ModelConfig(image="tiny-resnet", text=folder))
+    assert as_pair(one) == one
+    assert "model.text is the text tower of a pretrained pair" in capsys.readouterr().err
+    both = as_pair(RunConfig(model=ModelConfig(image=folder, text=folder))).model
+    assert (both.image, both.text, both.pair) == (None, None, folder)
+    assert "taken as --model.pair" in capsys.readouterr().err
+
+
+def test_a_tower_with_a_pooling_of_its_own_is_refused(text_folder, tmp_path):
+    hf.SiglipConfig(text_config={"hidden_size": 16}, vision_config={"hidden_size": 16}).save_pretrained(
+        tmp_path
+    )
+    with pytest.raises(PairJEPAError, match=r"text tower \(siglip_text_model\).*as --model\.pair"):
+        load_text_backbone(ModelConfig(text=str(tmp_path)), 0)
 
 
 @pytest.mark.parametrize(("side", "tiny"), [("image", "tiny-resnet"), ("text", "tiny-bert")])
@@ -120,9 +135,28 @@ def test_models_of_the_other_side_are_refused(image_folder, text_folder):
 
 
 def test_an_encoder_with_a_decoder_is_refused(tmp_path):
-    hf.T5Config(num_layers=1).save_pretrained(tmp_path)
-    with pytest.raises(PairJEPAError, match=r"model.text must be an encoder.*\(t5\)"):
+    hf.BartConfig().save_pretrained(tmp_path)
+    with pytest.raises(PairJEPAError, match=r"model.text must be an encoder.*\(bart\)"):
         load_text_backbone(ModelConfig(text=str(tmp_path)), 0)
+
+
+def test_a_decoder_is_refused(tmp_path):
+    hf.GPT2Config(n_layer=1).save_pretrained(tmp_path)
+    with pytest.raises(PairJEPAError, match=r"model.text must be an encoder.* a decoder \(gpt2\)"):
+        load_text_backbone(ModelConfig(text=str(tmp_path)), 0)
+
+
+def test_the_encoder_of_a_t5_is_taken_without_its_decoder(text_folder, tmp_path):
+    config = hf.T5Config(vocab_size=60, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    whole = hf.T5ForConditionalGeneration(config).eval()
+    whole.save_pretrained(tmp_path)
+    hf.AutoTokenizer.from_pretrained(text_folder("bert")).save_pretrained(tmp_path)
+    text = load_text_backbone(ModelConfig(text=str(tmp_path), text_layers=(-1,)), 0)
+    ids, mask = text.collate(text.tokenize(CAPTIONS))
+    with torch.no_grad():
+        states = whole.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        expected = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+        torch.testing.assert_close(text(ids, mask), expected)
 
 
 def test_missing_weights_are_not_made_up(tmp_path):

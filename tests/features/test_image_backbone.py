@@ -9,6 +9,7 @@ from pairjepa.backbones.encoders import load_image_backbone
 from pairjepa.backbones.image import ImageBackbone, stage_ends
 from pairjepa.backbones.loading import quiet
 from pairjepa.config.settings import ModelConfig
+from pairjepa.training.module import keep_statistics
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .conftest import IMAGE_CONFIGS, save_model
@@ -189,3 +190,17 @@ def test_gradients_reach_the_weights(image_folder):
     backbone = load_image_backbone(ModelConfig(image=str(image_folder("resnet"))), 0)
     backbone(images(backbone)).sum().backward()
     assert all(p.grad is not None for p in backbone.parameters())
+
+
+@pytest.mark.parametrize("weights", ["pretrained", "random"])
+def test_batchnorm_of_a_tuned_pretrained_backbone_keeps_its_statistics(weights, image_folder):
+    config = ModelConfig(image=str(image_folder("resnet")), image_lr_scale=1.0, image_weights=weights)
+    module = torch.nn.ModuleDict({"image": load_image_backbone(config, 0)}).train()
+    keep_statistics(config, module)
+    before = {name: value.clone() for name, value in module.named_buffers() if "running_mean" in name}
+    module["image"](torch.randn(4, 3, 64, 64)).sum().backward()
+    after = dict(module.named_buffers())
+    kept = [bool(torch.equal(value, after[name])) for name, value in before.items()]
+    assert len(kept) > 3
+    assert all(kept) == any(kept) == (weights == "pretrained")
+    assert all(p.grad is not None for p in module.parameters() if p.ndim == 1)  # its gain and bias learn

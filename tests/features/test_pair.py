@@ -20,10 +20,12 @@ from pairjepa.backbones.pair import load_pair, pair_temperature
 from pairjepa.cli import main
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import HeadConfig
+from pairjepa.evaluation.compare_tables import compare_table
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.model.build import build_module
 from pairjepa.model.heads import build_head
 from pairjepa.run.folder import RunFolder
+from pairjepa.training.adapter_scale import set_scale
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .pictures import picture
@@ -200,6 +202,21 @@ def test_a_family_without_one_vector_a_caption_is_refused(tmp_path: Path) -> Non
         load_pair(tmp_path)
 
 
+def test_one_folder_for_both_backbones_is_the_pair(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """With heads of another kind than adapters the model does not begin as the pair: there is no epoch 0."""
+    save(tmp_path / "clip", clip)
+    given = {"model.image": str(tmp_path / "clip"), "model.text": str(tmp_path / "clip")}
+    given |= {"data.source": "shapes:60", "model.max_tokens": 16, "training.epochs": 1}
+    run = pairjepa.train(recipe("contrastive", given), None, tmp_path / "run")
+    assert run.config.model.pair == str(tmp_path / "clip")
+    assert run.summary["pretrained_dev_rsum"] is None
+    assert "epoch 0" not in (said := capsys.readouterr().err)
+    assert "model.image and model.text are one pretrained pair" in said
+    assert pairjepa.train(recipe("contrastive", given), None, tmp_path / "run").summary == run.summary
+    with pytest.raises(UsageError, match=r"model\.image_lr_scale must not be given beside model\.pair"):
+        pairjepa.train(recipe("contrastive", given | {"model.image_lr_scale": 0.1}), None, tmp_path / "other")
+
+
 def test_what_is_no_pair_is_said(tmp_path: Path) -> None:
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -231,12 +248,14 @@ def test_epoch_0_is_the_pretrained_pair(adapted: Path) -> None:
     summary = RunFolder(adapted / "run").summary
     assert summary is not None
     assert result["baselines"]["pretrained"]["rsum"] == summary["pretrained_dev_rsum"]
-    assert summary["dev_rsum"] >= summary["pretrained_dev_rsum"]
+    assert summary["dev_rsum"] >= summary["pretrained_dev_rsum"] == summary["adapter_scales"]["0"]
+    assert summary["dev_rsum"] == max(summary["adapter_scales"].values())
     assert result["rsum"] == pytest.approx(summary["dev_rsum"])
     assert set(result["beats_pretrained"]) == {"rsum_difference", "ci", "verdict", "corrected"}
 
 
 def test_what_was_forgotten_is_measured_on_other_pairs(adapted: Path) -> None:
+    own = pairjepa.evaluate(adapted / "run", "dev")
     result = pairjepa.evaluate(adapted / "run", "dev", data="shapes:90")
     assert result["data"]["other"]
     assert result["baselines"]["pretrained"]["rsum"] > 0
@@ -244,6 +263,25 @@ def test_what_was_forgotten_is_measured_on_other_pairs(adapted: Path) -> None:
     assert result["corrected"] is result["beats_pretrained"]["corrected"] is None
     (written,) = (adapted / "run/evaluation").glob("dev-on-*.json")
     assert written.stem == f"dev-on-{result['data']['digest'][:8]}"
+    found = pairjepa.compare([adapted / "run"], "dev")
+    wanted = {"own": own["beats_pretrained"], written.stem: result["beats_pretrained"]}
+    assert found["gains"]["run − pretrained"] == {
+        where: {"difference": gain["rsum_difference"], "ci": gain["ci"]} for where, gain in wanted.items()
+    }
+    lines = compare_table(found).splitlines()
+    assert any("own pairs" in line and written.stem in line for line in lines)
+    twice = pairjepa.compare([adapted / "run", adapted / "run"], "dev")["gains"]
+    assert twice["run (2) − run"] == {key: {"difference": 0.0, "ci": [0.0, 0.0]} for key in wanted}
+
+
+def test_a_scale_of_nothing_is_the_pair(adapted: Path) -> None:
+    joint = pairjepa.Embedder.load(adapted / "run").joint
+    rows = torch.randn(5, 12, generator=torch.Generator().manual_seed(0))
+    set_scale(joint, 0.0, lambda: 0.0)
+    assert torch.allclose(F.normalize(joint.target(rows), dim=1), F.normalize(rows, dim=1), atol=1e-6)
+    assert set_scale(joint, None, iter([1.0, 3.0, 2.0, 3.0, 1.0]).__next__)["adapter_scale"] == 0.75
+    with pytest.raises(UsageError, match=r"model\.adapter_scale must go with heads of the kind adapter"):
+        recipe("contrastive", {"model.adapter_scale": 0.5}).validate()
 
 
 def test_adapters_start_as_the_pair(adapted: Path) -> None:

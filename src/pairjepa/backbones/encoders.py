@@ -14,6 +14,7 @@ from pairjepa.backbones.location import locate
 from pairjepa.backbones.pair import load_pair
 from pairjepa.backbones.preprocessing import read_preprocessing
 from pairjepa.backbones.probe import check_image, check_text, usable
+from pairjepa.backbones.sentence import SentenceSettings, prepend, read_sentence_settings
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.tiny import TINY_IMAGE, TINY_TEXT, tiny_bert, tiny_preprocessing, tiny_resnet
 from pairjepa.config.settings import ModelConfig, RunConfig
@@ -75,14 +76,23 @@ def load_text_backbone(
         settings = text_backbone.read_settings(folder)
         network = load_transformer(folder, "text", "pretrained", seed, MEND)
         return TextBackbone(network, load_tokenizer(folder), *settings)
+    own = SentenceSettings(model.text_pooling or "mean")
     if model.text == TINY_TEXT:
         network, tokenizer = tiny_bert(captions, model.max_tokens, seed)
     else:
         source = locate(model.text, "text", model.text_revision)
+        if model.text_pooling is None:
+            own = read_sentence_settings(source)
         network = load_transformer(source, "text", model.text_weights, seed)
         tokenizer = load_tokenizer(source)
+    if own.prompt:
+        prepend(tokenizer, own.prompt)
+    if own.longest is not None:
+        tokenizer.model_max_length = min(tokenizer.model_max_length, own.longest)
     with usable("model.text", model.text):
-        return TextBackbone(network, tokenizer, model.text_pooling, model.max_tokens, model.text_layers)
+        return TextBackbone(
+            network, tokenizer, own.pooling, model.max_tokens, model.text_layers, own.normalise
+        )
 
 
 def load_backbones(

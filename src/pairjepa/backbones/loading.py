@@ -45,16 +45,18 @@ def load_transformer(
     Raises:
         PairJEPAError: Transformers does not know the model, its weights are not whole, or it is of the other side.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
     setting = f"model.{side}"
     with quiet(), torch.random.fork_rng([]), _errors_of(setting, folder, mend):
         torch.default_generator.manual_seed(seed)
         config = _side_config(AutoConfig.from_pretrained(folder, trust_remote_code=False), side, folder)
+        # of T5 and its like the encoder alone
+        auto: Any = AutoModelForTextEncoding if getattr(config, "is_encoder_decoder", False) else AutoModel
         if weights == "random":
-            model = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)  # type: ignore[no-untyped-call]
+            model = auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
         else:
-            model, found = AutoModel.from_pretrained(
+            model, found = auto.from_pretrained(
                 folder,
                 config=config,
                 dtype=torch.float32,
@@ -196,12 +198,18 @@ def _errors_of(setting: str, folder: Path, mend: str) -> Iterator[None]:
 
 def _side_config(config: Any, side: Side, folder: Path) -> Any:
     """The part of a configuration that is of this side; an error if there is none."""
-    from transformers import MODEL_MAPPING
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, MODEL_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
     tower = getattr(config, "vision_config" if side == "image" else "text_config", None)
     if tower is not None:
         config = tower
     kind = getattr(config, "model_type", "unknown")
+    if type(config) not in MODEL_MAPPING and tower is not None:
+        raise PairJEPAError(
+            f"model.{side} must be a tower that can be pooled apart from its pair, got {folder}, whose {side} tower "
+            f"({kind}) has a pooling of its own. Give the whole pair as --model.pair."
+        )
     if type(config) not in MODEL_MAPPING:
         raise PairJEPAError(
             f"model.{side} must be a model that Transformers loads by itself, got {folder} ({kind}). "
@@ -217,7 +225,12 @@ def _side_config(config: Any, side: Side, folder: Path) -> Any:
             f"model.{side} must be {wanted}, got {folder}, which is {other} ({kind}). "
             "Have model.image and model.text been exchanged?"
         )
-    if getattr(config, "is_encoder_decoder", False):
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        raise PairJEPAError(
+            f"model.{side} must be an encoder, got {folder}, a decoder ({kind}), whose words see nothing of those "
+            "behind them. Choose a BERT-like model or a sentence encoder."
+        )
+    if getattr(config, "is_encoder_decoder", False) and type(config) not in MODEL_FOR_TEXT_ENCODING_MAPPING:
         raise PairJEPAError(
             f"model.{side} must be an encoder, got {folder}, an encoder with a decoder ({kind}). "
             "Choose a BERT-like model."

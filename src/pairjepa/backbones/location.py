@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -164,6 +165,8 @@ def _snapshot(name: str, setting: str, revision: str | None) -> Path:
             say(f"{setting}: fetching {name} from the Hugging Face hub.")
         with _hub_bars(shown=not known and sys.stderr.isatty()):
             folder = fetch("*.safetensors")
+            if (folder / "modules.json").is_file():  # of sentence-transformers
+                snapshot_download(name, revision=revision, allow_patterns=["*_Pooling/config.json"])
             if not any(folder.glob("*.safetensors")):
                 folder = fetch("pytorch_model*.bin")
     return _checked(folder, setting)
@@ -182,6 +185,33 @@ def _hub_bars(shown: bool) -> Iterator[None]:
         yield
     finally:
         utils.enable_progress_bars()  # type: ignore[attr-defined]
+
+
+def as_pair(config: RunConfig) -> RunConfig:
+    """The configuration with `model.pair` where both backbones are one dual encoder; of one tower alone, a line."""
+    model = config.model
+    if model.pair is not None or "random" in (model.image_weights, model.text_weights):
+        return config
+    dual = {}
+    for side in SIDES:
+        name, revision = getattr(model, side), getattr(model, f"{side}_revision")
+        if not name or not (Path(name).expanduser().is_dir() or model.image == model.text):
+            continue  # of two hub ids, they are two models
+        with contextlib.suppress(PairJEPAError):  # what is wrong is said where it is loaded
+            about = read_json(locate(name, side, revision) / "config.json", "Backbone configuration")
+            if "text_config" in about and "vision_config" in about:
+                dual[side] = (located(name), revision)
+    if len(dual) == 2 and dual["image"] == dual["text"]:
+        name, revision = dual["image"]
+        say(
+            f"model.image and model.text are one pretrained pair: taken as --model.pair {name}, with its own pooling "
+            "and projections. To adapt it, start from it: pairjepa train adapt."
+        )
+        parts = {"image": None, "text": None, "image_revision": None, "text_revision": None}
+        return replace(config, model=replace(model, pair=name, pair_revision=revision, **parts))  # type: ignore[arg-type]
+    for side in dual:
+        say(f"model.{side} is the {side} tower of a pretrained pair, before its projection.")
+    return config
 
 
 def find_backbones(config: RunConfig, path: Path) -> None:

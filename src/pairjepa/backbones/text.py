@@ -6,11 +6,12 @@ Axes: `batch`, `token` = positions of the longest caption of the batch, `feature
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pairjepa.backbones.loading import MEND, architecture, quiet, weights_digest
 from pairjepa.backbones.masking import FUNCTION_WORDS, Tokens
@@ -26,11 +27,12 @@ class TextBackbone(nn.Module):
     """A BERT-like model of Transformers with its tokenizer.
 
     Features are the pooled last layer, and the same pooling of `hidden_states[index]` for each of `layers`.
-    `cls` takes position 0, `mean` the mean over the positions that are no padding.
+    `cls` takes position 0, `mean` the mean over the positions that are no padding, `last` the last of these. The pooled
+    last layer is brought to unit length where the folder's own modules do so.
 
     Attributes:
         layers: indices of `hidden_states` that are pooled beside the last layer.
-        pooling: `cls` or `mean`.
+        pooling: `cls`, `mean` or `last`.
         max_tokens: captions are cut there, special tokens included.
         width: length of the feature vector.
         digest: of weights, architecture, tokenizer, layers, pooling and cut as they were when this was made:
@@ -44,6 +46,7 @@ class TextBackbone(nn.Module):
         pooling: Pooling = "mean",
         max_tokens: int = 32,
         layers: tuple[int, ...] | None = None,
+        normalise: bool = False,
     ) -> None:
         """Wrap a model; layers of None are the middle one.
 
@@ -52,6 +55,7 @@ class TextBackbone(nn.Module):
         """
         super().__init__()
         self.model, self.tokenizer, self.pooling, self.max_tokens = model, tokenizer, pooling, max_tokens
+        self.normalise = normalise
         longest = longest_caption(model, model.config, tokenizer) or max_tokens
         if max_tokens > longest:
             raise UsageError(
@@ -67,7 +71,7 @@ class TextBackbone(nn.Module):
             weights_digest(model),
             architecture(model),
             tokenizer_parts(tokenizer),
-            [pooling, max_tokens, list(self.layers)],
+            [pooling, max_tokens, list(self.layers), *(["normalise"] if normalise else [])],
         )
         self.eval()
 
@@ -117,10 +121,13 @@ class TextBackbone(nn.Module):
         result = []
         for number, caption in enumerate(captions):
             spans, numbers = encoded[number].offsets, dict[Any, int]()
-            words: list[int | None] = []
-            for word, (_, end) in zip(encoded.word_ids(number), spans, strict=True):
-                spaces = len(caption[:end].split())
-                words.append(None if word is None else numbers.setdefault((word, spaces), len(numbers)))
+            words: list[int | None] = [None] * len(spans)
+            inner = [place for place, word in enumerate(encoded.word_ids(number)) if word is not None]
+            # tokens of a prompt stand where the caption begins, as the first of its own does
+            prompt = sum(spans[place][0] == spans[inner[0]][0] for place in inner) - 1 if inner else 0
+            for place in inner[prompt:]:
+                word = encoded.token_to_word(number, place), len(caption[: spans[place][1]].split())
+                words[place] = numbers.setdefault(word, len(numbers))
             result.append(_tokens(caption, encoded["input_ids"][number], words, spans))
         return result
 
@@ -154,8 +161,9 @@ class TextBackbone(nn.Module):
     ) -> Float[Tensor, "batch feature"]:
         """Features of collated captions."""
         output = self._run(input_ids, attention_mask, bool(self.layers))
-        states = [output.last_hidden_state, *(output.hidden_states[index] for index in self.layers)]
-        return torch.cat([self._pool(state, attention_mask) for state in states], dim=1)
+        last = self._pool(output.last_hidden_state, attention_mask)
+        lower = [self._pool(output.hidden_states[index], attention_mask) for index in self.layers]
+        return torch.cat([F.normalize(last, dim=1) if self.normalise else last, *lower], dim=1)
 
     def save(self, folder: Path) -> None:
         """Write weights, configuration and tokenizer; `load_text_backbone(folder=...)` reads them back."""
@@ -164,7 +172,12 @@ class TextBackbone(nn.Module):
             self.tokenizer.save_pretrained(folder)
         write_record(
             folder / SETTINGS,
-            {"pooling": self.pooling, "max_tokens": self.max_tokens, "layers": list(self.layers)},
+            {
+                "pooling": self.pooling,
+                "max_tokens": self.max_tokens,
+                "layers": list(self.layers),
+                "normalise": self.normalise,
+            },
         )
 
     def _run(self, input_ids: Tensor, attention_mask: Tensor, states: bool) -> Any:
@@ -180,6 +193,8 @@ class TextBackbone(nn.Module):
     def _pool(self, state: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "cls":
             return state[:, 0]
+        if self.pooling == "last":
+            return state[torch.arange(len(state), device=state.device), mask.sum(1) - 1]
         weight = mask.unsqueeze(-1).to(state.dtype)
         return (state * weight).sum(1) / weight.sum(1).clamp(min=1)
 
@@ -224,13 +239,14 @@ def tokenizer_parts(tokenizer: Any) -> Any:
     return {name: part for name, part in parts.items() if name not in ("truncation", "padding")}
 
 
-def read_settings(folder: Path) -> tuple[Pooling, int, tuple[int, ...]]:
-    """What `save` wrote beside the weights: pooling, max_tokens, layers.
+def read_settings(folder: Path) -> tuple[Pooling, int, tuple[int, ...], bool]:
+    """What `save` wrote beside the weights: pooling, max_tokens, layers, normalise.
 
     Raises:
         PairJEPAError: it is not what `save` writes.
     """
     settings = read_record(folder / SETTINGS, {"pooling": str, "max_tokens": int, "layers": [int]}, MEND)
-    if settings["pooling"] not in ("cls", "mean"):
+    if settings["pooling"] not in get_args(Pooling):
         raise PairJEPAError(f"{folder / SETTINGS} is damaged. {MEND}")
-    return settings["pooling"], settings["max_tokens"], tuple(settings["layers"]) or (-1,)
+    layers = tuple(settings["layers"]) or (-1,)
+    return settings["pooling"], settings["max_tokens"], layers, settings.get("normalise", False)  # not in 0.1

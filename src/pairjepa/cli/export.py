@@ -12,6 +12,7 @@ from pairjepa.util.progress import say
 LOADED_BY = {
     "onnx": 'pairjepa.embedder.onnx_embedder.OnnxEmbedder.load("{}")',
     "sentence-transformers": 'sentence_transformers.SentenceTransformer("{}")',
+    "clip": 'transformers.CLIPModel.from_pretrained("{}")',
     "hub": 'pairjepa.Embedder.from_pretrained("{}")',
 }
 
@@ -26,9 +27,10 @@ def export(
     /,
     *,
     to: Annotated[
-        Literal["onnx", "sentence-transformers", "hub"],
+        Literal["onnx", "sentence-transformers", "clip", "hub"],
         Parameter(
             help="onnx: graphs that need no PyTorch. sentence-transformers: a folder that it loads. "
+            "clip: a run on two towers of CLIP as one, for --model.pair. "
             "hub: weights, backbones and a model card."
         ),
     ],

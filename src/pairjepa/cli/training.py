@@ -33,6 +33,8 @@ def add(app: App) -> None:
     pairs = [s for s in settings(RunConfig()) if s.section == "data" and s.name != "data.source"]
     words = "Count the captions' tokens as this text backbone does: a Transformers folder or hub id."
     tokens = [replace(s, help=words) for s in settings(RunConfig()) if s.name == "model.text"]
+    image = "Image backbone of --probe: a Transformers folder or hub id."
+    tokens += [replace(s, help=image) for s in settings(recipe("contrastive")) if s.name == "model.image"]
     app.command(with_flags(inspect, pairs + tokens))
     for name in RECIPES:
         train_app.command(train_command(name), name=name)
@@ -61,6 +63,14 @@ def inspect(
     leaks: Annotated[
         Path | None, Parameter(help="CSV file for the names of all near copies in several splits.")
     ] = None,
+    probe: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="Fit CCA and ridge regression on the backbones' features: is it better to align or to predict?",
+        ),
+    ] = False,
     as_json: Json = False,
     **given: Any,
 ) -> None:
@@ -71,6 +81,11 @@ def inspect(
         from pairjepa.apps import inspect as inspection
 
         report = inspection.inspect(config.data, config.model.text, leaks=leaks)
+        if probe:
+            from pairjepa.evaluation.probe import probe as closed_forms
+
+            chosen = {name: value for name, value in given_settings(given).items() if value is not None}
+            report["probe"] = closed_forms(recipe("contrastive", {"data.source": data, **chosen}))
     if leaks is not None:
         say(f"wrote {leaks}")
     if as_json:
@@ -79,6 +94,10 @@ def inspect(
         from pairjepa.pairs.inspect import render
 
         print(render(report))
+        if probe:
+            from pairjepa.evaluation.tables import probe_table
+
+            print(f"\n{probe_table(report['probe'])}")
     if "train" in report["splits"]:
         flags = as_flags({name: value for name, value in given_settings(given).items() if "data." in name})
         next_command("train", "contrastive", "--data", data, *flags)

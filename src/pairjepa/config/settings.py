@@ -15,7 +15,7 @@ from pairjepa.config.renamed import instead, new_name
 from pairjepa.util.errors import UsageError, close_matches
 
 Weights = Literal["pretrained", "random"]
-Pooling = Literal["cls", "mean"]
+Pooling = Literal["cls", "mean", "last"]
 if TYPE_CHECKING:
     HeadKind = str
     MaskKind = str
@@ -110,8 +110,9 @@ class ModelConfig:
     """Side of the grid of image cells, beside the pooled features, that a transformer predictor looks at."""
     text_layers: tuple[int, ...] | None = None
     """Indices of `hidden_states` that are pooled beside the last layer; the middle one if not given; -1 is none."""
-    text_pooling: Pooling = "mean"
-    """`cls` takes the first position, `mean` the mean over the caption's tokens."""
+    text_pooling: Pooling | None = None
+    """`cls` takes the first position, `mean` the mean over the caption's tokens, `last` the last; if not given, what a
+    sentence-transformers folder says of pooling, prompt and normalisation, else the mean."""
     max_tokens: int | None = 32
     """Captions are cut after this many tokens, special tokens included; `none` is the most that a pair takes."""
     engine: EngineName = "auto"
@@ -129,6 +130,9 @@ class ModelConfig:
     """Caption features → target."""
     predictor: HeadConfig = field(default_factory=lambda: HeadConfig("identity"))
     """Context → prediction."""
+    adapter_scale: float | None = None
+    """How much of what adapters add is kept after training, from 0 (the pretrained pair) to 1; chosen on dev if not
+    given."""
 
 
 @dataclass(frozen=True)
@@ -243,6 +247,10 @@ class RunConfig:
                     f"model.{name}", "be positive", factor, "Leave it out to keep the backbone frozen."
                 )
         self._validate_pair()
+        if m.adapter_scale is not None:
+            _between("model.adapter_scale", m.adapter_scale, 0, 1)
+            if all(h.kind != "adapter" for h in (m.image_projection, m.predictor, m.text_projection)):
+                raise _bad("model.adapter_scale", "go with heads of the kind adapter", m.adapter_scale)
         for name in ("image_projection", "caption_projection", "text_projection", "predictor"):
             head: HeadConfig = getattr(m, name)
             _at_least(f"model.{name}.hidden_dim", head.hidden_dim, 1)
@@ -298,7 +306,7 @@ class RunConfig:
                     "Give the folder or hub id of a pretrained pair, such as openai/clip-vit-base-patch32.",
                 )
             return
-        for name in ("image", "text", "image_lr_scale", "text_lr_scale", "image_size", "image_grid"):
+        for name in _OF_TOWERS:
             if (value := getattr(m, name)) is not None:
                 raise _bad(
                     f"model.{name}",
@@ -338,6 +346,13 @@ class RunConfig:
                 "be transformer where model.image_grid or context.cell_dropout is given",
                 m.predictor.kind,
             )
+
+
+_OF_TOWERS = (
+    *("image", "text", "image_lr_scale", "text_lr_scale", "image_size", "image_grid"),
+    *("image_stages", "text_layers", "text_pooling"),
+)
+"""Settings of the model that a pretrained pair has no use for."""
 
 
 def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
@@ -431,6 +446,12 @@ def _build(kind: Any, value: Any, name: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise _bad(name, f"be of type {kind.__name__}", value)
     return value
+
+
+def pretrained(model: ModelConfig, side: str) -> bool:
+    """Whether a side's backbone has learned something before."""
+    tiny = str(getattr(model, side)).startswith("tiny-")
+    return model.pair is not None or not (tiny or getattr(model, f"{side}_weights") == "random")
 
 
 def tuned(model: ModelConfig, side: str) -> bool:

@@ -8,8 +8,8 @@ import numpy as np
 from pairjepa.evaluation.closed_forms import load_or_fit
 from pairjepa.evaluation.result import Baseline
 from pairjepa.metrics.baselines import ClosedForm
+from pairjepa.metrics.caption_twins import Twin
 from pairjepa.metrics.hubness import HubnessCorrection
-from pairjepa.metrics.twins import Twin
 from pairjepa.pairs.splits import LEAST
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.hubness import bank_rows, dev_rows

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pairjepa.evaluation.embedding_set import EmbeddingSet
-from pairjepa.evaluation.stored import read_twins
+from pairjepa.evaluation.stored import read_evaluation, read_twins
 from pairjepa.metrics.bootstrap import CONFIDENCE, DRAWS
 from pairjepa.metrics.compare_ranks import compare_ranks, verdict
 from pairjepa.metrics.hard_negatives import ALL, compare_hard_negatives
@@ -29,37 +29,34 @@ BOOTSTRAP_SEED = 0
 def compare(
     runs: Sequence[str | Path], split: str = "test", relevance: Literal["owner", "text"] = "owner"
 ) -> dict[str, Any]:
-    """Compare runs with the first of them on the images of one split, JSON-ready.
+    """Compare runs with the first of them on the images of one split, and on other pairs, JSON-ready.
 
     Args:
-        runs: two or more run folders or seed groups, each evaluated on the split.
+        runs: two or more run folders or seed groups, each evaluated on the split; or one that began as
+            a pretrained pair.
         split: train, dev or test.
         relevance: `owner` counts an image's own captions, `text` every caption with the same words.
 
     Returns:
-        What `evaluation.compare_ranks` gives, with what was measured and each run's `cost`
-        (`docs/evaluation.md`).
+        What `evaluation.compare_ranks` gives, with what was measured, each run's `cost`, and the `gains` on own and
+        on other pairs (`docs/evaluation.md`).
 
     Raises:
         UsageError: there are fewer than two runs, or `relevance` is unknown.
         PairJEPAError: a run is not there or not evaluated, or the runs were evaluated on other images.
     """
-    if len(runs) < 2:
+    if not runs or (len(runs) == 1 and not _began_as_a_pair(Path(runs[0]))):
         raise UsageError(f"compare must have at least two runs, got {len(runs)}. Name the baseline first.")
     if relevance not in ("owner", "text"):
         raise unknown("relevance", relevance, ("owner", "text"))
     groups = evaluated(runs, split)
     first = next(iter(groups.values()))[0].embeddings
-    right = _relevance(first, relevance)
-    sides: dict[str, list[RetrievalRanks]] = {
-        name: [retrieve(one.embeddings.image, one.embeddings.text, first.owner, right) for one in group]
-        for name, group in groups.items()
-    }
     _warn(groups)
-    result = compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
+    result = _paired(groups, relevance)
+    result["gains"] = _gains(runs, split, relevance, result)
     for name, group in groups.items():
         result["runs"][name]["cost"] = _cost(group)
-    result["corrected"] = _corrected(groups, right)
+    result["corrected"] = _corrected(groups, _relevance(first, relevance))
     result["hard_negatives"] = _hard_negatives(groups, split, first.owner)
     if hard := result["hard_negatives"]:
         for name, gaps in hard["differences"].items():
@@ -68,6 +65,53 @@ def compare(
     measured = {"split": split, "images": len(first.names), "captions": len(first.captions)}
     bootstrap = {"unit": "image", "draws": DRAWS, "seed": BOOTSTRAP_SEED, "confidence": CONFIDENCE}
     return measured | {"relevance": relevance} | result | {"bootstrap": bootstrap}
+
+
+def _paired(groups: "dict[str, list[Evaluated]]", relevance: str) -> dict[str, Any]:
+    first = next(iter(groups.values()))[0].embeddings
+    right = _relevance(first, relevance)
+    sides: dict[str, list[RetrievalRanks]] = {
+        name: [retrieve(one.embeddings.image, one.embeddings.text, first.owner, right) for one in group]
+        for name, group in groups.items()
+    }
+    return compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
+
+
+def _began_as_a_pair(path: Path) -> bool:
+    return runs_at(path)[0].config.model.pair is not None
+
+
+def _gains(
+    runs: Sequence[str | Path], split: str, relevance: str, result: dict[str, Any]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """What was gained on the own pairs, and gained or lost on others: row → pairs → `difference` in rsum and its `ci`.
+
+    The rows are run minus baseline, and run minus the pretrained pair that it began as; the pairs are `own`, and those
+    that all runs were evaluated on beside them.
+    """
+    names = _names(runs)
+    folders = {name: runs_at(path) for name, path in names.items()}
+    every = [one for group in folders.values() for one in group]
+    others = set.intersection(*({p.name for p in one.path.glob(f"embeddings/{split}-on-*")} for one in every))
+    gains: dict[str, dict[str, dict[str, Any]]] = {}
+    for kind in (split, *sorted(others)):
+        where = "own" if kind == split else kind
+        if len(names) > 1:
+            differences = result["differences"]
+            if kind != split:
+                differences = _paired(evaluated(runs, kind), relevance)["differences"]
+            for name, found in differences.items():
+                row = gains.setdefault(f"{name} − {result['baseline']}", {})
+                row[where] = {key: found["rsum"][key] for key in ("difference", "ci")}
+        for name, group in folders.items():
+            run, stem = group[0], kind if relevance == "owner" else f"{kind}-{relevance}"
+            if len(group) > 1 or not (run.path / "evaluation" / f"{stem}.json").is_file():
+                continue
+            evaluation = read_evaluation(run, stem, run.weights, f"pairjepa evaluate {run.path}")
+            if gain := evaluation.get("beats_pretrained"):
+                row = gains.setdefault(f"{name} − pretrained", {})
+                row[where] = {"difference": gain["rsum_difference"], "ci": gain["ci"]}
+    return gains if others or any("− pretrained" in row for row in gains) else {}
 
 
 @dataclass(frozen=True)

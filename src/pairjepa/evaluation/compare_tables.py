@@ -41,7 +41,7 @@ def compare_table(result: dict[str, Any], evaluations: dict[str, dict[str, Any]]
             "",
             *aligned(_costs(result)),
             "",
-            *[line for table in _hard_negatives(result) for line in (*aligned(table), "")],
+            *[line for t in (*_gains(result), *_hard_negatives(result)) for line in (*aligned(t), "")],
             *footer({"": result}),
             PAIRED,
             "",
@@ -69,8 +69,27 @@ def compare_markdown(result: dict[str, Any]) -> str:
         rows.append([name, *gaps])
     several = any(run["seeds"] > 1 for run in result["runs"].values())
     below = " ".join([*footer({"": result}), PAIRED, *([SPREAD] if several else [])])
-    tables = [markdown(table) for table in ([TITLES, *rows], _costs(result), *_hard_negatives(result))]
-    return "\n\n".join([*tables, below, *_verdicts(result)])
+    tables = [[TITLES, *rows], _costs(result), *_gains(result), *_hard_negatives(result)]
+    return "\n\n".join([*map(markdown, tables), below, *_verdicts(result)])
+
+
+def _gains(result: dict[str, Any]) -> list[list[list[str]]]:
+    """Rows of what was gained on the own pairs and on others, in rsum; no table where there is neither."""
+    gains = result.get("gains", {})
+    kinds = list(dict.fromkeys(kind for row in gains.values() for kind in row))
+    rows = [
+        [name, *(_with_interval(row[kind]) if kind in row else "–" for kind in kinds)]
+        for name, row in gains.items()
+    ]
+    return (
+        [[["rsum gained", *("own pairs" if kind == "own" else kind for kind in kinds)], *rows]]
+        if rows
+        else []
+    )
+
+
+def _with_interval(gain: dict[str, Any]) -> str:
+    return f"{_signed(gain['difference'])} ({' to '.join(map(_signed, gain['ci']))})"
 
 
 def _costs(result: dict[str, Any]) -> list[list[str]]:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from pairjepa.evaluation.result import Baseline
+from pairjepa.metrics.caption_twins import Twin, make_twins
 from pairjepa.metrics.hard_negatives import Embeddings, evaluate_hard_negatives, margins
-from pairjepa.metrics.twins import Twin, make_twins
 from pairjepa.pairs.sources import shapes
 from pairjepa.training.material import Material
 

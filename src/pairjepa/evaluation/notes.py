@@ -19,7 +19,14 @@ def notes(result: Mapping[str, Any], shared: int) -> list[str]:
         result: What `evaluate` has measured.
         shared: Pairs of an image and another image's caption that reads the same as one of its own.
     """
-    return [*_protocol(result, shared), *(_sentence(one) for one in _judged(result))]
+    favoured = [align_or_predict(result)] if result["align_or_predict"] else []
+    return [*_protocol(result, shared), *(_sentence(one) for one in _judged(result)), *favoured]
+
+
+def align_or_predict(result: Mapping[str, Any]) -> str:
+    """Which closed form the features favour."""
+    gains = {REGRESSIONS[name]: gain for name, gain in result["align_or_predict"].items()}
+    return _sentence(judge.align_or_predict(gains, result["images"]))
 
 
 def rank_and_spread(result: Mapping[str, Any]) -> list[tuple[str, float, int, float, int]]:
@@ -76,9 +83,6 @@ def _judged(result: Mapping[str, Any]) -> list[Verdict]:
     if gain := result["beats_cca"]:
         cca = judge.against_cca(gain["rsum_difference"], gain["ci"], images)
         found += [cca] if cca.level != "good" or chance.level == "good" else []
-    if gains := result["align_or_predict"]:
-        named = {REGRESSIONS[name]: gain for name, gain in gains.items()}
-        found.append(judge.align_or_predict(named, images))
     found += [
         one for side in rank_and_spread(result) if (one := judge.collapse(*side)).level in ("bad", "warn")
     ]

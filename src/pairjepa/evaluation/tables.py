@@ -72,6 +72,13 @@ def markdown(rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def probe_table(result: dict[str, Any]) -> str:
+    """What `probe` says, in plain text."""
+    return "\n".join(
+        [*plain(_formatted(_baselines({"": result}))), "", *footer({"": result}), "", result["note"]]
+    )
+
+
 def baseline_lines(results: dict[str, dict[str, Any]]) -> list[list[str]]:
     """Rows of chance and CCA, as they stand above the named results."""
     return _formatted(_baselines(results))

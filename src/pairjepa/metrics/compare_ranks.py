@@ -47,12 +47,12 @@ def compare_ranks(
         seed). `verdict`: for each other side a sentence.
 
     Raises:
-        UsageError: there are fewer than two sides, one has no seed, or the images differ.
+        UsageError: there is no side, one has no seed, or the images differ.
     """
-    if len(sides) < 2 or not all(sides.values()):
+    if not sides or not all(sides.values()):
         counts = ", ".join(f"{name} with {len(ranks)}" for name, ranks in sides.items())
         raise UsageError(
-            f"compare must have two sides or more with a seed or more each, got {counts or 'none'}."
+            f"compare must have a side or more with a seed or more each, got {counts or 'none'}."
         )
     baseline = next(iter(sides))
     for ranks in sides.values():

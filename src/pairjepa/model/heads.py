@@ -112,6 +112,9 @@ class Adapter(nn.Module):
     Source: residual adapters on CLIP's features (Gao et al. 2021, arXiv 2110.04544).
     """
 
+    scale: Tensor
+    """How much of the MLP is added; 1 until the training is complete."""
+
     def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
         """From `width`, a multiple of `dim`, to `dim`.
 
@@ -120,6 +123,7 @@ class Adapter(nn.Module):
         """
         super().__init__()
         self._dim = dim
+        self.register_buffer("scale", torch.ones(()))
         if width % dim:
             raise UsageError(
                 f"model.dim must be {width}, the width of the pretrained pair, got {dim}. Leave it out."
@@ -137,7 +141,7 @@ class Adapter(nn.Module):
     def forward(self, x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dim"]:
         """The first embedding on the sphere of radius √dim, and what is added to it."""
         x = F.normalize(x.unflatten(1, (-1, self._dim)), dim=2) * self._dim**0.5
-        out: Tensor = x[:, 0] + self.mlp(x.flatten(1))
+        out: Tensor = x[:, 0] + self.scale * self.mlp(x.flatten(1))
         return out
 
 

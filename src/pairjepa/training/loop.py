@@ -23,7 +23,7 @@ from pairjepa.objectives import Labels, Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.training.inputs import Pixels
-from pairjepa.training.module import parameter_groups
+from pairjepa.training.module import keep_statistics, parameter_groups
 from pairjepa.training.monitor import Split, embed_images, embed_partial, embed_texts, line, measure
 from pairjepa.training.plan import Plan, Samples
 from pairjepa.training.processes import current
@@ -92,6 +92,8 @@ class Trainer:
                 f"{self.group.size} processes. Start fewer processes."
             )
         self._text_group = torch.from_numpy(text_group)
+        module.train()
+        keep_statistics(config.model, module)
         step = TrainStep(module, train, config.training.micro_batch, self.group)
         self._forward = data_parallel(step, device, self.group)
         self.optimizer = torch.optim.AdamW(
@@ -158,7 +160,7 @@ class Trainer:
             self._best_kept(),
         ):
             self._saved = time.monotonic()
-            if self.config.model.pair is not None and position["best"] is None and first:
+            if _starts_as_pair(self.config) and position["best"] is None and first:
                 self._measure_pretrained(position)
             self.group.wait_for_all()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
@@ -260,6 +262,7 @@ class Trainer:
             torch.from_numpy(samples.images), self._text_group[torch.from_numpy(samples.captions)]
         )
         self.module.train()
+        keep_statistics(self.config.model, self.module)
         total, terms = self._forward(images, texts, masked, hidden, labels.to(self.device), seed)
         numbers = {"loss": total.item()} | {name: term.item() for name, term in terms.items()}
         if not math.isfinite(loss := numbers["loss"]):
@@ -288,6 +291,10 @@ class Trainer:
             np.arange(len(split.owner)),
         )
 
+    def dev_rsum(self) -> float:
+        """Of the module as it is."""
+        return float(self._measured(self.dev)["rsum"])
+
     def _save(self, position: dict[str, Any], stop: threading.Event) -> None:
         late = time.monotonic() - self._saved > self.config.training.checkpoint_seconds
         due, stopped = self.group.any(late or position["epoch"] > self.config.training.epochs, stop.is_set())
@@ -313,6 +320,14 @@ class Trainer:
         if self._best:
             save_weights(self._best, self.run.model_file)
             self._best = {}
+
+
+def _starts_as_pair(config: RunConfig) -> bool:
+    """Whether the model is a pretrained pair before its first step."""
+    model = config.model
+    sides = ((model.image_projection, model.predictor), (model.text_projection,))
+    kinds = [{head.kind for head in heads} for heads in sides]
+    return model.pair is not None and all("adapter" in side <= {"adapter", "identity"} for side in kinds)
 
 
 def _peak_rss() -> int:

@@ -3,8 +3,22 @@
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from pairjepa.config.settings import RunConfig
+from pairjepa.config.settings import ModelConfig, RunConfig, pretrained
+
+
+def keep_statistics(model: ModelConfig, module: nn.ModuleDict) -> None:
+    """Put BatchNorm of tuned pretrained backbones into evaluation mode: its statistics are a part of what they learned.
+
+    A few hundred pairs are too few for new ones, and some families forget the old ones in a step (momentum 0.99).
+    """
+    for side in ("image", "text"):
+        if side in module and pretrained(model, side):
+            for part in module[side].modules():
+                if isinstance(part, _BatchNorm):
+                    part.eval()
+
 
 SLOW = 0.1  # of the learning rate, for a slow target; 0.05 to 0.1 in VL-JEPA (Chen et al. 2025)
 

@@ -81,7 +81,8 @@ def data_parallel(step: TrainStep, device: torch.device, group: Group) -> nn.Mod
     """
     if group.size == 1:
         return step
-    normed = [part for part in step.module.values() if any(isinstance(m, _BatchNorm) for m in part.modules())]
+    norms = {part: [m for m in part.modules() if isinstance(m, _BatchNorm)] for part in step.module.values()}
+    normed = [part for part, those in norms.items() if any(norm.training for norm in those)]
     if normed and device.type == "cpu":
         say("BatchNorm takes the statistics of each process's own samples: SyncBatchNorm needs GPUs.")
     elif normed:

@@ -10,10 +10,11 @@ from pairjepa.backbones import location as backbones
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.text import TextBackbone
-from pairjepa.config.settings import RunConfig
+from pairjepa.config.settings import RunConfig, pretrained, tuned
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
-from pairjepa.model.weights import load_weights
+from pairjepa.model.weights import load_weights, save_weights
+from pairjepa.model.weights import weights as tensors_of
 from pairjepa.objectives import check_terms
 from pairjepa.pairs import sources
 from pairjepa.pairs.captions import group_ids, token_warnings
@@ -22,6 +23,7 @@ from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import free_folder, plan_seeds
+from pairjepa.training.adapter_scale import adapters, set_scale
 from pairjepa.training.hubness import load_or_fit
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
@@ -50,8 +52,7 @@ def train(config: RunConfig, pairs: Pairs | None, run: str | Path, *, track: str
         UsageError: a setting cannot be, or the tracker is unknown.
         PairJEPAError: data, backbones or run folder are not as they must be.
     """
-    config.validate()
-    return _train({Path(run): config}, pairs, track)[0]
+    return _train({Path(run): _checked(config)}, pairs, track)[0]
 
 
 def train_seeds(
@@ -70,8 +71,14 @@ def train_seeds(
         UsageError: a setting cannot be, or the tracker is unknown.
         PairJEPAError: as `train`; or the folder holds one run, or seeds of another configuration.
     """
+    return _train(plan_seeds(Path(run), _checked(config), seeds), pairs, track)
+
+
+def _checked(config: RunConfig) -> RunConfig:
     config.validate()
-    return _train(plan_seeds(Path(run), config, seeds), pairs, track)
+    config = backbones.as_pair(config)
+    config.validate()
+    return config
 
 
 def own_folder(config: RunConfig, seeds: int | None = None) -> Path:
@@ -198,12 +205,16 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
     give_back_freed_memory()  # of tables and keys, whose size is that of the data
     summary = trainer.fit()
     if summary is not None:
+        joint: Any = module["joint"]
+        if adapters(joint):
+            load_weights(module, folder.model_file)
+            summary |= set_scale(joint, config.model.adapter_scale, trainer.dev_rsum)
+            save_weights(tensors_of(module), folder.model_file)
         if config.context.image:
             weights = load_weights(module, folder.model_file)
-            joint: Any = module["joint"]
             summary["hubness"] = load_or_fit(folder, material, joint, weights, device).settings()
         folder.finish(summary)
-        if summary["best_epoch"] == 0:
+        if 0 in (summary["best_epoch"], summary.get("adapter_scale")):
             say(
                 f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
             )
@@ -251,8 +262,4 @@ def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
 def _kept_in_run(config: RunConfig, side: str) -> bool:
     """Whether a backbone is more than a pointer to pretrained weights."""
     model = config.model
-    return (
-        getattr(model, f"{side}_lr_scale") is not None
-        or getattr(model, f"{side}_weights") == "random"
-        or str(getattr(model, side)).startswith("tiny-")
-    )
+    return tuned(model, side) or not pretrained(model, side)

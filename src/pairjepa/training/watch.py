@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from pairjepa.config.settings import HeadConfig, RunConfig
+from pairjepa.config.settings import HeadConfig, RunConfig, pretrained
 from pairjepa.metrics import verdicts as judge
 
 STALE = 10  # epochs without a better dev rsum, and before recall can be called at chance
@@ -93,11 +93,6 @@ class Watch:
         model = self.config.model
         if side == "prediction":
             cause = "are the images all the same, or black once they are read? See `pairjepa inspect`"
-        elif model.text_pooling == "cls":
-            cause = (
-                "model.text_pooling cls takes the first position, which a causal text backbone shows nothing of the "
-                "caption. Try model.text_pooling mean"
-            )
         else:
             cause = (
                 "are the captions all the same, the same up to model.max_tokens "
@@ -129,11 +124,7 @@ class Watch:
 
     def _try_data(self) -> str:
         model = self.config.model
-        random = [
-            f"model.{side}"
-            for side in ("image", "text")
-            if str(getattr(model, side)).startswith("tiny-") or getattr(model, f"{side}_weights") == "random"
-        ]
+        random = [f"model.{side}" for side in ("image", "text") if not pretrained(model, side)]
         tries = [f"a pretrained backbone as {' and '.join(random)}"] if random else []
         return (
             f"Check that captions belong to their images (pairjepa inspect). {_try([*tries, 'more pairs'])}"

@@ -1,4 +1,4 @@
-"""A trained run as others load it: ONNX, sentence-transformers, a folder for the Hugging Face hub.
+"""A trained run as others load it: ONNX, sentence-transformers, CLIP, a folder for the Hugging Face hub.
 
 Each target is a file here with a function `export_TARGET(embedder, folder)`, and a line in `folder.PACKAGES`.
 """
@@ -22,7 +22,7 @@ def export(
 
     Args:
         run: a run folder.
-        to: onnx, sentence-transformers or hub.
+        to: onnx, sentence-transformers, clip or hub.
         out: the folder.
         licence: for the card of `hub`: the hub's identifier of the licence that you give the model.
         name: for the card of `hub`: the `user/name` that it will have there.

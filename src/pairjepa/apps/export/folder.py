@@ -12,6 +12,7 @@ from pairjepa.util.files import atomic_folder, writing
 PACKAGES = {
     "onnx": ("onnxruntime", "onnxscript"),
     "sentence-transformers": ("sentence_transformers",),
+    "clip": (),
     "hub": (),
 }
 """What each target needs; the extra of the same name brings it."""

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from pairjepa.apps.export.equal import check_equal
 from pairjepa.apps.export.folder import check_installed, new_folder
+from pairjepa.apps.export.processor import processor
 from pairjepa.backbones.loading import quiet
 from pairjepa.backbones.pair import PairImage, PairText
 from pairjepa.embedder.embedder import Embedder
@@ -95,11 +96,13 @@ def _text_modules(embedder: Embedder, scratch: Path) -> list["Module"]:
     tokenizer.model_max_length = text.max_tokens
     tokenizer.save_pretrained(folder)
     if isinstance(text, PairText):
-        _processor(embedder).save_pretrained(folder)  # unused, but a pair's model is loaded with both
+        processor(embedder).save_pretrained(folder)  # unused, but a pair's model is loaded with both
         modules = [_tower(folder, "text", text.padding)]
     else:
-        pooling = Pooling(model.config.hidden_size, text.pooling)
+        mode = {"last": "lasttoken"}.get(text.pooling, text.pooling)
+        pooling = Pooling(model.config.hidden_size, mode)
         modules = [_transformer(folder, "text", "last_hidden_state"), pooling]
+        modules += [Normalize()] if text.normalise else []
     return [*modules, *dense(joint.text_standardizer, [joint.text_projection]), Normalize()]
 
 
@@ -110,7 +113,7 @@ def _image_modules(embedder: Embedder, scratch: Path) -> list["Module"]:
     size = image.preprocessing.size
     model: Any = image.model
     model.save_pretrained(folder)
-    _processor(embedder).save_pretrained(folder)
+    processor(embedder).save_pretrained(folder)
     if isinstance(image, PairImage):
         embedder.text.tokenizer.save_pretrained(folder)
         modules = [_tower(folder, "image")]
@@ -179,7 +182,8 @@ def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Modul
         if isinstance(head, Adapter):
             scale = torch.eye(width) * width**0.5
             grown = _dense(scale, torch.zeros(width))
-            modules += [Normalize(), grown, *_beside(head.mlp, torch.eye(width), torch.zeros(width))]
+            beside = _beside(head.mlp, torch.eye(width), torch.zeros(width), float(head.scale))
+            modules += [Normalize(), grown, *beside]
             continue
         for layer in head.children():
             if isinstance(layer, nn.Linear):
@@ -194,12 +198,12 @@ def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Modul
     return modules
 
 
-def _beside(mlp: nn.Module, weight: Tensor, bias: Tensor) -> list["Module"]:
-    """The hidden layer of an MLP and a linear map side by side; then the last layer of the one plus the other."""
+def _beside(mlp: nn.Module, weight: Tensor, bias: Tensor, scale: float = 1.0) -> list["Module"]:
+    """The hidden layer of an MLP and a linear map side by side; then `scale` times the last layer plus the map."""
     hidden, last = (layer for layer in mlp.children() if isinstance(layer, nn.Linear))
     (dim, width), units = weight.shape, hidden.out_features
     unused = int(units + dim == width)  # the library takes a square skip for the identity
-    add = torch.cat([last.weight.cpu(), torch.eye(dim)], dim=1)
+    add = torch.cat([scale * last.weight.cpu(), torch.eye(dim)], dim=1)
     return [
         _dense(
             F.pad(hidden.weight[:, :width], (0, 0, 0, dim + unused)),
@@ -207,7 +211,7 @@ def _beside(mlp: nn.Module, weight: Tensor, bias: Tensor) -> list["Module"]:
             nn.ReLU(),
             F.pad(weight, (0, 0, units, unused)),
         ),
-        _dense(F.pad(add, (0, unused)), last.bias + bias.to(last.bias.device)),
+        _dense(F.pad(add, (0, unused)), scale * last.bias + bias.to(last.bias.device)),
     ]
 
 
@@ -229,24 +233,6 @@ def _dense(
     if skip is not None:
         module.residual.weight.data.copy_(skip)
     return module
-
-
-def _processor(embedder: Embedder) -> Any:
-    """The preprocessing of the view as a processor of Transformers, in its form without torchvision."""
-    from transformers import CLIPImageProcessorPil
-
-    how = embedder.image.preprocessing
-    centre = embedder.config.model.image_views[0] == "centre"
-    side = how.resize if centre else how.size
-    return CLIPImageProcessorPil(
-        size={"shortest_edge": side} if centre and how.keep_aspect else {"height": side, "width": side},
-        do_center_crop=centre,
-        crop_size={"height": how.size, "width": how.size},
-        resample=how.resample,
-        rescale_factor=1 / 255,
-        image_mean=[mean / 255 for mean in how.mean],
-        image_std=[std / 255 for std in how.std],
-    )
 
 
 class Loaded:

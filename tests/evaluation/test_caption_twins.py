@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from pairjepa.metrics.caption_twins import KINDS, make_twins
 from pairjepa.metrics.hard_negatives import compare_hard_negatives, evaluate_hard_negatives, margins
-from pairjepa.metrics.twins import KINDS, make_twins
 from pairjepa.pairs.sources import shapes
 
 FILLER = [
