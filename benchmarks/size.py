@@ -20,7 +20,7 @@ def files(*under: str) -> list[str]:
     listed = subprocess.run(
         ["git", "ls-files", "-z", *under], cwd=ROOT, check=True, capture_output=True, text=True
     )
-    return [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+    return sorted({name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()})
 
 
 def lines(names: Iterable[str]) -> int:
