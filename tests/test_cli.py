@@ -86,7 +86,7 @@ def test_the_help_of_a_recipe_shows_its_values_and_the_docstrings_of_the_fields(
         help, env=wide, capture_output=True, text=True, encoding="utf-8", check=True
     ).stdout
     text = " ".join(printed.replace("│", " ").split())
-    assert "--model.image STR Image backbone: a local Transformers folder" in text
+    assert "--model.image STR... Image backbone: a local Transformers folder" in text
     assert "[default: microsoft/resnet-18]" in text
     assert not [name for name in NAMES if f"--objective.weights.{name.replace('_', '-')} FLOAT" not in text]
 

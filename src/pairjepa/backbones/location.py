@@ -190,7 +190,8 @@ def _hub_bars(shown: bool) -> Iterator[None]:
 def as_pair(config: RunConfig) -> RunConfig:
     """The configuration with `model.pair` where both backbones are one dual encoder; of one tower alone, a line."""
     model = config.model
-    if model.pair is not None or "random" in (model.image_weights, model.text_weights):
+    several = isinstance(model.image, tuple)
+    if model.pair is not None or several or "random" in (model.image_weights, model.text_weights):
         return config
     dual = {}
     for side in SIDES:
