@@ -41,7 +41,10 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
             return (
                 st.from_type(kind) if kind is not float else st.floats(allow_nan=False, allow_infinity=False)
             )
-    return st.one_of([st.none() if a is type(None) else values(a) for a in arguments])
+    either = st.one_of([st.none() if a is type(None) else values(a) for a in arguments])
+    if str in arguments:  # of one name, or several
+        return either.map(lambda value: value[0] if isinstance(value, tuple) and len(value) == 1 else value)
+    return either
 
 
 @given(values(RunConfig))

@@ -18,6 +18,7 @@ SETTINGS: dict[str, Any] = {
     "model.image_lr_scale": None,
     "model.text_lr_scale": None,
     "training.epochs": 1,
+    "model.predictor.kind": "mlp",  # whose place the closed formula cannot take
 }
 
 
@@ -46,12 +47,14 @@ def test_a_folder_that_has_grown(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert not pairjepa.evaluate(run, "test", data=photos)["data"]["other"]
 
     start = ["--from", str(run), "--training.learning-rate", "1e-12", "--training.epochs", "1"]
+    start += ["--model.predictor.kind", "mlp", "--model.dim", "16"]
     assert main(["train", "tiny", "--data", str(photos), *start, "--run", str(other)]) == 0
     assert f"starting from the weights of {run}" in capsys.readouterr().err
     old, new = (read_tensors(RunFolder(one).model_file)[0] for one in (run, other))
     assert old.keys() == new.keys()
-    for name, weight in old.items():
-        np.testing.assert_allclose(weight.numpy(), new[name].numpy(), atol=1e-6, err_msg=name)
+    learned = [name for name in old if "running_" not in name and "num_batches" not in name]
+    for name in learned:
+        np.testing.assert_allclose(old[name].numpy(), new[name].numpy(), atol=1e-6, err_msg=name)
     assert RunFolder(other).record["data"]["images"] == 81
 
     (photos / "1.txt").write_text("other words")

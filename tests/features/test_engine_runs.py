@@ -42,15 +42,18 @@ def test_recalls_are_those_of_torch(tmp_path: Path, cache: Path) -> None:
 
 
 def test_evaluation_takes_the_features_of_training(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever engine `auto` chose then, nothing is computed again."""
+    """Whatever engine `auto` chose then, nothing is computed again but what hard negatives add."""
     monkeypatch.setattr(choice, "FEW", 20)
     pairjepa.train(pairjepa.recipe("contrastive", SMALL), None, tmp_path / "run")
     before = stores(cache)
     assert before == {"torch", "onnx"}
-    monkeypatch.setattr("pairjepa.features.extract.compute_shard", None)
+    capsys.readouterr()
     pairjepa.evaluate(tmp_path / "run")
+    said = capsys.readouterr().err
+    assert "image features: 120 cached" in said
+    assert "text features: 510 cached" in said
     assert stores(cache) == before
 
 

@@ -77,12 +77,11 @@ def test_text_backbones_that_are_refused(tmp_path, name):
     assert str(tmp_path) in str(error.value)
 
 
-def test_the_first_position_of_a_causal_model_is_refused(tmp_path):
+def test_a_causal_model_is_refused(tmp_path):
     save_model(hf.GPT2Config(vocab_size=40, n_embd=32, n_layer=2, n_head=2), tmp_path)
     train_tokenizer(CAPTIONS).save_pretrained(tmp_path)
-    with pytest.raises(PairJEPAError, match=r"must tell two captions apart.*--model.text-pooling mean"):
-        load_backbones(config(text=str(tmp_path), text_pooling="cls"), CAPTIONS)
-    load_backbones(config(text=str(tmp_path)), CAPTIONS)
+    with pytest.raises(PairJEPAError, match=r"must be an encoder, got .* a decoder \(gpt2\)"):
+        load_backbones(config(text=str(tmp_path)), CAPTIONS)
 
 
 def test_weights_of_zeros_are_named(image_folder, tmp_path, capsys):

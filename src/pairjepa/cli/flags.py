@@ -108,7 +108,9 @@ def _leaves(config: Any, prefix: str) -> Iterable[Setting]:
         else:
             kind = kinds[field.name]
             several = [one for one in typing.get_args(kind) if typing.get_origin(one) is tuple]
-            yield Setting(name, several[0] | None if several else kind, value, docs.get(field.name, ""))
+            if several:  # one or several, which a flag has as several
+                kind, value = several[0] | None, (value,) if isinstance(value, str) else value
+            yield Setting(name, kind, value, docs.get(field.name, ""))
 
 
 @functools.cache

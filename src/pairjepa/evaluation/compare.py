@@ -107,7 +107,8 @@ def _gains(
                 row[where] = {key: found["rsum"][key] for key in ("difference", "ci")}
         for name, group in folders.items():
             run, stem = group[0], kind if relevance == "owner" else f"{kind}-{relevance}"
-            if len(group) > 1 or not (run.path / "evaluation" / f"{stem}.json").is_file():
+            measured = (run.path / "evaluation" / f"{stem}.json").is_file()
+            if len(group) > 1 or run.config.model.pair is None or not measured:
                 continue
             evaluation = read_evaluation(run, stem, run.weights, f"pairjepa evaluate {run.path}")
             if gain := evaluation.get("beats_pretrained"):
