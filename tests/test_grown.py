@@ -10,6 +10,7 @@ import pairjepa
 from pairjepa.cli import main
 from pairjepa.model.weights import read_tensors
 from pairjepa.pairs import Pairs
+from pairjepa.pairs.data import read_data
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError
 
@@ -60,3 +61,19 @@ def test_a_folder_that_has_grown(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (photos / "1.txt").write_text("other words")
     with pytest.raises(PairJEPAError, match="must be those it was trained on"):
         pairjepa.evaluate(run, "test")
+
+
+def test_a_run_of_0_1_has_its_splits_by_hash_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos, run = write(tmp_path / "photos", range(60)), tmp_path / "run"
+    for copy in range(8):  # in several splits
+        (photos / f"copy-{copy}.png").write_bytes((photos / "0.png").read_bytes())
+        (photos / f"copy-{copy}.txt").write_text("a copy")
+    config = pairjepa.recipe("tiny", {"data.source": str(photos), **SETTINGS})
+    with monkeypatch.context() as patch:
+        patch.setattr("pairjepa.pairs.data.arranged", lambda pairs, facts, cache: (pairs, facts))
+        pairjepa.train(config, None, run)
+    together = read_data(Pairs.open(photos), 1.0).record["digest"]
+    assert RunFolder(run).record["data"]["digest"] != together
+    RunFolder(run).pairs_file.unlink()
+    assert not pairjepa.evaluate(run, "test")["data"]["other"]
+    pairjepa.train(config, None, run)

@@ -22,7 +22,7 @@ from pairjepa.evaluation.result import evaluate_embeddings
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.features.engines import check_engine
 from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
-from pairjepa.pairs.data import known, read_data
+from pairjepa.pairs.data import read_data, read_known
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.sources import located
 from pairjepa.pairs.table import Pairs, opened
@@ -120,9 +120,8 @@ def measure(
     """
     config = folder.config
     remove_leftovers(folder.path, deep=True)
-    data = read_data(pairs, 1.0)
+    data = read_data(pairs, 1.0) if other else read_known(pairs, 1.0, folder)
     if not other:
-        data = known(data, folder)
         folder.check_data(data.record)
     data.pairs.check_split(split)  # it may have lost its last readable image
     image, text = load_backbones(config, (), folder.path)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pairjepa.pairs.data import known, read_data
+from pairjepa.pairs.data import read_known
 from pairjepa.pairs.splits import ORDER, USED
 from pairjepa.pairs.table import Pairs
 from pairjepa.run.folder import RunFolder
@@ -13,7 +13,7 @@ def is_other(run: RunFolder, pairs: Pairs) -> bool:
     """Whether these are other pairs than those that the run was trained on, by their digests."""
     if not any(split in pairs.splits for split in USED):
         return True
-    return bool(known(read_data(pairs, 1.0), run).record["digest"] != run.record["data"]["digest"])
+    return bool(read_known(pairs, 1.0, run).record["digest"] != run.record["data"]["digest"])
 
 
 def measured(pairs: Pairs, split: str) -> Pairs:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pairjepa.pairs.leaks import leaks
 from pairjepa.pairs.scan import ImageFacts, pairs_digest, pairs_parts, readable, scan
+from pairjepa.pairs.splits import Rules
 from pairjepa.pairs.table import Pairs
 from pairjepa.pairs.twins import arranged
 from pairjepa.run.folder import RunFolder
@@ -49,10 +50,20 @@ def known_table(data: Data) -> pa.Table:
     return pa.table(columns)
 
 
-def known(data: Data, run: RunFolder) -> Data:
-    """Of data that have grown, the pairs that a run knows, in its order and its splits; else the data as they are."""
-    if data.record["digest"] == run.record["data"]["digest"] or not run.pairs_file.is_file():
+def read_known(pairs: Pairs, max_bad: float, run: RunFolder) -> Data:
+    """Of data that have grown, the pairs that a run knows, in its order and its splits; else the data as they are.
+
+    A run of 0.1 keeps none: its splits were drawn without a look at near copies.
+
+    Raises:
+        PairJEPAError: more than the share `max_bad` of the images cannot be read.
+    """
+    data = read_data(pairs, max_bad)
+    if data.record["digest"] == run.record["data"]["digest"]:
         return data
+    if not run.pairs_file.is_file():
+        plain = read_data(replace(pairs, rules=Rules()), max_bad) if pairs.rules.drawn else data
+        return plain if plain.record["digest"] == run.record["data"]["digest"] else data
     try:
         table = read_table(run.pairs_file)
     except (OSError, pa.ArrowException) as error:

@@ -20,7 +20,7 @@ from pairjepa.model.weights import weights as tensors_of
 from pairjepa.objectives import check_terms
 from pairjepa.pairs import sources
 from pairjepa.pairs.captions import group_ids, token_warnings
-from pairjepa.pairs.data import known, known_table, read_data
+from pairjepa.pairs.data import known_table, read_data, read_known
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
@@ -134,9 +134,8 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
     captions = pairs.captions_of("train").to_pylist()
     image, text = load_backbones(config, captions, base if alike else None)
     with current().turns():  # the first process fills the cache for the others
-        data = read_data(pairs, config.data.max_bad)
-        if begun:
-            data = known(data, RunFolder(path))
+        most = config.data.max_bad
+        data = read_known(pairs, most, RunFolder(path)) if begun else read_data(pairs, most)
     data.pairs.check_trainable()  # without its unreadable images
     warn_of_leaks(data.record)
     _warn_of_captions(data.pairs, text)
