@@ -51,6 +51,10 @@ def test_chance_counts_equal_captions_where_they_are_right():
     assert chance(Relevance.by_owner(owner, 20))["image_to_text"]["R@1"] == pytest.approx(5)
 
 
+def cca_of(x, y, owner, *, chunk_bytes=1 << 28, **given):
+    return RidgeCCA.of(Correlations.fit(x, y, owner, chunk_bytes=chunk_bytes), **given)
+
+
 def pairs(images=150, p=7, q=5, latent=4, seed=0):
     rng = np.random.default_rng(seed)
     owner = rng.permutation(np.repeat(np.arange(images), rng.integers(1, 5, images)))
@@ -77,14 +81,14 @@ def naive_cca(x, y, owner, ridge, dim):
 @pytest.mark.parametrize("ridge", [0.01, 1.0])
 def test_cca_is_that_of_images_written_out_for_every_caption(p, q, dim, ridge):
     x, y, owner = pairs(p=p, q=q)
-    fitted = RidgeCCA.fit(x, y, owner, ridge=ridge, dim=dim)
+    fitted = cca_of(x, y, owner, ridge=ridge, dim=dim)
     image, text, rho = naive_cca(x, y, owner, ridge, min(dim, p, q))
     assert fitted.correlations == pytest.approx(rho, rel=1e-5)
     signs = np.sign((fitted.image(x) * image).sum(axis=0))
     assert fitted.image(x) * signs == pytest.approx(image, abs=1e-4)
     assert fitted.text(y) * signs == pytest.approx(text, abs=1e-4)
     assert fitted.image(x).dtype == np.float32
-    small = RidgeCCA.fit(x, y, owner, ridge=ridge, dim=dim, chunk_bytes=3_000)
+    small = cca_of(x, y, owner, ridge=ridge, dim=dim, chunk_bytes=3_000)
     assert np.abs(small.image(x)) == pytest.approx(np.abs(image), abs=1e-4)
 
 
@@ -105,8 +109,8 @@ class Read:
 
 def test_cca_reads_features_block_by_block_and_once_only():
     x, y, owner = pairs()
-    whole, images = RidgeCCA.fit(x, y, owner), Read(x)
-    fitted = RidgeCCA.fit(images, Read(y), owner, chunk_bytes=3_000)
+    whole, images = cca_of(x, y, owner), Read(x)
+    fitted = cca_of(images, Read(y), owner, chunk_bytes=3_000)
     assert images.most < len(x) / 4
     for name, array in whole.arrays().items():
         assert np.abs(fitted.arrays()[name]) == pytest.approx(np.abs(array), rel=1e-9, abs=1e-9), name
@@ -114,14 +118,14 @@ def test_cca_reads_features_block_by_block_and_once_only():
 
 def test_features_far_from_zero_keep_their_digits():
     x, y, owner = pairs()
-    image, moved = RidgeCCA.fit(x, y, owner).image(x), (x + np.float32(1e4)).astype(np.float32)
-    far = RidgeCCA.fit(moved, y, owner, chunk_bytes=3_000).image(moved)
+    image, moved = cca_of(x, y, owner).image(x), (x + np.float32(1e4)).astype(np.float32)
+    far = cca_of(moved, y, owner, chunk_bytes=3_000).image(moved)
     assert np.abs(far) == pytest.approx(np.abs(image), abs=1e-3)
 
 
 def test_cca_comes_back_from_its_arrays():
     x, y, owner = pairs()
-    fitted = RidgeCCA.fit(x, y, owner)
+    fitted = cca_of(x, y, owner)
     again = ClosedForm.from_arrays(fitted.arrays())
     assert (again.image(x) == fitted.image(x)).all()
     assert (again.text(y) == fitted.text(y)).all()
@@ -132,27 +136,27 @@ def test_without_much_ridge_the_values_are_canonical_correlations():
     a, b = x[owner].astype(float), y.astype(float)
     a, b = (linalg.orth(side - side.mean(axis=0)) for side in (a, b))
     rho = np.linalg.svd(a.T @ b, compute_uv=False)
-    assert RidgeCCA.fit(x, y, owner, ridge=1e-9).correlations == pytest.approx(rho, rel=1e-5)
+    assert cca_of(x, y, owner, ridge=1e-9).correlations == pytest.approx(rho, rel=1e-5)
 
 
 def test_cca_finds_unseen_pairs_and_shuffled_pairs_teach_it_nothing():
     x, y, owner = pairs(images=300, p=20, q=20, latent=10)
     train, test = owner < 200, owner >= 200
-    fitted = RidgeCCA.fit(x[:200], y[train], owner[train])
+    fitted = cca_of(x[:200], y[train], owner[train])
     found = retrieve(fitted.image(x[200:]), fitted.text(y[test]), owner[test] - 200)
     expected = chance(Relevance.by_owner(owner[test] - 200, 100))["rsum"]
     assert rsum(found) > 4 * expected
     shuffled = np.random.default_rng(0).permutation(200)[owner[train]]
-    blind = RidgeCCA.fit(x[:200], y[train], shuffled)
+    blind = cca_of(x[:200], y[train], shuffled)
     assert rsum(retrieve(blind.image(x[200:]), blind.text(y[test]), owner[test] - 200)) < 2 * expected
 
 
 def test_a_constant_feature_and_one_pair_do_no_harm():
     x, y, owner = pairs()
     x = np.concatenate([x, np.full((len(x), 1), 0.1, np.float32)], axis=1)
-    image = RidgeCCA.fit(x, y, owner).image(x)
+    image = cca_of(x, y, owner).image(x)
     assert np.linalg.norm(image, axis=1) == pytest.approx(np.ones(len(x)), abs=1e-5)
-    single = RidgeCCA.fit(x[:1], y[:1], np.array([0]))
+    single = cca_of(x[:1], y[:1], np.array([0]))
     assert np.isfinite(single.image(x)).all()
     assert np.isfinite(single.text(y)).all()
 
@@ -217,15 +221,15 @@ def test_ridge_regression_is_that_of_images_written_out_for_every_caption():
 def test_mistakes_of_cca_are_named():
     x, y, owner = pairs()
     with pytest.raises(UsageError, match="ridge must be positive, got 0"):
-        RidgeCCA.fit(x, y, owner, ridge=0)
+        cca_of(x, y, owner, ridge=0)
     with pytest.raises(UsageError, match="owner must name an image for each caption, got 2"):
-        RidgeCCA.fit(x, y, owner[:2])
+        cca_of(x, y, owner[:2])
     with pytest.raises(UsageError, match="owner must name rows of the 3 images"):
-        RidgeCCA.fit(x[:3], y, owner)
+        cca_of(x[:3], y, owner)
     with pytest.raises(UsageError, match="Features must be finite"):
-        RidgeCCA.fit(x * np.float32(np.nan), y, owner)
+        cca_of(x * np.float32(np.nan), y, owner)
     with pytest.raises(UsageError, match=r"text features must be 5 wide, as in the fit, got \(150, 7\)"):
-        RidgeCCA.fit(x, y, owner).text(x)
+        cca_of(x, y, owner).text(x)
 
 
 def test_ridge_and_power_are_those_that_are_best_on_dev():

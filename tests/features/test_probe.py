@@ -9,6 +9,7 @@ import transformers as hf
 from pairjepa.backbones import encoders
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.backbones.tiny import train_tokenizer
+from pairjepa.cli import main
 from pairjepa.config.settings import ModelConfig, RunConfig
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import write_json
@@ -75,6 +76,29 @@ def test_text_backbones_that_are_refused(tmp_path, name):
     with pytest.raises(PairJEPAError, match=match) as error:
         load_backbones(config(text=str(tmp_path)), CAPTIONS)
     assert str(tmp_path) in str(error.value)
+
+
+def test_a_training_is_refused_before_anything_is_computed(tmp_path, capsys):
+    make, match = IMAGES["mae"]
+    save_model(make(), tmp_path / "mae")
+    write_json(
+        tmp_path / "mae" / "preprocessor_config.json",
+        {"image_processor_type": "ViTImageProcessor", "size": 64},
+    )
+    command = ["train", "contrastive", "--data", "shapes:40", "--model.image", str(tmp_path / "mae")]
+    assert main([*command, "--model.text", "tiny-bert", "--run", str(tmp_path / "run")]) == 1
+    assert match in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_equal_captions_are_refused(tmp_path):
+    model = hf.BertModel(hf.BertConfig(vocab_size=40, **SMALL))
+    torch.nn.init.zeros_(model.embeddings.word_embeddings.weight)
+    torch.nn.init.zeros_(model.embeddings.position_embeddings.weight)
+    model.save_pretrained(tmp_path)
+    train_tokenizer(CAPTIONS).save_pretrained(tmp_path)
+    with pytest.raises(PairJEPAError, match="must tell two captions apart"):
+        load_backbones(config(text=str(tmp_path)), CAPTIONS)
 
 
 def test_a_causal_model_is_refused(tmp_path):

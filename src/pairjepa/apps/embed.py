@@ -93,7 +93,7 @@ def embed_entries(encoder: Encoder, entries: list[Entry], engine: EngineName = "
     check_engine(engine)
     if engine == "ray":
         raise UsageError(
-            "model.engine must be one of auto, onnx, torch here, got 'ray'. `pairjepa index` takes it."
+            "model.engine must be one of auto, torch, bfloat16, onnx here, got 'ray'. `pairjepa index` takes it."
         )
     vectors: list[np.ndarray] = []
     rows: list[int] = []

@@ -111,7 +111,7 @@ def load_backbones(
         PairJEPAError: a backbone cannot be loaded, or is no function of its input.
     """
     image, text = _load(config, captions, run)
-    if run is None:
+    if run is None or not (run / "run.json").is_file():
         model = config.model
         check_image(image, "model.pair" if model.pair else "model.image", model.pair or model.image)
         check_text(text, "model.pair" if model.pair else "model.text", model.pair or model.text)

@@ -44,8 +44,9 @@ def check_image(backbone: ImageBackbone, setting: str, name: object) -> None:
     """
     with usable(setting, name):
         size = backbone.preprocessing.size
-        ramp = torch.linspace(0, 255, size).expand(3, size, size).permute(1, 2, 0)
-        noise = torch.rand((size, size, 3), generator=torch.Generator().manual_seed(0)) * 255
+        channels = 3 * (1 + len(backbone.preprocessing.others))
+        ramp = torch.linspace(0, 255, size).expand(channels, size, size).permute(1, 2, 0)
+        noise = torch.rand((size, size, channels), generator=torch.Generator().manual_seed(0)) * 255
         once, again, other = backbone(backbone.normalise(torch.stack([ramp, ramp, noise]).to(torch.uint8)))
     if _difference(once, again) > EQUAL:
         raise _refused(setting, "give the same features for the same picture", name, "draws at random in use")

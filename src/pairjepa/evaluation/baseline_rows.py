@@ -53,7 +53,6 @@ def closed_forms(
     """
     if material.data.pairs.splits.get("train", (0, 0))[0] < LEAST["train"]:
         return {}
-
     forms = load_or_fit(material, folder)
     rows = {
         name: _beside(material, split, embed_by(form, material), corrected and name == "cca")

@@ -13,7 +13,7 @@ from pairjepa.evaluation import baseline_rows
 from pairjepa.evaluation.embedding_set import check_target
 from pairjepa.evaluation.evaluate import embedding_set
 from pairjepa.evaluation.result import Baseline, evaluate_embeddings
-from pairjepa.pairs.data import read_data
+from pairjepa.pairs.data import read_known
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.seeds import runs_at
 from pairjepa.training.hubness import Embed, embed_rows, fit
@@ -52,7 +52,7 @@ def evaluate_ensemble(
     if export is not None:
         check_target(Path(export))
     first = folders[0].config
-    data = read_data(opened(pairs, first.data), 1.0)
+    data = read_known(opened(pairs, first.data), 1.0, folders[0])
     data.pairs.check_split(split)
     models: list[tuple[Material, Embed, str]] = []
     forms: dict[str, Baseline] = {}

@@ -214,22 +214,6 @@ class RidgeCCA(ClosedForm):
     """ρ, descending."""
 
     @classmethod
-    def fit(
-        cls,
-        image_features: Rows,
-        text_features: Rows,
-        owner: Int[np.ndarray, " captions"],
-        *,
-        ridge: float = 1.0,
-        power: float = 0.5,
-        dim: int = 512,
-        chunk_bytes: int = CHUNK_BYTES,
-    ) -> "RidgeCCA":
-        """Fit on training pairs; see `Correlations.fit` and `of`."""
-        fitted = Correlations.fit(image_features, text_features, owner, chunk_bytes=chunk_bytes)
-        return cls.of(fitted, ridge, power, dim)
-
-    @classmethod
     def choose(
         cls,
         correlations: Correlations,
