@@ -140,6 +140,7 @@ def test_a_pair_is_probed(tmp_path, monkeypatch):
 
 def test_the_backbones_of_a_run_are_not_probed_again(tmp_path, monkeypatch):
     monkeypatch.setattr(encoders, "check_image", lambda *_: pytest.fail("probed again"))
+    (tmp_path / "run.json").write_text("{}")  # by which a run that has begun is known
     load_backbones(config(), CAPTIONS, tmp_path)
 
 
