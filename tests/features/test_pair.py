@@ -213,8 +213,8 @@ def test_one_folder_for_both_backbones_is_the_pair(tmp_path: Path, capsys: pytes
     assert "epoch 0" not in (said := capsys.readouterr().err)
     assert "model.image and model.text are one pretrained pair" in said
     assert pairjepa.train(recipe("contrastive", given), None, tmp_path / "run").summary == run.summary
-    with pytest.raises(UsageError, match=r"model\.image_lr_scale must not be given beside model\.pair"):
-        pairjepa.train(recipe("contrastive", given | {"model.image_lr_scale": 0.1}), None, tmp_path / "other")
+    with pytest.raises(UsageError, match=r"model\.image_size must not be given beside model\.pair"):
+        pairjepa.train(recipe("contrastive", given | {"model.image_size": 64}), None, tmp_path / "other")
 
 
 def test_what_is_no_pair_is_said(tmp_path: Path) -> None:

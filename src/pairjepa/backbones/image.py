@@ -87,6 +87,11 @@ class ImageBackbone(nn.Module):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.eval()
 
+    @property
+    def tower(self) -> nn.Module:
+        """What learns where the backbone is tuned."""
+        return self
+
     def prepare(self, image: Image.Image, view: View) -> UInt8[np.ndarray, "size size channel"]:
         """One view of an RGB picture, as pixels."""
         return self.preprocessing.prepare(image, view)

@@ -39,6 +39,11 @@ class PairImage(ImageBackbone):
         self.digest = digest(weights, architecture(model), preprocessing.to_dict(), "pair")
         self.eval()
 
+    @property
+    def tower(self) -> nn.Module:
+        """What learns where the pair is tuned: all of this side but its projection."""
+        return _tower(self.model, "vision_model")
+
     def forward(self, pixels: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch dim"]:
         """Embeddings of normalised pictures, as the model's own `get_image_features` gives them."""
         return _embedding(self.model.get_image_features(pixel_values=pixels))  # type: ignore[operator]
@@ -80,6 +85,11 @@ class PairText(TextBackbone):
             weights, architecture(model), tokenizer_parts(tokenizer), [self.max_tokens, self._full], "pair"
         )
         self.eval()
+
+    @property
+    def tower(self) -> nn.Module:
+        """As `PairImage.tower`."""
+        return _tower(self.model, "text_model")
 
     @property
     def padding(self) -> dict[str, Any]:
@@ -130,6 +140,16 @@ def pair_temperature(model: nn.Module) -> float | None:
         return float(torch.exp(-scale.detach()))
     found = getattr(model, "temperature", None)  # ALIGN divides by it
     return float(found.detach()) if found is not None else None
+
+
+def _tower(model: nn.Module, name: str) -> nn.Module:
+    tower = getattr(model, name, None)
+    if not isinstance(tower, nn.Module):
+        raise UsageError(
+            f"model.pair must keep its tower as {name} to be tuned, as CLIP and SigLIP do, "
+            f"got {type(model).__name__}. Leave out model.*_lr_scale and model.*_lora: adapters alone."
+        )
+    return tower
 
 
 def _embedding(output: Any) -> Tensor:

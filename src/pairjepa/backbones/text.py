@@ -75,6 +75,11 @@ class TextBackbone(nn.Module):
         )
         self.eval()
 
+    @property
+    def tower(self) -> nn.Module:
+        """What learns where the backbone is tuned."""
+        return self
+
     def tokenize(self, captions: list[str]) -> list[list[int]]:
         """Token ids of each caption, special tokens included, cut at `max_tokens`."""
         if not captions:

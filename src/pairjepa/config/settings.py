@@ -101,6 +101,11 @@ class ModelConfig:
     """Learning-rate factor of the image backbone, which then trains too; `none` keeps it frozen."""
     text_lr_scale: float | None = None
     """Learning-rate factor of the text backbone (0.05 is a good start); `none` keeps it frozen."""
+    image_lora: int | None = None
+    """Rank of LoRA in the image backbone: beside each of its linear layers two small matrices learn, the rest is
+    frozen; `model.image_lr_scale` is then theirs, 1 if not given."""
+    text_lora: int | None = None
+    """The same in the text backbone."""
     image_views: tuple[View, ...] = ("whole", "whole-mirrored")
     """Views of an image: one at random in training, averaged afterwards."""
     image_size: int | None = None
@@ -243,7 +248,8 @@ class RunConfig:
         _between("data.max_bad", d.max_bad, 0, 1)
         for name in ("dim", "max_tokens", "image_size", "image_grid"):
             _at_least(f"model.{name}", getattr(m, name), 3 if name == "max_tokens" else 1)
-        _at_least("model.feature_batch", m.feature_batch, 1)
+        for name in ("feature_batch", "image_lora", "text_lora"):
+            _at_least(f"model.{name}", getattr(m, name), 1)
         if not m.image_views:
             raise _bad("model.image_views", "name at least one view", m.image_views)
         for name in ("image_lr_scale", "text_lr_scale"):
@@ -257,7 +263,7 @@ class RunConfig:
             if all(h.kind != "adapter" for h in (m.image_projection, m.predictor, m.text_projection)):
                 raise _bad("model.adapter_scale", "go with heads of the kind adapter", m.adapter_scale)
         if isinstance(m.image, tuple):
-            for name in ("image_lr_scale", "image_grid", "image_revision"):
+            for name in ("image_lr_scale", "image_lora", "image_grid", "image_revision"):
                 if (value := getattr(m, name)) is not None:
                     raise _bad(f"model.{name}", "not be given beside several image backbones", value)
             if m.image_weights == "random" or m.image_stages not in (None, (-1,)):
@@ -375,7 +381,7 @@ class RunConfig:
 
 
 _OF_TOWERS = (
-    *("image", "text", "image_lr_scale", "text_lr_scale", "image_size", "image_grid"),
+    *("image", "text", "image_size", "image_grid"),
     *("image_stages", "text_layers", "text_pooling"),
 )
 """Settings of the model that a pretrained pair has no use for."""
@@ -486,7 +492,7 @@ def pretrained(model: ModelConfig, side: str) -> bool:
 
 def tuned(model: ModelConfig, side: str) -> bool:
     """Whether a side's backbone learns too."""
-    return getattr(model, f"{side}_lr_scale") is not None
+    return getattr(model, f"{side}_lr_scale") is not None or getattr(model, f"{side}_lora") is not None
 
 
 def holds_cca(config: RunConfig) -> bool:

@@ -29,7 +29,9 @@ def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) ->
             ),
             "objective": Objective(config.objective),
         }
-    parts |= {side: part for side, part in (("image", image), ("text", text)) if tuned(config.model, side)}
+    parts |= {
+        side: part.tower for side, part in (("image", image), ("text", text)) if tuned(config.model, side)
+    }
     return nn.ModuleDict(parts)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pairjepa.model.lora import is_lora, merged
 from pairjepa.util.arrays import read_arrays, write_arrays
 from pairjepa.util.checksums import KEY
 from pairjepa.util.errors import PairJEPAError
@@ -12,9 +13,19 @@ from pairjepa.util.files import digest_file
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of the weights, on the CPU."""
+    """A copy of the weights, on the CPU; of a part that learns by LoRA, LoRA's alone."""
+    state = module.state_dict()
+    parts = {_part(name) for name in state if is_lora(name)}
     # clone: safetensors refuses tensors that share memory, and tied weights do
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}
+    return {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in state.items()
+        if is_lora(name) or _part(name) not in parts
+    }
+
+
+def _part(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def save_weights(weights: dict[str, Tensor], path: Path) -> None:
@@ -56,9 +67,19 @@ def read_tensors(path: Path, mend: str = "") -> tuple[dict[str, Tensor], dict[st
 
 
 def fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Put tensors into a module; every one must be there and none besides."""
+    """Put tensors into a module; every one must be there and none besides.
+
+    LoRA's are put beside the weights of a module that has it, and are added to those of one that has none.
+    """
+    own = module.state_dict()
+    lora = {name: tensor for name, tensor in tensors.items() if is_lora(name)}
+    parts = {_part(name) for name in lora}
+    frozen = {name: tensor for name, tensor in own.items() if _part(name) in parts and name not in lora}
+    if not any(map(is_lora, own)):
+        frozen, lora = merged(frozen, lora), {}
+    others = {name: tensor for name, tensor in tensors.items() if not is_lora(name)}
     try:
-        module.load_state_dict(tensors)
+        module.load_state_dict(frozen | lora | others)
     except RuntimeError as error:
         raise PairJEPAError(
             f"{path} must hold the weights of this run's model: {error} Train a new run."

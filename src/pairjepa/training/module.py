@@ -35,8 +35,8 @@ def parameter_groups(config: RunConfig, module: nn.ModuleDict) -> list[dict[str,
         (peak, list(module["objective"].parameters())),
     ]
     for side, factor in (("image", config.model.image_lr_scale), ("text", config.model.text_lr_scale)):
-        if factor is not None:
-            parts.append((peak * factor, list(module[side].parameters())))
+        if side in module:
+            parts.append((peak * (factor or 1.0), list(module[side].parameters())))
     groups = []
     for learning_rate, parameters in parts:
         learning = [p for p in parameters if p.requires_grad]

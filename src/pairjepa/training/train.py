@@ -3,6 +3,7 @@
 import os
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import RunConfig, pretrained, tuned
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
+from pairjepa.model.lora import add_lora
 from pairjepa.model.weights import load_weights, save_weights
 from pairjepa.model.weights import weights as tensors_of
 from pairjepa.objectives import check_terms
@@ -32,7 +34,7 @@ from pairjepa.training.material import Material
 from pairjepa.training.processes import current, joined
 from pairjepa.training.tracking import check_tracker
 from pairjepa.util.checksums import seal
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, missing_extra
 from pairjepa.util.files import atomic_folder, writing
 from pairjepa.util.lock import exclusive
 from pairjepa.util.memory import give_back_freed_memory
@@ -100,6 +102,8 @@ def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str 
     for path, config in planned.items():
         RunFolder.fits(path, _located(config, None))
         check_engine(config.model.engine)
+        if (config.model.image_lora or config.model.text_lora) and find_spec("peft") is None:
+            raise missing_extra("peft", "lora")
         backbones.find_backbones(config, path)
     pairs = opened(pairs, next(iter(planned.values())).data)
     pairs.check_trainable()
@@ -190,6 +194,11 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
                 seal(temporary)
 
     device = best_device()
+    for side, backbone in (("image", image), ("text", text)):
+        if tuned(config.model, side):
+            backbone.to(device)  # a pair's projections, too, which do not learn
+        if (rank := getattr(config.model, f"{side}_lora")) is not None:
+            add_lora(backbone.tower, rank, side, config.training.seed)
     module = build_module(config, image, text)
     if group.size > 1:  # each computes its part of the features
         material.compute((group.rank, group.size))
@@ -226,7 +235,8 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         if config.context.image:
             finish(folder, material, module, summary, device)
         folder.finish(summary)
-        pretrained_best = 0 in (summary["best_epoch"], summary.get("adapter_scale"))
+        frozen = not any(tuned(config.model, side) for side in ("image", "text"))
+        pretrained_best = summary["best_epoch"] == 0 or (frozen and summary.get("adapter_scale") == 0)
         if config.model.pair is not None and pretrained_best:
             say(
                 f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
@@ -292,6 +302,7 @@ def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
 
 
 def _kept_in_run(config: RunConfig, side: str) -> bool:
-    """Whether a backbone is more than a pointer to pretrained weights."""
+    """Whether a backbone is more than a pointer to pretrained weights, and what learns beside them."""
     model = config.model
-    return tuned(model, side) or not pretrained(model, side)
+    beside = model.pair is not None or getattr(model, f"{side}_lora") is not None
+    return not pretrained(model, side) or (tuned(model, side) and not beside)

@@ -54,6 +54,8 @@ def scorer(model: ModelConfig, images: int) -> RunConfig:
         dim=heads.model.dim,
         image_lr_scale=None,
         text_lr_scale=None,
+        image_lora=None,
+        text_lora=None,
         image_grid=None,
         image_projection=heads.model.image_projection,
         caption_projection=heads.model.caption_projection,

@@ -155,7 +155,8 @@ def _parts(record: dict[str, Any], embedder: Embedder) -> str:
     lines = [f"- recipe `{config.recipe}`, seed {config.training.seed}"]
     for side, backbone in record["backbones"].items():
         revision = f" at `{_text(backbone['revision'])}`" if backbone["revision"] else ""
-        way = "tuned" if tuned(config.model, side) else "frozen"
+        rank = getattr(config.model, f"{side}_lora")
+        way = f"LoRA of rank {rank}" if rank else "tuned" if tuned(config.model, side) else "frozen"
         lines.append(
             f"- {side} backbone: {_text(backbone['source'])}{revision}, {backbone['parameters']:,} parameters, {way}"
         )
