@@ -245,5 +245,5 @@ def test_a_run_from_the_hub_names_no_folder_of_this_machine(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(run))
-    with pytest.raises(PairJEPAError, match="me/model must hold its backbones, got no folder image"):
+    with pytest.raises(PairJEPAError, match="me/model must hold its backbones, in image and text or in pair"):
         Embedder.from_pretrained("me/model")

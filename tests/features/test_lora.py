@@ -1,5 +1,6 @@
 """LoRA and tuned towers: what learns, what is kept, and that use needs no `peft`."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import pairjepa
+from pairjepa.apps.export import export
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import RunConfig
@@ -128,3 +130,20 @@ def test_lora_that_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     pytest.importorskip("peft")
     with pytest.raises(UsageError, match=r"model\.image_lora must go with a backbone that has linear layers"):
         pairjepa.train(recipe("tiny", tiny), None, tmp_path / "run")
+
+
+@pytest.mark.parametrize("given", [{}, {"text_lora": 2}, {"image_lr_scale": 0.1}], ids=str)
+def test_an_adapted_pair_goes_to_the_hub_whole(given: dict[str, Any], tmp_path: Path) -> None:
+    """The folder holds the pair as it was, and names it without the path; the card has it as its base."""
+    pytest.importorskip("peft")
+    save(tmp_path / "my-pair", clip)
+    run = pairjepa.train(config(tmp_path / "my-pair", **given), None, tmp_path / "run").path
+    rows = vectors(run)
+    export(run, "hub", tmp_path / "hub")
+    shutil.rmtree(tmp_path / "my-pair")
+    assert np.allclose(vectors(tmp_path / "hub"), rows, atol=1e-6)
+    record = (tmp_path / "hub/run.json").read_text("utf-8")
+    assert '"pair": "my-pair"' in record
+    assert str(tmp_path) not in record
+    with pytest.raises(PairJEPAError, match="was trained on a backbone that it does not hold itself"):
+        pairjepa.Embedder.load(run)

@@ -125,7 +125,10 @@ def load_backbones(
 def _load(config: RunConfig, captions: Any, run: Path | None) -> tuple[ImageBackbone, TextBackbone]:
     model = config.model
     if model.pair is not None:
-        return load_pair(locate(model.pair, "pair", model.pair_revision), model.max_tokens)
+        if run is None or not (run / "pair").is_dir():
+            return load_pair(locate(model.pair, "pair", model.pair_revision), model.max_tokens)
+        check(run / "pair", MEND)
+        return load_pair(run / "pair", model.max_tokens)
     folders = {side: run / side if run and (run / side).is_dir() else None for side in ("image", "text")}
     seed = config.training.seed
     image = load_image_backbone(config.model, seed, folders["image"])

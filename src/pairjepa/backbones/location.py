@@ -215,10 +215,16 @@ def as_pair(config: RunConfig) -> RunConfig:
     return config
 
 
+def holds_backbones(run: Path) -> bool:
+    """Whether a run folder needs nothing from elsewhere."""
+    return (run / "pair").is_dir() or all((run / side).is_dir() for side in SIDES)
+
+
 def find_backbones(config: RunConfig, path: Path) -> None:
     """Raise if a backbone that is not kept in the run itself cannot be where the configuration says."""
     if config.model.pair is not None:
-        local_folder(config.model.pair, "pair")
+        if not (path / "pair").is_dir():
+            local_folder(config.model.pair, "pair")
         return
     for side in SIDES:
         if not (path / side).is_dir():

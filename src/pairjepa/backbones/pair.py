@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.loading import architecture, load_pair_model, weights_digest
+from pairjepa.backbones.image import SETTINGS, ImageBackbone, read_settings
+from pairjepa.backbones.loading import architecture, load_pair_model, quiet, weights_digest
 from pairjepa.backbones.preprocessing import Preprocessing, read_preprocessing
 from pairjepa.backbones.probe import usable
 from pairjepa.backbones.text import TextBackbone, longest_caption, tokenizer_parts
@@ -55,10 +55,6 @@ class PairImage(ImageBackbone):
             PairJEPAError: always.
         """
         raise PairJEPAError("A pretrained pair pools its positions in a way of its own.")
-
-    def save(self, folder: Path) -> None:
-        """Write the whole model; a run names its pair, so this is for what leaves the machine."""
-        raise UsageError("A run on a pretrained pair keeps its adapters alone; share it with --to onnx.")
 
 
 class PairText(TextBackbone):
@@ -110,10 +106,6 @@ class PairText(TextBackbone):
             embed(input_ids=F.pad(input_ids, (0, missing), value=self.tokenizer.pad_token_id or 0))
         )
 
-    def save(self, folder: Path) -> None:
-        """As `PairImage.save`."""
-        raise UsageError("A run on a pretrained pair keeps its adapters alone; share it with --to onnx.")
-
 
 def load_pair(folder: Path, max_tokens: int | None = None) -> tuple[PairImage, PairText]:
     """Both towers of a dual encoder that Transformers loads by itself.
@@ -128,10 +120,20 @@ def load_pair(folder: Path, max_tokens: int | None = None) -> tuple[PairImage, P
     """
     model, tokenizer = load_pair_model(folder)
     weights = weights_digest(model)
-    size = getattr(model.config.vision_config, "image_size", None)  # type: ignore[union-attr]
-    preprocessing = read_preprocessing(folder, size if isinstance(size, int) else 224)
+    if (folder / SETTINGS).is_file():  # of `save_pair`
+        preprocessing = read_settings(folder)[0]
+    else:
+        size = getattr(model.config.vision_config, "image_size", None)  # type: ignore[union-attr]
+        preprocessing = read_preprocessing(folder, size if isinstance(size, int) else 224)
     with usable("model.pair", folder):
         return PairImage(model, preprocessing, weights), PairText(model, tokenizer, max_tokens, weights)
+
+
+def save_pair(image: ImageBackbone, text: TextBackbone, folder: Path) -> None:
+    """Write a pair as `load_pair` reads it, with its preprocessing."""
+    image.save(folder)
+    with quiet():
+        text.tokenizer.save_pretrained(folder)
 
 
 def pair_temperature(model: nn.Module) -> float | None:

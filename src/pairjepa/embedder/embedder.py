@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pairjepa.backbones.device import best_device, to_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.location import SIDES, hub_refusals, is_hub_id
+from pairjepa.backbones.location import holds_backbones, hub_refusals, is_hub_id
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.words import WordEmbeddings
 from pairjepa.model.build import build_module
@@ -258,7 +258,7 @@ def _backbones(run: RunFolder) -> tuple[ImageBackbone, TextBackbone]:
     try:
         return load_backbones(run.config, (), run.path)
     except PairJEPAError as error:
-        if (run.path / "image").is_dir() and (run.path / "text").is_dir():
+        if holds_backbones(run.path):
             raise
         raise PairJEPAError(
             f"{error} {run.path} was trained on a backbone that it does not hold itself: put it, or a link to it, "
@@ -273,10 +273,9 @@ def _snapshot(name: str, revision: str | None) -> Path:
     patterns = ["*.json", "*.jsonl", "*.safetensors"]
     with hub_refusals("The run", "revision", name, revision, "Give the folder of a run."):
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    if missing := [
-        side for side in SIDES if not (folder / side).is_dir()
-    ]:  # else its run.json names folders here
+    if not holds_backbones(folder):  # else its run.json names folders here
         raise PairJEPAError(
-            f"{name} must hold its backbones, got no folder {missing[0]}. `pairjepa export --to hub` writes whole ones."
+            f"{name} must hold its backbones, in image and text or in pair, got a folder without them. "
+            "`pairjepa export --to hub` writes whole ones."
         )
     return folder

@@ -79,7 +79,7 @@ def _metadata(
         license=licence,
         library_name="pairjepa",
         tags=["pairjepa", "image-text-retrieval", "joint-embedding", record["config"]["recipe"]],
-        base_model=[b["source"] for b in record["backbones"].values() if "/" in str(b["source"])] or None,
+        base_model=[source for source in _sources(record) if "/" in source] or None,
         model_name=name if results else None,
         eval_results=results or None,
     )
@@ -200,8 +200,13 @@ def _limits(record: dict[str, Any], embedder: Embedder) -> str:
 
 def _licence(record: dict[str, Any], licence: str | None) -> str:
     stated = f"`{_text(licence)}`." if licence else "Not stated by whoever exported it."
-    sources = " and ".join(_text(backbone["source"]) for backbone in record["backbones"].values())
+    sources = " and ".join(map(_text, _sources(record)))
     return f"{stated} The backbones ({sources}) and the pairs have licences of their own."
+
+
+def _sources(record: dict[str, Any]) -> list[str]:
+    """Names of the backbones; those of a pair have one."""
+    return list(dict.fromkeys(str(backbone["source"]) for backbone in record["backbones"].values()))
 
 
 def _text(value: Any) -> str:

@@ -13,7 +13,9 @@ from pairjepa.apps.export.card import model_card
 from pairjepa.apps.export.equal import check_equal
 from pairjepa.apps.export.folder import new_folder, note_files
 from pairjepa.apps.verify import verify
-from pairjepa.backbones.location import SIDES
+from pairjepa.backbones.encoders import load_backbones
+from pairjepa.backbones.location import ROLES
+from pairjepa.backbones.pair import save_pair
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.stored import read_evaluation
 from pairjepa.run.folder import RunFolder
@@ -42,7 +44,7 @@ def export_hub(
             computes.
     """
     run, target = embedder.run, Path(folder)
-    refuse_links(run.path / name for name in ("run.json", *FILES, *SIDES, "evaluation"))
+    refuse_links(run.path / name for name in ("run.json", *FILES, *ROLES, "evaluation"))
     title, address = (name.split("/")[-1], name) if name else (target.name, "USER/NAME")
     with new_folder(target, "hub", embedder.weights) as temporary:
         record = write_run(embedder, temporary)
@@ -89,17 +91,27 @@ def write_run(embedder: Embedder, folder: Path) -> dict[str, Any]:
     for file in FILES:
         if (run.path / file).is_file():
             shutil.copy(run.path / file, folder)
-    for side in SIDES:
-        if (run.path / side).is_dir():  # as it was before it was tuned; model.safetensors has what it became
-            shutil.copytree(run.path / side, folder / side)
-        else:
-            getattr(embedder, side).save(folder / side)
-            seal(folder / side)
+    _write_backbones(run, folder)
     if RunFolder(folder).weights != embedder.weights:
         raise PairJEPAError(
             f"{run.path} must keep its weights while it is copied, got others. Run the same command again."
         )
     return record
+
+
+def _write_backbones(run: RunFolder, folder: Path) -> None:
+    """As they were before they were tuned; model.safetensors has what they became."""
+    image, text = load_backbones(run.config, (), run.path)
+    if run.config.model.pair is not None:
+        save_pair(image, text, folder / "pair")
+        seal(folder / "pair")
+        return
+    for side, backbone in (("image", image), ("text", text)):
+        if (run.path / side).is_dir():
+            shutil.copytree(run.path / side, folder / side)
+        else:
+            backbone.save(folder / side)
+            seal(folder / side)
 
 
 def refuse_links(paths: Iterable[Path]) -> None:
@@ -178,7 +190,7 @@ def check_name(name: str) -> None:
 def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
     """A run's record without the folders of this machine and the names of images."""
     config, data = record["config"], record["data"]
-    model = {side: _last(config["model"][side]) for side in SIDES}
+    model = {role: _last(config["model"].get(role)) for role in ROLES}
     return record | {
         "config": config
         | {
