@@ -102,7 +102,6 @@ def measured(folder: Path, seed: int, epochs: int) -> dict[str, Any]:
         "data.source": str(world),
         "model.pair": str(pair),
         "training.seed": seed,
-        "training.epochs": 100,
     }
     adapted = folder / f"adapt-{seed}"
     pairjepa.train(pairjepa.recipe("adapt", settings), None, adapted)
@@ -132,7 +131,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=30, help="of the CLIP's own training")
+    parser.add_argument("--epochs", type=int, default=100, help="of the CLIP's own training")
     parser.add_argument("--out", type=Path, default=Path("runs/pretrained-pair"))
     given = parser.parse_args()
     seeds = [measured(given.out, seed, given.epochs) for seed in range(given.seeds)]

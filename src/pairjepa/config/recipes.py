@@ -56,7 +56,8 @@ def adapt() -> RunConfig:
             image_views=("centre",), max_tokens=None, image_projection=adapter, text_projection=adapter
         ),
         objective=ObjectiveConfig(temperature=None),
-        training=TrainingConfig(epochs=20),
+        # small batches: of a few hundred pairs, large ones would make too few steps
+        training=TrainingConfig(epochs=40, batch_size=128),
     )
 
 
@@ -71,7 +72,7 @@ def adapt_masked() -> RunConfig:
             predictor=HeadConfig("adapter", hidden_dim=512, dropout=0.2),
         ),
         context=ContextConfig(caption="words", full_mask_prob=0.6, hidden_words="omit"),
-        training=replace(base.training, epochs=30),
+        training=replace(base.training, epochs=60),
     )
 
 
