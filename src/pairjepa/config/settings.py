@@ -101,6 +101,8 @@ class ModelConfig:
     """Learning-rate factor of the image backbone, which then trains too; `none` keeps it frozen."""
     text_lr_scale: float | None = None
     """Learning-rate factor of the text backbone (0.05 is a good start); `none` keeps it frozen."""
+    text_frozen_layers: int | None = None
+    """Lower layers of a tuned text backbone that stay frozen, with their hidden states cached; `none` tunes all."""
     image_views: tuple[View, ...] = ("whole", "whole-mirrored")
     """Views of an image: one at random in training, averaged afterwards."""
     image_size: int | None = None
@@ -184,6 +186,8 @@ class TrainingConfig:
     """`cca` sets linear heads by a closed formula, ridge CCA on frozen features, in the place of gradient steps."""
     epochs: int = 60
     """Passes over the training images."""
+    text_epochs: int | None = None
+    """Last epochs, in which a tuned text backbone learns, with a warm-up of their own; the heads alone learn before."""
     batch_size: int = 1000
     """Images in a batch, of all processes together."""
     captions_per_image: int = 1
@@ -251,6 +255,17 @@ class RunConfig:
                 raise _bad(
                     f"model.{name}", "be positive", factor, "Leave it out to keep the backbone frozen."
                 )
+        for name, value in (
+            ("model.text_frozen_layers", m.text_frozen_layers),
+            ("training.text_epochs", t.text_epochs),
+        ):
+            _at_least(name, value, 1)
+            if value is not None and m.text_lr_scale is None:
+                raise _bad(name, "go with model.text_lr_scale", value, "Give that, or leave both out.")
+        if t.text_epochs is not None and t.text_epochs > t.epochs:
+            raise _bad("training.text_epochs", f"be at most training.epochs, {t.epochs}", t.text_epochs)
+        if m.text_frozen_layers and -1 < min(m.text_layers or (-1,)) < m.text_frozen_layers:
+            raise _bad("model.text_layers", "not be below model.text_frozen_layers", m.text_layers)
         self._validate_pair()
         if m.adapter_scale is not None:
             _between("model.adapter_scale", m.adapter_scale, 0, 1)

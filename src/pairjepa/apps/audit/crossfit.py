@@ -54,6 +54,7 @@ def scorer(model: ModelConfig, images: int) -> RunConfig:
         dim=heads.model.dim,
         image_lr_scale=None,
         text_lr_scale=None,
+        text_frozen_layers=None,
         image_grid=None,
         image_projection=heads.model.image_projection,
         caption_projection=heads.model.caption_projection,
