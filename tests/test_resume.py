@@ -31,6 +31,7 @@ SETTINGS: dict[str, Any] = {
     "training.checkpoint_seconds": 0,
 }
 TUNED = {"model.image_lr_scale": 1.0, "model.text_lr_scale": 0.1, "training.micro_batch": 8}
+UPPER = {"model.text_lr_scale": 0.5, "model.text_frozen_layers": 1, "training.text_epochs": 2}
 KILLS = 3
 PRELOADED = [
     "pairjepa.evaluation.evaluate",
@@ -114,7 +115,7 @@ def test_killed_at_random_moments(name: str, settings: dict[str, Any], tmp_path:
     assert not list(tmp_path.rglob("*.tmp*"))
 
 
-@pytest.mark.parametrize("settings", [{}, TUNED], ids=["frozen", "tuned"])
+@pytest.mark.parametrize("settings", [{}, TUNED, UPPER], ids=["frozen", "tuned", "upper layers"])
 def test_stopped_after_any_step(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -260,6 +260,14 @@ def test_export_and_relevance_by_text(run: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(found.image, axis=1), 1, atol=1e-5)
 
 
+UPPER = {
+    "model__text_lr_scale": 0.5,
+    "model__text_frozen_layers": 1,
+    "training__epochs": 2,
+    "training__text_epochs": 1,
+}
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -269,12 +277,14 @@ def test_export_and_relevance_by_text(run: Path, tmp_path: Path) -> None:
             {"model__image_lr_scale": 1.0, "model__text_lr_scale": 0.1, "model__image_views": ["whole"]},
         ),
         ("masked", {"model__text_lr_scale": 1.0}),
+        ("contrastive", UPPER),
+        ("masked", UPPER),
     ],
-    ids=["frozen", "tuned", "masked"],
+    ids=["frozen", "tuned", "masked", "upper layers", "masked, upper layers"],
 )
 def test_the_embedder_gives_what_was_evaluated(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
     """It is given no captions, so that a masked model's image-only queries have seen none in the evaluation."""
-    pairjepa.train(config(name, training__epochs=1, **settings), None, tmp_path / "run")
+    pairjepa.train(config(name, **{"training__epochs": 1, **settings}), None, tmp_path / "run")
     pairjepa.evaluate(tmp_path / "run", "test")
     kept = EmbeddingSet.load(tmp_path / "run" / "embeddings" / "test")
     embedder = pairjepa.Embedder.load(tmp_path / "run")
@@ -282,6 +292,27 @@ def test_the_embedder_gives_what_was_evaluated(name: str, settings: dict[str, An
     images = embedder.encode_image([pairs.image(row) for row in range(pairs.n_images)])
     np.testing.assert_allclose(images, kept.image, atol=1e-5)
     np.testing.assert_allclose(embedder.encode_text(pairs.captions.to_pylist()), kept.text, atol=1e-5)
+
+
+def test_upper_layers_learn_after_the_heads_and_lower_ones_never(tmp_path: Path) -> None:
+    """Until then the run is that of frozen backbones to the bit; frozen layers and embeddings keep their weights."""
+    settings = UPPER | {"training__epochs": 3, "training__text_epochs": 1}
+    tuned = pairjepa.train(config(**settings), None, tmp_path / "tuned")
+    heads = pairjepa.train(config(model__text_layers=[1], training__epochs=2), None, tmp_path / "heads")
+    for one, other in zip(tuned.metrics()[:2], heads.metrics(), strict=True):
+        assert one["loss"] == other["loss"]
+        assert one["dev"] == other["dev"]
+    from safetensors.numpy import load_file
+
+    before = load_file(tmp_path / "tuned" / "text" / "model.safetensors")
+    after = load_file(tmp_path / "tuned" / "model.safetensors")
+    changed = {name for name, old in before.items() if not np.array_equal(after[f"text.model.{name}"], old)}
+    best = tuned.summary["best_epoch"] if tuned.summary else None
+    assert all(name.startswith("encoder.layer.1.") for name in changed)
+    assert bool(changed) == (best == 3)
+    assert (
+        tuned.metrics()[2]["learning_rate"] > tuned.metrics()[1]["learning_rate"]
+    )  # a schedule of their own
 
 
 def text_folder_without_dropout(folder: Path) -> Path:

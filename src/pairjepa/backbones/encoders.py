@@ -11,6 +11,7 @@ from pairjepa.backbones import image as image_backbone
 from pairjepa.backbones import text as text_backbone
 from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.joined import JoinedImage
+from pairjepa.backbones.layers import UpperLayers
 from pairjepa.backbones.loading import MEND, load_tokenizer, load_transformer
 from pairjepa.backbones.location import locate
 from pairjepa.backbones.pair import load_pair
@@ -94,9 +95,13 @@ def load_text_backbone(
     if own.longest is not None:
         tokenizer.model_max_length = min(tokenizer.model_max_length, own.longest)
     with usable("model.text", model.text):
-        return TextBackbone(
-            network, tokenizer, own.pooling, model.max_tokens, model.text_layers, own.normalise
+        frozen = model.text_frozen_layers or 0
+        text = TextBackbone(
+            network, tokenizer, own.pooling, model.max_tokens, model.text_layers, own.normalise, frozen
         )
+        if frozen:
+            UpperLayers(text, frozen)  # or it says why it cannot be cut there
+        return text
 
 
 def load_backbones(

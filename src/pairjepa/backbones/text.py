@@ -47,8 +47,9 @@ class TextBackbone(nn.Module):
         max_tokens: int = 32,
         layers: tuple[int, ...] | None = None,
         normalise: bool = False,
+        lowest: int = 0,
     ) -> None:
-        """Wrap a model; layers of None are the middle one.
+        """Wrap a model; layers of None are the middle one, or layer `lowest` where that is above it.
 
         Raises:
             UsageError: a layer is out of range, or the model takes fewer tokens than `max_tokens`.
@@ -62,7 +63,7 @@ class TextBackbone(nn.Module):
                 f"model.max_tokens must be at most {longest} for this text backbone, got {max_tokens}."
             )
         states = self._probe()
-        self.layers = ((len(states) - 1) // 2,) if layers is None else layers
+        self.layers = (max((len(states) - 1) // 2, lowest),) if layers is None else layers
         _check_layers(self.layers, len(states))
         if self.layers == (-1,):
             self.layers = ()
@@ -165,9 +166,14 @@ class TextBackbone(nn.Module):
         self, input_ids: Int[Tensor, "batch token"], attention_mask: Int[Tensor, "batch token"]
     ) -> Float[Tensor, "batch feature"]:
         """Features of collated captions."""
-        output = self._run(input_ids, attention_mask, bool(self.layers))
+        return self.pooled(self._run(input_ids, attention_mask, bool(self.layers)), attention_mask)
+
+    def pooled(
+        self, output: Any, attention_mask: Int[Tensor, "batch token"], first: int = 0
+    ) -> Float[Tensor, "batch feature"]:
+        """Features from a model's output, whose hidden states begin with that of layer `first`."""
         last = self._pool(output.last_hidden_state, attention_mask)
-        lower = [self._pool(output.hidden_states[index], attention_mask) for index in self.layers]
+        lower = [self._pool(output.hidden_states[index - first], attention_mask) for index in self.layers]
         return torch.cat([F.normalize(last, dim=1) if self.normalise else last, *lower], dim=1)
 
     def save(self, folder: Path) -> None:

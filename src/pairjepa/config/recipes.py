@@ -43,6 +43,16 @@ def masked() -> RunConfig:
     )
 
 
+def contrastive_tuned() -> RunConfig:
+    """`contrastive`, and then the layers of the text backbone above its third learn too, from cached hidden states."""
+    base = contrastive()
+    return replace(
+        base,
+        model=replace(base.model, text_lr_scale=0.5, text_frozen_layers=3),
+        training=replace(base.training, epochs=42, text_epochs=12),
+    )
+
+
 def closed_form() -> RunConfig:
     """Ridge CCA as the model, a closed formula: for few pairs or one caption an image, in seconds."""
     return RunConfig(training=TrainingConfig(solver="cca", epochs=1))
@@ -141,6 +151,7 @@ def tiny_masked() -> RunConfig:
 
 RECIPES: dict[str, Callable[[], RunConfig]] = {
     "contrastive": contrastive,
+    "contrastive-tuned": contrastive_tuned,
     "masked": masked,
     "closed-form": closed_form,
     "adapt": adapt,

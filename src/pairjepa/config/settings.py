@@ -106,6 +106,8 @@ class ModelConfig:
     frozen; `model.image_lr_scale` is then theirs, 1 if not given."""
     text_lora: int | None = None
     """The same in the text backbone."""
+    text_frozen_layers: int | None = None
+    """Lower layers of a tuned text backbone that stay frozen, with their hidden states cached; `none` tunes all."""
     image_views: tuple[View, ...] = ("whole", "whole-mirrored")
     """Views of an image: one at random in training, averaged afterwards."""
     image_size: int | None = None
@@ -189,6 +191,8 @@ class TrainingConfig:
     """`cca` sets linear heads by a closed formula, ridge CCA on frozen features, in the place of gradient steps."""
     epochs: int = 60
     """Passes over the training images."""
+    text_epochs: int | None = None
+    """Last epochs, in which a tuned text backbone learns, with a warm-up of their own; the heads alone learn before."""
     batch_size: int = 1000
     """Images in a batch, of all processes together."""
     captions_per_image: int = 1
@@ -257,6 +261,19 @@ class RunConfig:
                 raise _bad(
                     f"model.{name}", "be positive", factor, "Leave it out to keep the backbone frozen."
                 )
+        for name, value in (
+            ("model.text_frozen_layers", m.text_frozen_layers),
+            ("training.text_epochs", t.text_epochs),
+        ):
+            _at_least(name, value, 1)
+            if value is not None and m.text_lr_scale is None:
+                raise _bad(name, "go with model.text_lr_scale", value, "Give that, or leave both out.")
+        if t.text_epochs is not None and t.text_epochs > t.epochs:
+            raise _bad("training.text_epochs", f"be at most training.epochs, {t.epochs}", t.text_epochs)
+        if m.text_frozen_layers and m.text_lora:
+            raise _bad("model.text_lora", "not be given beside model.text_frozen_layers", m.text_lora)
+        if m.text_frozen_layers and -1 < min(m.text_layers or (-1,)) < m.text_frozen_layers:
+            raise _bad("model.text_layers", "not be below model.text_frozen_layers", m.text_layers)
         self._validate_pair()
         if m.adapter_scale is not None:
             _between("model.adapter_scale", m.adapter_scale, 0, 1)
@@ -382,7 +399,7 @@ class RunConfig:
 
 _OF_TOWERS = (
     *("image", "text", "image_size", "image_grid"),
-    *("image_stages", "text_layers", "text_pooling"),
+    *("image_stages", "text_layers", "text_pooling", "text_frozen_layers"),
 )
 """Settings of the model that a pretrained pair has no use for."""
 

@@ -1,7 +1,8 @@
 """Features on disk: written in shards, each whole or not there, and read through memory maps.
 
     <cache>/features/<key>/manifest.json          what the key is made of
-    <cache>/features/<key>/<shard>.npy            float32 (items, ...)
+    <cache>/features/<key>/<shard>.npy            float32 (items, ...); hidden states are float16 (items, token, width),
+                                                  each shard as long as its longest caption
     <cache>/features/<key>/<shard>.json           makes it valid: its items' keys, the digest of the .npy
 
 `key` is the digest of the manifest, `shard` that of the item keys, so that two processes at the same work write
@@ -22,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float, Float16, Float32, Int
 
 from pairjepa.util.errors import PairJEPAError, unreadable
 from pairjepa.util.files import atomic_path, digest, digest_file, parse_json, read_json, write_json
 from pairjepa.util.progress import say
 
 FORMAT = 1
+HIDDEN_STATES = "hidden state"
 KEPT_BYTES = 128 * 2**20
 """Features of a larger table stay in memory only while a batch is read from them."""
 LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -44,6 +46,7 @@ class Shard:
     data: str
     """Digest of the file."""
     shape: tuple[int, ...]
+    dtype: str = "float32"
 
     def __call__(self) -> np.ndarray:
         """Its features, memory-mapped.
@@ -59,9 +62,9 @@ class Shard:
 
 @functools.lru_cache(OPEN)
 def _mapped(shard: Shard) -> np.ndarray:
-    offset = shard.path.stat().st_size - 4 * int(np.prod(shard.shape))
+    offset = shard.path.stat().st_size - np.dtype(shard.dtype).itemsize * int(np.prod(shard.shape))
     # as a plain array, which is looked into more quickly than an np.memmap
-    return np.asarray(np.memmap(shard.path, np.float32, "r", offset, shard.shape))
+    return np.asarray(np.memmap(shard.path, shard.dtype, "r", offset, shard.shape))
 
 
 class FeatureTable:
@@ -109,6 +112,19 @@ class FeatureTable:
                 np.take(mapped, offset[start:end], axis=0, out=result[start:end], mode="clip")
             else:
                 result[here] = mapped[offset[here]] if views is None else mapped[offset[here], views[here]]
+            if self._large:
+                _give_back(mapped)
+        return result
+
+    def gather_states(
+        self, rows: Int[np.ndarray, " row"], longest: int
+    ) -> Float16[np.ndarray, "row token width"]:
+        """Hidden states of these rows, `longest` positions of each; those behind a caption's end mean nothing."""
+        shard, offset = self._shard[rows], self._offset[rows]
+        result = np.zeros((len(rows), longest, self.shape[-1]), np.float16)
+        for number in np.unique(shard):
+            here, mapped = np.flatnonzero(shard == number), self._shards[number]()
+            result[here, : mapped.shape[1]] = mapped[offset[here], :longest]
             if self._large:
                 _give_back(mapped)
         return result
@@ -186,7 +202,7 @@ class FeatureStore:
         name = digest(list(items))
         return (self.folder / f"{name}.json").exists() and self._add(name)
 
-    def write(self, items: Sequence[str], features: Float32[np.ndarray, "item ..."]) -> None:
+    def write(self, items: Sequence[str], features: Float[np.ndarray, "item ..."]) -> None:
         """Keep the features of these items as one shard.
 
         Raises:
@@ -196,7 +212,7 @@ class FeatureStore:
         data = self.folder / f"{name}.npy"
         try:
             with atomic_path(data) as temporary, temporary.open("wb") as file:
-                np.save(file, np.ascontiguousarray(features, np.float32), allow_pickle=False)
+                np.save(file, np.ascontiguousarray(features, _dtype(self.made_of)), allow_pickle=False)
             write_json(
                 data.with_suffix(".json"),
                 {"key": self.key, "data": digest_file(data), "items": list(items)},
@@ -270,11 +286,13 @@ class FeatureStore:
             raise ValueError("its label is of another shard")
         if digest_file(data) != label["data"]:
             raise ValueError("its numbers are not those that were written")
-        shape = (len(items), *self._item_shape)
         features = np.load(data, mmap_mode="r", allow_pickle=False)
-        if features.dtype != np.float32 or features.shape != shape:
+        shape, dtype = (len(items), *self._item_shape), _dtype(self.made_of)
+        if dtype == "float16" and features.ndim == 3:
+            shape = (len(items), features.shape[1], self._item_shape[1])
+        if features.dtype != dtype or features.shape != shape:
             raise ValueError(f"it holds {features.dtype} {features.shape}")
-        return items, Shard(data, label["data"], shape)
+        return items, Shard(data, label["data"], shape, dtype)
 
 
 def _listed(folder: Path) -> list[str]:
@@ -294,7 +312,8 @@ def verify(folder: Path) -> tuple[list[Path], dict[Path, str]]:
     try:
         manifest = read_json(path, "The manifest")
         store = FeatureStore.__new__(FeatureStore)
-        store.folder, store.key, store._item_shape = folder, digest(manifest), tuple(manifest["item_shape"])
+        store.folder, store.key, store.made_of = folder, digest(manifest), manifest
+        store._item_shape = tuple(manifest["item_shape"])
         if store.key != folder.name:
             raise ValueError("it is of other features")
     except (PairJEPAError, KeyError, TypeError, ValueError) as error:
@@ -314,6 +333,10 @@ def verify(folder: Path) -> tuple[list[Path], dict[Path, str]]:
 
 def _manifest(made_of: dict[str, Any], item_shape: tuple[int, ...]) -> dict[str, Any]:
     return {"format": FORMAT, **made_of, "item_shape": list(item_shape)}
+
+
+def _dtype(made_of: dict[str, Any]) -> str:
+    return "float16" if made_of["kind"] == HIDDEN_STATES else "float32"
 
 
 _MEND = "Look at the disk, or set PAIRJEPA_CACHE to another folder, and run the same command again."

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float
 from torch import nn
 
 from pairjepa.backbones.device import best_device
@@ -178,7 +178,7 @@ def _computed(
     store: FeatureStore,
     bar: Progress,
     part: tuple[int, int],
-) -> Generator[tuple[list[str], Float32[np.ndarray, "item ..."]]]:
+) -> Generator[tuple[list[str], Float[np.ndarray, "item ..."]]]:
     """Shard after shard with its features, by this engine or by Ray; what another process has written is left out."""
 
     def wanted() -> Iterator[list[str]]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from PIL import Image
 
 from pairjepa.backbones.device import best_device
@@ -22,6 +22,7 @@ from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import View
+from pairjepa.features.cache import HIDDEN_STATES
 from pairjepa.features.engines import Engine, Inputs
 from pairjepa.pairs.images import BadImage, reduction
 from pairjepa.util.errors import PairJEPAError
@@ -331,6 +332,31 @@ class MaskedTextWork(Work):
         return _by_length(self.backbone, ids, self.batch)
 
 
+@dataclass(frozen=True)
+class StateWork(TextWork):
+    """The hidden states of captions behind the lower layers of a text backbone; captions of a length side by side."""
+
+    kind, side = HIDDEN_STATES, "text"
+
+    @classmethod
+    def of(
+        cls, backbone: TextBackbone, captions: Iterable[Any], named_batch: int | None = None
+    ) -> "StateWork":
+        """Captions: strings, or an Arrow array of them; `backbone`: `LowerLayers`."""
+        keys, texts = _keyed(captions)
+        lengths = dict(zip(texts, map(len, backbone.tokenize(list(texts.values()))), strict=True))
+        return cls(backbone, sorted(keys, key=lengths.__getitem__), texts, named_batch)
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """(token, width), of the longest caption that there can be."""
+        return self.backbone.max_tokens, self.backbone.width
+
+    def made_of(self) -> dict[str, Any]:
+        """The lower layers."""
+        return {"kind": self.kind, "backbone": self.backbone.digest}
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C within a shard, with the features of its first items."""
 
@@ -341,7 +367,7 @@ class Interrupted(KeyboardInterrupt):
 
 def compute_shard(
     work: Work, engine: Engine, items: Sequence[str], advance: Callable[[int], None] = lambda items: None
-) -> Float32[np.ndarray, "item ..."]:
+) -> Float[np.ndarray, "item ..."]:
     """Features of these items, as `FeatureStore.write` takes them.
 
     Args:
@@ -360,12 +386,18 @@ def compute_shard(
             rows.append(chosen)
             yield batch
 
-    features = np.empty((len(items) * work.parts, work.item_shape[-1]), np.float32)
-    done = 0
+    states = isinstance(work, StateWork)
+    row = work.item_shape if states else work.item_shape[-1:]
+    features = np.zeros((len(items) * work.parts, *row), np.float16 if states else np.float32)
+    done = longest = 0
     try:
         with closing(work.batches(items)) as batches:
             for result in engine.results(inputs(batches)):
-                features[rows.popleft()] = result
+                if states:
+                    longest = max(longest, result.shape[1])
+                    features[rows.popleft(), : result.shape[1]] = result
+                else:
+                    features[rows.popleft()] = result
                 done += len(result)
                 advance(done // work.parts - (done - len(result)) // work.parts)
     except KeyboardInterrupt:
@@ -378,7 +410,7 @@ def compute_shard(
             f"The {work.kind} backbone gives features that are not finite numbers. "
             f"Its weights or its preprocessing are damaged: choose another model.{work.side}."
         )
-    return features.reshape(len(items), *work.item_shape)
+    return features[:, :longest] if states else features.reshape(len(items), *work.item_shape)
 
 
 def _keyed(captions: Iterable[Any]) -> tuple[list[str], dict[str, str]]:

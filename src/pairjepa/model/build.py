@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.layers import upper_layers
 from pairjepa.backbones.pair import pair_temperature
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import TEMPERATURES, RunConfig, tuned
@@ -29,6 +30,9 @@ def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) ->
             ),
             "objective": Objective(config.objective),
         }
+    if (frozen := config.model.text_frozen_layers) is not None:
+        text.requires_grad_(False)
+        upper_layers(text, frozen).requires_grad_(True)
     parts |= {
         side: part.tower for side, part in (("image", image), ("text", text)) if tuned(config.model, side)
     }

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pairjepa.backbones.device import to_device
 from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.layers import UpperLayers
 from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.words import WordEmbeddings
@@ -156,15 +157,30 @@ class Tokens:
 
     def __init__(self, backbone: TextBackbone, captions: Sequence[str]) -> None:
         """`captions`: of this split."""
-        self.backbone = backbone
-        self._ids = backbone.tokenize(list(captions))
+        self.backbone: nn.Module = backbone
+        self._text, self._ids = backbone, backbone.tokenize(list(captions))
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Token ids and attention mask, `(row, token)`."""
-        return tuple(self.backbone.collate([self._ids[row] for row in rows.tolist()]))
+        return tuple(self._text.collate([self._ids[row] for row in rows.tolist()]))
+
+
+class HiddenStates(Tokens):
+    """Captions for the upper layers of a tuned text backbone: what its frozen lower layers make of them."""
+
+    def __init__(self, upper: UpperLayers, captions: Sequence[str], table: FeatureTable) -> None:
+        """`table`: a row a caption."""
+        super().__init__(upper.text, captions)
+        self.backbone: nn.Module = upper
+        self._table = table
+
+    def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
+        """Hidden states, `(row, token, width)`, and attention mask, `(row, token)`."""
+        _, mask = super().batch(rows, views)
+        return torch.from_numpy(self._table.gather_states(rows, mask.shape[1])), mask
 
 
 class MaskedTokens:

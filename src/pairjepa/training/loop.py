@@ -6,7 +6,7 @@ import resource
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from pairjepa.training.inputs import Pixels
 from pairjepa.training.module import keep_statistics, parameter_groups
 from pairjepa.training.monitor import (
     Split,
+    Splits,
     embed_images,
     embed_partial,
     embed_texts,
@@ -56,9 +57,7 @@ class Trainer:
         self,
         config: RunConfig,
         module: nn.ModuleDict,
-        train: Split,
-        train_probe: Split,
-        dev: Split,
+        stages: Sequence[Splits],
         text_group: np.ndarray,
         run: RunFolder,
         device: torch.device,
@@ -69,9 +68,7 @@ class Trainer:
         Args:
             config: of the run.
             module: `joint` (JointModel), `objective`, and the tuned ones of `image` and `text`.
-            train: what is learned from.
-            train_probe: some of the training images, measured beside `dev`: a gap says that the model overfits.
-            dev: what the epoch is chosen by.
+            stages: what the training takes; where there are two, first while the heads learn alone.
             text_group: for each training caption a number that identical strings share.
             run: where metrics, weights and checkpoints go.
             device: where the module is.
@@ -81,18 +78,12 @@ class Trainer:
             UsageError: there are too many processes for a batch.
         """
         self.config, self.module, self.run, self.device = config, module, run, device
-        self._track = track
-        self.train_split, self.train_probe, self.dev = train, train_probe, dev
-        masked, hidden = train.masked, config.context.full_mask_prob if config.context.image else 0.0
-        self.plan = Plan(
-            train.owner,
-            train.images.views,
-            config.training,
-            masked.views if masked is not None else 1,
-            hidden if masked is not None else 1.0,
-            shards=train.images.shards if isinstance(train.images, Pixels) else None,
-        )
+        self._track, self._stages, self._stage = track, stages, -1
         self.group = current()
+        module.train()
+        keep_statistics(config.model, module)
+        self._enter(1)
+        train, dev = stages[0].train, stages[0].dev
         least = self.plan.images // self.plan.steps_per_epoch * config.training.captions_per_image
         if least < 2 * self.group.size > 2:
             raise UsageError(
@@ -100,10 +91,6 @@ class Trainer:
                 f"{self.group.size} processes. Start fewer processes."
             )
         self._text_group = torch.from_numpy(text_group)
-        module.train()
-        keep_statistics(config.model, module)
-        step = TrainStep(module, train, config.training.micro_batch, self.group)
-        self._forward = data_parallel(step, device, self.group)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(config, module), lr=config.training.learning_rate, fused=True
         )
@@ -173,6 +160,7 @@ class Trainer:
             self.group.wait_for_all()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
                 position["epoch"] = epoch
+                self._enter(epoch)
                 images_per_second = self._steps(epoch, position, stop)
                 if first:
                     history.append(self._measured_epoch(epoch, position, images_per_second))
@@ -204,6 +192,29 @@ class Trainer:
                 "peak_rss_bytes": _peak_rss(),
             },
         }
+
+    def _enter(self, epoch: int) -> None:
+        """Take the inputs of an epoch: features while the heads learn alone, then what the text backbone takes."""
+        last, training = self.config.training.epochs, self.config.training
+        alone = last - (training.text_epochs or last)
+        stage = int(epoch > alone > 0)  # without a first stage, that one is all
+        if stage == self._stage:
+            return
+        self._stage, splits = stage, self._stages[stage]
+        self.train_split, self.train_probe, self.dev = splits.train, splits.train_probe, splits.dev
+        train, masked = splits.train, splits.train.masked
+        hidden = self.config.context.full_mask_prob if self.config.context.image else 0.0
+        self.plan = Plan(
+            train.owner,
+            train.images.views,
+            training,
+            masked.views if masked is not None else 1,
+            hidden if masked is not None else 1.0,
+            shards=train.images.shards if isinstance(train.images, Pixels) else None,
+            span=(alone, last) if stage or not alone else (0, alone),
+        )
+        step = TrainStep(self.module, train, training.micro_batch, self.group)
+        self._forward = data_parallel(step, self.device, self.group)
 
     def _measure_pretrained(self, position: dict[str, Any]) -> None:
         """Epoch 0 is the pretrained pair itself: it may stay the best."""

@@ -9,17 +9,26 @@ import pyarrow as pa
 
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.image import ImageBackbone
+from pairjepa.backbones.layers import LowerLayers, UpperLayers
 from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.words import WordEmbeddings
 from pairjepa.config.settings import RunConfig, tuned
-from pairjepa.features.cache import FeatureTable
+from pairjepa.features.cache import FeatureStore, FeatureTable
 from pairjepa.features.extract import compute, fill
-from pairjepa.features.work import ImageWork, MaskedTextWork, TextWork, Work
+from pairjepa.features.work import ImageWork, MaskedTextWork, StateWork, TextWork, Work
 from pairjepa.model.joint import JointModel
 from pairjepa.pairs.data import Data
-from pairjepa.training.inputs import CachedFeatures, Inputs, MaskedTokens, NoImages, Pixels, Tokens
-from pairjepa.training.monitor import Split
+from pairjepa.training.inputs import (
+    CachedFeatures,
+    HiddenStates,
+    Inputs,
+    MaskedTokens,
+    NoImages,
+    Pixels,
+    Tokens,
+)
+from pairjepa.training.monitor import Split, Splits
 from pairjepa.util.files import cache_folder
 
 FRESH_MASKS = 1 << 30  # a tuned text backbone may as well see a new one each time
@@ -60,6 +69,11 @@ class Material:
         self.engines["text"] = table.engine
         return table
 
+    @cached_property
+    def _states(self) -> FeatureStore:
+        """Hidden states of the captions of train and dev behind the frozen layers."""
+        return compute(self._state_work(), cache_folder(), "torch")
+
     def compute(self, part: tuple[int, int]) -> None:
         """Compute a part of the features that a training takes, into the cache; see `features.extract.compute`."""
         model, works = self.config.model, list[Work]()
@@ -70,8 +84,11 @@ class Material:
             if self.config.context.caption is not None and model.predictor.kind != "transformer":
                 captions = self.data.pairs.captions.take(self.rows("train")[1])
                 works.append(self._masked_work(captions, *self._training_masks()))
+        elif model.text_frozen_layers is not None:
+            works.append(self._state_work())
         for work in works:
-            compute(work, cache_folder(), self._engine(work.side), part)
+            engine = "torch" if isinstance(work, StateWork) else self._engine(work.side)
+            compute(work, cache_folder(), engine, part)
 
     def _image_work(self) -> ImageWork:
         model, data = self.config.model, self.data
@@ -79,6 +96,14 @@ class Material:
 
     def _text_work(self) -> TextWork:
         return TextWork.of(self.text, self.data.pairs.captions, self.config.model.feature_batch)
+
+    def _state_work(self) -> StateWork:
+        assert self.config.model.text_frozen_layers is not None
+        captions = pa.chunked_array(
+            [self.data.pairs.captions.take(self.rows(s)[1]) for s in ("train", "dev")]
+        )
+        lower = LowerLayers(self.text, self.config.model.text_frozen_layers)
+        return StateWork.of(lower, captions, self.config.model.feature_batch)
 
     def _masked_work(self, captions: pa.Array, masking: Masking, masks: int) -> MaskedTextWork:
         return MaskedTextWork.of(self.text, captions, masking, masks, self.config.model.feature_batch)
@@ -145,13 +170,14 @@ class Material:
         captions = np.flatnonzero(inside[self.data.pairs.owner])
         return images, captions, np.searchsorted(images, self.data.pairs.owner[captions])
 
-    def split(self, name: str, most: int | None = None, masks: bool = False) -> Split:
+    def split(self, name: str, most: int | None = None, masks: bool = False, learning: bool = False) -> Split:
         """Both sides of a split as the model takes them: features of frozen backbones, pixels and tokens of tuned ones.
 
         Args:
             name: the split.
             most: take only this many images, spread evenly.
             masks: with the partly masked captions that the context sees in training.
+            learning: with hidden states in the place of tokens, where lower layers of a tuned backbone are frozen.
         """
         images, captions, owner = self.rows(name)
         if most is not None and most < len(images):
@@ -159,6 +185,10 @@ class Material:
             keep = np.isin(owner, chosen)
             images, captions, owner = images[chosen], captions[keep], np.searchsorted(chosen, owner[keep])
         image_side, text_side = self.sides(images, captions)
+        if learning and (frozen := self.config.model.text_frozen_layers) is not None:
+            texts = self.data.pairs.captions.take(captions).to_pylist()
+            states = self._states.table(TextWork.of(self.text, texts).keys)
+            text_side = HiddenStates(UpperLayers(self.text, frozen), texts, states)
         masked = None
         if masks and self.config.context.caption is not None:
             masked = self.masked(captions, *self._training_masks())
@@ -179,6 +209,13 @@ class Material:
         else:
             text_side = CachedFeatures(self.text_features, captions)
         return image_side, text_side
+
+    def splits(self, dev_images: int) -> Splits:
+        """What a training takes, with at most so many images of dev."""
+        masks = not self.config.context.image
+        dev = self.split("dev", dev_images, masks, learning=True)
+        probe = self.split("train", len(dev.images), masks, learning=True)
+        return Splits(self.split("train", masks=True, learning=True), probe, dev)
 
     def fit_standardizers(self, joint: JointModel, train: Split) -> None:
         """Mean and deviation of the frozen sides' features over the training split; tuned sides have no fixed ones."""

@@ -5,11 +5,12 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pairjepa.backbones.layers import upper_layers
 from pairjepa.config.settings import ModelConfig, RunConfig, pretrained
 
 
 def keep_statistics(model: ModelConfig, module: nn.ModuleDict) -> None:
-    """Put BatchNorm of tuned pretrained backbones into evaluation mode: its statistics are a part of what they learned.
+    """Put frozen layers, and BatchNorm of tuned pretrained backbones, into evaluation mode: its statistics are learned.
 
     A few hundred pairs are too few for new ones, and some families forget the old ones in a step (momentum 0.99).
     """
@@ -18,6 +19,11 @@ def keep_statistics(model: ModelConfig, module: nn.ModuleDict) -> None:
             for part in module[side].modules():
                 if isinstance(part, _BatchNorm):
                     part.eval()
+    if model.text_frozen_layers is not None:  # no dropout in the frozen ones
+        text: Any = module["text"]
+        learns = text.training
+        text.eval()
+        upper_layers(text, model.text_frozen_layers).train(learns)
 
 
 SLOW = 0.1  # of the learning rate, for a slow target; 0.05 to 0.1 in VL-JEPA (Chen et al. 2025)

@@ -32,6 +32,17 @@ class Split:
     """The captions as the context sees them, a view a mask; None where it never sees any."""
 
 
+@dataclass(frozen=True)
+class Splits:
+    """What a training takes."""
+
+    train: Split
+    train_probe: Split
+    """Some of the training images, measured beside `dev`: a gap says that the model overfits."""
+    dev: Split
+    """What the epoch is chosen by."""
+
+
 @torch.no_grad()
 def embed_images(model: JointModel, images: Inputs, device: torch.device) -> np.ndarray:
     """Predictions of all images from the image alone: unit-norm float32 `(images, dim)`, views averaged."""

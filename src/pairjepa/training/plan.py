@@ -40,6 +40,7 @@ class Plan:
         masks: int = 1,
         hidden: float = 1.0,
         shards: np.ndarray | None = None,
+        span: tuple[int, int] | None = None,
     ) -> None:
         """Plan for one split.
 
@@ -52,6 +53,7 @@ class Plan:
             shards: for each image the number of the shard that it has to be read from at each step; None where
                 reading in any order costs the same. Then an epoch goes through the shards in random order, a few at a
                 time, and mixes the images of those alone.
+            span: epochs before those of this plan, and its last one; None are all of `config`.
         """
         self._count = np.bincount(owner)
         self._first = np.concatenate([[0], np.cumsum(self._count)[:-1]])
@@ -60,7 +62,8 @@ class Plan:
         self.images = len(self._count)
         # Batches of nearly equal size: a last one of two images would be a poor set of negatives.
         self.steps_per_epoch = math.ceil(self.images / config.batch_size)
-        self.steps = self.steps_per_epoch * config.epochs
+        before, last = span or (0, config.epochs)
+        self._before, self.steps = self.steps_per_epoch * before, self.steps_per_epoch * (last - before)
 
     def epoch(self, epoch: int) -> Iterator[Samples]:
         """The batches of an epoch (counted from 1): every image once, with `captions_per_image` of its captions."""
@@ -90,7 +93,7 @@ class Plan:
 
     def lr_multiplier(self, step: int) -> float:
         """Learning rate of a step (counted from 0) as a share of its peak: linear warm-up, then half a cosine."""
-        warm = self._config.warmup * self.steps
+        warm, step = self._config.warmup * self.steps, step - self._before
         if step < warm:
             return (step + 1) / (math.floor(warm) + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(self.steps - warm, 1)))

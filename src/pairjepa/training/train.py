@@ -1,5 +1,6 @@
 """The verb train: a run, or a group of seeds, from a configuration and pairs."""
 
+import math
 import os
 from contextlib import nullcontext
 from dataclasses import replace
@@ -200,23 +201,27 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         if (rank := getattr(config.model, f"{side}_lora")) is not None:
             add_lora(backbone.tower, rank, side, config.training.seed)
     module = build_module(config, image, text)
+    materials = [material]
+    if (
+        config.training.text_epochs or math.inf
+    ) < config.training.epochs:  # the heads alone first, on what the untrained backbone gives
+        frozen = replace(config.model, text_lr_scale=None, text_lora=None, text_frozen_layers=None)
+        materials.insert(0, Material(replace(config, model=frozen), data, image, text, material.engines))
     if group.size > 1:  # each computes its part of the features
-        material.compute((group.rank, group.size))
+        for one in materials:
+            one.compute((group.rank, group.size))
         group.wait_for_all()
     with group.turns():
-        train_split = material.split("train", masks=True)
-        dev = material.split("dev", most=DEV_IMAGES, masks=not config.context.image)
+        stages = [one.splits(DEV_IMAGES) for one in materials]
     with group.turns():
-        folder.note_engines(material.engines)
-    material.fit_standardizers(module["joint"], train_split)  # type: ignore[arg-type]
+        folder.note_engines(materials[0].engines | material.engines)
+    material.fit_standardizers(module["joint"], stages[0].train)  # type: ignore[arg-type]
     if config.training.start is not None:
         _start_from(Path(config.training.start), module, material)
     trainer = (CCATrainer if config.training.solver == "cca" else Trainer)(
         config,
         module.to(device),
-        train=train_split,
-        train_probe=material.split("train", most=len(dev.images), masks=not config.context.image),
-        dev=dev,
+        stages,
         text_group=group_ids(data.pairs.captions.take(material.rows("train")[1])),
         run=folder,
         device=device,
