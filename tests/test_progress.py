@@ -1,10 +1,50 @@
 """What is said while one waits: a line that moves on a terminal, lines that stay in a log."""
 
 import io
+from typing import Any
 
 import pytest
 
 from pairjepa.util import progress
+
+
+class Output:
+    """A notebook's output, as IPython gives it."""
+
+    def __init__(self, shown: dict[str, str]) -> None:
+        self.shown = [shown]
+
+    def update(self, shown: dict[str, str], raw: bool) -> None:
+        self.shown.append(shown)
+
+
+def test_a_bar_in_a_notebook_ends_as_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs: list[Output] = []
+
+    def display(shown: dict[str, str], **_: Any) -> Output:
+        outputs.append(Output(shown))
+        return outputs[-1]
+
+    monkeypatch.setattr("IPython.display.display", display)
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    monkeypatch.setattr(progress, "PAUSE", 0)
+    monkeypatch.setattr(progress._Screen, "output", None)
+    with progress.progress("features", 4, "<images>") as bar:
+        bar.advance(2)
+        bar.advance(2)
+    for epoch in (1, 2):
+        progress.update(f"epoch {epoch}", "a long line")
+    progress.say("done")
+    progress.update("epoch 1", "of another training")
+    texts = [[shown["text/plain"] for shown in output.shown] for output in outputs]
+    assert len(texts) == 3
+    assert "<progress max='4' value='2'></progress> features: 2 of 4" in outputs[0].shown[1]["text/html"]
+    assert "&lt;images&gt;" in outputs[0].shown[-1]["text/html"]
+    assert texts[0][-1].startswith("features: 4 <images> in")
+    assert texts[1:] == [["epoch 1", "epoch 2"], ["epoch 1"]]
+    assert capsys.readouterr().err == "done\n"
 
 
 class Terminal(io.StringIO):

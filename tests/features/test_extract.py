@@ -129,6 +129,9 @@ def test_a_full_cache_decodes_nothing_and_says_one_line(image_backbone, tmp_path
     capsys.readouterr()
     again = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path))
     assert capsys.readouterr().err == "image features: 3 cached\n"
+    twice = MemoryPairs([1, 2, 3, 2])
+    image_features(image_backbone, twice, twice.facts, VIEWS, tmp_path)
+    assert capsys.readouterr().err == "image features: 3 cached; 1 of 4 images are copies\n"
     assert pairs.decoded == []
     np.testing.assert_array_equal(first, again)
 

@@ -11,6 +11,7 @@ from tests.plots.reports import collapsed, partial, report, run, saliency
 
 import pairjepa
 from pairjepa.apps.report.figures import FIGURES, drawings, write_figures
+from pairjepa.apps.report.figures.style import STYLE
 from pairjepa.config.recipes import recipe
 from pairjepa.util.errors import PairJEPAError
 
@@ -38,6 +39,16 @@ def test_every_figure_as_png_and_pdf_named_by_what_it_shows(written: list[Path])
     files = {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
     assert {path.name for path in written} == files | {"saliency-map-1-masked-run-1.png"}
     assert sorted(written) == sorted(written[0].parent.iterdir())
+
+
+def test_letters_without_a_font_are_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = {name: kind for name, kind in FIGURES.items() if name == "recall-bars"}
+    monkeypatch.setattr("pairjepa.apps.report.figures.registry.FIGURES", kept)
+    write_figures(report(run("\ufdd0\ufdd1")), tmp_path)  # these are no letters of any script
+    assert "2 letters are in no installed font" in capsys.readouterr().err
+    assert STYLE["font.family"][0] == "DejaVu Sans"
 
 
 def test_files_are_sized_for_a_paper_with_fonts_and_words(written: list[Path]) -> None:

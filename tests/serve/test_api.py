@@ -164,6 +164,37 @@ def test_labels_that_cannot_be(client: TestClient, photo: bytes, labels: str, sa
     assert said in refused(answer, 422)
 
 
+def test_some_images_before_anything_is_asked(client: TestClient, index: Index) -> None:
+    some = client.get("/api/images", params={"k": 10}).json()["results"]
+    assert len({image["id"] for image in some}) == 10
+    assert {image["id"] for image in some} <= set(index.ids)
+    assert some[0]["captions"] == list(index.get(some[0]["id"]).captions)
+    assert len(client.get("/api/images", params={"k": 100}).json()["results"]) == 100
+    assert "k" in refused(client.get("/api/images", params={"k": 0}), 422)
+
+
+@pytest.mark.usefixtures("without_onnx")
+def test_the_original_is_the_file_or_else_the_small_picture(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for color in ("red", "blue"):
+        Image.new("RGB", (640, 320), color).save(folder / f"{color}.png")
+    shutil.copy(folder / "red.png", folder / "again.png")
+    index = build(run, [str(folder)], tmp_path / "my.index")
+    assert len(index.spread()) == 2  # the same picture is shown once
+    with client_of(index, index.encoder()) as client:
+        ids = {image["name"]: image["id"] for image in client.get("/api/images").json()["results"]}
+        answer = client.get(f"/api/images/{ids['blue.png']}/original")
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.content == (folder / "blue.png").read_bytes()
+        small = index.thumbnail(ids["blue.png"])
+        for spoil in (lambda path: path.write_text("<script>alert(1)</script>"), Path.unlink):
+            spoil(folder / "blue.png")
+            answer = client.get(f"/api/images/{ids['blue.png']}/original")
+            assert (answer.headers["content-type"], answer.content) == ("image/jpeg", small)
+        assert refused(client.get(f"/api/images/{'0' * 32}/original"), 404)
+
+
 def test_pictures_are_served_by_id_alone(client: TestClient, index: Index) -> None:
     id = asked(client, "/api/search", q=WORDS, k=1)[0]["id"]
     answer = client.get(f"/api/images/{id}")

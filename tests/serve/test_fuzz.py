@@ -15,7 +15,9 @@ OPERATIONS = [
     ("GET", "/api/similar/{id}"),
     ("POST", "/api/label"),
     ("GET", "/api/label/{id}"),
+    ("GET", "/api/images"),
     ("GET", "/api/images/{id}"),
+    ("GET", "/api/images/{id}/original"),
     ("GET", "/healthz"),
 ]
 
@@ -55,7 +57,7 @@ def test_an_operation_keeps_its_word(
     url: str, method: str, path: str, mode: schemathesis.GenerationMode
 ) -> None:
     operation = schemathesis.openapi.from_url(f"{url}/openapi.json")[path][method]
-    if mode.is_negative and path in ("/healthz", "/api/images/{id}"):
+    if mode.is_negative and (path == "/healthz" or "/images/{id}" in path):
         pytest.skip("takes whatever comes")
 
     @given(case=operation.as_strategy(mode))

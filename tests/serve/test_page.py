@@ -66,7 +66,7 @@ def status(page: Any, said: str | re.Pattern[str]) -> None:
 
 
 def ids(page: Any) -> list[str]:
-    return page.locator(".like img").evaluate_all(
+    return page.locator(".open img").evaluate_all(
         "images => images.map((image) => image.src.split('/').at(-1))"
     )
 
@@ -80,6 +80,10 @@ def test_results_come_as_one_types_and_the_address_keeps_them(
 ) -> None:
     page = opened()
     assert page.locator("#empty").is_visible()
+    status(page, "24 of 200 images")
+    shown = client.get("/api/images").json()["results"]
+    assert ids(page) == [image["id"] for image in shown]
+    assert page.locator(".score").count() == 0
     page.keyboard.type("a red circle", delay=5)  # the box has the focus
     status(page, "24 images for “a red circle”, best first")
     expected = client.get("/api/search", params={"q": "a red circle", "k": 24}).json()["results"]
@@ -154,6 +158,22 @@ def test_what_is_no_photo_is_said(browser: Any, url: str, tmp_path: Path) -> Non
     page.set_input_files("#file", tmp_path / "large.png")
     expect(page.get_by_role("alert")).to_contain_text("at most 10 MB, got 10.5 MB")
     page.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pictures_are_whole_and_open_their_original(opened: Callable[..., Any], width: int) -> None:
+    page = opened("/?q=a+red+circle", width=width)
+    status(page, re.compile("red circle"))
+    first = page.locator(".hit").first
+    picture, button = first.locator(".open").bounding_box(), first.locator(".like").bounding_box()
+    assert picture["y"] + picture["height"] <= button["y"]  # it covers nothing of the picture
+    assert first.locator("img").evaluate("(it) => getComputedStyle(it).objectFit") == "contain"
+    with page.expect_popup() as opening:
+        first.locator(".open").click()
+    original = opening.value
+    original.wait_for_load_state()
+    assert original.evaluate("document.images.length") == 1
+    assert original.url.endswith("/original")
 
 
 def test_more_like_this_and_back(opened: Callable[..., Any]) -> None:
@@ -269,7 +289,7 @@ def test_the_list_of_operations(browser: Any, url: str) -> None:
     page.on("console", lambda message: wrong.append(message.text))
     page.on("request", lambda request: None if request.url.startswith(url) else wrong.append(request.url))
     page.goto(f"{url}/docs")
-    assert page.locator("section").count() == 7
+    assert page.locator("section").count() == 9
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert wrong == []
     page.close()

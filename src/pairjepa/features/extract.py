@@ -149,7 +149,9 @@ def compute(work: Work, cache: Path, engine: str, part: tuple[int, int] = (0, 1)
     missing = [key for key in distinct if key not in store]
     if len(missing) < len(distinct):
         cached = f"{len(distinct) - len(missing):,}" + (f" of {len(distinct):,}" if missing else "")
-        say(f"{label}: {cached} cached")
+        copies = len(work.keys) - len(distinct)
+        why = f"; {copies:,} of {len(work.keys):,} {unit} are copies" if copies else ""
+        say(f"{label}: {cached} cached{why}")
     if missing:
         check_engine(name)
         with _still(work.backbone, name):

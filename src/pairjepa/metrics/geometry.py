@@ -17,7 +17,7 @@ RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 2_000
 UNIFORMITY_CHUNK = 128
 COVARIANCE_BYTES = 4 * 2**20
-OVERLAP_BINS = 50
+MOST_BINS = 50
 FLOAT32_NOISE = 1e-6
 """Spread of a row (RMS distance from the mean) below which unit-norm float32 rows are one point."""
 
@@ -65,15 +65,20 @@ def auc(matched: Float[np.ndarray, " matched"], random: Float[np.ndarray, " rand
     return float(below.mean() / (2 * len(ordered)))
 
 
+def bins(pairs: int) -> int:
+    """How many bins the histogram of so many cosines has: 2·n^(1/3) (the Rice rule), at least 5 and at most 50."""
+    return int(np.clip(np.ceil(2 * pairs ** (1 / 3)), 5, MOST_BINS))
+
+
 def overlap(matched: Float[np.ndarray, " matched"], random: Float[np.ndarray, " random"]) -> float:
     """Overlap coefficient of the two distributions, Σ min(p, q) (Inman and Bradley 1989); 0 apart, 1 alike.
 
-    From histograms of 50 equal bins between the least and the greatest cosine.
+    From histograms of `bins` equal bins between the least and the greatest cosine.
     """
     low, high = min(matched.min(), random.min()), max(matched.max(), random.max())
     if high - low < FLOAT32_NOISE:
         return 1.0
-    p, q = (np.histogram(side, OVERLAP_BINS, (low, high))[0] / len(side) for side in (matched, random))
+    p, q = (np.histogram(side, bins(len(matched)), (low, high))[0] / len(side) for side in (matched, random))
     return float(np.minimum(p, q).sum())
 
 

@@ -227,15 +227,22 @@ def similarity(
     return found
 
 
-def warn_of_leaks(record: dict[str, Any]) -> None:
-    """Say in one line how many images stand in two splits, from what the run folder keeps of its data."""
+def leak_warning(record: dict[str, Any]) -> str | None:
+    """How many images stand in two splits, from what a run folder or an evaluation keeps of its data; None if none."""
     parts = [
         f"{found:,} of {count['images']:,} in {count['splits'][1]} are in {count['splits'][0]} too"
-        for count in record["leaks"]["counts"]
+        for count in record.get("leaks", {"counts": []})["counts"]
         if (found := count["same_bytes"] + count["near"])
     ]
-    if parts:
-        say(
-            f"warning: near copies stand in several splits ({'; '.join(parts)}), which flatters the numbers. "
-            "Their names: pairjepa inspect DATA --leaks leaks.csv. Without them: --data.drop-leaks."
-        )
+    if not parts:
+        return None
+    return (
+        f"Near copies stand in several splits ({'; '.join(parts)}), which flatters the numbers. "
+        "Their names: pairjepa inspect DATA --leaks leaks.csv. Without them: --data.drop-leaks."
+    )
+
+
+def warn_of_leaks(record: dict[str, Any]) -> None:
+    """Say it in one line."""
+    if warning := leak_warning(record):
+        say(f"warning: {warning}")

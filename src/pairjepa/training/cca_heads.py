@@ -84,11 +84,13 @@ def finish(
             correction, reached = fit(material, embed)
             images, captions, owner = dev_rows(material)
             summary |= {"best_epoch": 0, "dev_rsum": rsum(retrieve(*embed(images, captions), owner))}
-            summary["corrected_dev_rsum"] = reached
-            say(
-                f"{folder.path}: the closed formula is better on dev than the best epoch, both corrected for hubs: "
-                "the run is that of closed-form. More pairs or captions let heads learn more."
+            sentence = (
+                "The closed formula is better on dev than the best epoch, both corrected for hubs: the run is that of "
+                "closed-form. More pairs or captions let heads learn more."
             )
+            # warnings of epochs that are not kept would mislead
+            summary |= {"corrected_dev_rsum": reached, "warnings": [sentence]}
+            say(f"{folder.path}: {sentence}")
         elif to_beat > reached:
             sentence = (
                 f"On dev, both corrected for hubs, these heads are at rsum {reached:.1f} and the closed formula at "

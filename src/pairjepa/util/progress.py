@@ -1,9 +1,14 @@
-"""What is said while one waits: lines and a bar on stderr; the bar only where a terminal looks."""
+"""What is said while one waits: lines and a bar on stderr; the bar only on a terminal or in a notebook."""
 
+import html
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+PAUSE = 0.2
+"""Seconds between two looks of a notebook's bar."""
 
 
 class _Screen:
@@ -13,6 +18,8 @@ class _Screen:
     """Whether every line is to stay."""
     moving = 0
     """Characters of the line that the next one replaces; 0 if the last one is to stay."""
+    output: Any = None
+    """A notebook's output that the next line replaces."""
 
 
 def keep_lines() -> None:
@@ -24,28 +31,56 @@ def say(message: str) -> None:
     """One line to stderr. Results go to stdout, everything else here."""
     if _Screen.moving:
         print(file=sys.stderr)
-        _Screen.moving = 0
+    _Screen.moving, _Screen.output = 0, None
     print(message, file=sys.stderr, flush=True)
 
 
 def update(message: str, line: str) -> None:
     """Put `message` in the place of the last one; in a log, or where lines are kept, `line` is said."""
-    looks = sys.stderr.isatty() or "ipykernel" in sys.modules
-    if _Screen.verbose or not looks:
+    notebook = in_notebook()
+    if _Screen.verbose or not (notebook or sys.stderr.isatty()):
         say(line)
-        return
+    elif notebook:
+        _Screen.output = _put(_Screen.output, message)
+    else:
+        _move(message)
+
+
+def in_notebook() -> bool:
+    """Whether a notebook shows what is said."""
+    if "ipykernel" not in sys.modules:
+        return False
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython() is not None
+
+
+def _put(output: Any, text: str, bar: str = "") -> Any:
+    """Put a line, after a bar in HTML, into a notebook's output, or into a new one."""
+    shown = {"text/plain": text, "text/html": f"{bar}{html.escape(text)}"}
+    if output is None:
+        from IPython.display import display
+
+        return display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+    output.update(shown, raw=True)
+    return output
+
+
+def _move(message: str) -> None:
     print(f"\r{message.ljust(_Screen.moving)}", end="", file=sys.stderr, flush=True)
     _Screen.moving = len(message)
 
 
 class Progress:
-    """A bar with items/s and the time left on a terminal; without one, nothing until the closing line."""
+    """A bar with items/s on a terminal or in a notebook; elsewhere, nothing until the closing line."""
 
     def __init__(self, label: str, total: int, unit: str) -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done = 0
         self._start = time.monotonic()
         self._live = None
+        self._output = _put(None, label) if in_notebook() else None
+        self._shown = self._start
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -68,6 +103,14 @@ class Progress:
         self.done += count
         if self._live is not None:
             self._live.update(self._task, advance=count, rate=f"{self.rate:,.0f} {self.unit}/s")
+        elif self._output is not None and time.monotonic() > self._shown + PAUSE:
+            self._shown = time.monotonic()
+            bar = f"<progress max='{self.total}' value='{self.done}'></progress> "
+            _put(
+                self._output,
+                f"{self.label}: {self.done:,} of {self.total:,} ({self.rate:,.0f} {self.unit}/s)",
+                bar,
+            )
 
     @property
     def rate(self) -> float:
@@ -82,7 +125,8 @@ class Progress:
         if self.done:
             seconds = time.monotonic() - self._start
             rate = f" ({self.rate:,.0f} {self.unit}/s)" if self.rate >= 1 else ""
-            say(f"{self.label}: {self.done:,} {self.unit} in {seconds:,.1f} s{rate}")
+            line = f"{self.label}: {self.done:,} {self.unit} in {seconds:,.1f} s{rate}"
+            say(line) if self._output is None else _put(self._output, line)
 
 
 @contextmanager

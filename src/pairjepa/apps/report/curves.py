@@ -17,7 +17,6 @@ from pairjepa.metrics.retrieval import BestScores, RetrievalRanks
 
 MOST_K = 100
 MARGIN_IMAGES = 2_000
-BINS = geometry.OVERLAP_BINS
 
 
 def recall_curves(ranks: RetrievalRanks, relevance: Relevance, *, draws: int, seed: int) -> dict[str, Any]:
@@ -80,7 +79,7 @@ def cosines(embeddings: EmbeddingSet, *, seed: int) -> dict[str, Any]:
     low, high = every.min(), every.max()
     if high - low < geometry.FLOAT32_NOISE:  # one point has no width of its own
         low, high = low - 0.01, high + 0.01
-    edges = np.linspace(low, high, BINS + 1)
+    edges = np.linspace(low, high, geometry.bins(len(matched)) + 1)
     return {
         "edges": edges.tolist(),
         "matched": np.histogram(matched, edges, density=True)[0].tolist(),

@@ -191,13 +191,23 @@ class Index:
 
     def get(self, id: str) -> Item | None:
         """The image of that id; None if there is none."""
+        row = self._images.row(id, self._described)
+        return None if row is None else self._item(row)
+
+    def spread(self, count: int = 24) -> list[Item]:
+        """About so many images, evenly spread over the index: what it holds, before anything is asked."""
+        return [self._item(row) for row in self._images.spread(count, self._described)]
+
+    @property
+    def _described(self) -> list[str]:
         hidden = {"vector", "checksum", "thumbnail", "digest", "stamp"}
-        row = self._images.row(id, [name for name in self._images.schema.names if name not in hidden])
-        if row is None:
-            return None
+        return [name for name in self._images.schema.names if name not in hidden]
+
+    @staticmethod
+    def _item(row: dict[str, Any]) -> Item:
         metadata = {name: value for name, value in row.items() if name not in {*BASE, "captions"}}
         return Item(
-            id=id,
+            id=row["id"],
             name=row["name"],
             captions=tuple(row["captions"]),
             path=_path(row["path"]),

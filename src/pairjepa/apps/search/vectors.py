@@ -90,6 +90,15 @@ class Vectors:
             found = self._table.to_table(columns=columns, filter=f"id = '{id}'", limit=1).to_pylist()
         return found[0] if found else None
 
+    def spread(self, count: int, columns: list[str]) -> list[dict[str, Any]]:
+        """Rows of about `count` pictures, evenly spread over the table."""
+        at = np.unique(np.linspace(0, self._rows - 1, min(count, self._rows)).astype(np.int64))
+        with reading(self._uri):
+            found = self._table.take(at.tolist(), columns=[*columns, *({"digest"} & set(self.schema.names))])
+        once = np.sort(np.unique(_pictures(found), return_index=True)[1])
+        rows: list[dict[str, Any]] = found.select(columns).take(once).to_pylist()
+        return rows
+
     def check_filter(self, sql: str) -> None:
         """Raise `UsageError` if Lance does not take a filter."""
         try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
 
@@ -63,14 +63,9 @@ def create_app(
     )
     app.add_middleware(Guard, host=host, max_body=max_upload)
     _answer_mistakes(app)
+    _add_images(app, service)
     _add_search(app, service)
     _add_labels(app, service)
-
-    @app.get("/api/images/{id}", response_class=Response, responses=PICTURE | problems(404, 503))
-    async def image(id: str) -> Response:
-        """A picture of an image of the index, at most 256 pixels a side."""
-        headers = {"Cache-Control": "private, max-age=3600"}
-        return Response(await service.thumbnail(id), media_type="image/jpeg", headers=headers)
 
     @app.get("/healthz", responses=problems(503))
     async def healthz() -> schema.Health:
@@ -83,7 +78,33 @@ def create_app(
     return app
 
 
-PICTURE: dict[int | str, dict[str, object]] = {200: {"content": {"image/jpeg": {}}, "description": "A JPEG."}}
+PICTURE: dict[int | str, dict[str, object]] = {200: {"content": {"image/*": {}}, "description": "A picture."}}
+KEPT = {"Cache-Control": "private, max-age=3600"}
+
+
+def _add_images(app: FastAPI, service: Service) -> None:
+    @app.get("/api/images", responses=problems(422, 503))
+    async def images(k: Annotated[K, Query()] = 24) -> schema.Listing:
+        """Some images, evenly spread over the index."""
+        return schema.Listing(
+            results=[
+                schema.Listed(id=item.id, name=item.name, captions=list(item.captions))
+                for item in await service.spread(k)
+            ]
+        )
+
+    @app.get("/api/images/{id}", response_class=Response, responses=PICTURE | problems(404, 503))
+    async def image(id: str) -> Response:
+        """A picture of an image of the index, at most 256 pixels a side."""
+        return Response(await service.thumbnail(id), media_type="image/jpeg", headers=KEPT)
+
+    @app.get("/api/images/{id}/original", response_class=Response, responses=PICTURE | problems(404, 503))
+    async def original(id: str) -> Response:
+        """The file of an image as it lies on the disk; the small picture where that is gone, or was in a table."""
+        found, kind = await service.original(id)
+        if isinstance(found, bytes):
+            return Response(found, media_type=kind, headers=KEPT)
+        return FileResponse(found, media_type=kind, headers=KEPT)
 
 
 def _add_search(app: FastAPI, service: Service) -> None:

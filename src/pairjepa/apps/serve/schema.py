@@ -57,16 +57,27 @@ class LabelForm(BaseModel):
     labels: LabelNames
 
 
-class Result(BaseModel):
-    """One image that was found."""
+class Listed(BaseModel):
+    """One image of the index."""
 
     id: str
     """`/api/images/{id}` is its picture."""
     name: str
-    score: float
-    """Cosine with the query, in [-1, 1]: a float32, written without loss."""
     captions: list[str]
     """The image's; in a search of captions, the one that was found."""
+
+
+class Listing(BaseModel):
+    """Some images of the index."""
+
+    results: list[Listed]
+
+
+class Result(Listed):
+    """One image that was found."""
+
+    score: float
+    """Cosine with the query, in [-1, 1]: a float32, written without loss."""
 
 
 class Results(BaseModel):

@@ -3,23 +3,26 @@
 import asyncio
 from functools import lru_cache, partial
 from math import inf
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
+from PIL import Image
 
 from pairjepa.apps.labels.labels import Labels
 from pairjepa.apps.search.query import Query
 from pairjepa.apps.serve.batching import Batcher
 from pairjepa.apps.serve.uploads import read_picture
+from pairjepa.pairs.images import FORMATS
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.progress import say
 
 if TYPE_CHECKING:
     from jaxtyping import Float32
-    from PIL import Image
 
     from pairjepa.apps.search import Hit, Index
+    from pairjepa.apps.search.index import Item
     from pairjepa.embedder.encoder import Encoder
 
 Of = Literal["images", "captions"]
@@ -153,6 +156,22 @@ class Service:
         async with self._batcher.place():
             return await self._labelled(vector, names)
 
+    async def spread(self, k: int) -> list["Item"]:
+        """About `k` images, evenly spread over the index."""
+        self.look()
+        return await to_thread.run_sync(self.index.spread, k)
+
+    async def original(self, id: str) -> tuple[bytes | Path, str]:
+        """An image's file and its kind, if it is there and still a picture; else its small copy.
+
+        Raises:
+            UnknownImage: there is no such image.
+        """
+        small = await self.thumbnail(id)
+        item = await to_thread.run_sync(self.index.get, id)
+        kind = item and item.path and await to_thread.run_sync(_kind, item.path)
+        return (item.path, kind) if item and item.path and kind else (small, "image/jpeg")
+
     async def thumbnail(self, id: str) -> bytes:
         """A small JPEG of an image of the index.
 
@@ -165,7 +184,7 @@ class Service:
             raise UnknownImage
         return picture
 
-    async def _decoded(self, upload: BinaryIO) -> "Image.Image":
+    async def _decoded(self, upload: BinaryIO) -> Image.Image:
         return await to_thread.run_sync(read_picture, upload, self._min_decode_size, limiter=self._decoders)
 
     async def _vector(self, id: str) -> "Float32[np.ndarray, ' dim']":
@@ -186,6 +205,15 @@ class Service:
         known = await self._batcher.run(partial(self._labels, names))
         (likely,) = known.probabilities(vector[None])
         return [(known.labels[at], float(likely[at])) for at in np.argsort(-likely, kind="stable")]
+
+
+def _kind(path: Path) -> str | None:
+    """The media type of a picture by its first bytes; None if it is none, or not there."""
+    try:
+        with Image.open(path, formats=FORMATS) as picture:
+            return picture.get_format_mimetype()
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def _names(labels: str) -> tuple[str, ...]:

@@ -123,6 +123,7 @@ def _read_separated(path: Path, problems: Problems, header: bool) -> pa.Table:
     data = read_text(path, problems)
     lines = data.split(b"\n", _SAMPLE)[:_SAMPLE]
     if _TOKEN.match(lines[0]):  # as Flickr8k and Flickr30k are published: name#number, tab, caption
+        problems.note(f"The cells of {path.name} are separated by tabs.")
         table = _parse(data, path.name, problems, "\t", ["image", "caption"], quoted=False)
         return table.set_column(0, "image", pc.replace_substring_regex(table["image"], r"#\d+$", ""))
     usual = "\t" if kind_of(path) == ".tsv" else ","

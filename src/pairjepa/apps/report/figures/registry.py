@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 
 SECTIONS = {
     "headline": "In short",
+    "examples": "Examples",
+    "mistakes": "What kind of mistake",
+    "partial": "Half a caption",
+    "saliency": "Saliency maps",
     "curves": "Recall@K",
     "cosines": "Cosines",
     "map": "Map of the space",
     "training": "Training",
     "geometry": "Verdicts and geometry",
-    "examples": "Examples",
-    "mistakes": "What kind of mistake",
-    "partial": "Half a caption",
-    "saliency": "Saliency maps",
     "measured": "What was measured",
     "notes": "Notes",
 }

@@ -27,9 +27,10 @@ def _alt(saliency: dict[str, Any]) -> str:
 def saliency_map(saliency: dict[str, Any]) -> list[Axes]:
     """What each position of a picture adds to its cosine with a text.
 
-    An indication, not an explanation: a position also sees its surroundings, and the model mixes all of them. The
-    positions' mean is the cosine of the whole, which stands beside the text. All texts of a picture have the same
-    scale, so that what is not there stays dark.
+    The number after a text is its cosine with the whole picture: 1 is the same direction, 0 unrelated. A colour is what
+    one position adds, and the mean over all positions is that number. All texts of a picture have the same scale, so
+    that what is not there stays dark. An indication, not an explanation: a position also sees its surroundings, and the
+    model mixes all of them.
 
     Args:
         saliency: one of a run's `saliency`; without its picture the maps stand alone.

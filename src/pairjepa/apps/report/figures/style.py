@@ -4,12 +4,13 @@ Colours are those of Okabe and Ito (Color Universal Design, 2008), which colour-
 markers and hatches carry the same difference, so that a grey print keeps it.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib import rc_context
+from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -23,7 +24,16 @@ COLUMN = 3.4
 """Width of every figure in inches: one column of a paper, and a phone."""
 LONGEST_NAME = 40  # characters in a legend
 
+SCRIPTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC", "WenQuanYi Zen Hei",
+    "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic",
+    "Noto Sans Arabic", "Noto Sans Hebrew", "Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil",
+    "Noto Sans Thai", "Nirmala UI", "Leelawadee UI", "Arial Unicode MS", "Unifont",
+)  # fmt: skip
+"""Fonts for what DejaVu Sans lacks, as far as they are installed; `docs/report.md` says where to get them."""
+
 STYLE: Any = {
+    "font.family": ["DejaVu Sans", *(name for name in SCRIPTS if name in font_manager.get_font_names())],
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.titlelocation": "left",
@@ -81,6 +91,16 @@ def drawing(ax: Axes | None, height: float = 2.4) -> Iterator[Axes]:
     """The axes to draw on, in our style: those given, or those of a new figure of this height in inches."""
     with rc_context(STYLE):
         yield ax if ax is not None else new_figure(COLUMN, height).add_subplot()
+
+
+@contextmanager
+def missing_letters() -> Iterator[set[str]]:
+    """Matplotlib's warnings of letters that no installed font has, kept to oneself."""
+    found: set[str] = set()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", "Glyph .* missing")
+        yield found
+    found |= {str(one.message) for one in caught if "missing" in str(one.message)}
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -60,7 +60,11 @@ def _alt(run: dict[str, Any]) -> str:
     return f"Training over {count}; {chosen} was chosen. From epoch {epochs[0]} to {epochs[at]}: {'; '.join(changes)}."
 
 
-@figure("training", section="training", alt=_alt, needs=lambda run: run["training"])
+def _has_course(run: dict[str, Any]) -> bool:
+    return bool(run["training"]) and len(run["training"]["epoch"]) > 1
+
+
+@figure("training", section="training", alt=_alt, needs=_has_course)
 def training(run: dict[str, Any], figure: Figure | SubFigure | None = None) -> list[Axes]:
     """What was measured after each epoch.
 

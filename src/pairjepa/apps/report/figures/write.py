@@ -7,9 +7,9 @@ from typing import Any
 from matplotlib import rc_context
 
 from pairjepa.apps.report.figures.registry import Drawing, drawings
-from pairjepa.apps.report.figures.style import STYLE
+from pairjepa.apps.report.figures.style import STYLE, missing_letters
 from pairjepa.util.files import atomic_path, writing
-from pairjepa.util.progress import progress
+from pairjepa.util.progress import progress, say
 
 DOTS = 200  # an inch, of PNG and of what is drawn as points in PDF
 
@@ -34,7 +34,7 @@ def write_figures(report: dict[str, Any], folder: Path) -> list[Path]:
     """
     written, every = [], list(drawings(report))
     names = _file_names([run["name"] for run in report["runs"]])
-    with progress("figures", len(every), "figures") as bar:
+    with progress("figures", len(every), "figures") as bar, missing_letters() as missing:
         for one in every:
             figure, name = one.draw(), _name(one, names)
             shown = report["runs"] if one.run is None else [one.run]
@@ -49,6 +49,11 @@ def write_figures(report: dict[str, Any], folder: Path) -> list[Path]:
                     figure.savefig(temporary, format=kind, dpi=DOTS, metadata=metadata[kind])
                 written.append(path)
             bar.advance()
+    if missing:
+        say(
+            f"{len(missing):,} letters are in no installed font, and stand as boxes in the figures. "
+            "docs/report.md names fonts for other scripts, such as Noto Sans CJK."
+        )
     return written
 
 

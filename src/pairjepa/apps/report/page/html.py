@@ -11,6 +11,7 @@ from pairjepa.apps.report.figures.map import map_alt
 from pairjepa.apps.report.figures.registry import SECTIONS, Drawing, Kind, drawings
 from pairjepa.apps.report.page import tables
 from pairjepa.apps.report.page.svg import inline
+from pairjepa.pairs.leaks import leak_warning
 from pairjepa.util.files import atomic_path, writing
 from pairjepa.util.progress import progress
 
@@ -52,6 +53,8 @@ def render(report: dict[str, Any]) -> str:
         notes.append(f"{left_out:,} thumbnails were left out, so that the page stays small.")
     runs = [run | {"style": f"s{number % SERIES}"} for number, run in enumerate(report["runs"])]
     figures = _figures(report)
+    leaks = (leak_warning(run["evaluation"].get("data", {})) for run in runs)
+    warnings = [*filter(None, leaks), *(one for run in runs for one in run["warnings"])]
     own = {
         "headline": True,
         "map": any(run["projection"] for run in runs),
@@ -72,6 +75,7 @@ def render(report: dict[str, Any]) -> str:
         recalls=tables.recalls(report),
         mistakes=tables.mistakes(report),
         measured=tables.measured(report),
+        warnings=list(dict.fromkeys(warnings)),
         notes=notes,
         pictured=set(thumbnails),
         data={

@@ -32,7 +32,7 @@ def inline(figure: Figure, alt: str, key: str) -> Markup:
         key: unique on the page; a part of ids.
     """
     file = io.StringIO()
-    with rc_context(SETTINGS):
+    with rc_context(SETTINGS), style.missing_letters():  # the browser has a font for them
         figure.savefig(file, format="svg", transparent=True, dpi=150, metadata={"Date": None})
     root = ElementTree.fromstring(file.getvalue())
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": alt}

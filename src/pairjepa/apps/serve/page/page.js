@@ -56,7 +56,7 @@ function request(signal) {
   }
   if (query.like) return () => fetch(`/api/similar/${encodeURIComponent(query.like)}?${new URLSearchParams(parameters)}`, { signal });
   if (q) return () => fetch(`/api/search?${new URLSearchParams({ q, ...parameters })}`, { signal });
-  return null;
+  return () => fetch(`/api/images?${new URLSearchParams({ k: query.k })}`, { signal });
 }
 
 async function search() {
@@ -65,7 +65,6 @@ async function search() {
   const control = asked = new AbortController();
   const ask = request(control.signal);
   document.title = words.value.trim() ? `${words.value.trim()} · PairJEPA` : "PairJEPA search";
-  if (!ask) return show(null);
   results.setAttribute("aria-busy", "true");
   try {
     const answer = await patiently(ask, control.signal);
@@ -105,15 +104,17 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+// Without a query `hits` are some images of the index, and have no score.
 function show(hits) {
+  const searching = Boolean(query.photo || query.like || words.value.trim());
   const within = results.contains(document.activeElement);
   $("#problem").hidden = true;
-  $("#empty").hidden = hits !== null;
-  $("#nothing").hidden = hits === null || hits.length > 0;
-  results.className = searched();
-  results.replaceChildren(...(hits ?? []).map(card));
-  more.hidden = !hits || hits.length < query.k || query.k >= MOST;
-  status.textContent = hits === null ? "" : summary(hits.length);
+  $("#empty").hidden = searching;
+  $("#nothing").hidden = !searching || hits.length > 0;
+  results.className = searching ? searched() : "images";
+  results.replaceChildren(...hits.map(card));
+  more.hidden = hits.length < query.k || query.k >= MOST;
+  status.textContent = searching ? summary(hits.length) : `${hits.length} of ${$("#size").textContent}`;
   if (within) (results.querySelector(".like") ?? words).focus();
 }
 
@@ -128,15 +129,20 @@ function card(hit, place, hits) {
   const [first = "", ...others] = hit.captions;
   const image = element("img", { src: `/api/images/${hit.id}`, alt: "", loading: "lazy", decoding: "async" });
   image.addEventListener("error", () => image.classList.add("lost"));
-  const like = element("button", { type: "button", className: "like", title: "More like this", tabIndex: place ? -1 : 0 },
-    image, element("span", { textContent: "More like this" }));
-  like.setAttribute("aria-label", `More like this: ${first || hit.name}, score ${hit.score.toFixed(3)}`);
+  const tabIndex = place ? -1 : 0;
+  const open = element("a",
+    { className: "open", href: `/api/images/${hit.id}/original`, target: "_blank", title: "Open the original", tabIndex }, image);
+  open.setAttribute("aria-label", `Open the original: ${first || hit.name}`);
+  const like = element("button", { type: "button", className: "like", textContent: "More like this", tabIndex });
+  like.setAttribute("aria-label", `More like this: ${first || hit.name}`);
   like.addEventListener("click", () => moreLike(hit.id));
-  const bar = element("i");
-  bar.style.setProperty("--share", `${Math.max(0, Math.min(1, hit.score / Math.max(hits[0].score, 1e-9))) * 100}%`);
-  const score = element("p", { className: "score number", title: `cosine ${hit.score}` },
-    element("span", { textContent: hit.score.toFixed(3) }), bar);
-  const about = element("div", { className: "about" }, score);
+  const about = element("div", { className: "about" });
+  if (hit.score !== undefined) {
+    const bar = element("i");
+    bar.style.setProperty("--share", `${Math.max(0, Math.min(1, hit.score / Math.max(hits[0].score, 1e-9))) * 100}%`);
+    about.append(element("p", { className: "score number", title: `cosine ${hit.score}` },
+      element("span", { textContent: hit.score.toFixed(3) }), bar));
+  }
   if (first) about.append(element("p", { className: "words", textContent: first }));
   about.append(element("p", { className: "name", textContent: hit.name, title: hit.name }));
   if (others.length) {
@@ -144,7 +150,8 @@ function card(hit, place, hits) {
       element("summary", { textContent: others.length === 1 ? "1 more caption" : `${others.length} more captions` }),
       element("ul", {}, ...others.map((caption) => element("li", { textContent: caption })))));
   }
-  return element("li", { className: "hit" }, like, about);
+  about.append(like);
+  return element("li", { className: "hit" }, open, about);
 }
 
 function complain(sentence) {
@@ -266,8 +273,9 @@ addEventListener("keydown", (event) => {
 });
 
 function move(likes, to) {
-  for (const like of likes) like.tabIndex = -1;
-  likes[to].tabIndex = 0;
+  for (const [place, like] of likes.entries()) {
+    like.tabIndex = like.closest(".hit").querySelector(".open").tabIndex = place === to ? 0 : -1;
+  }
   likes[to].focus();
 }
 
