@@ -30,7 +30,8 @@ from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.tiny import train_tokenizer
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import ModelConfig
-from pairjepa.features.extract import image_features, text_features
+from pairjepa.features.extract import fill
+from pairjepa.features.work import ImageWork, TextWork
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.scan import scan
 from pairjepa.run.folder import RunFolder
@@ -122,8 +123,8 @@ def generate(scratch: Path, thousand: int) -> None:
     image.prepare = lambda picture, view: blank  # type: ignore[method-assign]
     image.forward = lambda pixels: torch.randn((len(pixels), image.width), generator=random)  # type: ignore[method-assign]
     text.forward = lambda ids, mask: torch.randn((len(ids), text.width), generator=random)  # type: ignore[method-assign]
-    image_features(image, pairs, facts, ModelConfig().image_views, cache_folder())
-    text_features(text, pairs.captions, cache_folder())
+    fill(ImageWork.of(image, pairs, facts, ModelConfig().image_views), cache_folder(), "torch")
+    fill(TextWork.of(text, pairs.captions), cache_folder(), "torch")
 
 
 def _backbones(scratch: Path) -> tuple[ImageBackbone, TextBackbone]:

@@ -17,7 +17,8 @@ import pairjepa
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
-from pairjepa.features.extract import image_features, text_features
+from pairjepa.features.extract import fill
+from pairjepa.features.work import ImageWork, TextWork
 from pairjepa.pairs.data import read_data
 
 KEPT = Path(__file__).with_name("numbers.json")
@@ -32,8 +33,10 @@ def features() -> dict[str, Any]:
     image, text = load_backbones(config, pairs.captions_of("train").to_pylist())
     with tempfile.TemporaryDirectory() as cache:
         tables = {
-            "image": image_features(image, data.pairs, data.facts, ("whole", "whole-mirrored"), Path(cache)),
-            "text": text_features(text, data.pairs.captions, Path(cache)),
+            "image": fill(
+                ImageWork.of(image, data.pairs, data.facts, ("whole", "whole-mirrored")), Path(cache), "torch"
+            ),
+            "text": fill(TextWork.of(text, data.pairs.captions), Path(cache), "torch"),
         }
         all_ = {name: table.gather(np.arange(len(table))) for name, table in tables.items()}
     return {

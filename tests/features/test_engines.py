@@ -15,11 +15,11 @@ from pairjepa.config.settings import ModelConfig
 from pairjepa.features import engines, work
 from pairjepa.features.cache import FeatureStore
 from pairjepa.features.engines import choice
-from pairjepa.features.extract import image_features, masked_text_features, text_features
 from pairjepa.features.work import ImageWork, TextWork
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .conftest import CAPTIONS
+from .filled import image_features, masked_text_features, text_features
 from .pictures import MemoryPairs
 
 VIEWS = ("whole", "whole-mirrored", "centre")

@@ -16,7 +16,7 @@ from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
 from pairjepa.backbones.masking import Masking
 from pairjepa.config.settings import ModelConfig
 from pairjepa.features import work
-from pairjepa.features.extract import compute, fill, image_features, masked_text_features, text_features
+from pairjepa.features.extract import compute, fill
 from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.scan import scan
 from pairjepa.pairs.table import Pairs
@@ -25,6 +25,7 @@ from pairjepa.util.files import digest
 from pairjepa.util.threads import ahead
 
 from .conftest import CAPTIONS
+from .filled import image_features, masked_text_features, text_features
 from .pictures import MemoryPairs, picture
 
 WORKER = Path(__file__).with_name("worker.py")

@@ -15,12 +15,12 @@ from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
 from pairjepa.backbones.masking import Masking
 from pairjepa.config.settings import ModelConfig
 from pairjepa.features import engines, on_ray, ray_cluster, work
-from pairjepa.features.extract import image_features, masked_text_features, text_features
 from pairjepa.pairs.scan import scan
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError
 
 from .conftest import CAPTIONS
+from .filled import image_features, masked_text_features, text_features
 from .pictures import picture
 
 ray = pytest.importorskip("ray")

@@ -9,12 +9,12 @@ from PIL import Image
 from pairjepa.backbones.encoders import load_image_backbone
 from pairjepa.backbones.preprocessing import MARGIN
 from pairjepa.config.settings import ModelConfig
-from pairjepa.features.extract import image_features
 from pairjepa.features.work import ImageWork
 from pairjepa.pairs.images import decode, decode_sized, reduction
 from pairjepa.pairs.scan import scan
 from pairjepa.pairs.table import Pairs
 
+from .filled import image_features
 from .pictures import picture
 
 SIDE = 64  # of tiny-resnet

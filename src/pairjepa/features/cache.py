@@ -130,26 +130,6 @@ class FeatureTable:
         return result
 
 
-class JoinedTable(FeatureTable):
-    """Tables of the same rows and views, features side by side."""
-
-    def __init__(self, tables: Sequence[FeatureTable]) -> None:
-        """`tables`: in the order of their features."""
-        self._tables = tables
-        self.shape = (*tables[0].shape[:-1], sum(table.shape[-1] for table in tables))
-        self.engine = "+".join(table.engine for table in tables)
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self._tables[0])
-
-    def gather(
-        self, rows: Int[np.ndarray, " row"], views: Int[np.ndarray, " row"] | None = None
-    ) -> Float32[np.ndarray, "row ..."]:
-        """As `FeatureTable.gather`."""
-        return np.concatenate([table.gather(rows, views) for table in self._tables], axis=-1)
-
-
 def _give_back(mapped: np.ndarray) -> None:
     """Take a file's pages out of this process's memory; the system still has them, as long as there is room."""
     file = mapped.base.base if isinstance(mapped.base, np.memmap) else None

@@ -1,9 +1,8 @@
 """Forward a frozen backbone over all images or captions, once, into the cache."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,20 +10,10 @@ from jaxtyping import Float
 from torch import nn
 
 from pairjepa.backbones.device import best_device
-from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.joined import JoinedImage
-from pairjepa.backbones.masking import Masking
-from pairjepa.backbones.text import TextBackbone
-from pairjepa.config.settings import View
-from pairjepa.features.cache import FeatureStore, FeatureTable, JoinedTable
+from pairjepa.features.cache import FeatureStore, FeatureTable
 from pairjepa.features.engines import Engine, check_engine, choice
 from pairjepa.features.work import (
-    Facts,
-    Images,
-    ImageWork,
     Interrupted,
-    MaskedTextWork,
-    TextWork,
     Work,
     compute_shard,
 )
@@ -32,95 +21,21 @@ from pairjepa.util.memory import keep_freed_memory
 from pairjepa.util.progress import Progress, progress, say
 
 
-def image_features(
-    backbone: ImageBackbone,
-    pairs: Images,
-    facts: Facts,
-    views: Sequence[View],
-    cache: Path,
-    engine: str = "torch",
-) -> FeatureTable:
-    """Features of all images of `pairs` in all `views`: (images, views, width), kept in `cache`.
+def fill(work: Work, cache: Path, engine: str) -> FeatureTable:
+    """Compute what is missing, and give the rows of all `work.keys`: (images, views, width) or (captions, width).
 
-    Images of the same bytes are forwarded once. Stopped at any moment and called again, it goes on, and ends with
-    the same bits: what is missing is computed in the same shards and batches, by the same engine.
+    Items of the same bytes are forwarded once. Stopped at any moment and called again, it goes on, and ends with the
+    same bits: what is missing is computed in the same shards and batches, by the same engine.
 
     Args:
-        backbone: the image model.
-        pairs: the pictures.
-        facts: what a scan found of them.
-        views: how each is looked at.
+        work: which features.
         cache: root of the cache.
-        engine: one of `engines.ENGINES`, `ray`, or `auto`: see `choice.choose`; of several backbones one each, joined
-            by `+`.
+        engine: one of `engines.ENGINES`, `ray`, or `auto`: see `choice.choose`.
 
     Raises:
         UsageError: there is no such engine.
         PairJEPAError: an image cannot be read any more, features are not finite, the cache cannot be written, or a
             named engine is not installed or does not compute what PyTorch does.
-    """
-    if isinstance(backbone, JoinedImage):
-        parts: list[Any] = list(backbone.parts)
-        names = engine.split("+") if "+" in engine else [engine] * len(parts)
-        each = zip(parts, names, strict=True)
-        return JoinedTable([image_features(part, pairs, facts, views, cache, name) for part, name in each])
-    return fill(ImageWork.of(backbone, pairs, facts, views), cache, engine)
-
-
-def text_features(
-    backbone: TextBackbone, captions: Iterable[Any], cache: Path, engine: str = "torch"
-) -> FeatureTable:
-    """Features of all captions: (captions, width), kept in `cache`.
-
-    Identical captions are forwarded once; goes on where it was stopped, as `image_features` does.
-
-    Args:
-        backbone: the text model.
-        captions: strings, or an Arrow array of them.
-        cache: root of the cache.
-        engine: as of `image_features`.
-
-    Raises:
-        UsageError: there is no such engine.
-        PairJEPAError: features are not finite, the cache cannot be written, or as `image_features` of the engine.
-    """
-    return fill(TextWork.of(backbone, captions), cache, engine)
-
-
-def masked_text_features(
-    backbone: TextBackbone,
-    captions: Iterable[Any],
-    masking: Masking,
-    masks: int,
-    cache: Path,
-    engine: str = "torch",
-) -> FeatureTable:
-    """Features of all captions under a fixed pool of masks: (captions, masks, width), kept in `cache`.
-
-    The masks of a caption depend on its tokens alone, so that equal captions share them and runs of any seed reuse
-    them.
-
-    Args:
-        backbone: the text model.
-        captions: strings, or an Arrow array of them.
-        masking: which tokens are hidden.
-        masks: size of the pool.
-        cache: root of the cache.
-        engine: as of `image_features`.
-
-    Raises:
-        UsageError: there is no such engine.
-        PairJEPAError: as `text_features`; or the tokenizer has no mask token.
-    """
-    return fill(MaskedTextWork.of(backbone, captions, masking, masks), cache, engine)
-
-
-def fill(work: Work, cache: Path, engine: str) -> FeatureTable:
-    """Compute what is missing, and give the rows of all `work.keys`.
-
-    Raises:
-        UsageError: there is no such engine.
-        PairJEPAError: as `image_features`.
     """
     return compute(work, cache, engine).table(work.keys)
 
@@ -131,12 +46,12 @@ def compute(work: Work, cache: Path, engine: str, part: tuple[int, int] = (0, 1)
     Args:
         work: which features.
         cache: root of the cache.
-        engine: as of `image_features`.
+        engine: as of `fill`.
         part: (1, 4) computes every fourth shard from the second on: three other processes compute the others.
 
     Raises:
         UsageError: there is no such engine.
-        PairJEPAError: as `image_features`.
+        PairJEPAError: as `fill`.
     """
     label, unit = f"{work.kind} features", "images" if work.side == "image" else "captions"
     distinct = list(dict.fromkeys(work.keys))

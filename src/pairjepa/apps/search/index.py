@@ -8,6 +8,7 @@ model/           the run as ONNX graphs, so that a query needs no PyTorch
 The tables are Lance's: appended to and deleted from in commits, each of which is there or not.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,7 @@ from pairjepa.apps.search.meta import CAPTIONS, IMAGES, MODEL, Meta
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.vectors import Vectors
 from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import digest_bytes
 from pairjepa.util.unit import check_unit
 
 if TYPE_CHECKING:
@@ -193,6 +195,16 @@ class Index:
         """The image of that id; None if there is none."""
         row = self._images.row(id, self._described)
         return None if row is None else self._item(row)
+
+    def original(self, id: str) -> bytes | None:
+        """The file of that image; None if it is not there, is in a table, or is not the very one that was indexed."""
+        row = self._images.row(id, ["path", "digest"]) or {}
+        path = _path(row.get("path"))
+        with contextlib.suppress(OSError):
+            data = path.read_bytes() if path is not None else b""
+            if digest_bytes(data) == row.get("digest"):
+                return data
+        return None
 
     def spread(self, count: int = 24) -> list[Item]:
         """About so many images, evenly spread over the index: what it holds, before anything is asked."""

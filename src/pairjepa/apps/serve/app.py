@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import FastAPI, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
 
@@ -100,11 +100,9 @@ def _add_images(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/images/{id}/original", response_class=Response, responses=PICTURE | problems(404, 503))
     async def original(id: str) -> Response:
-        """The file of an image as it lies on the disk; the small picture where that is gone, or was in a table."""
-        found, kind = await service.original(id)
-        if isinstance(found, bytes):
-            return Response(found, media_type=kind, headers=KEPT)
-        return FileResponse(found, media_type=kind, headers=KEPT)
+        """The file of an image as it was indexed; the small picture where that has changed, is gone, or was in a table."""
+        picture, kind = await service.original(id)
+        return Response(picture, media_type=kind, headers=KEPT)
 
 
 def _add_search(app: FastAPI, service: Service) -> None:

@@ -1,9 +1,9 @@
 """What the server does, without HTTP: searches and labels over one index, nothing of it on the event loop."""
 
 import asyncio
+import io
 from functools import lru_cache, partial
 from math import inf
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
@@ -161,16 +161,15 @@ class Service:
         self.look()
         return await to_thread.run_sync(self.index.spread, k)
 
-    async def original(self, id: str) -> tuple[bytes | Path, str]:
-        """An image's file and its kind, if it is there and still a picture; else its small copy.
+    async def original(self, id: str) -> tuple[bytes, str]:
+        """An image's file and its media type, if it is still the one that was indexed; else its small copy.
 
         Raises:
             UnknownImage: there is no such image.
         """
         small = await self.thumbnail(id)
-        item = await to_thread.run_sync(self.index.get, id)
-        kind = item and item.path and await to_thread.run_sync(_kind, item.path)
-        return (item.path, kind) if item and item.path and kind else (small, "image/jpeg")
+        data = await to_thread.run_sync(self.index.original, id, limiter=self._decoders)
+        return (small, "image/jpeg") if data is None else (data, _media_type(data))
 
     async def thumbnail(self, id: str) -> bytes:
         """A small JPEG of an image of the index.
@@ -207,13 +206,9 @@ class Service:
         return [(known.labels[at], float(likely[at])) for at in np.argsort(-likely, kind="stable")]
 
 
-def _kind(path: Path) -> str | None:
-    """The media type of a picture by its first bytes; None if it is none, or not there."""
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            return picture.get_format_mimetype()
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
+def _media_type(picture: bytes) -> str:
+    with Image.open(io.BytesIO(picture), formats=FORMATS) as opened:
+        return opened.get_format_mimetype() or "application/octet-stream"
 
 
 def _names(labels: str) -> tuple[str, ...]:
