@@ -201,7 +201,7 @@ class Index:
         row = self._images.row(id, ["path", "digest"]) or {}
         path = _path(row.get("path"))
         with contextlib.suppress(OSError):
-            data = path.read_bytes() if path is not None else b""
+            data = path.read_bytes() if path is not None and path.is_file() else b""
             if digest_bytes(data) == row.get("digest"):
                 return data
         return None
