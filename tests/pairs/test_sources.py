@@ -405,6 +405,7 @@ def test_metadata_and_named_columns(six: Six, write_images: Write) -> None:
     assert pairs.names == [one.name for one in six]
     assert pairs.table["name_"].to_pylist() == [f"by {one.name}" for one in six]
     assert pairs.splits["train"] == (4, 8)
+    options["caption_column"] = ("said",)
     assert open_pairs(DataConfig(source=str(root / "t.csv"), **options)).names == pairs.names
 
 
@@ -426,6 +427,27 @@ def test_numbered_caption_columns(six: Six, write_images: Write) -> None:
     )
     pairs = Pairs.open(root / "t.csv")
     assert pairs.table["captions"].to_pylist() == [[one.captions[0], one.captions[-1]] for one in six]
+
+
+def test_several_caption_columns(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    rows = [(one.name, one.captions[0], one.captions[-1] if at else "") for at, one in enumerate(six)]
+    _csv(root / "t.csv", rows, ("image", "caption", "title"))
+    pairs = Pairs.open(root / "t.csv")
+    assert len(pairs) == 6
+    assert pairs.weights is None
+    note = "The captions are those of the column caption. To take title too: --data.caption-column caption title."
+    assert note in pairs.problems.notes
+    pairs = Pairs.open(root / "t.csv", caption_column=["title", "caption"])
+    assert pairs.table["captions"].to_pylist()[1:] == [[one.captions[-1], one.captions[0]] for one in six[1:]]
+    assert note not in pairs.problems.notes
+    pairs = Pairs.open(root / "t.csv", caption_column=["title=0.25", "caption=0.75"])
+    assert pairs.weights is not None
+    assert pairs.weights.tolist() == [0.75] + [0.25, 0.75] * 5, "without the empty one"
+    assert pairs.take(np.array([1, 0])).weights.tolist() == [0.25, 0.75, 0.75]  # type: ignore[union-attr]
+    for wrong in ("title=0", "title=x", "title=inf"):
+        with pytest.raises(UsageError, match="must give a positive weight"):
+            Pairs.open(root / "t.csv", caption_column=["caption", wrong])
 
 
 def test_flickr30k_as_published(six: Six, write_images: Write) -> None:

@@ -119,8 +119,8 @@ class Embedder:
         """Predicted caption embeddings of images.
 
         Args:
-            images: paths or PIL images (any mode, any size); a single one gives one row. A large JPEG given as a
-                path is decoded at a reduced size, which leaves a cosine of 0.999 or more.
+            images: paths, PIL images (any mode, any size), bytes, open files, uint8 arrays or tensors; a single one
+                gives one row. A large JPEG file is decoded at a reduced size: a cosine of 0.999 or more.
 
         Raises:
             PairJEPAError: an image is missing or unreadable; the message names it.

@@ -134,7 +134,8 @@ class Material:
             fresh = tuned(self.config.model, "text") or self.config.model.predictor.kind == "transformer"
             drawn = FRESH_MASKS if fresh else context.masks
             masked = self.masked(captions, self.masking(*context.mask_ratio), drawn)
-        return Split(image_side, text_side, owner, masked)
+        weights = self.data.pairs.weights
+        return Split(image_side, text_side, owner, masked, None if weights is None else weights[captions])
 
     def sides(self, images: np.ndarray, captions: np.ndarray) -> tuple[Inputs, Inputs]:
         """Images and captions of these rows as the model takes them."""

@@ -30,6 +30,8 @@ class Split:
     """Row of each caption's image."""
     masked: Inputs | None = None
     """The captions as the context sees them, a view a mask; None where it never sees any."""
+    weights: np.ndarray | None = None
+    """How often each caption is drawn; None where all are alike."""
 
 
 @torch.no_grad()

@@ -60,6 +60,7 @@ def read_rows(path: Path, request: Request, problems: Problems) -> pa.Table:
     """The rows of one table, as `RawPairs.rows` documents them."""
     table = read_table(path, problems, header=not request.no_header)
     found = columns.find(table.column_names, request, str(path))
+    columns.note(found, table.column_names, request, problems)
     return columns.long_form(table, found, str(path))
 
 
