@@ -91,6 +91,7 @@ class Trainer:
             masked.views if masked is not None else 1,
             hidden if masked is not None else 1.0,
             shards=train.images.shards if isinstance(train.images, Pixels) else None,
+            weights=train.weights,
         )
         self.group = current()
         least = self.plan.images // self.plan.steps_per_epoch * config.training.captions_per_image
