@@ -213,7 +213,7 @@ def test_seeds_train_a_group(calls: list[SimpleNamespace], capsys: pytest.Captur
 def test_inspect_passes_on_the_settings_of_the_data(calls: list[SimpleNamespace]) -> None:
     assert main(["inspect", "DATA", "--data.caption-column", "text", "--model.text", "TXT"]) == 0
     config, text_model = calls[0].arguments
-    assert (config.source, config.caption_column, text_model) == ("DATA", "text", "TXT")
+    assert (config.source, config.caption_column, text_model) == ("DATA", ("text",), "TXT")
     assert calls[0].options == {"leaks": None}
 
 

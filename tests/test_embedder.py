@@ -1,5 +1,6 @@
 """A trained run in use: what it takes, what it gives, and what it says of what it cannot take."""
 
+import io
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pairjepa
 from pairjepa.config.recipes import recipe
 from pairjepa.embedder.embedder import BATCH
 from pairjepa.pairs import Pairs
-from pairjepa.pairs.images import decode
+from pairjepa.pairs.images import BadImage, decode
+from pairjepa.pairs.pictures import listed, opened, strings
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 
@@ -186,3 +188,34 @@ def test_a_large_jpeg_is_decoded_smaller(embedder: pairjepa.Embedder, tmp_path: 
     np.testing.assert_array_equal(row, embedder.encode_image(smaller))
     with Image.open(path) as whole:
         assert (row * embedder.encode_image(whole)).sum() > 0.999
+
+
+def test_arrays_bytes_and_files_are_pictures_too(tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
+    picture.save(tmp_path / "a.png")
+    pixels = np.asarray(picture)
+    data = (tmp_path / "a.png").read_bytes()
+    ways = [
+        pixels,
+        torch.from_numpy(pixels.copy()).permute(2, 0, 1),
+        data,
+        io.BytesIO(data),
+        tmp_path / "a.png",
+    ]
+    for found in [opened(one) for way in ways for one in listed(way)]:
+        np.testing.assert_array_equal(np.asarray(found), pixels)
+    assert len(listed(np.stack([pixels, pixels]))) == len(listed([pixels, data])) == 2
+    assert np.asarray(opened(pixels[:, :, :1])).tolist() == np.asarray(opened(pixels[:, :, 0])).tolist()
+    for wrong in (None, 3, [None], [object()]):
+        with pytest.raises(UsageError, match="images must be paths, PIL images, bytes"):
+            [opened(one) for one in listed(wrong)]
+    for array in (pixels / 255, pixels.astype(int), np.zeros((5, 5, 2), np.uint8), np.zeros(3, int)):
+        with pytest.raises(UsageError, match=r"must hold 0 to 255 as uint8 .* Scale values of 0 to 1 by 255"):
+            opened(array)
+    with pytest.raises(BadImage, match="given as bytes"):
+        opened(b"no image")
+
+
+def test_half_a_character_is_no_caption():
+    with pytest.raises(UsageError, match=r"must be whole characters, got half of one in 'a \\ud800'"):
+        strings(["a \ud800"])

@@ -25,6 +25,7 @@ class MemoryPairs:
             digest=np.array([digest(seed) for seed in seeds], dtype=object),
             width=np.full(len(seeds), 90),
             height=np.full(len(seeds), 64),
+            values=np.full(len(seeds), None),
         )
 
     @property

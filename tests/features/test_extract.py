@@ -291,6 +291,13 @@ def test_decoding_stays_ahead_but_bounded():
     assert [0, *results] == [i * i for i in range(50)]
 
 
+def test_the_key_of_an_image_says_how_it_is_decoded():
+    assert work.image_key("d", (90, 64), (48, 48), False) == "d", "as in 0.1"
+    assert work.image_key("d", (200, 200), (48, 48), False) == "d/4"
+    assert work.image_key("d", (200, 200), (48, 48), True) == "d/4/scaled"
+    assert work.image_key("d", (90, 64), (48, 48), True) == "d/scaled", "0.1 had black features of it"
+
+
 def test_several_processes_compute_a_part_each(image_backbone, small, tmp_path):
     pairs = MemoryPairs(list(range(10)))
     expected = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path / "alone"))

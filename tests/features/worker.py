@@ -47,7 +47,9 @@ def fill(cache: Path) -> None:
     """64 images in shards of 8."""
     work.IMAGE_SHARD = 8
     sides = [16] * IMAGES
-    facts = SimpleNamespace(digest=[digest(row) for row in range(IMAGES)], width=sides, height=sides)
+    facts = SimpleNamespace(
+        digest=[digest(row) for row in range(IMAGES)], width=sides, height=sides, values=[None] * IMAGES
+    )
     extract.image_features(Backbone(), Pairs(), facts, ("whole", "whole-mirrored"), cache)
 
 

@@ -218,6 +218,8 @@ def test_captions_of_text_of_json_and_of_a_named_column(six: Six, tmp_path: Path
     assert (
         Pairs.open(tmp_path / "s", caption_column="alt").table["captions"].to_pylist() == [["one", "two"]] * 2
     )
+    both = Pairs.open(tmp_path / "s", caption_column=["txt", "alt"])
+    assert both.table["captions"].to_pylist() == [["of text", "one", "two"], ["one", "two"]]
     only = Pairs.open(tmp_path / "s", image_column="seg.png")
     assert _content(only) == {"x/b.seg.png": (six[2].data, ["of json"])}
     with pytest.raises(

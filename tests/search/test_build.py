@@ -232,7 +232,7 @@ def test_what_cannot_be_indexed(run: Path, other_run: Path, tmp_path: Path) -> N
     with pytest.raises(PairJEPAError, match=r"must be pairs that are there, but .*nix"):
         build(run, [tmp_path / "nix"], out)
     with pytest.raises(PairJEPAError, match="must hold pairs, but nothing in it is known"):
-        build(run, [folder], out, data=DataConfig(caption_column="words"))
+        build(run, [folder], out, data=DataConfig(caption_column=("words",)))
     with pytest.raises(PairJEPAError, match="is no run folder"):
         build(folder, [folder], out)
     with pytest.raises(PairJEPAError, match=r"--out must be a new or empty folder or an index, got .*photos"):

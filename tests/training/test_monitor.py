@@ -31,9 +31,7 @@ def test_an_epoch_s_numbers_are_those_of_the_evaluation() -> None:
     assert now["modality_gap"] == pytest.approx(after["geometry"]["modality_gap"])
     for here, there in (("prediction", "image"), ("target", "text")):
         assert now["effective_rank"][here] == pytest.approx(after["geometry"]["effective_rank"][there])
-        assert now["deviation_per_dim"][here] == pytest.approx(
-            after["geometry"]["std_per_dim"][there]["mean"]
-        )
+        assert now["deviation_per_dim"][here] == pytest.approx(after["geometry"]["std_per_dim"][there]["rms"])
 
 
 def test_matched_cosine_is_of_own_captions_and_random_of_others() -> None:

@@ -149,3 +149,11 @@ def test_an_epoch_over_shards_is_taken_up_in_its_middle():
     assert all((a == b).all() for a, b in zip(whole[3:], rest, strict=True))
     done, left = np.concatenate(whole[:3]), np.concatenate(rest)
     assert sorted([*done, *left]) == list(range(len(SHARDS)))
+
+
+def test_captions_are_drawn_by_their_weights():
+    owner = np.array([0, 0, 1, 2, 2, 2])
+    weights = np.array([0.7, 0.3, 5, 1, 1, 2], np.float32)
+    plan = Plan(owner, 1, TrainingConfig(batch_size=3), weights=weights)
+    drawn = np.concatenate([batch.captions for epoch in range(3000) for batch in plan.epoch(epoch)])
+    assert np.bincount(drawn) / 3000 == pytest.approx([0.7, 0.3, 1, 0.25, 0.25, 0.5], abs=0.05)

@@ -13,13 +13,14 @@ from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.joined import JoinedImage
 from pairjepa.backbones.layers import UpperLayers
 from pairjepa.backbones.loading import MEND, load_tokenizer, load_transformer
-from pairjepa.backbones.location import locate
+from pairjepa.backbones.location import locate, vector_width
 from pairjepa.backbones.pair import load_pair
 from pairjepa.backbones.preprocessing import read_preprocessing
 from pairjepa.backbones.probe import check_image, check_text, usable
 from pairjepa.backbones.sentence import SentenceSettings, prepend, read_sentence_settings
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.tiny import TINY_IMAGE, TINY_TEXT, tiny_bert, tiny_preprocessing, tiny_resnet
+from pairjepa.backbones.vectors import VectorImages, VectorTexts
 from pairjepa.config.settings import ModelConfig, RunConfig
 from pairjepa.util.checksums import check
 from pairjepa.util.errors import UsageError
@@ -41,6 +42,8 @@ def load_image_backbone(model: ModelConfig, seed: int, folder: Path | None = Non
         check(folder, MEND)
         settings = image_backbone.read_settings(folder)
         return ImageBackbone(load_transformer(folder, "image", "pretrained", seed, MEND), *settings)
+    if width := vector_width(model.image):
+        return VectorImages(width)
     if isinstance(model.image, tuple):
         return JoinedImage([load_image_backbone(replace(model, image=name), seed) for name in model.image])
     if model.image == TINY_IMAGE:
@@ -81,6 +84,8 @@ def load_text_backbone(
         settings = text_backbone.read_settings(folder)
         network = load_transformer(folder, "text", "pretrained", seed, MEND)
         return TextBackbone(network, load_tokenizer(folder), *settings)
+    if width := vector_width(model.text):
+        return VectorTexts(width)
     own = SentenceSettings(model.text_pooling or "mean")
     if model.text == TINY_TEXT:
         network, tokenizer = tiny_bert(captions, model.max_tokens, seed)
@@ -116,7 +121,8 @@ def load_backbones(
         PairJEPAError: a backbone cannot be loaded, or is no function of its input.
     """
     image, text = _load(config, captions, run)
-    if run is None or not (run / "run.json").is_file():
+    new = run is None or not (run / "run.json").is_file()
+    if new and not isinstance(image, VectorImages):
         model = config.model
         check_image(image, "model.pair" if model.pair else "model.image", model.pair or model.image)
         check_text(text, "model.pair" if model.pair else "model.text", model.pair or model.text)

@@ -21,6 +21,7 @@ ROLES: tuple[Role, Role, Role] = ("image", "text", "pair")
 TINY = {"image": "tiny-resnet", "text": "tiny-bert"}
 """The built-in backbone of each side."""
 
+_VECTORS = re.compile(r"vectors:(\d+)")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -37,6 +38,8 @@ def local_folder(name: str | None, side: Role) -> Path | None:
             f"{setting} must name the {side} backbone, got nothing. "
             f"Give a local Transformers folder, a hub id or {TINY[side]}."
         )
+    if vector_width(name):
+        return None
     path = Path(name).expanduser()
     if path.is_dir():
         _checked(path, setting)
@@ -52,7 +55,14 @@ def local_folder(name: str | None, side: Role) -> Path | None:
 
 def located(name: str) -> str:
     """The same backbone from any working directory: an absolute path; hub ids and built-in names as they are."""
-    return name if name in TINY.values() or is_hub_id(name) else os.path.abspath(Path(name).expanduser())
+    own = name in TINY.values() or vector_width(name)
+    return name if own or is_hub_id(name) else os.path.abspath(Path(name).expanduser())
+
+
+def vector_width(name: str | tuple[str, ...] | None) -> int | None:
+    """The numbers of a vector where `vectors:512` stands in the place of a backbone; None for a backbone."""
+    found = _VECTORS.fullmatch(name) if isinstance(name, str) else None
+    return int(found[1]) if found else None
 
 
 def is_hub_id(name: str) -> bool:
@@ -190,7 +200,7 @@ def _hub_bars(shown: bool) -> Iterator[None]:
 def as_pair(config: RunConfig) -> RunConfig:
     """The configuration with `model.pair` where both backbones are one dual encoder; of one tower alone, a line."""
     model = config.model
-    several = isinstance(model.image, tuple)
+    several = isinstance(model.image, tuple) or vector_width(model.image)
     if model.pair is not None or several or "random" in (model.image_weights, model.text_weights):
         return config
     dual = {}

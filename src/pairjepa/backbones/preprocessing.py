@@ -16,7 +16,8 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from pairjepa.config.settings import View
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.pairs.vectors import INFO
+from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import read_json
 from pairjepa.util.progress import say
 
@@ -115,6 +116,10 @@ class Preprocessing:
         `centre` is what the backbone was made for, `whole` squeezes the entire picture into the square;
         `-mirrored` is the same, left and right exchanged.
         """
+        if INFO in image.info:
+            raise UsageError(
+                "An image must be a picture for this run, got a vector. It was trained with an image encoder."
+            )
         base = view.removesuffix("-mirrored")
         each = [own._pixels(image, base) for own in (self, *self.others)]
         pixels = np.concatenate(each, axis=2) if self.others else each[0]

@@ -157,6 +157,7 @@ def train_command(name: str) -> Callable[..., None]:
         with stdout_for_results(device):
             from pairjepa.training import train as training
 
+            config = training.on_vectors(config, None)
             if run is None:
                 run = training.own_folder(config, seeds)
             if first:

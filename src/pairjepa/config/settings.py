@@ -42,8 +42,8 @@ class DataConfig:
     """A folder, a table (CSV, TSV, JSONL, Parquet), shards (.tar, a pattern or URL), a hub data set id, or `shapes`."""
     image_column: str | None = None
     """Column that names or holds the image; found by usual names if not given."""
-    caption_column: str | None = None
-    """Column that holds the caption or a list of captions."""
+    caption_column: tuple[str, ...] | None = None
+    """Columns that hold the caption or lists of them; `short=0.7 long=0.3` says how often each is drawn in training."""
     split_column: str | None = None
     """Column that holds train, dev or test."""
     group_column: str | None = None
@@ -487,6 +487,8 @@ def _build(kind: Any, value: Any, name: str) -> Any:
             raise UsageError(f"{name} must be one of {known}, got {value!r}.{instead(value)}")
         return value
     if origin is tuple:
+        if isinstance(value, str) and arguments[0] is str:  # as runs had it once
+            value = (value,)
         if not isinstance(value, list | tuple):
             raise _bad(name, "be a list", value)
         return tuple(_build(arguments[0], item, name) for item in value)

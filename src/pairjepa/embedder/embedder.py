@@ -15,6 +15,7 @@ from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.location import holds_backbones, hub_refusals, is_hub_id
 from pairjepa.backbones.text import TextBackbone
+from pairjepa.backbones.vectors import VectorTexts
 from pairjepa.backbones.words import WordEmbeddings
 from pairjepa.model.build import build_module
 from pairjepa.model.joint import JointModel, mean_direction
@@ -130,8 +131,8 @@ class Embedder:
         """Predicted caption embeddings of images.
 
         Args:
-            images: paths or PIL images (any mode, any size); a single one gives one row. A large JPEG given as a
-                path is decoded at a reduced size, which leaves a cosine of 0.999 or more.
+            images: paths, PIL images (any mode, any size), bytes, open files, uint8 arrays or tensors; a single one
+                gives one row. A large JPEG file is decoded at a reduced size: a cosine of 0.999 or more.
             batch_size: images that are forwarded at once.
             threads: that decode images ahead; as many as there are cores if not given.
             progress: show a bar on stderr.
@@ -147,10 +148,13 @@ class Embedder:
         """Embeddings of captions, cut at the run's `model.max_tokens`; a single string gives one row.
 
         Args:
-            captions: in any order; those of about the same length are forwarded together.
+            captions: in any order; those of about the same length are forwarded together. For a run on vectors, a
+                vector, or a row each.
             batch_size: captions that are forwarded at once.
             progress: show a bar on stderr.
         """
+        if isinstance(self.text, VectorTexts):
+            return self.target_features(self.text.rows([captions] if isinstance(captions, str) else captions))
         ids = self.text.tokenize(strings(captions))
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
         rows = np.empty((len(ids), self.dim), np.float32)

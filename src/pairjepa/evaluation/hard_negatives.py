@@ -18,6 +18,8 @@ def split_twins(material: Material, split: str) -> list[Twin]:
     """Twins of a split's captions; on scenes that the program draws, those that are true of the image are left out."""
     images, captions, owner = material.rows(split)
     pairs, holds = material.data.pairs, None
+    if pairs.text_vectors is not None:  # of other words there are none
+        return []
     if pairs.generated:
         names = pairs.take(images).names
 

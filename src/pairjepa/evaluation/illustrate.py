@@ -126,8 +126,8 @@ def split_saliency(
     distinct = list(dict.fromkeys(word for some in words.values() for word in some))
     own = [c for some in captions.values() for c in some]
     texts = [*(embeddings.captions[c] for c in own), *distinct]
-    targets = np.concatenate([embeddings.text[own], embedder.encode_text(distinct)])
     try:
+        targets = np.concatenate([embeddings.text[own], embedder.encode_text(distinct)])
         maps = _maps(embedder, list(pictures.values()), targets)
     except PairJEPAError as error:
         return [], [f"There is no saliency map. {error}"]

@@ -37,7 +37,8 @@ def rank_and_spread(result: Mapping[str, Any]) -> list[tuple[str, float, int, fl
             side,
             geometry["effective_rank"][name],
             min(geometry["dim"], rows - 1),
-            geometry["std_per_dim"][name]["mean"] / geometry["std_per_dim"]["healthy"],
+            geometry["std_per_dim"][name].get("rms", geometry["std_per_dim"][name]["mean"])
+            / geometry["std_per_dim"]["healthy"],
             result["images"],
         )
         for side, name, rows in (

@@ -4,6 +4,7 @@ from typing import Any
 
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.backbones.location import SIDES, local_folder
+from pairjepa.backbones.vectors import on_vectors
 from pairjepa.config.settings import RunConfig
 from pairjepa.evaluation import baseline_rows
 from pairjepa.evaluation.evaluate import embedding_set
@@ -29,6 +30,7 @@ def probe(config: RunConfig) -> dict[str, Any]:
     Raises:
         PairJEPAError: there are no train or dev pairs, or the backbones cannot be read.
     """
+    config = on_vectors(config, None)
     for side in SIDES:
         local_folder(getattr(config.model, side), side)
     pairs = open_pairs(config.data)

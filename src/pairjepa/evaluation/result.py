@@ -192,7 +192,11 @@ def _geometry(embeddings: EmbeddingSet, matched: float, seed: int) -> dict[str, 
         "modality_gap": geometry.modality_gap(embeddings.image, embeddings.text),
         "effective_rank": {name: one.effective_rank for name, one in spread.items()},
         "std_per_dim": {
-            name: {"mean": float(one.std_per_dim.mean()), "min": float(one.std_per_dim.min())}
+            name: {
+                "mean": float(one.std_per_dim.mean()),
+                "rms": float(np.sqrt((one.std_per_dim**2).mean())),
+                "min": float(one.std_per_dim.min()),
+            }
             for name, one in spread.items()
         }
         | {"healthy": 1 / math.sqrt(embeddings.image.shape[1])},

@@ -76,6 +76,10 @@ class Facts(Protocol):
     def height(self) -> Any:
         """For each image its height in pixels."""
 
+    @property
+    def values(self) -> Any:
+        """For each image of more than 8 bits which of its values become 0 to 255; else None."""
+
 
 class Work(ABC):
     """One kind of features of some items, each known by its key."""
@@ -137,8 +141,7 @@ class Work(ABC):
 class ImageWork(Work):
     """All views of images; a view and its mirror are resized once, images of the same bytes forwarded once.
 
-    An image that is decoded smaller than it is has a key that says so, so that no feature of the whole picture is
-    taken for one of the smaller.
+    Keys are those of `image_key`.
     """
 
     backbone: ImageBackbone
@@ -160,11 +163,13 @@ class ImageWork(Work):
         named_batch: int | None = None,
     ) -> "ImageWork":
         """All images of `pairs`."""
-        min_decode_size = backbone.preprocessing.min_decode_size
-        keys = []
-        for name, width, height in zip(facts.digest, facts.width, facts.height, strict=True):
-            scale = reduction((int(width), int(height)), min_decode_size)
-            keys.append(str(name) if scale == 1 else f"{name}/{scale}")
+        least = backbone.preprocessing.min_decode_size
+        keys = [
+            image_key(str(name), (int(width), int(height)), least, values is not None)
+            for name, width, height, values in zip(
+                facts.digest, facts.width, facts.height, facts.values, strict=True
+            )
+        ]
         rows = {key: row for row, key in reversed(list(enumerate(keys)))}  # the first of equal images
         return cls(backbone, pairs, tuple(views), keys, rows, named_batch)
 
@@ -357,6 +362,19 @@ class StateWork(TextWork):
         return {"kind": self.kind, "backbone": self.backbone.digest}
 
 
+def image_key(digest: str, size: tuple[int, int], least: tuple[int, int], deep: bool) -> str:
+    """The key of an image, which says how it is decoded: no feature is taken for one of another decoding.
+
+    Args:
+        digest: of its bytes.
+        size: (width, height) of the whole picture.
+        least: it is decoded no smaller than that.
+        deep: whether it has more than 8 bits, and is scaled by its own values, which 0.1 did not.
+    """
+    scale = reduction(size, least)
+    return digest + (f"/{scale}" if scale > 1 else "") + ("/scaled" if deep else "")
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C within a shard, with the features of its first items."""
 
@@ -419,7 +437,7 @@ def _keyed(captions: Iterable[Any]) -> tuple[list[str], dict[str, str]]:
     return keys, dict(zip(keys, texts, strict=True))
 
 
-def _by_length(backbone: TextBackbone, ids: list[list[int]], batch: int) -> Batches:
+def _by_length(backbone: TextBackbone, ids: list[Any], batch: int) -> Batches:
     order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
     for start in range(0, len(ids), batch):
         chosen = order[start : start + batch]

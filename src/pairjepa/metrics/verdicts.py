@@ -22,7 +22,7 @@ USEFUL = 0.1
 """Of the way from chance to a perfect rsum: a model that has less is of no use."""
 WEAK_AUC, GOOD_AUC = 0.75, 0.9
 COLLAPSED_SPREAD = 0.25
-"""Of 1/√dim, the mean standard deviation of a dimension under which nearly every row is the same (cosine over 0.94)."""
+"""Of 1/√dim, the root of a dimension's mean variance under which nearly every row is the same (cosine over 0.94)."""
 COLLAPSED_RANK, NARROW_RANK = 2.0, 0.05
 """Effective rank: under the first, about one direction; under the second, a share of what is possible, few."""
 LEAST_DIRECTIONS = 16
@@ -143,7 +143,7 @@ def collapse(side: str, rank: float, possible: int, spread: float, images: int) 
         side: prediction or target.
         rank: Effective rank (Roy and Vetterli 2007).
         possible: The greatest that it could be.
-        spread: Mean standard deviation of a dimension, over 1/√dim.
+        spread: Root of the mean variance of a dimension, over 1/√dim; few directions of a wide space lower it not.
         images: Of which the rows are, or whose captions they are.
     """
     shown = number(rank, 0 if rank >= 10 else 1)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pairjepa.pairs.folders import HEIC_EXTRA, HEIF
+from pairjepa.pairs.vectors import MAGIC, drawn
 from pairjepa.util.errors import PairJEPAError, unreadable
 
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"]
@@ -78,7 +79,7 @@ def decode(
     Images of one channel with more than 8 bits are scaled by their own range of values, which stands in the result's
     `info["values"]`: from 0 to the smallest of 255, 1,023, 4,095, 16,383 and 65,535 (floats: 1 and 255) that holds all,
     else to their maximum; where there are negative ones, from their minimum to their maximum. Safe to call from
-    several threads.
+    several threads. The file of a vector (`vectors.drawn`) is one, too.
 
     Args:
         data: the file's bytes.
@@ -104,6 +105,9 @@ def decode_sized(
     if not data:
         raise BadImage("the file is empty")
     try:
+        if data.startswith(MAGIC):
+            picture = drawn(data)
+            return picture, picture.size
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         whole = image.width * image.height
         if whole > MAX_PIXELS:

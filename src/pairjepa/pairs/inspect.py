@@ -50,7 +50,7 @@ def inspect(
             {"name": pairs.names[row], "captions": pairs.table["captions"][row].as_py()}
             for row in sorted({0, pairs.n_images // 2, pairs.n_images - 1})
         ],
-        "image_size": _sizes(facts),
+        "image_size": None if pairs.text_vectors is not None else _sizes(facts),
         "caption_length": {
             "words": _quantiles(words),
             "tokens": _quantiles(tokens),

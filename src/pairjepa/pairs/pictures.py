@@ -2,18 +2,35 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from pairjepa.pairs.images import BadImage, bad_image, decode, upright_rgb
+from pairjepa.pairs.vectors import as_bytes
 from pairjepa.util.errors import UsageError
 
-Picture = str | Path | Image.Image
+Picture = str | Path | Image.Image | bytes | Any
+"""A path, a PIL image, the bytes of a file, an open file, or an array or tensor of 0 to 255: (height, width),
+(height, width, channel), or (channel, height, width) as PyTorch has it, with 1, 3 or 4 channels. For a run on vectors,
+one of floats, or a row each."""
 
 
 def listed(images: Picture | Iterable[Picture]) -> list[Picture]:
-    """A single picture is a list of one."""
-    return [images] if isinstance(images, str | Path | Image.Image) else list(images)
+    """A single picture is a list of one.
+
+    Raises:
+        UsageError: it is neither a picture nor several.
+    """
+    axes = getattr(images, "ndim", None)
+    if axes == 2 and "float" in str(images.dtype):  # type: ignore[union-attr]
+        return list(images)  # type: ignore[arg-type]
+    if isinstance(images, str | Path | Image.Image | bytes) or hasattr(images, "read") or axes in (1, 2, 3):
+        return [images]
+    if not isinstance(images, Iterable):
+        raise _no_picture(images)
+    return list(images)
 
 
 def opened(picture: Picture, draft: tuple[int, int] | None = None) -> Image.Image:
@@ -25,28 +42,64 @@ def opened(picture: Picture, draft: tuple[int, int] | None = None) -> Image.Imag
 
     Raises:
         BadImage: it is missing or unreadable; the message names its path.
+        UsageError: it is nothing that a picture can be.
     """
     if isinstance(picture, Image.Image):
         return upright_rgb(picture)
-    path = Path(picture)
+    if hasattr(picture, "ndim"):
+        return _of_array(picture)
+    if not isinstance(picture, str | Path | bytes) and not hasattr(picture, "read"):
+        raise _no_picture(picture)
+    name = (
+        str(picture) if isinstance(picture, str | Path) else str(getattr(picture, "name", "given as bytes"))
+    )
     try:
-        return decode(path.read_bytes(), draft=draft)
+        if isinstance(picture, str | Path):
+            data = Path(picture).read_bytes()
+        else:
+            data = picture if isinstance(picture, bytes) else picture.read()
+        return decode(data, draft=draft)
     except OSError as error:
-        raise bad_image(error, str(path)) from None
+        raise bad_image(error, name) from None
     except BadImage as error:
-        raise BadImage(error.reason, str(path)) from None
+        raise BadImage(error.reason, name) from None
+
+
+def _of_array(picture: Any) -> Image.Image:
+    values = np.asarray(picture.detach().cpu() if hasattr(picture, "detach") else picture)
+    if values.ndim == 1 and values.dtype.kind == "f":
+        return decode(as_bytes(values[None])[0])
+    if values.ndim == 3 and values.shape[0] in (1, 3, 4) and values.shape[2] not in (1, 3, 4):
+        values = values.transpose(1, 2, 0)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.dtype != np.uint8 or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))):
+        raise UsageError(
+            "an array of an image must hold 0 to 255 as uint8 in the shape (height, width), (height, width, 3) or "
+            f"(height, width, 4), got {values.dtype} {values.shape}. Scale values of 0 to 1 by 255."
+        )
+    return upright_rgb(Image.fromarray(np.ascontiguousarray(values)))
+
+
+def _no_picture(picture: object) -> UsageError:
+    return UsageError(
+        "images must be paths, PIL images, bytes, open files, uint8 arrays or tensors, got "
+        f"{type(picture).__name__}. Give one or a list of them."
+    )
 
 
 def strings(captions: Iterable[object]) -> list[str]:
     """A single caption is a list of one.
 
     Raises:
-        UsageError: one is no string.
+        UsageError: one is no string, or holds half a character.
     """
     texts = []
     for text in [captions] if isinstance(captions, str) else captions:
         if not isinstance(text, str):
             raise UsageError(f"captions must be strings, got {type(text).__name__}.")
+        if not text.isascii() and text != text.encode(errors="ignore").decode():
+            raise UsageError(f"captions must be whole characters, got half of one in {text!a}.")
         texts.append(text)
     return texts
 

@@ -30,7 +30,8 @@ class Problems:
 
     def note(self, sentence: str) -> None:
         """Keep a sentence for people."""
-        self.notes.append(sentence)
+        if sentence not in self.notes:
+            self.notes.append(sentence)
 
     def summary(self) -> str:
         """What there is so far, for the end of an error."""

@@ -17,7 +17,19 @@ from pairjepa.pairs.problems import EXAMPLES, Problems
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import digest
 
-RESERVED = ("name", "path", "bytes", "member", "digest", "split", "captions", "image", "caption")
+RESERVED = (
+    "name",
+    "path",
+    "bytes",
+    "member",
+    "digest",
+    "split",
+    "captions",
+    "weights",
+    "vectors",
+    "image",
+    "caption",
+)
 """Columns with a meaning; metadata of such a name gets a `_` behind it."""
 
 
@@ -27,7 +39,7 @@ class Request:
 
     source: str
     image_column: str | None = None
-    caption_column: str | None = None
+    caption_column: tuple[str, ...] | None = None
     split_column: str | None = None
     seed: int = 0
     images: str | None = None
@@ -41,8 +53,9 @@ class RawPairs:
     rows: pa.Table
     """One row a caption, or a list of captions. Columns: `image` (string, path or name of the image; null where
     there are only bytes), `caption` (string or list<string>); if there are any, `bytes` (large_binary), `member`
-    (place in a shard, as in `Pairs.table`; then names are unique) and `split` (string); all others are metadata of
-    the image."""
+    (place in a shard, as in `Pairs.table`; then names are unique), `weights` (list<float32>, of each caption),
+    `vectors` (list<fixed_size_list<float32>>, of each caption) and `split` (string); all others are metadata of the
+    image."""
     title: str
     """What it is, for people."""
     split_words: str = "split as given"
@@ -72,7 +85,7 @@ def assemble(
     first = np.unique(image, return_index=True)[1]
     count = len(first)
 
-    owner, strings = _captions(rows["caption"].combine_chunks(), image, names.dictionary, problems)
+    owner, strings, taken = _captions(rows["caption"].combine_chunks(), image, names.dictionary, problems)
     per_image = np.bincount(owner, minlength=count)
     data = rows["bytes"].take(first) if "bytes" in rows.column_names else pa.nulls(count, pa.large_binary())
     members = {"member": rows["member"].take(first)} if "member" in rows.column_names else {}
@@ -92,6 +105,12 @@ def assemble(
             f"{raw.title} must hold at least one image with a caption, got none.{problems.summary()}"
         )
 
+    offsets = pa.array(np.concatenate([[0], np.cumsum(per_image)]), pa.int32())
+    beside = {
+        name: pa.ListArray.from_arrays(offsets, pc.list_flatten(rows[name]).combine_chunks().take(taken))
+        for name in ("weights", "vectors")
+        if name in rows.column_names
+    }
     table = pa.table(
         {
             "name": names.dictionary,
@@ -99,9 +118,8 @@ def assemble(
             "bytes": data,
             **members,
             "split": _first_splits(rows, image, first, names.dictionary, raw.title, problems),
-            "captions": pa.ListArray.from_arrays(
-                pa.array(np.concatenate([[0], np.cumsum(per_image)]), pa.int32()), strings
-            ),
+            "captions": pa.ListArray.from_arrays(offsets, strings),
+            **beside,
         }
         | {column: rows[column].take(first) for column in rows.column_names if column not in RESERVED}
     ).filter(pa.array(usable))
@@ -203,8 +221,8 @@ def _names_of_bytes(images: pa.Array, data: pa.ChunkedArray) -> pa.Array:
 
 def _captions(
     cells: pa.Array, image: np.ndarray, names: pa.Array, problems: Problems
-) -> tuple[np.ndarray, pa.Array]:
-    """Clean captions and the images that own them, sorted by owner; order within an image is kept."""
+) -> tuple[np.ndarray, pa.Array, pa.Array]:
+    """The owners of clean captions, those captions, and where each stood; sorted by owner, else in their order."""
     owner = image
     if not pa.types.is_string(cells.type):
         owner = image[pc.list_parent_indices(cells).to_numpy()]
@@ -219,7 +237,7 @@ def _captions(
     kept = pc.is_valid(strings)
     owner, strings = owner[kept.to_numpy(zero_copy_only=False)], strings.filter(kept)
     order = np.argsort(owner, kind="stable")
-    return owner[order], strings.take(pa.array(order))
+    return owner[order], strings.take(pa.array(order)), pc.indices_nonzero(kept).take(pa.array(order))
 
 
 def _paths(names: pa.Array, inside: np.ndarray, raw: RawPairs) -> pa.Array:

@@ -17,6 +17,7 @@ from PIL import Image
 from pairjepa.pairs.images import BadImage, decode_sized
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.pairs.table import Pairs
+from pairjepa.pairs.vectors import INFO
 from pairjepa.util.errors import PairJEPAError, hindrance, unreadable
 from pairjepa.util.files import cache_folder, chunk_size, digest, digest_bytes, remove_leftovers
 from pairjepa.util.progress import progress, say
@@ -156,9 +157,11 @@ def pairs_digest(pairs: Pairs, facts: ImageFacts) -> str:
 
 def pairs_parts(pairs: Pairs, facts: ImageFacts) -> dict[str, tuple[Any, ...]]:
     """What `pairs_digest` is of, by what people call it."""
+    texts = pairs.text_vectors
+    vectors = () if texts is None else (digest_bytes(texts.tobytes()),)
     return {
         "images": (facts.digest.tolist(),),
-        "captions": (pairs.captions.to_pylist(), pairs.captions_per_image.tolist()),
+        "captions": (pairs.captions.to_pylist(), pairs.captions_per_image.tolist(), *vectors),
         "splits": (pairs.table["split"].to_pylist(),),
     }
 
@@ -261,7 +264,7 @@ def _fact(pairs: Pairs, row: int) -> dict[str, Any]:
     values = image.info.get("values")
     return {
         "digest": digest_bytes(data),
-        "phash": int(perceptual_hash(image)),
+        "phash": int(NO_HASH if INFO in image.info else perceptual_hash(image)),
         "width": width,
         "height": height,
         "thumbnail": image.resize(_THUMBNAIL[:2], Image.Resampling.BOX).tobytes(),

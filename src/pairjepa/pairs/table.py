@@ -1,5 +1,6 @@
 """Image-caption pairs: one Arrow table, one row an image."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from PIL import Image
 
 from pairjepa.config.settings import DataConfig
@@ -17,6 +18,7 @@ from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import Request, assemble, group_keys
 from pairjepa.pairs.shards.reading import read as read_member
 from pairjepa.pairs.sources import read
+from pairjepa.pairs.vectors import INFO
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
 from pairjepa.util.files import digest_bytes
 from pairjepa.util.progress import say
@@ -29,8 +31,10 @@ class Pairs:
     Attributes:
         table: `name` (string, unique), `path` (string, null where the bytes are in the row), `bytes`
             (large_binary, null where there is a path), `split` (string: train, dev, test, or rest, which is not
-            used), `captions` (list<string>, at least one), and metadata columns as they came. Pairs from shards have
-            neither path nor bytes but `member`, a struct: `shard` (its path or URL) and `stamp` (another if the shard
+            used), `captions` (list<string>, at least one), `weights` where captions have some (list<float32>),
+            `vectors` where they are vectors (list<fixed_size_list<float32>>; then `bytes` are `.npy` files), and
+            metadata columns as they came. Pairs from shards have neither path nor bytes but `member`, a struct:
+            `shard` (its path or URL) and `stamp` (another if the shard
             has changed), both dictionaries of strings, `offset` and `length` (int64, bytes). Pairs that were scanned
             have `digest` (string): an image file that is another one now is not read.
         description: what it is, for people.
@@ -53,7 +57,7 @@ class Pairs:
         source: str | Path,
         *,
         image_column: str | None = None,
-        caption_column: str | None = None,
+        caption_column: str | Sequence[str] | None = None,
         split_column: str | None = None,
         group_column: str | None = None,
         images: str | Path | None = None,
@@ -68,7 +72,7 @@ class Pairs:
             source: a folder, a table, shards (`.tar`, a pattern or a URL of them), a data set id of the Hugging Face
                 hub, `shapes` or `shapes:3000`.
             image_column: column of the images, where usual names do not find it.
-            caption_column: column of the captions.
+            caption_column: column of the captions, or several; `name=0.7` says how often each is drawn in training.
             split_column: column of the splits.
             group_column: column whose equal values stay in one split, where a hash draws the splits.
             images: the folder of the images, where they are not beside the table.
@@ -84,6 +88,8 @@ class Pairs:
         """
         problems = Problems()
         folder = None if images is None else str(images)
+        if caption_column is not None:
+            caption_column = (caption_column,) if isinstance(caption_column, str) else tuple(caption_column)
         request = Request(str(source), image_column, caption_column, split_column, seed, folder, no_header)
         raw = read(request, problems)
         table, origin, drawn = assemble(raw, problems, group_column)
@@ -105,6 +111,30 @@ class Pairs:
     def captions(self) -> pa.Array:
         """All captions, image after image."""
         return pc.list_flatten(self.table["captions"]).combine_chunks()
+
+    @cached_property
+    def weights(self) -> np.ndarray | None:
+        """How often each caption is drawn beside the others of its image; None where all are equal."""
+        if "weights" not in self.table.column_names:
+            return None
+        found: np.ndarray = pc.list_flatten(self.table["weights"]).to_numpy()
+        return found
+
+    @cached_property
+    def text_vectors(self) -> Float32[np.ndarray, "captions width"] | None:
+        """The vector of each caption, where the pairs are vectors."""
+        if "vectors" not in self.table.column_names:
+            return None
+        rows = pc.list_flatten(self.table["vectors"])
+        found: np.ndarray = pc.list_flatten(rows).to_numpy().reshape(len(rows), -1)
+        return found
+
+    @property
+    def vector_widths(self) -> tuple[int, int] | None:
+        """Numbers in an image's and in a caption's vector, where the pairs are vectors."""
+        if (texts := self.text_vectors) is None:
+            return None
+        return len(self.image(0).info[INFO]), texts.shape[1]
 
     @cached_property
     def captions_per_image(self) -> Int64[np.ndarray, " images"]:

@@ -211,6 +211,7 @@ class Trainer:
             masked.views if masked is not None else 1,
             hidden if masked is not None else 1.0,
             shards=train.images.shards if isinstance(train.images, Pixels) else None,
+            weights=train.weights,
             span=(alone, last) if stage or not alone else (0, alone),
         )
         step = TrainStep(self.module, train, training.micro_batch, self.group)

@@ -65,6 +65,10 @@ class Material:
     @cached_property
     def text_features(self) -> FeatureTable:
         """`(caption, width)` of the untrained text backbone."""
+        if (own := self.data.pairs.text_vectors) is not None:
+            return FeatureTable(
+                [lambda: own], np.zeros(len(own), np.int64), np.arange(len(own)), own.shape[1:]
+            )
         table = fill(self._text_work(), cache_folder(), self._engine("text"))
         self.engines["text"] = table.engine
         return table
@@ -192,7 +196,8 @@ class Material:
         masked = None
         if masks and self.config.context.caption is not None:
             masked = self.masked(captions, *self._training_masks())
-        return Split(image_side, text_side, owner, masked)
+        weights = self.data.pairs.weights
+        return Split(image_side, text_side, owner, masked, None if weights is None else weights[captions])
 
     def sides(self, images: np.ndarray, captions: np.ndarray) -> tuple[Inputs, Inputs]:
         """Images and captions of these rows as the model takes them."""

@@ -30,6 +30,8 @@ class Split:
     """Row of each caption's image."""
     masked: Inputs | None = None
     """The captions as the context sees them, a view a mask; None where it never sees any."""
+    weights: np.ndarray | None = None
+    """How often each caption is drawn; None where all are alike."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
         "uniformity": uniformity,
         "modality_gap": geometry.modality_gap(image, text),
         "effective_rank": {name: one.effective_rank for name, one in spread.items()},
-        "deviation_per_dim": {name: float(one.std_per_dim.mean()) for name, one in spread.items()},
+        "deviation_per_dim": {
+            name: float(np.sqrt((one.std_per_dim**2).mean())) for name, one in spread.items()
+        },
     }
 
 

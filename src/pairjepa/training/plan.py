@@ -41,6 +41,7 @@ class Plan:
         hidden: float = 1.0,
         shards: np.ndarray | None = None,
         span: tuple[int, int] | None = None,
+        weights: np.ndarray | None = None,
     ) -> None:
         """Plan for one split.
 
@@ -54,9 +55,13 @@ class Plan:
                 reading in any order costs the same. Then an epoch goes through the shards in random order, a few at a
                 time, and mixes the images of those alone.
             span: epochs before those of this plan, and its last one; None are all of `config`.
+            weights: how often each caption is drawn beside the others of its image; None is all alike.
         """
         self._count = np.bincount(owner)
         self._first = np.concatenate([[0], np.cumsum(self._count)[:-1]])
+        # where captions end on a line on which each image is 1 long
+        shares = None if weights is None else weights / np.bincount(owner, weights)[owner]
+        self._ends = None if shares is None else np.cumsum(shares, dtype=np.float64)
         self._views, self._config, self._masks, self._hidden = views, config, masks, hidden
         self._shards = shards
         self.images = len(self._count)
@@ -70,7 +75,7 @@ class Plan:
         rng = np.random.default_rng([self._config.seed, epoch])
         order = rng.permutation(self.images) if self._shards is None else _shard_by_shard(self._shards, rng)
         wanted = self._config.captions_per_image
-        start = (rng.random(self.images) * self._count).astype(np.int64)
+        start = self._start(rng.random(self.images))
         view = rng.integers(0, self._views, (self.images, wanted))
         mask = rng.integers(0, self._masks, (self.images, wanted))
         hidden = rng.random((self.images, wanted)) < self._hidden
@@ -86,6 +91,13 @@ class Plan:
                 mask[images].reshape(-1),
                 hidden[images].reshape(-1),
             )
+
+    def _start(self, drawn: np.ndarray) -> np.ndarray:
+        """The first caption of each image, by a number in [0, 1) for each."""
+        if self._ends is None:
+            return (drawn * self._count).astype(np.int64)
+        at = np.searchsorted(self._ends, np.arange(self.images) + drawn, side="right")
+        return np.clip(at - self._first, 0, self._count - 1)
 
     def step_seed(self, step: int) -> int:
         """Seed of a step's dropout."""

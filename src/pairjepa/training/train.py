@@ -14,6 +14,7 @@ from pairjepa.backbones import location as backbones
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.text import TextBackbone
+from pairjepa.backbones.vectors import on_vectors
 from pairjepa.config.settings import RunConfig, pretrained, tuned
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
@@ -58,7 +59,7 @@ def train(config: RunConfig, pairs: Pairs | None, run: str | Path, *, track: str
         UsageError: a setting cannot be, or the tracker is unknown.
         PairJEPAError: data, backbones or run folder are not as they must be.
     """
-    return _train({Path(run): _checked(config)}, pairs, track)[0]
+    return _train({Path(run): _checked(config, pairs)}, pairs, track)[0]
 
 
 def train_seeds(
@@ -77,12 +78,12 @@ def train_seeds(
         UsageError: a setting cannot be, or the tracker is unknown.
         PairJEPAError: as `train`; or the folder holds one run, or seeds of another configuration.
     """
-    return _train(plan_seeds(Path(run), _checked(config), seeds), pairs, track)
+    return _train(plan_seeds(Path(run), _checked(config, pairs), seeds), pairs, track)
 
 
-def _checked(config: RunConfig) -> RunConfig:
+def _checked(config: RunConfig, pairs: Pairs | None) -> RunConfig:
     config.validate()
-    config = backbones.as_pair(config)
+    config = on_vectors(backbones.as_pair(config), pairs)
     config.validate()
     return config
 
@@ -143,7 +144,8 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
         data = read_known(pairs, most, RunFolder(path)) if begun else read_data(pairs, most)
     data.pairs.check_trainable()  # without its unreadable images
     warn_of_leaks(data.record)
-    _warn_of_captions(data.pairs, text)
+    if data.pairs.text_vectors is None:
+        _warn_of_captions(data.pairs, text)
     material, control = Material(config, data, image, text), None
     if config.context.caption is not None and config.context.image:
         # what the words alone can do, by a model that never saw an image: the control of `evaluate`

@@ -103,6 +103,8 @@ class Watch:
 
     def _try_apart(self, side: str) -> str:
         training, weights = self.config.training, self.config.objective.weights
+        if training.solver == "cca":
+            return _try(["more pairs"])
         tries = []
         if not weights.get("info_nce"):
             tries.append(

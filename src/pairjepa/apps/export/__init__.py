@@ -52,11 +52,14 @@ def export(
     check_installed(to)
     if folder.summary is None:
         say(f"warning: the training of {path} is not complete; this is the best epoch so far.")
+    from pairjepa.backbones.vectors import check_exportable
     from pairjepa.embedder.embedder import Embedder
 
     module = to.replace("-", "_")
     write = getattr(import_module(f"pairjepa.apps.export.{module}"), f"export_{module}")
-    write(Embedder.load(folder), out, **({"licence": licence, "name": name} if to == "hub" else {}))
+    embedder = Embedder.load(folder)
+    check_exportable(embedder.image)
+    write(embedder, out, **({"licence": licence, "name": name} if to == "hub" else {}))
     return Path(out)
 
 

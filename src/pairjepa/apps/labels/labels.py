@@ -120,7 +120,7 @@ def label_images(
     """
     chosen, said = checked_labels(labels), checked_templates(templates)
     column = None if truth in (None, FOLDER) else truth
-    entries = open_source(str(images), DataConfig(caption_column=column)).entries
+    entries = open_source(str(images), DataConfig(caption_column=(column,) if column else None)).entries
     right = None if truth is None else [_right(entry, column) for entry in entries]
     if right is not None:
         _check_truth(right, chosen, str(truth))

@@ -276,11 +276,15 @@ class _Build:
     def _encoding(self) -> "Embedder":
         """The run, loaded when something is to be embedded."""
         if self._loaded is None:
+            from pairjepa.backbones.vectors import VectorTexts
             from pairjepa.embedder.embedder import Embedder
             from pairjepa.util.memory import keep_freed_memory
 
             keep_freed_memory()
             self._loaded = Embedder.load(self._run)
+            if isinstance(texts := self._loaded.text, VectorTexts):
+                for source in self._sources:
+                    texts.known |= source.vectors
             if self._weights not in (None, self._loaded.weights):
                 raise PairJEPAError(
                     f"{self._run.path} must keep its weights while it is indexed, got others. "
@@ -292,9 +296,11 @@ class _Build:
         """Put the run into the index as a model that needs no PyTorch, if it is not there."""
         if not self._place.holds(f"{MODEL}/{SETTINGS}"):
             from pairjepa.apps.export.onnx import export_onnx
+            from pairjepa.backbones.vectors import check_exportable
 
             say("making the model that answers queries, once an index")
             try:
+                check_exportable(self._encoding().image)
                 self._place.keep(MODEL, lambda path: export_onnx(self._encoding(), path), SETTINGS)
             except PairJEPAError as error:
                 say(f"Queries will need the run itself and PyTorch, which is slower: {error}")

@@ -15,8 +15,8 @@ from pairjepa.config.settings import tuned
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.features.cache import FeatureStore
 from pairjepa.features.engines import Engine, choice
-from pairjepa.features.work import ImageWork, TextWork, Work, compute_shard
-from pairjepa.pairs.images import decode, reduction
+from pairjepa.features.work import ImageWork, TextWork, Work, compute_shard, image_key
+from pairjepa.pairs.images import decode
 
 FEW = 64
 """Images for which the cache is not looked at: each of its files is read, to be sure that it is sound."""
@@ -99,10 +99,15 @@ class Embedding:
                 yield [*others, *(replace(one, vector=v) for one, v in zip(new, vectors, strict=True))]
 
     def _image_work(self, images: Sequence[Loaded], pictures: Sequence[Image.Image | Entry]) -> ImageWork:
-        keys = []
-        for one in images:
-            scale = reduction(one.size, self.min_decode_size)
-            keys.append(one.digest if scale == 1 else f"{one.digest}/{scale}")  # as `ImageWork.of`
+        keys = [
+            image_key(
+                one.digest,
+                one.size,
+                self.min_decode_size,
+                one.image is not None and "values" in one.image.info,
+            )
+            for one in images
+        ]
         return ImageWork(
             self.embedder.image,
             Pictures(pictures, [one.entry.name for one in images]),

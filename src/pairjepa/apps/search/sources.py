@@ -4,11 +4,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -73,6 +74,8 @@ class Source:
     key: str
     entries: list[Entry]
     columns: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    """Caption → vector, where the pairs are vectors."""
 
 
 def open_source(source: str, data: DataConfig) -> Source:
@@ -153,7 +156,9 @@ def _of_pairs(key: str, pairs: Pairs) -> Source:
             )
         )
     ]
-    return Source(key, entries, columns.schema)
+    texts = pairs.text_vectors
+    vectors = {} if texts is None else dict(zip(pairs.captions.to_pylist(), texts, strict=True))
+    return Source(key, entries, columns.schema, vectors)
 
 
 def _metadata(table: pa.Table) -> pa.Table:
@@ -235,7 +240,7 @@ def _with_others(source: Source, files: Sequence[str]) -> Source:
         path = os.path.join(source.key, name)
         if os.path.realpath(path) not in known and name not in names:
             others.append(Entry(source.key, name, path, partial(read_file, path)))
-    return Source(source.key, [*source.entries, *others], source.columns)
+    return replace(source, entries=[*source.entries, *others])
 
 
 def _named_in_utf8(names: list[str]) -> list[str]:

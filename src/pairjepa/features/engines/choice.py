@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from pairjepa.backbones.device import best_device
+from pairjepa.backbones.vectors import VectorImages
 from pairjepa.features import engines
 from pairjepa.features.cache import FeatureStore
 from pairjepa.features.engines import Engine, Unconvertible
@@ -30,6 +31,8 @@ def choose(work: Work, count: int) -> str:
 
     On a CPU, ONNX Runtime is half as fast again with images, whose layers it fuses, and no faster with captions.
     """
+    if isinstance(work.backbone, VectorImages):
+        return "torch"
     device = best_device().type
     if device == "cuda":
         return "bfloat16"

@@ -29,7 +29,8 @@ def convert(config: DataConfig, out: str, per_shard: int = 1000) -> Written:
         raise UsageError(f"--images-per-shard must be at least 1, got {per_shard}.")
     if config.source is not None and config.pairs is None and hub.is_id(config.source):
         asked = Request(config.source, config.image_column, config.caption_column, config.split_column)
-        identity: Any = [asked.source, asked.image_column, asked.caption_column, asked.split_column]
+        captions = list(asked.caption_column or ()) or None
+        identity: Any = [asked.source, asked.image_column, captions, asked.split_column]
         return write(streamed(asked), out, per_shard, identity)
     pairs = open_pairs(config)
     found = write(parts_of(pairs), out, per_shard, identity_of(pairs))

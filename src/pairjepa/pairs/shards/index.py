@@ -117,7 +117,7 @@ def _read(shard: Shard, request: Request) -> pa.Table:
 
 def _rows(file: Seekable, shard: Shard, request: Request) -> pa.Table:
     problems = Problems()
-    texts = (*((request.caption_column,) if request.caption_column else ()), *TEXTS)
+    texts = (*(request.caption_column or ()), *TEXTS)
     rows: list[dict[str, Any]] = []
     names: dict[str, None] = {}
     seen: set[str] = set()
@@ -190,15 +190,19 @@ def _captions(
     sample: Sample, record: dict[str, Any], request: Request, texts: Sequence[str]
 ) -> tuple[list[str] | None, tuple[str, ...]]:
     """A sample's captions, and the keys of its JSON that hold captions, which are no metadata then."""
-    keys = (request.caption_column,) if request.caption_column else usual_captions(list(record))
-    wanted = (request.caption_column,) if request.caption_column else texts
-    if data := next((sample.texts[suffix] for suffix in wanted if suffix in sample.texts), None):
+    named = request.caption_column
+    keys = named or usual_captions(list(record))
+    found = [sample.texts[suffix] for suffix in named or texts if suffix in sample.texts]
+    lines = []
+    for data in found if named else found[:1]:
         text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="pairjepa-mark")
-        return text.strip().split("\n"), keys
+        lines += text.strip().split("\n")
+    if lines and not named:
+        return lines, keys
     cells = [record[key] for key in keys if key in record] or ([record["txt"]] if "txt" in record else [])
     captions = [one for cell in cells for one in (cell if isinstance(cell, list) else [cell])]
     strings = [_SURROGATE.sub(UNDECODABLE, one) for one in captions if isinstance(one, str)]
-    return strings or None, (*keys, "txt")
+    return [*lines, *strings] or None, (*keys, "txt")
 
 
 def _utf8(text: str) -> str:
@@ -220,8 +224,8 @@ def _report(parts: Sequence[pa.Table], request: Request, problems: Problems) -> 
         names |= dict.fromkeys(found["names"])
         for kind, problem in found["problems"].items():
             problems.add(kind, problem["examples"], problem["count"])
-    for kind in ("image", "caption", "split"):
-        column = getattr(request, f"{kind}_column")
+    columns = [("image", request.image_column), ("split", request.split_column)]
+    for kind, column in (*columns, *(("caption", name) for name in request.caption_column or ())):
         if column is not None and column.removeprefix(".") not in names:
             raise UsageError(
                 f"data.{kind}_column must be a suffix of the shards' files or a key of their .json, got {column!r}. "

@@ -26,6 +26,7 @@ from pairjepa.pairs.sources import (
     shards,
     sidecar,
     tables,
+    vectors,
 )
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -52,6 +53,7 @@ SOURCES: dict[str, Source] = {
     "shapes": shapes,
     "shards": shards,
     "hub": hub,
+    "vectors": vectors,
     "flickr8k": flickr8k,
     "karpathy": karpathy,
     "coco": coco,

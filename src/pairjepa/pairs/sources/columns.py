@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pairjepa.pairs.folders import is_image
+from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED, Request
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -57,6 +58,8 @@ class Columns:
     image: str
     captions: tuple[str, ...]
     split: str | None
+    weights: tuple[float, ...] = ()
+    """Of the captions, where the user gave them."""
 
 
 def find(names: list[str], request: Request, where: str) -> Columns:
@@ -66,10 +69,11 @@ def find(names: list[str], request: Request, where: str) -> Columns:
         UsageError: a named column is not there.
         PairJEPAError: there is no image or caption column of a usual name.
     """
-    first, second = ("1", "2") if request.no_header else (None, None)
-    image = _named(names, request.image_column or first, "image", where) or _usual(names, "image")
-    caption = _named(names, request.caption_column or second, "caption", where)
-    captions = (caption,) if caption else usual_captions(names)
+    image = image_column(names, request, where)
+    asked = request.caption_column or (("2",) if request.no_header else ())
+    weighted = [_weighted(name, names) for name in asked]
+    captions = tuple(name for name, _ in weighted if _named(names, name, "caption", where))
+    captions = captions or usual_captions(names)
     split = _named(names, request.split_column, "split", where) or _usual(names, "split")
     for kind, found in (("image", image), ("caption", captions)):
         if not found:
@@ -85,7 +89,46 @@ def find(names: list[str], request: Request, where: str) -> Columns:
                 f"{urls if kind == 'image' and 'url' in map(str.lower, names) else ''}"
             )
     assert image is not None
-    return Columns(image, captions, split)
+    weights = tuple(weight for _, weight in weighted)
+    return Columns(image, captions, split, weights if len(set(weights)) > 1 else ())
+
+
+def image_column(names: list[str], request: Request, where: str) -> str | None:
+    """The column of the image, if there is one; `UsageError` if the one that is named is not there."""
+    named = request.image_column or ("1" if request.no_header else None)
+    return _named(names, named, "image", where) or _usual(names, "image")
+
+
+def note(columns: Columns, names: list[str], request: Request, problems: Problems) -> None:
+    """Say which columns the captions are of where others could be meant."""
+    usual = {*_USUAL["caption"]}
+    others = [
+        name
+        for name in names
+        if (name.strip().lower() in usual or _NUMBERED.fullmatch(name)) and name not in columns.captions
+    ]
+    if others and not request.caption_column:
+        taken = ", ".join(columns.captions)
+        problems.note(
+            f"The captions are those of the column {taken}. To take {', '.join(others)} too: --data.caption-column "
+            f"{' '.join([*columns.captions, *others])}."
+        )
+
+
+def _weighted(name: str, names: list[str]) -> tuple[str, float]:
+    """A column and its weight, which `name=0.7` gives."""
+    column, mark, weight = name.rpartition("=")
+    if not mark or name in names:
+        return name, 1.0
+    try:
+        found = float(weight)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise UsageError(
+            f"data.caption_column must give a positive weight, got {name!r}. Write {column}=0.5."
+        )
+    return column, found
 
 
 def long_form(table: pa.Table, columns: Columns, where: str) -> pa.Table:
@@ -96,6 +139,8 @@ def long_form(table: pa.Table, columns: Columns, where: str) -> pa.Table:
     """
     image, data = _image_cells(table[columns.image], columns.image, where)
     rows = {"image": image, "caption": _caption_cells(table, columns.captions, where)}
+    if columns.weights:
+        rows["weights"] = pa.array([columns.weights] * len(table), pa.list_(pa.float32()))
     if data is not None:
         rows["bytes"] = data
     if columns.split is not None:
@@ -144,7 +189,7 @@ def _named(names: list[str], name: str | None, kind: str, where: str) -> str | N
 
 
 def _usual(names: list[str], kind: str) -> str | None:
-    lower = {name.strip().lower(): name for name in reversed(names)}
+    lower = {name.strip().lower().replace(" ", "_"): name for name in reversed(names)}
     return next((lower[usual] for usual in _USUAL[kind] if usual in lower), None)
 
 

@@ -28,7 +28,7 @@ def matches(source: str) -> bool:
 
 
 def read(request: Request, problems: Problems) -> RawPairs:
-    """Read every text; the top folders are the splits if all of them are named so."""
+    """Read every text; the top folders, or those below one, are the splits if all are named so."""
     root = Path(request.source).expanduser()
     files = list(walk(root))
     count_unread(files, problems)
@@ -40,7 +40,8 @@ def read(request: Request, problems: Problems) -> RawPairs:
         "image": pa.array(captioned, pa.string()),
         "caption": pa.array(captions, pa.list_(pa.string())),
     }
-    if splits := splitting.from_folders(captioned):
+    below = [name.partition("/")[2] for name in captioned]  # images/train/a.jpg
+    if splits := splitting.from_folders(captioned) or splitting.from_folders(below):
         columns["split"] = pa.array(splits, pa.string())
     images = [name for name in files if is_image(name)]
     return RawPairs(

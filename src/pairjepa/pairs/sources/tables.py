@@ -8,7 +8,7 @@ import pyarrow as pa
 from pairjepa.pairs.folders import image_folders, is_image
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
-from pairjepa.pairs.sources import columns
+from pairjepa.pairs.sources import columns, vector_columns
 from pairjepa.pairs.sources.reading import SUFFIXES, TEXTS, kind_of, read_table
 from pairjepa.pairs.sources.shards import splits_of
 from pairjepa.util.errors import PairJEPAError
@@ -24,7 +24,7 @@ _INNER = ("data", "annotations")
 
 def matches(source: str) -> bool:
     """A file with a table's suffix, or a folder with one in it or in its `data` or `annotations`."""
-    return bool(_files(source))
+    return bool(files_of(source))
 
 
 def read(request: Request, problems: Problems) -> RawPairs:
@@ -33,7 +33,7 @@ def read(request: Request, problems: Problems) -> RawPairs:
     Raises:
         PairJEPAError: tables that do not belong together stand in the folder, or a column is missing.
     """
-    files = _files(request.source)
+    files = files_of(request.source)
     splits = splits_of([file.name for file in files]) if len(files) > 1 else None
     if len(files) > 1 and not _belong_together(files, splits):
         raise PairJEPAError(
@@ -59,7 +59,10 @@ def read(request: Request, problems: Problems) -> RawPairs:
 def read_rows(path: Path, request: Request, problems: Problems) -> pa.Table:
     """The rows of one table, as `RawPairs.rows` documents them."""
     table = read_table(path, problems, header=not request.no_header)
+    if vector_columns.there(table.column_names):
+        return vector_columns.rows_of(table, request, str(path), problems)
     found = columns.find(table.column_names, request, str(path))
+    columns.note(found, table.column_names, request, problems)
     return columns.long_form(table, found, str(path))
 
 
@@ -68,7 +71,8 @@ def _belong_together(files: list[Path], splits: list[str] | None) -> bool:
     return len(shapes) == 1 or (splits is not None and len({file.suffix for file in files}) == 1)
 
 
-def _files(source: str) -> list[Path]:
+def files_of(source: str) -> list[Path]:
+    """The tables that a source is."""
     path = Path(source).expanduser()
     if not path.is_dir():
         return [path] if kind_of(path) in (*SUFFIXES, *TEXTS) and path.is_file() else []
