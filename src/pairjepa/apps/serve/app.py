@@ -100,7 +100,7 @@ def _add_images(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/images/{id}/original", response_class=Response, responses=PICTURE | problems(404, 503))
     async def original(id: str) -> Response:
-        """The file of an image as it was indexed; the small picture where it has changed, is gone, or was in a table."""
+        """The file of an image as it was indexed; the small picture where that is gone or changed, or in a table."""
         picture, kind = await service.original(id)
         return Response(picture, media_type=kind, headers=KEPT)
 
