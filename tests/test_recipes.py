@@ -24,7 +24,7 @@ def test_the_reference_is_what_the_reference_did() -> None:
     assert config.training.epochs == 15
 
 
-@pytest.mark.parametrize("name", ["masked", "tiny-masked"])
+@pytest.mark.parametrize("name", ["masked", "tiny-masked", "predict-align"])
 def test_a_masked_recipe_trains_on_both_kinds_of_query(name: str) -> None:
     context = recipe(name).context
     assert context.image
@@ -39,6 +39,18 @@ def test_tiny_masked_is_tiny_but_for_what_the_context_sees() -> None:
     assert masked.training.epochs * masked.context.full_mask_prob == tiny.training.epochs, (
         "as many image-only samples"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "rule"),
+    [
+        ("contrastive", {"objective.weights.auxiliary_l2": 1.0}, "be given where an auxiliary_ term"),
+        ("masked", {"model.auxiliary": "context"}, "not be context where the context sees a caption"),
+    ],
+)
+def test_an_auxiliary_target_fits_terms_and_context(name: str, values: dict, rule: str) -> None:
+    with pytest.raises(UsageError, match=rf"model\.auxiliary must {rule}"):
+        recipe(name, values).validate()
 
 
 def test_an_unknown_recipe_lists_the_close_ones() -> None:

@@ -117,6 +117,7 @@ def test_a_model_that_knows_the_truth_has_100_and_a_blind_one_has_not(scenes) ->
     assert set(found) == {"all", *KINDS}
     assert all(one["accuracy"] == one["cca"] == 100 for one in found.values())
     assert found["all"]["accuracy_ci"] == [100, 100]
+    assert found["all"]["over_cca"] == {"difference": 0, "ci": [0, 0]}
     assert found["all"]["blind"] < 10
     assert found["all"]["twins"] == len(twins) == sum(found[kind]["twins"] for kind in KINDS)
 
@@ -152,6 +153,12 @@ def test_numbers_are_those_of_a_loop_and_ties_count_against_the_model():
     assert found["all"]["cca"] is None
     low, high = found["all"]["accuracy_ci"]
     assert low <= found["all"]["accuracy"] <= high
+    beside = evaluate_hard_negatives(
+        kinds, caption, owner, (image, text, twin), (image, -text, twin), draws=200
+    )
+    gap = beside["b"]["over_cca"]
+    assert gap["difference"] == pytest.approx(beside["b"]["accuracy"] - beside["b"]["cca"])
+    assert gap["ci"][0] <= gap["difference"] <= gap["ci"][1]
 
 
 def test_one_image_has_no_other():
@@ -163,6 +170,7 @@ def test_one_image_has_no_other():
         "blind": None,
         "prior": 100,
         "cca": None,
+        "over_cca": None,
         "twins": 1,
     }
 

@@ -24,19 +24,37 @@ def model(context=MASKED_CONTEXT, config=CONFIG):
 IMAGE, CAPTION = torch.randn(3, 5), torch.randn(3, 4)
 
 
-def test_hidden_whole_is_the_image_only_query():
+@pytest.mark.parametrize("kind", ["residual", "gated"])
+def test_hidden_whole_is_the_image_only_query(kind):
     """What training calls hidden and what evaluation leaves out are the same thing, or queries would not match."""
-    joint = model()
+    joint = model(config=replace(CONFIG, predictor=replace(RESIDUAL, kind=kind)))
     hidden = joint.predict(IMAGE, CAPTION, torch.ones(3, dtype=torch.bool))
     torch.testing.assert_close(hidden, joint.predict(IMAGE))
     assert not torch.allclose(joint.predict(IMAGE, CAPTION), joint.predict(IMAGE))
 
 
-def test_hidden_is_decided_sample_by_sample():
-    joint = model()
+@pytest.mark.parametrize("kind", ["residual", "gated"])
+def test_hidden_is_decided_sample_by_sample(kind):
+    joint = model(config=replace(CONFIG, predictor=replace(RESIDUAL, kind=kind)))
     mixed = joint.predict(IMAGE, CAPTION, torch.tensor([True, False, True]))
     torch.testing.assert_close(mixed[0], joint.predict(IMAGE)[0])
     torch.testing.assert_close(mixed[1], joint.predict(IMAGE, CAPTION)[1])
+
+
+def test_a_closed_gate_leaves_the_words_alone_and_an_open_one_adds_the_image():
+    joint = model(config=replace(CONFIG, predictor=replace(RESIDUAL, kind="gated")))
+    torch.nn.init.zeros_(joint.predictor.gate.weight)
+    torch.nn.init.constant_(joint.predictor.gate.bias, -100.0)
+    words = joint.predict(IMAGE, CAPTION)
+    torch.testing.assert_close(words, joint.predict(IMAGE * 9, CAPTION))
+    torch.nn.init.constant_(joint.predictor.gate.bias, 100.0)
+    torch.testing.assert_close(joint.predict(IMAGE, CAPTION), words + joint.predict(IMAGE))
+
+
+def test_gated_is_residual_where_one_side_is_seen():
+    gated = replace(CONFIG, predictor=replace(RESIDUAL, kind="gated"))
+    for context in (ContextConfig(), replace(MASKED_CONTEXT, image=False)):
+        assert model(context, gated).state_dict().keys() == model(context).state_dict().keys()
 
 
 def test_contrastive_context_never_sees_a_caption():
@@ -74,6 +92,32 @@ def test_other_targets_do_not_follow():
     before = {name: value.clone() for name, value in joint.state_dict().items()}
     joint.update_ema_target()
     assert all(torch.equal(before[name], value) for name, value in joint.state_dict().items())
+
+
+def test_frozen_features_are_predicted_from_the_prediction_and_get_no_gradient():
+    joint = model(config=replace(CONFIG, auxiliary="features"))
+    text = CAPTION.clone().requires_grad_()
+    predicted, features = joint.auxiliary(IMAGE, text, joint.predict(IMAGE), joint.target(text))
+    torch.testing.assert_close(features, joint.text_standardizer(CAPTION))
+    assert not features.requires_grad
+    predicted.sum().backward()
+    assert joint.predictor.linear.weight.grad.abs().max() > 0
+
+
+def test_the_context_is_predicted_from_the_target():
+    config = replace(CONFIG, auxiliary="context", image_projection=HeadConfig("linear"))
+    joint = model(ContextConfig(), config)
+    target = joint.target(CAPTION)
+    predicted, context = joint.auxiliary(IMAGE, CAPTION, joint.predict(IMAGE), target)
+    torch.testing.assert_close(predicted, joint.auxiliary_head(target))
+    torch.testing.assert_close(joint.predictor(context), joint.predict(IMAGE))
+    assert context.requires_grad
+
+
+def test_without_an_auxiliary_target_nothing_is_added():
+    joint = model()
+    assert joint.auxiliary(IMAGE, CAPTION, joint.predict(IMAGE), joint.target(CAPTION)) == ()
+    assert not any(name.startswith("auxiliary") for name in joint.state_dict())
 
 
 class TestOverTokens:

@@ -12,8 +12,15 @@ from pairjepa.objectives import TERMS, Labels, Objective, check_terms, terms
 from pairjepa.util.errors import UsageError
 
 LABELS = Labels(torch.tensor([0, 0, 1, 2, 3, 4]), torch.arange(6))
-GIVEN = {"labels": LABELS, "temperature": 0.07, "label_smoothing": 0.1, "sigreg_directions": 5}
-PREDICTIVE = [name for name, term in TERMS.items() if not term.one_sided]
+AUXILIARY = tuple(torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(2)).requires_grad_())
+GIVEN = {
+    "labels": LABELS,
+    "temperature": 0.07,
+    "label_smoothing": 0.1,
+    "sigreg_directions": 5,
+    "auxiliary": AUXILIARY,
+}
+PREDICTIVE = [name for name, term in TERMS.items() if not (term.one_sided or name.startswith("auxiliary_"))]
 REGULARIZERS = [name for name, term in TERMS.items() if term.one_sided]
 
 
@@ -21,7 +28,7 @@ def expected(name, prediction, target):
     """The term by its function alone."""
     function = TERMS[name].function
     given = {key: value for key, value in GIVEN.items() if key in inspect.signature(function).parameters}
-    if name in PREDICTIVE:
+    if not TERMS[name].one_sided:
         return function(prediction, target, **given)
     return (function(prediction, **given) + function(target, **given)) / 2
 
@@ -34,7 +41,7 @@ def vectors():
 def value_of(weights, prediction, target, **settings):
     config = ObjectiveConfig(weights=weights, label_smoothing=0.1, sigreg_directions=5, **settings)
     torch.manual_seed(1)
-    return Objective(config)(prediction, target, LABELS)
+    return Objective(config)(prediction, target, LABELS, AUXILIARY)
 
 
 def gradients(total, leaves):
@@ -61,7 +68,10 @@ def test_the_order_of_samples_changes_nothing(name):
     torch.manual_seed(1)
     same = TERMS[name].value(prediction, target, GIVEN)
     torch.manual_seed(1)
-    moved = GIVEN | {"labels": Labels(LABELS.image[order], LABELS.text[order])}
+    moved = GIVEN | {
+        "labels": Labels(LABELS.image[order], LABELS.text[order]),
+        "auxiliary": tuple(side[order] for side in AUXILIARY),
+    }
     torch.testing.assert_close(TERMS[name].value(prediction[order], target[order], moved), same)
 
 
@@ -93,6 +103,21 @@ def test_stop_gradient_cuts_the_target_off_from_predictive_terms(name):
     assert target.abs().max() > 0
     assert nothing is None
     torch.testing.assert_close(same, prediction)
+
+
+def test_auxiliary_terms_see_what_is_predicted_beside_the_target():
+    prediction, target = vectors()
+    torch.testing.assert_close(
+        value_of({"auxiliary_l2": 1.0}, prediction, target).total,
+        TERMS["l2"].function(*AUXILIARY),
+    )
+    both = value_of({"auxiliary_sigreg": 1.0}, prediction, target).total
+    at_the_prediction, at_the_target, at_the_context = torch.autograd.grad(
+        both, (prediction, target, AUXILIARY[1]), allow_unused=True
+    )
+    assert at_the_prediction is None, "it holds projections apart, not what is predicted from them"
+    assert at_the_target.abs().max() > 0
+    assert at_the_context.abs().max() > 0
 
 
 @pytest.mark.parametrize("name", REGULARIZERS)

@@ -5,6 +5,7 @@ Axes: `batch`, `width` = numbers of a vector.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,7 +129,7 @@ def on_vectors(config: RunConfig, pairs: Pairs | None) -> RunConfig:
     if not widths:
         return config
     model = config.model
-    names = {side: f"vectors:{width}" for side, width in zip(SIDES, widths, strict=True)}
+    names: dict[str, Any] = {side: f"vectors:{width}" for side, width in zip(SIDES, widths, strict=True)}
     given = [
         side for side in SIDES if getattr(model, side) not in (None, ENCODERS[f"model.{side}"], names[side])
     ]

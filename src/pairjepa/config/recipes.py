@@ -38,6 +38,7 @@ def masked() -> RunConfig:
     base = contrastive()
     return replace(
         base,
+        model=replace(base.model, predictor=replace(base.model.predictor, kind="gated")),
         context=ContextConfig(caption="tokens", full_mask_prob=0.6),
         training=replace(base.training, epochs=60),  # as an image alone it is asked in 0.6 of the samples
     )
@@ -50,6 +51,29 @@ def contrastive_tuned() -> RunConfig:
         base,
         model=replace(base.model, text_lr_scale=0.5, text_frozen_layers=3),
         training=replace(base.training, epochs=42, text_epochs=12),
+    )
+
+
+def predict_align() -> RunConfig:
+    """`masked` that also predicts the caption's frozen features; its alignment is `objective.weights.info-nce`."""
+    base = masked()
+    return replace(
+        base,
+        model=replace(base.model, auxiliary="features"),
+        objective=replace(base.objective, weights={"info_nce": 1.0, "auxiliary_l2": 1.0}),
+    )
+
+
+def two_way() -> RunConfig:
+    """Predict the caption's projection from the image's and back, with SIGReg on both, without negatives."""
+    base = contrastive()
+    image = replace(base.model.predictor, input_dropout=0.5)
+    return replace(
+        base,
+        model=replace(
+            base.model, image_projection=image, predictor=HeadConfig("linear"), auxiliary="context"
+        ),
+        objective=ObjectiveConfig({"l2": 1.0, "auxiliary_l2": 1.0, "auxiliary_sigreg": 10.0}),
     )
 
 
@@ -153,6 +177,8 @@ RECIPES: dict[str, Callable[[], RunConfig]] = {
     "contrastive": contrastive,
     "contrastive-tuned": contrastive_tuned,
     "masked": masked,
+    "predict-align": predict_align,
+    "two-way": two_way,
     "closed-form": closed_form,
     "adapt": adapt,
     "adapt-masked": adapt_masked,

@@ -24,6 +24,7 @@ else:
     MaskKind = Literal[*registered("backbones/masking.py", "masking")]
 TargetUpdate = Literal["full", "slow", "frozen", "ema"]
 HiddenWords = Literal["mask", "omit"]
+Auxiliary = Literal["features", "context"]
 EngineName = Literal["auto", "torch", "bfloat16", "onnx", "ray"]
 Solver = Literal["adamw", "cca"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
@@ -67,8 +68,8 @@ class HeadConfig:
     """One learned map: features → projection, or context → prediction."""
 
     kind: HeadKind = "linear"
-    """identity, linear, mlp (with BatchNorm, ReLU), residual (linear plus mlp), adapter (starts as the identity);
-    the predictor may be a transformer."""
+    """identity, linear, mlp (with BatchNorm, ReLU), residual (linear plus mlp), gated (a residual map a side), adapter
+    (starts as the identity); the predictor may be a transformer."""
     hidden_dim: int = 1024
     """Width of the hidden layer of mlp and residual, inner width of a transformer (a multiple of 64)."""
     input_dropout: float = 0.0
@@ -138,6 +139,9 @@ class ModelConfig:
     """Caption features → target."""
     predictor: HeadConfig = field(default_factory=lambda: HeadConfig("identity"))
     """Context → prediction."""
+    auxiliary: Auxiliary | None = None
+    """What a linear map predicts beside the target, for the `auxiliary_` terms: from the prediction the caption's
+    `features`, before any projection; or from the target the `context`, the image's projection (the second way)."""
     adapter_scale: float | None = None
     """How much of what adapters add is kept after training, from 0 (the pretrained pair) to 1; chosen on dev if not
     given."""
@@ -316,6 +320,10 @@ class RunConfig:
         for term, weight in o.weights.items():
             if weight < 0:
                 raise _bad(f"objective.weights.{term}", "not be negative", weight)
+        if m.auxiliary is None and any(w > 0 and t.startswith("auxiliary_") for t, w in o.weights.items()):
+            raise _bad("model.auxiliary", "be given where an auxiliary_ term has a weight", None)
+        if m.auxiliary == "context" and c.caption is not None:
+            raise _bad("model.auxiliary", "not be context where the context sees a caption", m.auxiliary)
         low, high = TEMPERATURES
         if o.temperature is not None and not low <= o.temperature <= high:
             raise _bad("objective.temperature", f"be in [{low:g}, {high:g}]", o.temperature)

@@ -56,7 +56,7 @@ def evaluate_hard_negatives(
     Returns:
         For each kind `accuracy` (percent) with `accuracy_ci` by image; the same beside another image (`blind`) and
         beside the mean of all images (`prior`): what the words alone tell, by their grammar or by how common they
-        are; `cca`; and `twins`, their number.
+        are; `cca`, and `over_cca`, the paired `difference` in points with its `ci`; and `twins`, their number.
     """
     image = owner[caption]
     mean = model[0].mean(axis=0, keepdims=True)
@@ -69,9 +69,14 @@ def evaluate_hard_negatives(
     }
     right = {name: 100.0 * (of > TIE_TOLERANCE) for name, of in measured.items() if of is not None}
     options: Any = {"images": len(model[0]), "draws": draws, "seed": seed}
+    gap = right["accuracy"] - right["cca"] if "cca" in right else None
     return {
         kind: {name: float(right[name][rows].mean()) if name in right else None for name in measured}
-        | {"accuracy_ci": mean_interval(right["accuracy"][rows], image[rows], **options), "twins": len(rows)}
+        | {
+            "accuracy_ci": mean_interval(right["accuracy"][rows], image[rows], **options),
+            "over_cca": None if gap is None else _mean(gap, rows, image, options),
+            "twins": len(rows),
+        }
         for kind, rows in _rows(kinds).items()
     }
 
@@ -105,9 +110,8 @@ def compare_hard_negatives(
         gap = right[name].mean(axis=0) - right[baseline].mean(axis=0)
         several = min(len(right[name]), len(right[baseline])) > 1
         differences[name] = {
-            kind: {
-                "difference": float(gap[of].mean()),
-                "ci": mean_interval(gap[of], image[of], **options),
+            kind: _mean(gap, of, image, options)
+            | {
                 "seed_ci": welch(*(right[run][:, of].mean(axis=1) for run in (name, baseline)))
                 if several
                 else None,
@@ -118,6 +122,16 @@ def compare_hard_negatives(
         name: {kind: float(of[:, row].mean()) for kind, row in rows.items()} for name, of in right.items()
     }
     return {"runs": accuracy, "differences": differences}
+
+
+def _mean(
+    gap: Float[np.ndarray, " twin"], rows: np.ndarray, image: np.ndarray, options: Any
+) -> dict[str, Any]:
+    """Of a difference on some twins, with its interval by image."""
+    return {
+        "difference": float(gap[rows].mean()),
+        "ci": mean_interval(gap[rows], image[rows], **options),
+    }
 
 
 def _rows(kinds: Sequence[str]) -> dict[str, Int[np.ndarray, " rows"]]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -102,6 +102,39 @@ class Residual(nn.Module):
         x = self.input_dropout(x)
         out: Tensor = self.linear(x) + self.mlp(x)
         return out
+
+
+@head("gated")
+def gated(width: int, dim: int, config: HeadConfig) -> nn.Module:
+    """Residual; where a predictor sees both sides, `Gated`."""
+    return Residual(width, dim, config)
+
+
+class Gated(nn.Module):
+    """A residual map a side; the words that are visible say, dimension by dimension, how much the image's counts.
+
+    One map over both sides cannot: what it makes of the image must be large where the image stands alone, and small
+    where most words are there. An image alone goes through its own map and no gate.
+    """
+
+    def __init__(self, image: int, caption: int, dim: int, config: HeadConfig) -> None:
+        """From `image` and `caption` features to `dim`."""
+        super().__init__()
+        self.image, self.caption = Residual(image, dim, config), Residual(caption, dim, config)
+        self.gate = nn.Linear(caption, dim)
+
+    def forward(
+        self,
+        image: Float[Tensor, "batch image"],
+        caption: Float[Tensor, "batch caption"] | None,
+        hidden: Bool[Tensor, " batch"] | None,
+    ) -> Float[Tensor, "batch dim"]:
+        """Predict; `hidden`: which captions are hidden whole, where not all are (None)."""
+        alone: Tensor = self.image(image)
+        if caption is None:
+            return alone
+        both = self.gate(caption).sigmoid() * alone + self.caption(caption)
+        return both if hidden is None else torch.where(hidden[:, None], alone, both)
 
 
 @head("adapter")

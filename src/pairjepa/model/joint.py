@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pairjepa.config.settings import ContextConfig, ModelConfig
-from pairjepa.model.heads import Standardizer, build_head, width_after
+from pairjepa.model.heads import Gated, Standardizer, build_head, width_after
 from pairjepa.model.tokens import TokenPredictor
 from pairjepa.util.errors import UsageError
 
@@ -47,22 +47,24 @@ class JointModel(nn.Module):
         """
         super().__init__()
         self._sees_image, self._sees_caption = context.image, context.caption is not None
-        context_width = 0
+        image_side = caption_side = 0
         self.image_standardizer = Standardizer(image_width)
         self.text_standardizer = Standardizer(text_width)
         self._over_tokens = tokens is not None
         if self._sees_image and tokens is None:
             self.image_projection = build_head(image_width, config.dim, config.image_projection)
-            context_width += width_after(image_width, config.dim, config.image_projection)
+            image_side = width_after(image_width, config.dim, config.image_projection)
         if self._sees_caption and tokens is None:
             self.caption_standardizer = Standardizer(text_width)
             self.caption_projection = build_head(text_width, config.dim, config.caption_projection)
-            self._caption_width = width_after(text_width, config.dim, config.caption_projection)
-            context_width += self._caption_width
-        if tokens is None:
-            self.predictor = build_head(context_width, config.dim, config.predictor)
-        else:
+            caption_side = width_after(text_width, config.dim, config.caption_projection)
+        self._caption_width, context_width = caption_side, image_side + caption_side
+        if tokens is not None:
             self.predictor = _token_predictor(config, context, image_width, tokens)
+        elif config.predictor.kind == "gated" and image_side and caption_side:
+            self.predictor = Gated(image_side, caption_side, config.dim, config.predictor)
+        else:
+            self.predictor = build_head(context_width, config.dim, config.predictor)
         self.text_projection = build_head(text_width, config.dim, config.text_projection)
         self._ema = context.target == "ema"
         if self._ema:
@@ -78,6 +80,10 @@ class JointModel(nn.Module):
                 "another kind than identity."
             )
         self.dim = prediction
+        self._auxiliary = config.auxiliary
+        if config.auxiliary is not None:
+            beside = text_width if config.auxiliary == "features" else context_width
+            self.auxiliary_head = nn.Linear(self.dim, beside)
 
     def predict(
         self,
@@ -96,15 +102,17 @@ class JointModel(nn.Module):
         if self._over_tokens:
             seen_image = self.image_standardizer(image) if self._sees_image else None
             return self.predictor(seen_image, caption, hidden, image.shape[0])
-        parts = []
-        if self._sees_image:
-            parts.append(self.image_projection(self.image_standardizer(image)))
-        if self._sees_caption:
-            if caption is None:
-                parts.append(image.new_zeros(image.shape[0], self._caption_width))
-            else:
-                seen = self.caption_projection(self.caption_standardizer(caption))
-                parts.append(seen if hidden is None else seen.masked_fill(hidden[:, None], 0.0))
+        seen = self.image_projection(self.image_standardizer(image)) if self._sees_image else None
+        words = None
+        if self._sees_caption and caption is not None:
+            words = self.caption_projection(self.caption_standardizer(caption))
+        if isinstance(self.predictor, Gated):
+            return self.predictor(seen, words, hidden)
+        if words is None and self._sees_caption:
+            words = image.new_zeros(image.shape[0], self._caption_width)
+        elif words is not None and hidden is not None:
+            words = words.masked_fill(hidden[:, None], 0.0)
+        parts = [side for side in (seen, words) if side is not None]
         out: Tensor = self.predictor(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
         return out
 
@@ -112,6 +120,24 @@ class JointModel(nn.Module):
         """Caption features → target, before normalisation."""
         out: Tensor = self.text_projection(self.text_standardizer(text))
         return out
+
+    def auxiliary(
+        self,
+        image: Float[Tensor, "batch image"],
+        text: Float[Tensor, "batch text"],
+        prediction: Float[Tensor, "batch dim"],
+        target: Float[Tensor, "batch dim"],
+    ) -> tuple[Tensor, ...]:
+        """What is predicted beside the target and what it should be, see `model.auxiliary`; nothing without it.
+
+        Features are a fixed target: no gradient reaches a backbone that learns. The context is projected once more,
+        with a dropout of its own.
+        """
+        if self._auxiliary is None:
+            return ()
+        if self._auxiliary == "features":
+            return self.auxiliary_head(prediction), self.text_standardizer(text).detach()
+        return self.auxiliary_head(target), self.image_projection(self.image_standardizer(image))
 
     @torch.no_grad()
     def update_ema_target(self) -> None:

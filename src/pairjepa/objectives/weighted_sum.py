@@ -48,6 +48,7 @@ class Objective(nn.Module):
         prediction: Float[Tensor, "sample dim"],
         target: Float[Tensor, "sample dim"],
         labels: Labels,
+        auxiliary: tuple[Float[Tensor, "sample width"], ...] = (),
     ) -> ObjectiveValue:
         """Compute every term with a positive weight; a weight of 0 costs nothing and changes nothing.
 
@@ -55,8 +56,13 @@ class Objective(nn.Module):
             prediction: of the whole batch, before L2 normalisation.
             target: the same.
             labels: of the samples.
+            auxiliary: what is predicted beside the target and what it should be, for the terms that name it.
         """
-        given = vars(self.config) | {"labels": labels, "temperature": self.temperature}
+        given = vars(self.config) | {
+            "labels": labels,
+            "temperature": self.temperature,
+            "auxiliary": auxiliary,
+        }
         compared = target.detach() if self.config.stop_gradient else target
         terms = {}
         for name, weight in self.config.weights.items():

@@ -67,10 +67,12 @@ class TrainStep(nn.Module):
             torch.manual_seed(local_seed)
             prediction = joint.predict(image, caption, hidden).float()  # type: ignore[operator]
             target = joint.target(text).float()  # type: ignore[operator]
+            auxiliary = joint.auxiliary(image, text, prediction, target)  # type: ignore[operator]
+        sides = prediction, target, *(side.float() for side in auxiliary)
         if self._group.size > 1:
             torch.manual_seed(seed)  # what an objective draws is the same in all processes
-            prediction, target = (self._group.gather(side, len(labels)) for side in (prediction, target))
-        value = self.module["objective"](prediction, target, labels)
+            sides = tuple(self._group.gather(side, len(labels)) for side in sides)
+        value = self.module["objective"](*sides[:2], labels, sides[2:])
         return value.total, value.terms
 
 

@@ -242,8 +242,8 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         if config.context.image:
             finish(folder, material, module, summary, device)
         folder.finish(summary)
-        frozen = not any(tuned(config.model, side) for side in ("image", "text"))
-        pretrained_best = summary["best_epoch"] == 0 or (frozen and summary.get("adapter_scale") == 0)
+        heads_alone = not any(tuned(config.model, side) for side in ("image", "text"))
+        pretrained_best = summary["best_epoch"] == 0 or (heads_alone and summary.get("adapter_scale") == 0)
         if config.model.pair is not None and pretrained_best:
             say(
                 f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."

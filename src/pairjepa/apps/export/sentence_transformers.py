@@ -20,7 +20,7 @@ from pairjepa.apps.export.processor import processor
 from pairjepa.backbones.loading import quiet
 from pairjepa.backbones.pair import PairImage, PairText
 from pairjepa.embedder.embedder import Embedder
-from pairjepa.model.heads import Adapter, Residual, Standardizer
+from pairjepa.model.heads import Adapter, Gated, Residual, Standardizer
 from pairjepa.pairs.pictures import Picture, listed, opened, strings
 from pairjepa.util.checksums import seal
 from pairjepa.util.errors import UsageError
@@ -177,6 +177,7 @@ def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Modul
     width = len(standardizer.mean)
     modules = [_dense(torch.diag(1 / standardizer.scale), -standardizer.mean / standardizer.scale)]
     for head in heads:
+        head = head.image if isinstance(head, Gated) else head
         if isinstance(head, Residual):
             modules += _beside(head.mlp, head.linear.weight[:, :width], head.linear.bias)
             width = head.linear.out_features

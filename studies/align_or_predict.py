@@ -1,0 +1,98 @@
+"""Align or predict: recall, hard negatives and partial captions of the recipes on one data set, at the same epochs.
+
+    python studies/align_or_predict.py DATA --text FOLDER --image FOLDER [--seeds 3] [--epochs 40] [--split test]
+
+Trains each of `RECIPES` over seeds, evaluates and compares them, and writes docs/align-or-predict.json and the block
+`study` of docs/masked.md. What is finished under --work is not done again.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from cyclopts import App
+from results import ROOT, fill
+
+from pairjepa.config.recipes import recipe
+from pairjepa.evaluation.compare import compare
+from pairjepa.evaluation.evaluate import evaluate
+from pairjepa.evaluation.tables import markdown
+from pairjepa.training.train import train_seeds
+from pairjepa.util.files import write_json
+
+RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "contrastive": ("contrastive", {}),
+    "masked": ("masked", {}),
+    **{f"predict-align-{x:g}": ("predict-align", {"objective.weights.info_nce": x}) for x in (0.0, 0.1, 1.0)},
+    "two-way": ("two-way", {}),
+}
+app = App(help_format="plaintext")
+
+
+@app.default
+def study(
+    data: str,
+    /,
+    *,
+    text: str,
+    image: str,
+    seeds: int = 3,
+    epochs: int = 40,
+    split: str = "dev",
+    work: Path = Path("runs/align-or-predict"),
+) -> None:
+    """Measure and write."""
+    given = {"data.source": data, "model.text": text, "model.image": image, "training.epochs": epochs}
+    found = {}
+    for name, (base, values) in RECIPES.items():
+        train_seeds(recipe(base, given | values), None, work / name, seeds)
+        result = evaluate(work / name, split)
+        found[name] = result.get("seeds", [result])
+    compared = compare([work / name for name in RECIPES], split)
+    kept = ("hard_negatives", "partial", "cost")
+    record = {key: compared[key] for key in ("split", "runs", "differences", "hard_negatives", "verdict")}
+    record |= {
+        "epochs": epochs,
+        "seeds": {n: [{k: s.get(k) for k in kept} for s in of] for n, of in found.items()},
+    }
+    write_json(ROOT / "docs" / "align-or-predict.json", record)
+    fill(ROOT / "docs" / "masked.md", "study", "\n\n".join(map(markdown, tables(record))))
+
+
+def tables(record: dict[str, Any]) -> list[list[list[str]]]:
+    """Recall and hard negatives beside contrastive and CCA, by kind, and partial captions beside the words alone."""
+    hard = record["hard_negatives"]
+    kinds = list(next(iter(hard["runs"].values())))
+    rows = [
+        [
+            "",
+            "image-only rsum",
+            "over contrastive",
+            "hard negatives",
+            "over contrastive",
+            "over CCA",
+            "seconds",
+        ]
+    ]
+    by_kind = [["hard negatives", *kinds]]
+    partial = [["R@1, over text only", *record["seeds"]["masked"][0]["partial"]]]
+    for name, seeds in record["seeds"].items():
+        gaps = (record["differences"].get(name, {}).get("rsum"), hard["differences"].get(name, {}).get("all"))
+        recall, twins = (_gap([gap] if gap else []) for gap in gaps)
+        own = [f"{record['runs'][name]['rsum']:.1f}", recall, f"{hard['runs'][name]['all']:.1f}", twins]
+        cca = _gap([seed["hard_negatives"]["all"]["over_cca"] for seed in seeds])
+        rows.append([name, *own, cca, f"{record['runs'][name]['cost']['training_seconds']:.0f}"])
+        by_kind.append([name, *(f"{hard['runs'][name][kind]:.1f}" for kind in kinds)])
+        if words := [seed["partial"] for seed in seeds if seed["partial"]]:
+            cells = (_gap([seed[ratio]["over_text_only"]["R@1"] for seed in words]) for ratio in words[0])
+            partial.append([name, *cells])
+    return [rows, by_kind, partial]
+
+
+def _gap(seeds: list[dict[str, Any]]) -> str:
+    """A difference with its interval, of each seed."""
+    return "; ".join(f"{of['difference']:+.1f} [{of['ci'][0]:+.1f}, {of['ci'][1]:+.1f}]" for of in seeds)
+
+
+if __name__ == "__main__":
+    app(sys.argv[1:])
