@@ -169,8 +169,11 @@ class Service:
         """
         small = await self.thumbnail(id)
         item = await to_thread.run_sync(self.index.get, id)
-        kind = item and item.path and await to_thread.run_sync(_kind, item.path)
-        return (item.path, kind) if item and item.path and kind else (small, "image/jpeg")
+        if item is not None and item.path is not None:
+            kind = await to_thread.run_sync(_kind, item.path)
+            if kind is not None:
+                return item.path, kind
+        return small, "image/jpeg"
 
     async def thumbnail(self, id: str) -> bytes:
         """A small JPEG of an image of the index.
