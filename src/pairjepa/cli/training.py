@@ -155,9 +155,10 @@ def train_command(name: str) -> Callable[..., None]:
             keep_lines()
         first = os.environ.get("RANK", "0") == "0"  # of several processes, that one speaks
         with stdout_for_results(device):
+            from pairjepa.backbones.vectors import on_vectors
             from pairjepa.training import train as training
 
-            config = training.on_vectors(config, None)
+            config = on_vectors(config, None)
             if run is None:
                 run = training.own_folder(config, seeds)
             if first:
