@@ -5,7 +5,6 @@ Axes: `batch`, `width` = numbers of a vector.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -129,7 +128,8 @@ def on_vectors(config: RunConfig, pairs: Pairs | None) -> RunConfig:
     if not widths:
         return config
     model = config.model
-    names: dict[str, Any] = {side: f"vectors:{width}" for side, width in zip(SIDES, widths, strict=True)}
+    image, text = (f"vectors:{width}" for width in widths)
+    names = {"image": image, "text": text}
     given = [
         side for side in SIDES if getattr(model, side) not in (None, ENCODERS[f"model.{side}"], names[side])
     ]
@@ -144,7 +144,7 @@ def on_vectors(config: RunConfig, pairs: Pairs | None) -> RunConfig:
             "The context must be the image alone and no backbone tuned where the data are vectors: a partly hidden "
             "caption needs words, and a text encoder. Take the recipe contrastive or closed-form."
         )
-    return replace(config, model=replace(model, **names, image_views=("whole",)))
+    return replace(config, model=replace(model, image=image, text=text, image_views=("whole",)))
 
 
 def check_exportable(image: ImageBackbone) -> None:
