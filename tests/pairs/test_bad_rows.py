@@ -114,6 +114,10 @@ def test_nothing_is_left(write_images: Write) -> None:
         PairJEPAError, match=r"none of its 2 is\. Looked for 'x\.png' in .*holds a\.png, b\.png"
     ):
         _open(root, b"image,caption\nx.png,a\ny.png,b\n")
+    (root / "my photos").mkdir()
+    (root / "a.png").rename(root / "my photos" / "x.png")
+    with pytest.raises(PairJEPAError, match=r"Name their folder: --data\.images '.*/my photos'\."):
+        _open(root, b"image,caption\nx.png,a\n")
     with pytest.raises(PairJEPAError, match="must name at least one image, got none"):
         _open(root, b"image,caption\n,a\n")
 

@@ -892,6 +892,9 @@ def test_columns_that_are_not_there(six: Six, write_images: Write) -> None:
         PairJEPAError, match=r"for the image, got the columns picture, caption\. Looked for image,"
     ):
         Pairs.open(path)
+    _csv(Path(path), [("a.png", "x")], ("Datei", "Worte"))
+    with pytest.raises(PairJEPAError, match=r"with --data\.image-column and --data\.caption-column"):
+        Pairs.open(path)
     _csv(Path(path), [("http://a/b.png", "x")], ("image", "caption"))
     with pytest.raises(PairJEPAError, match="must hold paths of image files, got addresses"):
         Pairs.open(path)

@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,11 +255,13 @@ def _count_missing(
 ) -> None:
     missing = names.filter(pa.array(~found))
     if not found.any():
-        places = ", ".join(str(folder) for folder in raw.folders)
+        places = ", ".join(str(folder.absolute()) for folder in raw.folders)
+        name, last = missing[0].as_py(), raw.folders[-1].absolute()
+        inside = next((path.parent for path in last.glob("*/*") if path.name == name), "FOLDER")
         raise PairJEPAError(
             f"{raw.title} must name images that are there, but none of its {len(found):,} is. "
-            f"Looked for '{missing[0].as_py()[:200]}' in {places}. {listing(raw.folders[-1])} "
-            "Name their folder with --data.images."
+            f"Looked for '{name[:200]}' in {places}. {listing(last)} "
+            f"Name their folder: {shlex.join(['--data.images', str(inside)])}."
         )
     lost = int(per_image[~found].sum())
     problems.add("captions that name no image file (dropped)", missing[:EXAMPLES].to_pylist(), lost)

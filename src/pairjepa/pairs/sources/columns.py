@@ -75,19 +75,15 @@ def find(names: list[str], request: Request, where: str) -> Columns:
     captions = tuple(name for name, _ in weighted if _named(names, name, "caption", where))
     captions = captions or usual_captions(names)
     split = _named(names, request.split_column, "split", where) or _usual(names, "split")
-    for kind, found in (("image", image), ("caption", captions)):
-        if not found:
-            header = (
-                " If its first line is a pair, add --data.no-header." if any(map(is_image, names)) else ""
-            )
-            urls = (
-                " Download images behind addresses first: img2dataset does, and all that it writes is read."
-            )
-            raise PairJEPAError(
-                f"{where} must have a column for the {kind}, got the columns {', '.join(name[:60] for name in names)}. "
-                f"Looked for {', '.join(_USUAL[kind])}; name yours with --data.{kind}-column.{header}"
-                f"{urls if kind == 'image' and 'url' in map(str.lower, names) else ''}"
-            )
+    if lacking := [kind for kind, found in (("image", image), ("caption", captions)) if not found]:
+        kind, flags = lacking[0], " and ".join(f"--data.{one}-column" for one in lacking)
+        header = " If its first line is a pair, add --data.no-header." if any(map(is_image, names)) else ""
+        urls = " Download images behind addresses first: img2dataset does, and all that it writes is read."
+        raise PairJEPAError(
+            f"{where} must have a column for the {kind}, got the columns {', '.join(name[:60] for name in names)}. "
+            f"Looked for {', '.join(_USUAL[kind])}; name yours with {flags}.{header}"
+            f"{urls if kind == 'image' and 'url' in map(str.lower, names) else ''}"
+        )
     assert image is not None
     weights = tuple(weight for _, weight in weighted)
     return Columns(image, captions, split, weights if len(set(weights)) > 1 else ())
