@@ -271,7 +271,10 @@ def test_the_mode_of_the_backbone_is_put_back(image_backbone, tmp_path):
 def test_arrow_digests_are_understood(image_backbone, tmp_path):
     pairs = MemoryPairs([1, 2])
     facts = SimpleNamespace(
-        digest=pa.array([digest(1), digest(2)]), width=pa.array([90, 90]), height=pa.array([64, 64], values=[None, None])
+        digest=pa.array([digest(1), digest(2)]),
+        width=pa.array([90, 90]),
+        height=pa.array([64, 64]),
+        values=[None, None],
     )
     image_features(image_backbone, pairs, facts, VIEWS, tmp_path)
     image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path)
