@@ -32,7 +32,10 @@ _BERT = {"num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 
 _TEXT_TOWER = {**_BERT, "vocab_size": 40, "max_position_embeddings": 40, "bos_token_id": 2, "eos_token_id": 3}
 
 IMAGE_CONFIGS: dict[str, Any] = {
-    "resnet": lambda: hf.ResNetConfig(embedding_size=8, layer_type="basic", **_CNN),
+    # PyTorch 2.13 has crashed in the backward pass of narrower ones
+    "resnet": lambda: hf.ResNetConfig(
+        embedding_size=16, layer_type="basic", hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 2, 1]
+    ),
     "mobilenet_v2": lambda: hf.MobileNetV2Config(depth_multiplier=0.25, finegrained_output=True),
     "efficientnet": lambda: hf.EfficientNetConfig(
         hidden_dim=320, width_coefficient=0.25, depth_coefficient=0.2, image_size=64

@@ -277,7 +277,8 @@ def test_arrow_digests_are_understood(image_backbone, tmp_path):
     facts = SimpleNamespace(
         digest=pa.array([digest(1), digest(2)]),
         width=pa.array([90, 90]),
-        height=pa.array([64, 64], values=[None, None]),
+        height=pa.array([64, 64]),
+        values=[None, None],
     )
     image_features(image_backbone, pairs, facts, VIEWS, tmp_path)
     image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path)
