@@ -4,7 +4,7 @@
 
 The features come from the cache, and are computed first where they are not there. The bare loop has the same heads,
 objective, optimizer, schedule and batches, and PyTorch's own dropout; it neither measures dev, nor chooses an epoch,
-nor could it be interrupted. `bare-our-dropout` has PairJEPA's dropout, which draws its masks more quickly.
+nor could it be interrupted.
 """
 
 import argparse
@@ -55,21 +55,11 @@ def trainer(given: argparse.Namespace) -> Measured:
 
 def bare(given: argparse.Namespace) -> Measured:
     """The loop alone."""
-    return _bare(given, plain=True)
-
-
-def bare_our_dropout(given: argparse.Namespace) -> Measured:
-    """The loop on the very modules that the trainer has."""
-    return _bare(given)
-
-
-def _bare(given: argparse.Namespace, plain: bool = False) -> Measured:
     material, config = _material(given), _config(given)
     split = material.split("train")
     images, texts = _all(split.images), _all(split.texts)[:, 0]
     module = build_module(config, material.image, material.text)
-    if plain:
-        _with_pytorchs_dropout(module)
+    _with_pytorchs_dropout(module)
     material.fit_standardizers(module["joint"], split)  # type: ignore[arg-type]
     joint: Any = module["joint"]
     objective: Any = module["objective"]
@@ -133,23 +123,12 @@ def _material(given: argparse.Namespace) -> Material:
 
 
 def summary(sides: dict[str, Measured], given: argparse.Namespace) -> dict[str, Any]:
-    """Ratios to the bare loops."""
-    ours = sides["pairjepa"]
-    return {
-        "recipe": given.recipe,
-        "epochs": given.epochs,
-        "ratios": {
-            "pairjepa / bare": ratio(ours, sides["bare"]),
-            "pairjepa / bare with our dropout": ratio(ours, sides["bare-our-dropout"]),
-        },
-    }
+    """Ratio to the bare loop."""
+    ratios = {"pairjepa / bare": ratio(sides["pairjepa"], sides["bare"])}
+    return {"recipe": given.recipe, "epochs": given.epochs, "ratios": ratios}
 
 
-SIDES = {
-    "pairjepa": trainer,
-    "bare": bare,
-    "bare-our-dropout": bare_our_dropout,
-}
+SIDES = {"pairjepa": trainer, "bare": bare}
 
 if __name__ == "__main__":
     sys.exit(main(__doc__, SIDES, arguments, summary))
