@@ -156,6 +156,8 @@ def _parts(record: dict[str, Any], embedder: Embedder) -> str:
     for side, backbone in record["backbones"].items():
         revision = f" at `{_text(backbone['revision'])}`" if backbone["revision"] else ""
         way = "tuned" if tuned(config.model, side) else "frozen"
+        if side == "text" and (frozen := config.model.text_frozen_layers):
+            way += f" above layer {frozen}"
         lines.append(
             f"- {side} backbone: {_text(backbone['source'])}{revision}, {backbone['parameters']:,} parameters, {way}"
         )
