@@ -35,7 +35,7 @@ def _trained(given: argparse.Namespace, policy: str) -> Measured:
         environment = {"PAIRJEPA_CACHE": str(Path(folder, "cache")), "OMP_WAIT_POLICY": policy}
         words = ["train", given.recipe, "--data", given.data, "--data.pairs", str(given.pairs)]
         words += ["--model.image", given.image, "--model.text", given.text]
-        words += ["--train.epochs", str(given.epochs)]
+        words += ["--training.epochs", str(given.epochs)]
         empty, full = (
             command(*words, "--run", str(Path(folder, run)), environment=environment)["seconds"]
             for run in ("first", "second")

@@ -47,12 +47,24 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "masked": ("masked", TRANSFORMER),
     "tuned": ("tiny-masked", {}),
     "in chunks": ("tiny-masked", {"training.micro_batch": 5}),
+    "upper layers": (
+        "contrastive",
+        {
+            "model.text_lr_scale": 0.5,
+            "model.text_frozen_layers": 1,
+            "training.epochs": 2,
+            "training.text_epochs": 1,
+        },
+    ),
     "interrupted": (
         "tiny",
         {"training.epochs": 2, "training.batch_size": 15, "training.learning_rate": 1e-3},
     ),
 }
-STEPS = {2: ["frozen", "stop gradient", "masked", "tuned", "in chunks"], 3: ["frozen", "in chunks"]}
+STEPS = {
+    2: ["upper layers", "frozen", "stop gradient", "masked", "tuned", "in chunks"],
+    3: ["frozen", "in chunks"],
+}
 """Processes → the cases whose steps are compared."""
 
 

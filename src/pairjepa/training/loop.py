@@ -82,6 +82,8 @@ class Trainer:
         self.group = current()
         module.train()
         keep_statistics(config.model, module)
+        self._local = TrainStep(module, stages[0].train, config.training.micro_batch, self.group)
+        self._forward = data_parallel(self._local, device, self.group, stages=len(stages))
         self._enter(1)
         train, dev = stages[0].train, stages[0].dev
         least = self.plan.images // self.plan.steps_per_epoch * config.training.captions_per_image
@@ -214,8 +216,7 @@ class Trainer:
             weights=train.weights,
             span=(alone, last) if stage or not alone else (0, alone),
         )
-        step = TrainStep(self.module, train, training.micro_batch, self.group)
-        self._forward = data_parallel(step, self.device, self.group)
+        self._local.split = train
 
     def _measure_pretrained(self, position: dict[str, Any]) -> None:
         """Epoch 0 is the pretrained pair itself: it may stay the best."""

@@ -34,7 +34,7 @@ class TrainStep(nn.Module):
         """
         super().__init__()
         self.module, self.micro_batch = module, micro_batch
-        self._split, self._group = split, group
+        self.split, self._group = split, group
 
     def forward(
         self,
@@ -55,7 +55,7 @@ class TrainStep(nn.Module):
             labels: of the global batch.
             seed: of this step's dropout.
         """
-        split, joint, size = self._split, self.module["joint"], self.micro_batch
+        split, joint, size = self.split, self.module["joint"], self.micro_batch
         local_seed = seed + self._group.rank
         torch.manual_seed(local_seed)
         with autocast(hidden.device):
@@ -76,8 +76,10 @@ class TrainStep(nn.Module):
         return value.total, value.terms
 
 
-def data_parallel(step: TrainStep, device: torch.device, group: Group) -> nn.Module:
+def data_parallel(step: TrainStep, device: torch.device, group: Group, *, stages: int = 1) -> nn.Module:
     """The step itself where there is one process; else with gradients averaged over all of them.
+
+    Where there are several stages, other parameters get a gradient in each.
 
     BatchNorm sees the samples of all processes on GPUs. With cached gradients it sees each chunk, as in one process.
     """
@@ -92,7 +94,7 @@ def data_parallel(step: TrainStep, device: torch.device, group: Group) -> nn.Mod
             if name == "joint" or step.micro_batch is None:
                 nn.SyncBatchNorm.convert_sync_batchnorm(part)  # in place, as `part` itself is no BatchNorm
     # static: some parameters get no gradient, and they are the same ones in all steps
-    return DistributedDataParallel(step, static_graph=True)
+    return DistributedDataParallel(step, static_graph=stages == 1, find_unused_parameters=stages > 1)
 
 
 def autocast(device: torch.device) -> Any:

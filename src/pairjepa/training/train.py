@@ -223,7 +223,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
     trainer = (CCATrainer if config.training.solver == "cca" else Trainer)(
         config,
         module.to(device),
-        stages,
+        stages=stages,
         text_group=group_ids(data.pairs.captions.take(material.rows("train")[1])),
         run=folder,
         device=device,

@@ -157,6 +157,8 @@ def _parts(record: dict[str, Any], embedder: Embedder) -> str:
         revision = f" at `{_text(backbone['revision'])}`" if backbone["revision"] else ""
         rank = getattr(config.model, f"{side}_lora")
         way = f"LoRA of rank {rank}" if rank else "tuned" if tuned(config.model, side) else "frozen"
+        if side == "text" and (frozen := config.model.text_frozen_layers):
+            way += f" above layer {frozen}"
         lines.append(
             f"- {side} backbone: {_text(backbone['source'])}{revision}, {backbone['parameters']:,} parameters, {way}"
         )
