@@ -251,7 +251,9 @@ def _caption_cells(table: pa.Table, names: tuple[str, ...], where: str) -> pa.Ch
 
 def _listed(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     """Lists of captions where they are written as text, in JSON or as Python or NumPy print them."""
-    written = pc.match_substring_regex(cells, r"(?s)^\s*\[\s*['\"].*['\"]\s*\]\s*$").fill_null(False)
+    written = pc.match_substring_regex(cells, r"(?s)^\s*[\[(]\s*['\"].*['\"]\s*,?\s*[\])]\s*$").fill_null(
+        False
+    )
     if not pc.any(written).as_py():
         return cells
     rows = [
@@ -267,7 +269,7 @@ def _list(cell: str) -> list[str]:
             found = parse(re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", cell))
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        if all(isinstance(item, str) for item in found):
+        if isinstance(found, list | tuple) and all(isinstance(item, str) for item in found):
             return list(found)
     return [cell]
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pairjepa.pairs.captions import UNDECODABLE
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.sources.quotes import mend
+from pairjepa.pairs.splits import known
 from pairjepa.util.errors import PairJEPAError
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
@@ -211,17 +212,20 @@ def _unquoted(cells: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _read_json(path: Path, problems: Problems) -> pa.Table:
-    """A list of objects, under a key or alone, or captions by image."""
+    """A list of objects, alone, under a key or one for each split; or captions by image."""
     try:
         content = json.loads(read_text(path, problems))
     except (ValueError, RecursionError):
         raise PairJEPAError(f"{path} is not valid JSON. Restore or rebuild it.") from None
     rows = content
     if isinstance(content, dict):
-        lists = [value for value in content.values() if isinstance(value, list) and _objects(value)]
-        rows = lists[0] if len(lists) == 1 else [{"image": k, "caption": v} for k, v in content.items()]
-        if not lists and not all(_is_caption(value) for value in content.values()):
-            rows = None
+        lists = {key: rows for key, rows in content.items() if isinstance(rows, list) and _objects(rows)}
+        if len(lists) == 1:
+            (rows,) = lists.values()
+        elif lists and all(map(known, lists)):
+            rows = [{"split": split, **row} for split, some in lists.items() for row in some]
+        elif not lists and all(map(_is_caption, content.values())):
+            rows = [{"image": image, "caption": captions} for image, captions in content.items()]
     if not isinstance(rows, list) or not _objects(rows):
         raise PairJEPAError(
             f'{path} must hold a list of pairs ([{{"image": …, "caption": …}}, …]), captions by image '
