@@ -82,6 +82,8 @@ def test_an_index_of_vectors_is_asked_by_vectors(run: Path, table: Path, tmp_pat
         UsageError, match=r"must be a vector of 20 numbers .* got 'a dog'\. .* no text encoder"
     ):
         encoder.encode_text("a dog")
+    with pytest.raises(UsageError, match=r"must be a vector of 20 numbers for this run, got \(7,\)"):
+        encoder.encode_text([np.ones(20), np.ones(7)])  # type: ignore[arg-type, list-item]
     with pytest.raises(UsageError, match="must be a vector of 24 numbers for this run, got one of 7"):
         encoder.encode_image(np.ones(7, np.float32))
     with pytest.raises(PairJEPAError, match="must be a vector of 24 numbers for this run, got a picture"):

@@ -5,6 +5,7 @@ Axes: `batch`, `width` = numbers of a vector.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class VectorTexts(TextBackbone):
         self.layers = ()
         self.known: dict[str, np.ndarray] = {}
 
-    def rows(self, captions: Sequence[str] | np.ndarray) -> Float32[np.ndarray, "batch width"]:
+    def rows(self, captions: Sequence[Any] | np.ndarray) -> Float32[np.ndarray, "batch width"]:
         """Vectors, one or several, or those of known captions.
 
         Raises:
@@ -84,13 +85,12 @@ class VectorTexts(TextBackbone):
                 f"A text must be a vector of {self.width:,} numbers for this run, got {error}. It was trained on "
                 "vectors and has no text encoder: compute one in the same way, and give it to encode_text."
             ) from None
-        found = np.stack(rows).astype(np.float32) if rows else np.empty((0, self.width), np.float32)
-        found = found[None] if found.ndim == 1 else found
-        if found.shape[1:] != (self.width,):
+        rows = [np.array(rows)] if {row.shape for row in rows} == {()} else rows  # a single vector
+        if wrong := {row.shape for row in rows} - {(self.width,)}:
             raise UsageError(
-                f"Texts must be vectors of {self.width:,} numbers for this run, got {found.shape}."
+                f"A text must be a vector of {self.width:,} numbers for this run, got {wrong.pop()}."
             )
-        return found
+        return np.array(rows, np.float32).reshape(len(rows), self.width)
 
     def tokenize(self, captions: list[str]) -> list[np.ndarray]:  # type: ignore[override]
         """The vectors of known captions."""

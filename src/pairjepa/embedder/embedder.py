@@ -143,7 +143,7 @@ class Embedder:
         return self._predicted(listed(images), None, batch_size, threads, progress)
 
     def encode_text(
-        self, captions: str | Sequence[str], *, batch_size: int = BATCH, progress: bool = False
+        self, captions: str | Sequence[str] | np.ndarray, *, batch_size: int = BATCH, progress: bool = False
     ) -> Float32[np.ndarray, "captions dim"]:
         """Embeddings of captions, cut at the run's `model.max_tokens`; a single string gives one row.
 
