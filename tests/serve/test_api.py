@@ -72,8 +72,23 @@ def test_a_picture_and_words_are_the_query_of_the_run(
     assert only_words["results"] == asked(client, "/api/search", q=WORDS, **{"in": "captions"})
 
 
+def test_what_is_compared_and_words_that_are_taken_away(
+    client: TestClient, index: Index, encoder: Encoder
+) -> None:
+    minus = "a circle"
+    (vector,) = encode(encoder, [Query(WORDS, minus=minus)])
+    found = [asked(client, "/api/search", q=WORDS, minus=minus, by=by) for by in ("image", "caption", "both")]
+    for by, results in zip(("image", "caption", "both"), found, strict=True):
+        hits = index.search(vector, 10, by=by)  # type: ignore[arg-type]
+        assert [r["id"] for r in results] == [hit.id for hit in hits]
+    assert found[2] == client.post("/api/search", data={"q": WORDS, "minus": minus}).json()["results"]
+    assert found[0] != found[1]
+    same = refused(client.get("/api/search", params={"q": WORDS, "minus": WORDS}), 422)
+    assert same.startswith("minus must be other words than the query")
+
+
 def test_the_same_picture_is_found_first(client: TestClient, photo: bytes) -> None:
-    first = client.post("/api/search", files={"image": photo}).json()["results"][0]
+    first = client.post("/api/search", files={"image": photo}, data={"by": "image"}).json()["results"][0]
     assert first["name"] == Pairs.open(DATA).split("test").table["name"][0].as_py()
     assert first["score"] == pytest.approx(1, abs=1e-5)
 
@@ -188,6 +203,8 @@ def test_pictures_are_served_by_id_alone(client: TestClient, index: Index) -> No
         ({"q": WORDS, "k": 0}, "k must be greater than or equal to 1, got '0'."),
         ({"q": WORDS, "k": 101}, "k must be less than or equal to 100, got '101'."),
         ({"q": WORDS, "k": "many"}, "k must be a valid integer"),
+        ({"q": WORDS, "by": "words"}, "by must be 'image', 'caption' or 'both', got 'words'."),
+        ({"q": WORDS, "minus": " "}, "minus must hold at least one word."),
         ({"q": WORDS, "in": "texts"}, "in must be 'images' or 'captions', got 'texts'."),
     ],
 )

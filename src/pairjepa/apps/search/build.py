@@ -155,11 +155,12 @@ class _Build:
                 dim=self._encoding().dim,
                 model="run",
                 pairjepa=metadata.version("pairjepa"),
+                **(run.summary or {}).get("search", {}),
             )
         self._meta = meta
         if meta.run != (here := str(run.path.absolute())):  # a new index, or a run that has moved
             self._note(run=here)
-        self._tables = Tables(place, meta.dim, _unified(sources), meta.digest)
+        self._tables = Tables(place, meta.dim, _unified(sources), meta.digest, meta.caption_weight)
 
     def leaving(self, names: Sequence[str], only: bool) -> set[str]:
         """Sources whose images leave the index.
@@ -304,16 +305,15 @@ class _Build:
     def _approximated(self, choice: approximation.Choice, changed: bool) -> dict[str, Approximation]:
         before, ways = Meta.read(self._place).approximate, {}
         for name, other in ((IMAGES, CAPTIONS), (CAPTIONS, IMAGES)):
-            rows, asked = self._tables.rows(name), other if self._tables.rows(other) else name
-            if approximation.wanted(rows, choice):
-                way = before.get(name)
-                ways[name] = (
-                    way
-                    if way is not None and not changed
-                    else approximation.approximate(
-                        self._place / name, self._place / asked, self._meta.dim, way
-                    )
-                )
+            asked = other if self._tables.rows(other) else name
+            if not approximation.wanted(self._tables.rows(name), choice):
+                continue
+            for column in self._tables.searched_columns(name, mixed=asked != name):
+                key = name if column == "vector" else f"{name}/{column}"
+                way = before.get(key)
+                if way is None or changed:
+                    way = approximation.approximate(self._place / name, self._place / asked, way, column)
+                ways[key] = way
         return ways
 
     def _say_unreadable(self, of: int) -> None:

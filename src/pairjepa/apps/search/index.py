@@ -1,7 +1,8 @@
 """An index: embedded images in a folder that needs no server, and what is asked of it.
 
 meta.json        format, run (path, digest of its weights), dim, model, whether it is approximate, whole or not
-images.lance     a row an image: what it is, its captions, thumbnail and vector (the predicted caption embedding)
+images.lance     a row an image: what it is, its captions, thumbnail, and vectors: the predicted caption embedding, the
+                 mean of those of its captions, and both, mixed
 captions.lance   a row a caption: its image, its words and vector (the target embedding)
 model/           the run as ONNX graphs, so that a query needs no PyTorch
 
@@ -17,8 +18,9 @@ from jaxtyping import Float32
 
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES, MODEL, Meta
 from pairjepa.apps.search.place import Place
+from pairjepa.apps.search.stored import ALL_COLUMNS, COLUMNS
 from pairjepa.apps.search.vectors import Vectors
-from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError, unknown
 from pairjepa.util.unit import check_unit
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 BASE = ("id", "name", "path", "source", "split", "width", "height")
 """Columns of both tables; those that came with the pairs stand beside them."""
+By = Literal["image", "caption", "both"]
 DISPLAY = ("id", "name", "path")
 """Columns of a hit, beside its captions."""
 
@@ -68,7 +71,7 @@ class Index:
         """See `open`, and `refreshed`."""
         self.place, self.meta = place, meta
         self._images, self._captions = tables or (
-            Vectors(place / name, meta.dim, [*DISPLAY, words], meta.digest, meta.approximate.get(name))
+            Vectors(place / name, [*DISPLAY, words], meta.digest, meta.ways(name))
             for name, words in ((IMAGES, "captions"), (CAPTIONS, "caption"))
         )
 
@@ -99,15 +102,15 @@ class Index:
             PairJEPAError: the index is gone or damaged.
         """
         meta = Meta.read(self.place)
-        images = self._images.refreshed(meta.approximate.get(IMAGES))
-        captions = self._captions.refreshed(meta.approximate.get(CAPTIONS))
+        images = self._images.refreshed(meta.ways(IMAGES))
+        captions = self._captions.refreshed(meta.ways(CAPTIONS))
         if meta == self.meta and images is self._images and captions is self._captions:
             return self
         return Index(self.place, meta, (images, captions))
 
     def warm(self) -> None:
         """Read now what the first search would: of exact ones all vectors, names and captions."""
-        self._images.warm()
+        self._images.warm(self._column(None))
         self._captions.warm()
 
     def __len__(self) -> int:
@@ -136,6 +139,7 @@ class Index:
         vector: Float32[np.ndarray, " dim"],
         k: int = 10,
         *,
+        by: By | None = None,
         where: str | None = None,
         raw_where: str | None = None,
         of: Literal["images", "captions"] = "images",
@@ -148,6 +152,9 @@ class Index:
         Args:
             vector: of unit norm, from `encoder()`.
             k: how many; fewer where there are not as many.
+            by: in a search of images, what of them is compared: what the run predicts from them (image), the captions
+                that they came with (caption), or both, mixed as `meta.caption_weight` says. None is both where there
+                are captions. Images without captions come last by caption, and by both stand for themselves.
             where: a condition on `columns`, such as `split = 'test' AND width > 500`; see `conditions`.
             raw_where: a filter in Lance's own SQL in its place, on any column. Not for what a stranger writes: it may
                 take any time and memory.
@@ -167,6 +174,7 @@ class Index:
         if of == "captions" and not self.has_captions:
             raise UsageError("in must be images for this index, got captions: its images came without any.")
         searched = self._captions if of == "captions" else self._images
+        column = "vector" if of == "captions" else self._column(by)
         if where is not None and raw_where is not None:
             raise UsageError("where must be left out beside raw_where. Write both conditions into raw_where.")
         if raw_where is not None:
@@ -177,7 +185,7 @@ class Index:
 
             sql = to_sql(where, searched.schema)
         left_out = {} if exclude is None else self._images.row(exclude, ["digest"]) or {}
-        rows, scores = searched.nearest(vector, k, sql, exclude, left_out.get("digest"))
+        rows, scores = searched.nearest(vector, k, sql, exclude, left_out.get("digest"), column)
         return [
             Hit(
                 id=row["id"],
@@ -189,9 +197,23 @@ class Index:
             for row, score in zip(rows, scores, strict=True)
         ]
 
+    def _column(self, by: By | None) -> str:
+        """Of the vectors that a search of images compares with."""
+        mixed = COLUMNS["both"] in self._images.schema.names
+        if by is None:
+            return COLUMNS["both" if mixed and self.has_captions else "image"]
+        if by not in COLUMNS:
+            raise unknown("by", by, COLUMNS)
+        if by != "image" and not (mixed and self.has_captions):
+            why = "its images came without captions"
+            if not mixed:
+                why = "another version made it. Make it again in another folder"
+            raise UsageError(f"by must be image for this index, got {by}: {why}.")
+        return COLUMNS[by]
+
     def get(self, id: str) -> Item | None:
         """The image of that id; None if there is none."""
-        hidden = {"vector", "checksum", "thumbnail", "digest", "stamp"}
+        hidden = {*ALL_COLUMNS, "thumbnail", "digest", "stamp"}
         row = self._images.row(id, [name for name in self._images.schema.names if name not in hidden])
         if row is None:
             return None

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from pairjepa.apps.search.place import Place
+from pairjepa.metrics.mixture import CAPTION_WEIGHT
 from pairjepa.util.checksums import checked_record, signed
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import is_digest, parse_json
@@ -47,7 +48,17 @@ class Meta:
     sealed: bool = False
     """Whether `checksums.json` lists the files of the tables: on a disk, not on object storage."""
     approximate: dict[str, Approximation] = field(default_factory=dict)
-    """By table, where it has so many rows that exact search would be slow."""
+    """By `table` or `table/column`, where it has so many rows that exact search would be slow."""
+    caption_weight: float = CAPTION_WEIGHT
+    """Share of the captions in a search by both: the run's, chosen on dev."""
+
+    def ways(self, table: str) -> dict[str, Approximation]:
+        """How columns of vectors of a table are searched without comparing all."""
+        return {
+            key.removeprefix(table).lstrip("/") or "vector": way
+            for key, way in self.approximate.items()
+            if key.split("/")[0] == table
+        }
 
     @classmethod
     def read(cls, place: Place) -> "Meta":

@@ -3,7 +3,7 @@
 import asyncio
 from functools import lru_cache, partial
 from math import inf
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -11,6 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from pairjepa.apps.labels.labels import Labels
 from pairjepa.apps.search.query import Query
 from pairjepa.apps.serve.batching import Batcher
+from pairjepa.apps.serve.schema import Choice
 from pairjepa.apps.serve.uploads import read_picture
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.progress import say
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from pairjepa.apps.search import Hit, Index
     from pairjepa.embedder.encoder import Encoder
-
-Of = Literal["images", "captions"]
 
 LOOK = 1.0
 """Seconds after which the index is looked at again, if someone asks; on object storage each look costs a request."""
@@ -105,9 +104,9 @@ class Service:
             self._looked = asyncio.get_running_loop().time()
 
     async def search(
-        self, words: str | None, upload: BinaryIO | None, k: int, where: str | None, of: Of
+        self, words: str | None, upload: BinaryIO | None, minus: str | None, choice: Choice
     ) -> list["Hit"]:
-        """The `k` best for words, a picture, or both.
+        """The best for words, a picture, or both, without what `minus` says.
 
         Raises:
             Busy: the queue is full.
@@ -116,18 +115,18 @@ class Service:
         """
         async with self._batcher.place():
             picture = None if upload is None else await self._decoded(upload)
-            vector = await self._batcher.encode(Query(words, picture))
-        return await self._nearest(vector, k, where, of)
+            vector = await self._batcher.encode(Query(words, picture, minus))
+        return await self._nearest(vector, choice)
 
-    async def similar(self, id: str, k: int, where: str | None, of: Of) -> list["Hit"]:
-        """The `k` images nearest to an image of the index, without itself; or the captions nearest to it.
+    async def similar(self, id: str, choice: Choice) -> list["Hit"]:
+        """The images nearest to an image of the index, without itself; or the captions nearest to it.
 
         Raises:
             UnknownImage: there is no such image.
             UsageError: as `search`.
         """
         vector = await self._vector(id)
-        return await self._nearest(vector, k, where, of, exclude=id if of == "images" else None)
+        return await self._nearest(vector, choice, exclude=id if choice.of == "images" else None)
 
     async def label_upload(self, upload: BinaryIO, labels: str) -> list[tuple[str, float]]:
         """Labels of an uploaded picture with their probabilities, best first.
@@ -175,11 +174,14 @@ class Service:
             raise UnknownImage
         return vector
 
-    async def _nearest(
-        self, vector: np.ndarray, k: int, where: str | None, of: Of, exclude: str | None = None
-    ) -> list["Hit"]:
+    async def _nearest(self, vector: np.ndarray, choice: Choice, exclude: str | None = None) -> list["Hit"]:
         self.look()
-        search = partial(self.index.search, vector, k, where=where, of=of, exclude=exclude)
+        search = partial(
+            self.index.search,
+            vector,
+            exclude=exclude,
+            **{name: getattr(choice, name) for name in Choice.model_fields},
+        )
         return await to_thread.run_sync(search)
 
     async def _labelled(self, vector: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, float]]:
