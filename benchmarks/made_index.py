@@ -20,7 +20,7 @@ from pairjepa.apps.search import Index
 from pairjepa.apps.search.approximate import Choice, approximate, wanted
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES, META, MODEL
 from pairjepa.apps.search.place import Place
-from pairjepa.apps.search.stored import COLUMNS, checksum_of, row_checksums, vectors_of
+from pairjepa.apps.search.stored import COLUMNS, checksum_of, dim_of, row_checksums, vectors_of
 from pairjepa.apps.search.tables import Tables
 from pairjepa.apps.search.vectors import lance_module
 
@@ -82,8 +82,9 @@ def _spread(vectors: np.ndarray) -> np.ndarray:
 
 def _vectors(table: Path) -> tuple[list[str], np.ndarray]:
     """Ids of the images that rows are of, and the rows."""
-    found = lance_module().dataset(str(table)).to_table(columns=["id", "vector"])
-    return found["id"].to_pylist(), vectors_of(found["vector"])
+    opened = lance_module().dataset(str(table))
+    found = opened.to_table(columns=["id", "vector"])
+    return found["id"].to_pylist(), vectors_of(found["vector"])[:, : dim_of(opened)]
 
 
 def real_captions(index: Path, most: int = 5_000) -> tuple[list[str], np.ndarray]:
@@ -91,7 +92,7 @@ def real_captions(index: Path, most: int = 5_000) -> tuple[list[str], np.ndarray
     table = lance_module().dataset(str(index / CAPTIONS))
     rows = np.random.default_rng(0).permutation(table.count_rows())[:most]
     found = table.take(np.sort(rows).tolist(), columns=["caption", "vector"])
-    return found["caption"].to_pylist(), vectors_of(found["vector"])
+    return found["caption"].to_pylist(), vectors_of(found["vector"])[:, : dim_of(table)]
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from PIL import Image
 import pairjepa
 from pairjepa.apps.search import Hit, Index
 from pairjepa.apps.search.exact import top
+from pairjepa.apps.search.index import match_probability
 from pairjepa.apps.search.stored import ALL_COLUMNS, COLUMNS
 from pairjepa.apps.search.vectors import lance_module
 from pairjepa.metrics.retrieval import recall_at
@@ -40,13 +41,13 @@ def test_the_nearest_are_those_of_a_comparison_of_all(run: Path, index: Index, p
 
     scores = images @ query
     expected = np.argsort(-scores, kind="stable")[:7]
-    hits = index.search(query, 7, by="image")
+    hits = index.search(query, 7, by="image", words=False)
     assert [hit.name for hit in hits] == [pairs.names[row] for row in expected]
     np.testing.assert_allclose([hit.score for hit in hits], scores[expected], atol=1e-5)
     assert hits[0].captions == tuple(pairs.table["captions"][int(expected[0])].as_py())
 
     scores = texts @ images[3]
-    best = index.search(images[3], 1, of="captions")[0]
+    best = index.search(images[3], 1, of="captions", words=True)[0]
     assert best.score == pytest.approx(scores.max(), abs=1e-5)
     equal = [captions[row] for row in np.flatnonzero(scores > scores.max() - 1e-5)]
     assert best.captions[0] in equal
@@ -55,6 +56,7 @@ def test_the_nearest_are_those_of_a_comparison_of_all(run: Path, index: Index, p
 def test_recalls_are_those_of_evaluate(run: Path, index: Index) -> None:
     """Both ways, on the test split, computed by nothing but searches."""
     evaluated = pairjepa.evaluate(run, "test")
+    evaluated = evaluated["corrected"] or evaluated
     pairs = Pairs.open(SHAPES).split("test")
     encoder, where = index.encoder(), "split = 'test'"
     captions = pairs.captions.to_pylist()
@@ -88,9 +90,22 @@ def test_by_captions_and_by_both(run: Path, index: Index, pairs: Pairs) -> None:
     assert weight == RunFolder(run).summary["search"]["caption_weight"]
     query = embedder.encode_text(["a red circle"])[0]
     for by, vectors in {"caption": words, "both": _unit((1 - weight) * images + weight * words)}.items():
-        found = {hit.name: hit.score for hit in index.search(query, 100, by=by)}  # type: ignore[arg-type]
+        found = {hit.name: hit.score for hit in index.search(query, 100, by=by, words=False)}  # type: ignore[arg-type]
         assert found == pytest.approx(dict(zip(pairs.names, vectors @ query, strict=True)), abs=1e-5)
     assert index.search(query) == index.search(query, by="both")
+
+
+@pytest.mark.parametrize("by", COLUMNS)
+def test_how_probable_a_match_is(run: Path, index: Index, by: Any) -> None:
+    query = index.encoder().encode_text(["a red circle"])[0]
+    hits = index.search(query, 100, by=by)
+    match = RunFolder(run).summary["search"]["match"][by]
+    expected = match_probability(np.array([hit.score for hit in hits]), match, len(index))
+    np.testing.assert_allclose([hit.probability for hit in hits], expected, rtol=1e-6)
+    least = hits[4].probability
+    assert index.search(query, 100, by=by, threshold=least) == hits[:5]
+    assert index.search(query, 100, by=by, threshold=1) == []
+    assert {hit.probability for hit in index.search(query, words=False)} == {None}
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -100,7 +115,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 def test_conditions_and_what_is_left_out(index: Index) -> None:
     query = index.vector(index.search(np.eye(16, dtype=np.float32)[0], 1)[0].id)
     assert query is not None
-    everything = index.search(query, 1000, by="image")
+    everything = index.search(query, 1000, by="image", words=False)
     assert len(everything) == len(index) == 80
     assert len(index.search(query, 1000, where="split = 'dev' OR split = 'test'")) == 16
     assert index.search(query, 3, where="width > 64") == []
@@ -109,7 +124,7 @@ def test_conditions_and_what_is_left_out(index: Index) -> None:
     )
     same = everything[0]
     assert same.score == pytest.approx(1, abs=1e-6)
-    assert [hit.id for hit in index.search(query, 3, by="image", exclude=same.id)] == [
+    assert [hit.id for hit in index.search(query, 3, by="image", words=False, exclude=same.id)] == [
         hit.id for hit in everything[1:4]
     ]
     assert all(hit.id != same.id for hit in index.search(query, 400, of="captions", exclude=same.id))
@@ -158,6 +173,9 @@ def test_top_keeps_the_order_of_equal_scores() -> None:
         ({"where": "?"}, "where must be a condition"),
         ({"where": "path LIKE '/%'"}, "Unknown column in where 'path'"),
         ({"by": "words"}, "Unknown by 'words'"),
+        ({"threshold": 1.5}, "threshold must be between 0 and 1, got 1.5"),
+        ({"threshold": 0.5, "words": False}, "threshold must be left out here, got 0.5: .* words alone"),
+        ({"threshold": 0.5, "of": "captions"}, "threshold must be left out here"),
         ({"raw_where": "split ="}, "raw_where must be a filter that Lance takes, got 'split ='"),
         ({"raw_where": "split = 'test'", "where": "width > 1"}, "where must be left out beside raw_where"),
         ({"vector": np.ones(3)}, r"vector must be 16 finite numbers, got the shape \(3,\)"),
@@ -239,6 +257,7 @@ class TestWhatIsNoIndex:
         table.drop_columns([name for name in ALL_COLUMNS if name != "vector"])
         old = Index.open(copy)
         assert len(old.search(ANY)) == 10
+        assert old.search(ANY) == old.search(ANY, by="image")
         with pytest.raises(
             UsageError, match="by must be image for this index, got both: another version made it"
         ):

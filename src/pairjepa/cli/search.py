@@ -115,6 +115,10 @@ def search(
             help="What is compared: images, the captions that they came with, or both, where there are any."
         ),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        Parameter(help="Least probability, such as 0.5, that an image is the one which the words describe."),
+    ] = None,
     k: Annotated[int, Parameter(name=("-k", "--k"), help="How many.")] = 10,
     where: Annotated[
         str | None,
@@ -143,13 +147,23 @@ def search(
             say("The words are more than the run takes: only their beginning counts.")
         if words is not None and image is not None and not encoder.sees_captions:
             say("This run is contrastive: the query is half-way between the image and the words.")
-        hits = opened.search(encode(encoder, [query])[0], k, by=by, where=where, raw_where=raw_where, of=of)
+        hits = opened.search(
+            encode(encoder, [query])[0],
+            k,
+            by=by,
+            where=where,
+            raw_where=raw_where,
+            of=of,
+            words=query.plain_words,
+            threshold=threshold,
+        )
     if as_json:
         results = [
             {
                 "id": hit.id,
                 "name": hit.name,
                 "score": hit.score,
+                "probability": hit.probability,
                 "captions": list(hit.captions),
                 "path": None if hit.path is None else str(hit.path),
             }

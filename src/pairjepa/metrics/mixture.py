@@ -11,6 +11,8 @@ from jaxtyping import Float32, Int
 CAPTION_WEIGHT = 0.5
 """Share of the captions where dev, with one caption an image, cannot say."""
 WEIGHTS = (0.25, 0.4, 0.5, 0.6, 0.75)
+Round = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Queries, the row of each one's image, and the mean directions of the captions that are known of all images."""
 ROUNDS = 5
 """Captions of an image that are held out, one after the other."""
 
@@ -31,12 +33,8 @@ def held_out(
     image: Float32[np.ndarray, "images dim"],
     text: Float32[np.ndarray, "captions dim"],
     owner: Int[np.ndarray, " captions"],
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Searches for images by a caption that is held out, while the images' other captions are known.
-
-    Returns:
-        For each round the queries, the row of each one's image, and the mean directions of the captions left.
-    """
+) -> list[Round]:
+    """Searches for images by a caption that is held out, while the images' other captions are known."""
     order = np.argsort(owner, kind="stable")
     counts = np.bincount(owner, minlength=len(image))
     turn = np.empty(len(owner), np.int64)
@@ -53,13 +51,8 @@ def held_out(
     return rounds
 
 
-def choose_weight(
-    image: Float32[np.ndarray, "images dim"],
-    text: Float32[np.ndarray, "captions dim"],
-    owner: Int[np.ndarray, " captions"],
-) -> float:
+def choose_weight(image: Float32[np.ndarray, "images dim"], rounds: Sequence[Round]) -> float:
     """The share of the captions by which held out ones find their image best (sum of R@1, R@5 and R@10)."""
-    rounds = held_out(image, text, owner)
     found = {
         weight: sum(_hits(queries @ mixed(image, words, weight).T, own) for queries, own, words in rounds)
         for weight in (CAPTION_WEIGHT, *WEIGHTS)

@@ -9,7 +9,7 @@ from torch import nn
 
 from pairjepa.config.settings import holds_cca, tuned
 from pairjepa.metrics.baselines import ClosedForm
-from pairjepa.metrics.mixture import choose_weight
+from pairjepa.metrics.matching import search_settings
 from pairjepa.metrics.retrieval import retrieve, rsum
 from pairjepa.model import correction as kept_correction
 from pairjepa.model.heads import set_linear
@@ -98,7 +98,7 @@ def finish(
             say(f"warning: {sentence}")
     kept_correction.save(correction, folder.path, digest)
     summary["hubness"] = correction.settings()
-    summary["search"] = {"caption_weight": choose_weight(*dev)}
+    summary["search"] = search_settings(*dev, correction)
 
 
 def _takes_place(joint: JointModel, cca: ClosedForm, *, better: bool) -> bool:

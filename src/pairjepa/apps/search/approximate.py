@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from pairjepa.apps.search.meta import Approximation
-from pairjepa.apps.search.stored import checked_vectors, vector_columns, width_of
+from pairjepa.apps.search.stored import as_query, checked_vectors, dim_of, vector_columns, width_of
 from pairjepa.apps.search.vectors import approximately, lance_module
 from pairjepa.util.progress import say
 
@@ -68,7 +68,8 @@ def approximate(
     asked = lance.dataset(queries)
     chosen = np.random.default_rng(0).permutation(asked.count_rows())[:QUERIES]
     rows_asked = asked.take(np.sort(chosen).tolist(), columns=vector_columns(asked))
-    vectors = checked_vectors(rows_asked, queries)
+    vectors = checked_vectors(rows_asked, queries)[:, : dim_of(asked)]
+    vectors = np.stack([as_query(one, width_of(searched, column), corrected=True) for one in vectors])
     probes, recall = _measured(searched, column, vectors, count)
     what = table.rsplit("/", 1)[-1] + ("" if column == "vector" else f" ({column})")
     say(

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from pairjepa.apps.search.place import Place
-from pairjepa.metrics.mixture import CAPTION_WEIGHT
 from pairjepa.util.checksums import checked_record, signed
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import is_digest, parse_json
@@ -49,8 +48,12 @@ class Meta:
     """Whether `checksums.json` lists the files of the tables: on a disk, not on object storage."""
     approximate: dict[str, Approximation] = field(default_factory=dict)
     """By `table` or `table/column`, where it has so many rows that exact search would be slow."""
-    caption_weight: float = CAPTION_WEIGHT
+    caption_weight: float | None = None
     """Share of the captions in a search by both: the run's, chosen on dev."""
+    match: dict[str, list[float]] = field(default_factory=dict)
+    """By what is compared, slope and intercept of `Index.search`'s probabilities: the run's, fitted on dev."""
+    penalty: list[float] | None = None
+    """Mean and deviation of what the hubness correction takes from images of the run's dev split."""
 
     def ways(self, table: str) -> dict[str, Approximation]:
         """How columns of vectors of a table are searched without comparing all."""

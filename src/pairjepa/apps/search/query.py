@@ -36,6 +36,11 @@ class Query:
         if self.words is None and self.image is None:
             raise UsageError("The query must be words, an image or both, got neither.")
 
+    @property
+    def plain_words(self) -> bool:
+        """Whether it is words and nothing else."""
+        return self.image is None and self.minus is None
+
 
 def encode(encoder: "Encoder", queries: Sequence[Query]) -> Float32[np.ndarray, "queries dim"]:
     """Vectors of queries, those of one kind computed together.

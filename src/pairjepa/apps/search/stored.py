@@ -14,8 +14,10 @@ from pairjepa.util.unit import not_unit
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WEIGHTS = b"weights"
-"""Key, in a table's metadata, of the digest of the weights that its vectors are of."""
+WEIGHTS, DIM = b"weights", b"dim"
+"""Keys, in a table's metadata, of the digest of the weights that its vectors are of, and of their width."""
+MORE = 8
+"""Numbers beside a vector where scores are corrected: what is taken from them, and zeros, for RaBitQ takes eights."""
 COLUMNS = {"image": "vector", "caption": "caption_vector", "both": "both_vector"}
 """What a search of images may compare with: the predicted caption, the mean of the captions, and both, mixed."""
 MEND = "Put the table back, or make the index again in another folder."
@@ -42,8 +44,32 @@ def vector_columns(table: Any, column: str = "vector") -> list[str]:
 
 
 def width_of(table: Any, column: str = "vector") -> int:
-    """Of the vectors in a column."""
+    """Of a column of vectors, with what the hubness correction adds to them."""
     return int(table.schema.field(column).type.list_size)
+
+
+def dim_of(table: Any) -> int:
+    """Width of the vectors themselves; earlier versions wrote nothing beside them."""
+    return int((table.schema.metadata or {}).get(DIM, width_of(table)))
+
+
+def with_penalty(
+    vectors: Float32[np.ndarray, "rows dim"], penalty: Float32[np.ndarray, " rows"]
+) -> Float32[np.ndarray, "rows width"]:
+    """Vectors whose product with `as_query` is their cosine minus what the hubness correction takes from it."""
+    more = np.zeros((len(vectors), MORE), np.float32)
+    more[:, 0] = -penalty
+    return np.concatenate([vectors, more], axis=1)
+
+
+def as_query(
+    vector: Float32[np.ndarray, " dim"], width: int, *, corrected: bool
+) -> Float32[np.ndarray, " width"]:
+    """A vector as wide as those that it is compared with; corrected for hubs, if they hold what it takes."""
+    query = np.zeros(width, np.float32)
+    query[: len(vector)] = vector
+    query[len(vector) : len(vector) + 1] = corrected
+    return query
 
 
 def vectors_of(column: "pa.ChunkedArray | pa.FixedSizeListArray") -> Float32[np.ndarray, "rows dim"]:

@@ -26,14 +26,20 @@ from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.sources import Entry
 from pairjepa.apps.search.stored import (
     COLUMNS,
+    DIM,
+    MORE,
     WEIGHTS,
     check_weights,
     checked_vectors,
     checksum_of,
+    dim_of,
     row_checksums,
     vector_columns,
+    width_of,
+    with_penalty,
 )
 from pairjepa.apps.search.vectors import lance_module, reading
+from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.mixture import CAPTION_WEIGHT, mean_directions, mixed
 from pairjepa.util.checksums import FILE
 from pairjepa.util.errors import PairJEPAError
@@ -87,11 +93,13 @@ class Tables:
         dim: int,
         columns: pa.Schema,
         weights: str,
-        caption_weight: float = CAPTION_WEIGHT,
+        caption_weight: float | None = None,
+        correction: HubnessCorrection | None = None,
     ) -> None:
         """Open or make them, with these columns beside those of every index, for vectors of these weights.
 
-        `caption_weight` is the share of the captions in the vectors of a search by both.
+        `caption_weight` is the share of the captions in the vectors of a search by both. With a `correction` new tables
+        hold beside each vector what it takes from a score.
 
         Raises:
             PairJEPAError: a table is damaged or of other weights, or a column is there already and of another type.
@@ -101,7 +109,7 @@ class Tables:
             for column in COLUMNS.values()
             for field in (
                 pa.field(checksum_of(column), pa.uint64()),
-                pa.field(column, pa.list_(pa.float32(), dim)),
+                pa.field(column, pa.list_(pa.float32(), dim if correction is None else dim + MORE)),
             )
         ]
         base = [
@@ -123,7 +131,7 @@ class Tables:
         self._tables: dict[str, Any] = {}
         for name, fields in own.items():
             if name not in there:
-                schema = pa.schema([*base, *columns, *fields], {WEIGHTS: weights})
+                schema = pa.schema([*base, *columns, *fields], {WEIGHTS: weights, DIM: str(dim)})
                 if place.folder is None:
                     _make(place / name, schema)
                 else:
@@ -133,7 +141,13 @@ class Tables:
         for name in own:
             check_weights(self._tables[name], place / name, weights)
             self._add_columns(name, pa.schema([*columns, vectors[0], pa.field("digest", pa.string())]))
-        self._caption_weight = caption_weight
+        self._caption_weight = CAPTION_WEIGHT if caption_weight is None else caption_weight
+        self._correction, self._penalties = correction, list[np.ndarray]()
+        if correction is None and any(width_of(table) > dim_of(table) for table in self._tables.values()):
+            raise PairJEPAError(
+                f"{place} was made with a run that corrects scores for hubs, and the run's "
+                "hubness.safetensors is gone or of other weights. Put it back, or evaluate the run again."
+            )
         with reading(place / IMAGES):
             images = self._images.to_table(columns=["id", "source", "stamp", "digest"])
         columns_of = (images[name].to_pylist() for name in ("id", "source", "stamp", "digest"))
@@ -161,6 +175,11 @@ class Tables:
             c for c in COLUMNS.values() if c in self._tables[name].schema.names and (mixed or c == "vector")
         ]
 
+    @property
+    def mean_penalty(self) -> float | None:
+        """Mean of what the hubness correction takes from the images that were put in; None if there is nothing."""
+        return -float(np.concatenate(self._penalties).mean()) if self._penalties else None
+
     def rows(self, name: str) -> int:
         """Rows of one table."""
         return int(self._tables[name].count_rows())
@@ -183,7 +202,7 @@ class Tables:
             Embedded(digest, vector, thumbnail, width, height)
             for table in found
             for vector, digest, thumbnail, width, height in zip(
-                checked_vectors(table, self._images.uri),
+                checked_vectors(table, self._images.uri)[:, : dim_of(self._images)],
                 *(table[name].to_pylist() for name in ("digest", "thumbnail", "width", "height")),
                 strict=True,
             )
@@ -306,12 +325,18 @@ class Tables:
         schema: pa.Schema = table.schema
         check_unit(vectors["vector"], "What is indexed", "Its run is of no use: train another.")
         columns = [field for field in schema if field.name in vectors]  # earlier versions wrote one
+        stored = vectors
+        if (correction := self._correction) is not None and width_of(table) > dim_of(table):
+            penalty = correction.of_image if name == IMAGES else correction.of_text
+            stored = {column: with_penalty(some, penalty(some)) for column, some in vectors.items()}
+            if name == IMAGES:
+                self._penalties.append(stored["vector"][:, dim_of(table)])
         for field in columns:
-            for row, checksum in zip(rows, row_checksums(vectors[field.name]).tolist(), strict=True):
+            for row, checksum in zip(rows, row_checksums(stored[field.name]).tolist(), strict=True):
                 row[checksum_of(field.name)] = checksum
         full = pa.Table.from_pylist(rows, schema=pa.schema([f for f in schema if f.name not in vectors]))
         for field in columns:
-            flat = pa.array(vectors[field.name].ravel())
+            flat = pa.array(stored[field.name].ravel())
             full = full.append_column(field, pa.FixedSizeListArray.from_arrays(flat, field.type.list_size))
         full = full.select(schema.names)
         self._tables[name] = lance_module().write_dataset(full, table, mode="append")

@@ -11,7 +11,14 @@ from jaxtyping import Float32, Int64
 
 from pairjepa.apps.search.exact import read_vectors, scores_of, top
 from pairjepa.apps.search.meta import Approximation
-from pairjepa.apps.search.stored import check_weights, checked_vectors, vector_columns
+from pairjepa.apps.search.stored import (
+    as_query,
+    check_weights,
+    checked_vectors,
+    dim_of,
+    vector_columns,
+    width_of,
+)
 from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, needs
 
 if TYPE_CHECKING:
@@ -104,7 +111,7 @@ class Vectors:
             return None
         with reading(self._uri):
             found = self._table.to_table(columns=vector_columns(self._table), filter=f"id = '{id}'", limit=1)
-        return checked_vectors(found, self._uri)[0] if found.num_rows else None
+        return checked_vectors(found, self._uri)[0, : dim_of(self._table)] if found.num_rows else None
 
     @property
     def ids(self) -> list[str]:
@@ -114,7 +121,7 @@ class Vectors:
 
     def matrix(self) -> Float32[np.ndarray, "pictures dim"]:
         """The vectors of all pictures, as a copy."""
-        return self._vectors("vector")[self._all_once]
+        return self._vectors("vector")[self._all_once, : dim_of(self._table)]
 
     @cached_property
     def pictures(self) -> int:
@@ -132,6 +139,8 @@ class Vectors:
         exclude: str | None,
         digest: str | None = None,
         column: str = "vector",
+        *,
+        corrected: bool = False,
     ) -> tuple[list[dict[str, Any]], list[float]]:
         """The best pictures, as the display columns of a row of each, and their scores.
 
@@ -142,7 +151,9 @@ class Vectors:
             exclude: id of a picture that is left out.
             digest: of its bytes, so that its other names are left out too.
             column: of the vectors that are compared.
+            corrected: scores are corrected for hubs, where the vectors were written so.
         """
+        vector = as_query(vector, width_of(self._table, column), corrected=corrected)
         conditions = [f"({where})"] if where is not None else []
         conditions += [f"id != '{exclude}'"] if exclude is not None and _ID.fullmatch(exclude) else []
         if digest is not None and "digest" in self.schema.names:

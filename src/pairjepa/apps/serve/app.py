@@ -89,7 +89,7 @@ def _add_search(app: FastAPI, service: Service) -> None:
     @app.get("/api/search", responses=problems(422, 503))
     async def search(query: Annotated[schema.WordsQuery, Query()]) -> Results:
         """Images, or captions, that words fit best."""
-        return _results(await service.search(query.q, None, query.minus, query))
+        return _results(await service.search(query.q, None, query.minus, query, query.threshold))
 
     @app.post("/api/search", responses=problems(422, 503))
     async def search_by_picture(
@@ -164,7 +164,13 @@ def _answer_mistakes(app: FastAPI) -> None:
 def _results(hits: list["Hit"]) -> Results:
     return Results(
         results=[
-            schema.Result(id=hit.id, name=hit.name, score=hit.score, captions=list(hit.captions))
+            schema.Result(
+                id=hit.id,
+                name=hit.name,
+                score=hit.score,
+                probability=hit.probability,
+                captions=list(hit.captions),
+            )
             for hit in hits
         ]
     )

@@ -68,6 +68,10 @@ class WordsQuery(Choice):
 
     q: Words
     minus: Minus | SkipJsonSchema[None] = None
+    threshold: Annotated[
+        float | SkipJsonSchema[None],
+        Field(ge=0, le=1, description="Least probability of an image that is found by words alone."),
+    ] = None
 
 
 class SearchForm(Choice):
@@ -94,7 +98,9 @@ class Result(BaseModel):
     """`/api/images/{id}` is its picture."""
     name: str
     score: float
-    """Cosine with the query, in [-1, 1]: a float32, written without loss."""
+    """Cosine with the query, corrected for hubs where that helps: a float32, written without loss."""
+    probability: float | None
+    """That it is the image which the words describe, if one of the index is; null of other searches."""
     captions: list[str]
     """The image's; in a search of captions, the one that was found."""
 

@@ -3,7 +3,7 @@
 import asyncio
 from functools import lru_cache, partial
 from math import inf
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -104,7 +104,12 @@ class Service:
             self._looked = asyncio.get_running_loop().time()
 
     async def search(
-        self, words: str | None, upload: BinaryIO | None, minus: str | None, choice: Choice
+        self,
+        words: str | None,
+        upload: BinaryIO | None,
+        minus: str | None,
+        choice: Choice,
+        threshold: float | None = None,
     ) -> list["Hit"]:
         """The best for words, a picture, or both, without what `minus` says.
 
@@ -115,8 +120,11 @@ class Service:
         """
         async with self._batcher.place():
             picture = None if upload is None else await self._decoded(upload)
-            vector = await self._batcher.encode(Query(words, picture, minus))
-        return await self._nearest(vector, choice)
+            query = Query(words, picture, minus)
+            vector = await self._batcher.encode(query)
+        if choice.of == "captions" or not query.plain_words:
+            threshold = None
+        return await self._nearest(vector, choice, words=query.plain_words, threshold=threshold)
 
     async def similar(self, id: str, choice: Choice) -> list["Hit"]:
         """The images nearest to an image of the index, without itself; or the captions nearest to it.
@@ -126,7 +134,7 @@ class Service:
             UsageError: as `search`.
         """
         vector = await self._vector(id)
-        return await self._nearest(vector, choice, exclude=id if choice.of == "images" else None)
+        return await self._nearest(vector, choice, words=False, exclude=id if choice.of == "images" else None)
 
     async def label_upload(self, upload: BinaryIO, labels: str) -> list[tuple[str, float]]:
         """Labels of an uploaded picture with their probabilities, best first.
@@ -174,14 +182,10 @@ class Service:
             raise UnknownImage
         return vector
 
-    async def _nearest(self, vector: np.ndarray, choice: Choice, exclude: str | None = None) -> list["Hit"]:
+    async def _nearest(self, vector: np.ndarray, choice: Choice, **how: Any) -> list["Hit"]:
         self.look()
-        search = partial(
-            self.index.search,
-            vector,
-            exclude=exclude,
-            **{name: getattr(choice, name) for name in Choice.model_fields},
-        )
+        how |= {name: getattr(choice, name) for name in Choice.model_fields}
+        search = partial(self.index.search, vector, **how)
         return await to_thread.run_sync(search)
 
     async def _labelled(self, vector: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, float]]:
