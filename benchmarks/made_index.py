@@ -20,7 +20,7 @@ from pairjepa.apps.search import Index
 from pairjepa.apps.search.approximate import Choice, approximate, wanted
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES, META, MODEL
 from pairjepa.apps.search.place import Place
-from pairjepa.apps.search.stored import vectors_of
+from pairjepa.apps.search.stored import COLUMNS, checksum_of, dim_of, row_checksums, vectors_of
 from pairjepa.apps.search.tables import Tables
 from pairjepa.apps.search.vectors import lance_module
 
@@ -82,8 +82,9 @@ def _spread(vectors: np.ndarray) -> np.ndarray:
 
 def _vectors(table: Path) -> tuple[list[str], np.ndarray]:
     """Ids of the images that rows are of, and the rows."""
-    found = lance_module().dataset(str(table)).to_table(columns=["id", "vector"])
-    return found["id"].to_pylist(), vectors_of(found["vector"], found["vector"].type.list_size)
+    opened = lance_module().dataset(str(table))
+    found = opened.to_table(columns=["id", "vector"])
+    return found["id"].to_pylist(), vectors_of(found["vector"])[:, : dim_of(opened)]
 
 
 def real_captions(index: Path, most: int = 5_000) -> tuple[list[str], np.ndarray]:
@@ -91,7 +92,7 @@ def real_captions(index: Path, most: int = 5_000) -> tuple[list[str], np.ndarray
     table = lance_module().dataset(str(index / CAPTIONS))
     rows = np.random.default_rng(0).permutation(table.count_rows())[:most]
     found = table.take(np.sort(rows).tolist(), columns=["caption", "vector"])
-    return found["caption"].to_pylist(), vectors_of(found["vector"], found["vector"].type.list_size)
+    return found["caption"].to_pylist(), vectors_of(found["vector"])[:, : dim_of(table)]
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -136,7 +137,7 @@ def made_index(
     ways = {}
     for name, asked in ((IMAGES, CAPTIONS if captions else IMAGES), (CAPTIONS, IMAGES)):
         if wanted(images if name == IMAGES or captions else 0, choice):
-            ways[name] = approximate(str(folder / name), str(folder / asked), dim)
+            ways[name] = approximate(str(folder / name), str(folder / asked))
     (folder / MODEL).symlink_to((like / MODEL).absolute())
     os.sync()  # or the disk is still busy with the writing
     replace(real, complete=True, approximate=ways).write(place)
@@ -161,10 +162,13 @@ def _columns(numbers: range, thumbnail: int) -> dict[str, list[object]]:
 
 
 def _append(table: Path, columns: dict[str, list[object]], vectors: np.ndarray, schema: pa.Schema) -> None:
-    columns = columns | {"checksum": row_checksums(vectors).tolist()}
+    columns = columns | {checksum_of(name): row_checksums(vectors).tolist() for name in COLUMNS.values()}
     flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     rows = pa.Table.from_arrays(
-        [flat if field.name == "vector" else pa.array(columns[field.name], field.type) for field in schema],
+        [
+            flat if field.name in COLUMNS.values() else pa.array(columns[field.name], field.type)
+            for field in schema
+        ],
         schema=schema,
     )
     lance_module().write_dataset(rows, str(table), mode="append", max_rows_per_file=A_FILE)

@@ -124,7 +124,7 @@ def recalls(client: httpx.Client, pairs: Pairs, where: str, clients: int = 1) ->
     names = pairs.names
     owner = [names[row] for row in pairs.owner.tolist()]
     k = max(RECALLS) + 1 + int(np.bincount(pairs.owner).max())
-    by_words = _answers(client, words(pairs, where=where, k=k), clients)
+    by_words = _answers(client, words(pairs, where=where, k=k, by="image"), clients)
     by_photo = _answers(client, photos(pairs, where=where, k=k, **{"in": "captions"}), clients)
     ways = {"image_to_text": (by_photo, names), "text_to_image": (by_words, owner)}
     return {way: _recalls(answers, own) for way, (answers, own) in ways.items()}

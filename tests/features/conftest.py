@@ -34,7 +34,7 @@ _TEXT_TOWER = {**_BERT, "vocab_size": 40, "max_position_embeddings": 40, "bos_to
 IMAGE_CONFIGS: dict[str, Any] = {
     # PyTorch 2.13 has crashed in the backward pass of narrower ones
     "resnet": lambda: hf.ResNetConfig(
-        embedding_size=16, layer_type="basic", hidden_sizes=[16, 24, 32, 48], depths=[1, 1, 2, 1]
+        embedding_size=16, layer_type="basic", hidden_sizes=[16, 16, 24, 32], depths=[1, 1, 2, 1]
     ),
     "mobilenet_v2": lambda: hf.MobileNetV2Config(depth_multiplier=0.25, finegrained_output=True),
     "efficientnet": lambda: hf.EfficientNetConfig(

@@ -50,7 +50,8 @@ def fill(cache: Path) -> None:
     facts = SimpleNamespace(
         digest=[digest(row) for row in range(IMAGES)], width=sides, height=sides, values=[None] * IMAGES
     )
-    extract.image_features(Backbone(), Pairs(), facts, ("whole", "whole-mirrored"), cache)
+    images = work.ImageWork.of(Backbone(), Pairs(), facts, ("whole", "whole-mirrored"))
+    extract.fill(images, cache, "torch")
 
 
 if "CACHE" in globals():

@@ -942,7 +942,7 @@ def test_a_table_elsewhere(six: Six, write_images: Write, tmp_path: Path) -> Non
         _csv(
             path, [(f"{prefix}{one.split}/{one.name}", one.captions[0]) for one in six], ("image", "caption")
         )
-        with pytest.raises(PairJEPAError, match=r"Name their folder with --data\.images"):
+        with pytest.raises(PairJEPAError, match=r"Name their folder: --data\.images"):
             Pairs.open(path)
         pairs = Pairs.open(path, images=tmp_path / "photos")
         assert [pairs.read_bytes(row) for row in range(6)] == [one.data for one in six]

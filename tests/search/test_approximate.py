@@ -10,6 +10,7 @@ from pairjepa.apps.search import Index, approximate
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES, Approximation, Meta
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.sources import Entry
+from pairjepa.apps.search.stored import COLUMNS
 from pairjepa.apps.search.tables import Embedded, Row, Tables
 
 DIM, ROWS = 32, 3000
@@ -41,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_recall_is_what_a_comparison_of_all_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     exact = Index.open(folder)
     ways = {
-        name: approximate.approximate(str(folder / name), str(folder / other), DIM)
+        name: approximate.approximate(str(folder / name), str(folder / other))
         for name, other in ((IMAGES, CAPTIONS), (CAPTIONS, IMAGES))
     }
     assert "images.lance: 3,000 vectors, searched with IVF_RQ, which finds " in capsys.readouterr().err
@@ -54,7 +55,7 @@ def test_recall_is_what_a_comparison_of_all_says(folder: Path, capsys: pytest.Ca
     vectors = _caption_vectors(folder)[np.sort(queries)]
     shares, where = [], "split = 'test'"
     for query in vectors:
-        right, found = exact.search(query, 10), quick.search(query, 10)
+        right, found = (i.search(query, 10, by="image") for i in (exact, quick))
         shares.append(len({hit.id for hit in right} & {hit.id for hit in found}) / 10)
         of = {hit.id: hit.score for hit in right}
         assert all(hit.score == pytest.approx(of.get(hit.id, hit.score), abs=1e-6) for hit in found)
@@ -62,10 +63,11 @@ def test_recall_is_what_a_comparison_of_all_says(folder: Path, capsys: pytest.Ca
     assert np.mean(shares) == pytest.approx(ways[IMAGES].recall_at_10, abs=0.01)
     assert ways[IMAGES].recall_at_10 > 0.9
 
-    hits = quick.search(vectors[0], 10, where=where, exclude=exact.search(vectors[0], 1, where=where)[0].id)
+    nearest = exact.search(vectors[0], 1, by="image", where=where)[0].id
+    hits = quick.search(vectors[0], 10, by="image", where=where, exclude=nearest)
     assert len(hits) == 10
     assert {item.split for hit in hits if (item := quick.get(hit.id))} == {"test"}
-    assert exact.search(vectors[0], 1, where=where)[0].id not in {hit.id for hit in hits}
+    assert nearest not in {hit.id for hit in hits}
     assert quick.search(vectors[0], 3, of="captions")[0].captions[0].startswith("caption ")
 
 
@@ -95,7 +97,9 @@ def test_an_index_of_few_images_may_be_approximate(run: Path, tmp_path: Path, wi
 
     index = build(run, ["shapes:80"], tmp_path / "out", approximate="on")
     assert isinstance(index.meta.approximate[IMAGES], Approximation)
-    assert len(index.search(np.eye(16, dtype=np.float32)[0], 5)) == 5
+    assert set(index.meta.ways(IMAGES)) == set(COLUMNS.values())
+    for by in COLUMNS:
+        assert len(index.search(np.eye(16, dtype=np.float32)[0], 5, by=by)) == 5  # type: ignore[arg-type]
     assert build(run, ["shapes:80"], tmp_path / "out", approximate="off").meta.approximate == {}
 
 
@@ -129,7 +133,7 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             warm.warm()
         warm = warm.refreshed()
         for row in (1, 200):
-            assert warm.search(vectors[row], 10) == index.search(vectors[row], 10)
+            assert warm.search(vectors[row], 10, by="image") == index.search(vectors[row], 10, by="image")
         return index
 
     def grown(to: int, way: Approximation | None) -> Approximation:
@@ -138,17 +142,19 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         tables.put(_rows(vectors[done:to], done))
         done = to
         tables.finish()
-        way = approximate.approximate(table, table, DIM, way)
+        way = approximate.approximate(table, table, way)
         Meta("run", "0" * 32, DIM, "run", "0", complete=True, approximate={IMAGES: way}).write(place)
         index = opened()
         for row in (0, to // 2, to - 1):
-            best = index.search(vectors[row], 1)[0]
+            best = index.search(vectors[row], 1, by="image")[0]
             assert best.name == str(row)
             assert best.score == pytest.approx(1, abs=1e-5)
         return way
 
     def indexed() -> int:
-        (index,) = [i for i in lance.dataset(table).describe_indices() if i.name == approximate.NAME]
+        (index,) = [
+            i for i in lance.dataset(table).describe_indices() if i.name == approximate.index_name("vector")
+        ]
         return int(index.num_rows_indexed)
 
     way = grown(300, None)
@@ -166,8 +172,8 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tables.remove(gone)
     tables.finish()
     index = opened()
-    assert {index.search(vectors[row], 1)[0].name for row in (5, 2999)}.isdisjoint({"5", "2999"})
-    assert index.search(vectors[6], 1)[0].name == "6"
+    assert {index.search(vectors[row], 1, by="image")[0].name for row in (5, 2999)}.isdisjoint({"5", "2999"})
+    assert index.search(vectors[6], 1, by="image")[0].name == "6"
 
 
 def test_an_equal_vector_under_another_row_is_one_of_the_nearest(tmp_path: Path) -> None:
@@ -175,7 +181,7 @@ def test_an_equal_vector_under_another_row_is_one_of_the_nearest(tmp_path: Path)
     vectors = np.random.default_rng(0).standard_normal((30, DIM)).astype(np.float32)
     vectors = np.tile(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), (20, 1))
     Tables(Place(tmp_path), DIM, pa.schema([]), "0" * 32).put(_rows(vectors, 0))
-    way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / CAPTIONS), DIM)
+    way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / CAPTIONS))
     assert way.recall_at_10 == 1
 
 
@@ -184,6 +190,6 @@ def test_a_width_that_its_codes_do_not_take(tmp_path: Path) -> None:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     tables = Tables(Place(tmp_path), 20, pa.schema([]), "0" * 32)
     tables.put(_rows(vectors, 0))
-    way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / IMAGES), 20)
+    way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / IMAGES))
     assert way.kind == approximate.OTHER_KIND
     assert way.recall_at_10 > 0.9

@@ -55,11 +55,21 @@ def test_results_go_to_stdout(index: Index, capsys: pytest.CaptureFixture[str]) 
     assert main(["search", str(index.path), "a red circle", "--json", "--in", "captions"]) == 0
     results = json.loads(capsys.readouterr().out)["results"]
     assert len(results) == 10
-    assert set(results[0]) == {"id", "name", "score", "captions", "path"}
+    assert set(results[0]) == {"id", "name", "score", "probability", "captions", "path"}
     assert len(results[0]["captions"]) == 1
 
     assert main(["search", str(index.path), "x", "-k", "99", "--raw-where", "upper(split) = 'TEST'"]) == 0
     assert capsys.readouterr().out.count("\n       ") == 8
+
+    outputs = []
+    for more in ([], ["--by", "both"], ["--by", "image"], ["--minus", "a blue circle"]):
+        assert main(["search", str(index.path), "a red circle", *more]) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+    assert len(set(outputs)) == 3
+
+    assert main(["search", str(index.path), "a red circle", "--threshold", "1"]) == 0
+    assert capsys.readouterr().err.startswith("Nothing is found.")
 
     assert main(["search", str(index.path), "a red circle", "--where", "width = 1"]) == 0
     assert capsys.readouterr().err.startswith("Nothing is found.")
@@ -84,6 +94,9 @@ def test_both_together_and_names_that_are_commands(
     [
         ([], 2, "got neither"),
         ([""], 2, "must have words"),
+        (["x", "--minus", "x"], 2, "minus must be other words"),
+        (["x", "--minus", "y", "--threshold", "0.5"], 2, "of images that words alone are searched for"),
+        (["x", "--by", "words"], 2, "by"),
         (["x", "-k", "0"], 2, "k must be at least 1"),
         (["x", "--where", "splitt = 1"], 2, "Did you mean 'split'"),
         (["x", "--where", "upper(split) = 'A'"], 2, "where must be a condition"),

@@ -43,7 +43,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Vectors, np.ndarray
     vectors, path = _vectors(0), tmp_path_factory.mktemp("tables") / "t.lance"
     _append(path, vectors)
     lance.dataset(str(path)).delete("width = 3")
-    return Vectors(str(path), DIM, ["id", "name"], "0" * 32, None), np.delete(vectors, 3, axis=0)
+    return Vectors(str(path), ["id", "name"], "0" * 32, {}), np.delete(vectors, 3, axis=0)
 
 
 @settings(max_examples=40, deadline=None)
@@ -90,13 +90,13 @@ def test_a_newer_version_shows_what_was_written(tmp_path: Path, warm: bool) -> N
     vectors = _vectors(1)
     path = tmp_path / "t.lance"
     _append(path, vectors[:600])
-    first = Vectors(str(path), DIM, ["name"], "0" * 32, None)
+    first = Vectors(str(path), ["name"], "0" * 32, {})
     if warm:
         first.warm()
-    assert first.refreshed(None) is first
+    assert first.refreshed({}) is first
     _append(path, vectors[600:], 600)
     lance.dataset(str(path)).delete("width = 5")
-    second = first.refreshed(None)
+    second = first.refreshed({})
     assert (len(first), len(second)) == (600, ROWS - 1)
     assert second.nearest(vectors[700], 1, None, None)[0] == [{"name": "700.jpg"}]
     assert second.nearest(vectors[5], 1, None, None)[0] == [{"name": "455.jpg"}]
@@ -106,6 +106,6 @@ def test_a_newer_version_shows_what_was_written(tmp_path: Path, warm: bool) -> N
 def test_an_empty_table(tmp_path: Path) -> None:
     _append(tmp_path / "t.lance", _vectors(0, 100))
     lance.dataset(str(tmp_path / "t.lance")).delete("true")
-    empty = Vectors(str(tmp_path / "t.lance"), DIM, ["name"], "0" * 32, None)
+    empty = Vectors(str(tmp_path / "t.lance"), ["name"], "0" * 32, {})
     assert empty.nearest(np.ones(DIM, np.float32), 5, None, None) == ([], [])
     assert empty.nearest(np.ones(DIM, np.float32), 5, "width > 1", None) == ([], [])

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from PIL import Image
 import pairjepa
 from pairjepa.apps.search import Hit, Index
 from pairjepa.apps.search.exact import top
+from pairjepa.apps.search.index import match_probability
+from pairjepa.apps.search.stored import ALL_COLUMNS, COLUMNS
 from pairjepa.apps.search.vectors import lance_module
 from pairjepa.metrics.retrieval import recall_at
 from pairjepa.pairs import Pairs
+from pairjepa.run.folder import RunFolder
 from pairjepa.util.checksums import signed, unsigned
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -37,13 +41,13 @@ def test_the_nearest_are_those_of_a_comparison_of_all(run: Path, index: Index, p
 
     scores = images @ query
     expected = np.argsort(-scores, kind="stable")[:7]
-    hits = index.search(query, 7)
+    hits = index.search(query, 7, by="image", words=False)
     assert [hit.name for hit in hits] == [pairs.names[row] for row in expected]
     np.testing.assert_allclose([hit.score for hit in hits], scores[expected], atol=1e-5)
     assert hits[0].captions == tuple(pairs.table["captions"][int(expected[0])].as_py())
 
     scores = texts @ images[3]
-    best = index.search(images[3], 1, of="captions")[0]
+    best = index.search(images[3], 1, of="captions", words=True)[0]
     assert best.score == pytest.approx(scores.max(), abs=1e-5)
     equal = [captions[row] for row in np.flatnonzero(scores > scores.max() - 1e-5)]
     assert best.captions[0] in equal
@@ -52,6 +56,7 @@ def test_the_nearest_are_those_of_a_comparison_of_all(run: Path, index: Index, p
 def test_recalls_are_those_of_evaluate(run: Path, index: Index) -> None:
     """Both ways, on the test split, computed by nothing but searches."""
     evaluated = pairjepa.evaluate(run, "test")
+    evaluated = evaluated["corrected"] or evaluated
     pairs = Pairs.open(SHAPES).split("test")
     encoder, where = index.encoder(), "split = 'test'"
     captions = pairs.captions.to_pylist()
@@ -60,7 +65,7 @@ def test_recalls_are_those_of_evaluate(run: Path, index: Index) -> None:
 
     to_image = []
     for row, vector in zip(pairs.owner, encoder.encode_text(captions), strict=True):
-        to_image.append(_rank(index.search(vector, len(index), where=where), pairs.names[row]))
+        to_image.append(_rank(index.search(vector, len(index), by="image", where=where), pairs.names[row]))
     to_text = []
     for name, vector in of_name.items():
         to_text.append(_rank(index.search(vector, len(captions), where=where, of="captions"), name))
@@ -75,10 +80,42 @@ def _rank(hits: list[Hit], own: str) -> int:
     return 1 + sum(hit.name != own and hit.score >= best - 1e-6 for hit in hits)
 
 
+def test_by_captions_and_by_both(run: Path, index: Index, pairs: Pairs) -> None:
+    """Against a comparison with each image's mean caption, and with what lies between it and the image."""
+    embedder = pairjepa.Embedder.load(run)
+    captions = [embedder.encode_text(texts) for texts in pairs.table["captions"].to_pylist()]
+    words = _unit(np.stack([rows.mean(axis=0) for rows in captions]))
+    images = embedder.encode_image([pairs.image(row) for row in range(len(index))])
+    weight = index.meta.caption_weight
+    assert weight == RunFolder(run).summary["search"]["caption_weight"]
+    query = embedder.encode_text(["a red circle"])[0]
+    for by, vectors in {"caption": words, "both": _unit((1 - weight) * images + weight * words)}.items():
+        found = {hit.name: hit.score for hit in index.search(query, 100, by=by, words=False)}  # type: ignore[arg-type]
+        assert found == pytest.approx(dict(zip(pairs.names, vectors @ query, strict=True)), abs=1e-5)
+    assert index.search(query) == index.search(query, by="both")
+
+
+@pytest.mark.parametrize("by", COLUMNS)
+def test_how_probable_a_match_is(run: Path, index: Index, by: Any) -> None:
+    query = index.encoder().encode_text(["a red circle"])[0]
+    hits = index.search(query, 100, by=by)
+    match = RunFolder(run).summary["search"]["match"][by]
+    expected = match_probability(np.array([hit.score for hit in hits]), match, len(index))
+    np.testing.assert_allclose([hit.probability for hit in hits], expected, rtol=1e-6)
+    least = hits[4].probability
+    assert index.search(query, 100, by=by, threshold=least) == hits[:5]
+    assert index.search(query, 100, by=by, threshold=1) == []
+    assert {hit.probability for hit in index.search(query, words=False)} == {None}
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
 def test_conditions_and_what_is_left_out(index: Index) -> None:
     query = index.vector(index.search(np.eye(16, dtype=np.float32)[0], 1)[0].id)
     assert query is not None
-    everything = index.search(query, 1000)
+    everything = index.search(query, 1000, by="image", words=False)
     assert len(everything) == len(index) == 80
     assert len(index.search(query, 1000, where="split = 'dev' OR split = 'test'")) == 16
     assert index.search(query, 3, where="width > 64") == []
@@ -87,7 +124,9 @@ def test_conditions_and_what_is_left_out(index: Index) -> None:
     )
     same = everything[0]
     assert same.score == pytest.approx(1, abs=1e-6)
-    assert [hit.id for hit in index.search(query, 3, exclude=same.id)] == [hit.id for hit in everything[1:4]]
+    assert [hit.id for hit in index.search(query, 3, by="image", words=False, exclude=same.id)] == [
+        hit.id for hit in everything[1:4]
+    ]
     assert all(hit.id != same.id for hit in index.search(query, 400, of="captions", exclude=same.id))
     name = everything[5].name
     assert {hit.name for hit in index.search(query, 9, where=f"name = '{name}'", of="captions")} == {name}
@@ -133,6 +172,10 @@ def test_top_keeps_the_order_of_equal_scores() -> None:
         ({"where": "1"}, "where must be a condition"),
         ({"where": "?"}, "where must be a condition"),
         ({"where": "path LIKE '/%'"}, "Unknown column in where 'path'"),
+        ({"by": "words"}, "Unknown by 'words'"),
+        ({"threshold": 1.5}, "threshold must be between 0 and 1, got 1.5"),
+        ({"threshold": 0.5, "words": False}, "threshold must be left out here, got 0.5: .* words alone"),
+        ({"threshold": 0.5, "of": "captions"}, "threshold must be left out here"),
         ({"raw_where": "split ="}, "raw_where must be a filter that Lance takes, got 'split ='"),
         ({"raw_where": "split = 'test'", "where": "width > 1"}, "where must be left out beside raw_where"),
         ({"vector": np.ones(3)}, r"vector must be 16 finite numbers, got the shape \(3,\)"),
@@ -188,27 +231,37 @@ class TestWhatIsNoIndex:
         ):
             Index.open(copy)
 
-    @pytest.mark.parametrize("warm", [False, True])
-    def test_a_changed_byte_of_a_vector(self, copy: Path, index: Index, warm: bool) -> None:
-        found = index.search(ANY, 1)[0]
-        vector = index.vector(found.id)
-        assert vector is not None
+    @pytest.mark.parametrize("by", COLUMNS)
+    def test_a_changed_byte_of_a_vector(self, copy: Path, by: Any) -> None:
+        table = lance_module().dataset(str(copy / "images.lance"))
+        row = table.to_table(columns=["id", COLUMNS[by]], limit=1).to_pylist()[0]
         (file,) = (copy / "images.lance" / "data").iterdir()
-        data, at = bytearray(file.read_bytes()), file.read_bytes().index(vector.tobytes())
+        data = bytearray(file.read_bytes())
+        at = data.index(np.array(row[COLUMNS[by]], np.float32).tobytes())
         data[at] ^= 1  # the last bit of a mantissa: its norm is 1, and no score tells
         file.write_bytes(data)
         opened = Index.open(copy)
         with pytest.raises(
             PairJEPAError, match=r"images\.lance must hold the vectors that were written, got 1 oth"
         ):
-            opened.warm() if warm else opened.search(ANY)
-        with pytest.raises(PairJEPAError, match="got 1 others"):
-            opened.vector(found.id)
+            opened.search(ANY, by=by)
+        if by == "both":
+            with pytest.raises(PairJEPAError, match="got 1 others"):
+                Index.open(copy).warm()
+        if by == "image":
+            with pytest.raises(PairJEPAError, match="got 1 others"):
+                opened.vector(row["id"])
 
     def test_vectors_of_0_1_are_checked_by_their_norm(self, copy: Path) -> None:
         table = lance_module().dataset(str(copy / "images.lance"))
-        table.drop_columns(["checksum"])
-        assert len(Index.open(copy).search(ANY)) == 10
+        table.drop_columns([name for name in ALL_COLUMNS if name != "vector"])
+        old = Index.open(copy)
+        assert len(old.search(ANY)) == 10
+        assert old.search(ANY) == old.search(ANY, by="image")
+        with pytest.raises(
+            UsageError, match="by must be image for this index, got both: another version made it"
+        ):
+            old.search(ANY, by="both")
         table.update({"vector": f"[{', '.join(['1e18'] * 16)}]"}, where="split = 'dev'")
         with pytest.raises(
             PairJEPAError, match=r"images\.lance must hold vectors of norm 1, got norm 4e\+18"

@@ -51,6 +51,19 @@ def test_each_kind_in_the_order_given(contrastive: Embedder, masked: Embedder, p
     assert encode(contrastive, []).shape == (0, contrastive.dim)
 
 
+def test_words_that_are_taken_away(contrastive: Embedder, picture: Path) -> None:
+    star, ring = contrastive.encode_text(["a star", "a ring"])
+    image = contrastive.encode_image(picture)[0]
+    queries = [Query("a star", minus="a ring"), Query("a ring"), Query(image=picture, minus="a ring")]
+    found = encode(contrastive, queries)
+    expected = [(q - ring) / np.linalg.norm(q - ring) for q in (star, image)]
+    np.testing.assert_allclose(found, [expected[0], ring, expected[1]], atol=1e-5)
+    with pytest.raises(UsageError, match="minus must be other words than the query"):
+        encode(contrastive, [Query("a ring", minus="a ring")])
+    with pytest.raises(UsageError, match="minus must have words in it"):
+        Query("a ring", minus=" ")
+
+
 def test_a_query_must_ask_something(contrastive: Embedder, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="must be words, an image or both, got neither"):
         Query()

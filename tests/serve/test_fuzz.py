@@ -35,10 +35,11 @@ NAMES = st.lists(st.from_regex(r"[a-z]{1,8}", fullmatch=True), min_size=2, max_s
     ",".join
 )
 
-# what no schema can say: a picture, a condition, labels that differ
+# what no schema can say: a picture, a condition, labels that differ, words other than the query
 schemathesis.openapi.format("picture", PICTURES)
 schemathesis.openapi.format("condition", st.sampled_from(["split = 'test'", "width > 3 AND name != 'a'"]))
 schemathesis.openapi.format("labels", NAMES)
+schemathesis.openapi.format("minus", st.sampled_from(["in the snow", "at night"]))
 
 
 # In a form all is text, so that a list sent for a label is one too; and the fuzzer takes words beside an image for

@@ -106,6 +106,19 @@ def search(
     /,
     *,
     image: Annotated[Path | None, Parameter(help="A photograph to search by.")] = None,
+    minus: Annotated[
+        str | None, Parameter(help="Words whose direction is taken from the query's: what is not to be seen.")
+    ] = None,
+    by: Annotated[
+        Literal["image", "caption", "both"] | None,
+        Parameter(
+            help="What is compared: images, the captions that they came with, or both, where there are any."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        Parameter(help="Least probability, such as 0.5, that an image is the one which the words describe."),
+    ] = None,
     k: Annotated[int, Parameter(name=("-k", "--k"), help="How many.")] = 10,
     where: Annotated[
         str | None,
@@ -125,7 +138,7 @@ def search(
         from pairjepa.apps.search.index import Index
         from pairjepa.apps.search.query import Query, encode, is_cut
 
-        query = Query(words, image)
+        query = Query(words, image, minus)
         opened = Index.open(index)
         if not opened.meta.complete:
             say(f"{index} is not complete: run its `pairjepa index` command again to go on with it.")
@@ -134,13 +147,23 @@ def search(
             say("The words are more than the run takes: only their beginning counts.")
         if words is not None and image is not None and not encoder.sees_captions:
             say("This run is contrastive: the query is half-way between the image and the words.")
-        hits = opened.search(encode(encoder, [query])[0], k, where=where, raw_where=raw_where, of=of)
+        hits = opened.search(
+            encode(encoder, [query])[0],
+            k,
+            by=by,
+            where=where,
+            raw_where=raw_where,
+            of=of,
+            words=query.plain_words,
+            threshold=threshold,
+        )
     if as_json:
         results = [
             {
                 "id": hit.id,
                 "name": hit.name,
                 "score": hit.score,
+                "probability": hit.probability,
                 "captions": list(hit.captions),
                 "path": None if hit.path is None else str(hit.path),
             }

@@ -76,19 +76,23 @@ class HubnessCorrection:
         """
         if not self.alpha:
             return retrieve(image, text, owner, relevance)
-        of_text = self.alpha * hubness(text, self.image_bank, [self.k])[0]
-        of_image = self.alpha * hubness(image, self.text_bank, [self.k])[0]
-        return _ranks(image, text, owner, of_text, of_image, relevance)
+        return _ranks(image, text, owner, self.of_text(text), self.of_image(image), relevance)
+
+    def of_text(self, text: Float[np.ndarray, "captions dim"]) -> Float32[np.ndarray, " captions"]:
+        """What is taken from the scores of captions as gallery."""
+        return self.alpha * hubness(text, self.image_bank, [self.k])[0]
+
+    def of_image(self, image: Float[np.ndarray, "images dim"]) -> Float32[np.ndarray, " images"]:
+        """What is taken from the scores of images as gallery."""
+        return self.alpha * hubness(image, self.text_bank, [self.k])[0]
 
     def directions(
         self, image: Float[np.ndarray, "images dim"], text: Float[np.ndarray, "captions dim"]
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Queries and gallery of `image_to_text` and `text_to_image`; their inner products are corrected scores."""
-        of_text = self.alpha * hubness(text, self.image_bank, [self.k])[0]
-        of_image = self.alpha * hubness(image, self.text_bank, [self.k])[0]
         return {
-            "image_to_text": (_as_query(image), _as_gallery(text, of_text)),
-            "text_to_image": (_as_query(text), _as_gallery(image, of_image)),
+            "image_to_text": (_as_query(image), _as_gallery(text, self.of_text(text))),
+            "text_to_image": (_as_query(text), _as_gallery(image, self.of_image(image))),
         }
 
     def settings(self) -> dict[str, Any]:

@@ -248,3 +248,9 @@ def _range(image: Image.Image, bands: list[tuple[int, int, int, int]]) -> tuple[
 
 def _finite(band: Image.Image) -> np.ndarray:
     return np.nan_to_num(np.asarray(band, dtype=np.float64), posinf=0, neginf=0)
+
+
+def media_type(data: bytes) -> str:
+    """Of a picture's file, such as `image/png`."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        return image.get_format_mimetype() or "application/octet-stream"

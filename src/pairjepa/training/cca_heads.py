@@ -9,6 +9,7 @@ from torch import nn
 
 from pairjepa.config.settings import holds_cca, tuned
 from pairjepa.metrics.baselines import ClosedForm
+from pairjepa.metrics.matching import search_settings
 from pairjepa.metrics.retrieval import retrieve, rsum
 from pairjepa.model import correction as kept_correction
 from pairjepa.model.heads import set_linear
@@ -16,7 +17,7 @@ from pairjepa.model.joint import JointModel
 from pairjepa.model.weights import load_weights, save_weights, weights
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.closed_forms import embed_by, load_or_fit
-from pairjepa.training.hubness import dev_rows, embed_rows, fit
+from pairjepa.training.hubness import embed_rows, fit
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
 from pairjepa.util.progress import say
@@ -72,18 +73,17 @@ def finish(
     joint: Any = module["joint"]
     digest = load_weights(module, folder.model_file)
     embed = embed_rows(joint, material, device)
-    correction, reached = fit(material, embed)
+    correction, reached, dev = fit(material, embed)
     model, frozen = material.config, not any(tuned(material.config.model, side) for side in ("image", "text"))
     if frozen and model.training.solver != "cca":
         cca = load_or_fit(material, folder, joint.dim)["cca"]
-        _, to_beat = fit(material, embed_by(cca, material))
+        _, to_beat, _ = fit(material, embed_by(cca, material))
         summary |= {"corrected_dev_rsum": reached, "cca_corrected_dev_rsum": to_beat}
         if holds_cca(model) and _takes_place(joint, cca, better=to_beat > reached):
             save_weights(weights(module), folder.model_file)
             digest = load_weights(module, folder.model_file)
-            correction, reached = fit(material, embed)
-            images, captions, owner = dev_rows(material)
-            summary |= {"best_epoch": 0, "dev_rsum": rsum(retrieve(*embed(images, captions), owner))}
+            correction, reached, dev = fit(material, embed)
+            summary |= {"best_epoch": 0, "dev_rsum": rsum(retrieve(*dev))}
             sentence = (
                 "The closed formula is better on dev than the best epoch, both corrected for hubs: the run is that of "
                 "closed-form. More pairs or captions let heads learn more."
@@ -100,6 +100,7 @@ def finish(
             say(f"warning: {sentence}")
     kept_correction.save(correction, folder.path, digest)
     summary["hubness"] = correction.settings()
+    summary["search"] = search_settings(*dev, correction)
 
 
 def _takes_place(joint: JointModel, cca: ClosedForm, *, better: bool) -> bool:

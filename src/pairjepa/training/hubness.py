@@ -15,6 +15,8 @@ from pairjepa.training.monitor import embed_images, embed_texts
 
 Embed = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """Rows of images and of captions → their embeddings."""
+Dev = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Embeddings of images and of captions, and for each caption the row of its image."""
 BANK_ROWS = 5_000
 """Training queries a side that a run keeps."""
 DEV_IMAGES = 1_000
@@ -35,12 +37,12 @@ def dev_rows(material: Material) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return images[chosen], captions[keep], np.searchsorted(chosen, owner[keep])
 
 
-def fit(material: Material, embed: Embed) -> tuple[HubnessCorrection, float]:
-    """The correction whose α and k are best on dev, and the rsum that it reaches there."""
+def fit(material: Material, embed: Embed) -> tuple[HubnessCorrection, float, Dev]:
+    """The correction whose α and k are best on dev, the rsum that it reaches there, and what it was chosen on."""
     images, captions, owner = dev_rows(material)
-    bank, dev = embed(*bank_rows(material)), embed(images, captions)
-    correction = HubnessCorrection.choose(*bank, *dev, owner)
-    return correction, rsum(correction.ranks(*dev, owner))
+    bank, dev = embed(*bank_rows(material)), (*embed(images, captions), owner)
+    correction = HubnessCorrection.choose(*bank, *dev)
+    return correction, rsum(correction.ranks(*dev)), dev
 
 
 def embed_rows(joint: JointModel, material: Material, device: torch.device) -> Embed:
@@ -68,7 +70,7 @@ def load_or_fit(
     """
     if (kept := kept_correction.load(folder.path, weights)) is not None:
         return kept
-    correction, _ = fit(material, embed_rows(joint, material, device))
+    correction, *_ = fit(material, embed_rows(joint, material, device))
     kept_correction.save(correction, folder.path, weights)
     return correction
 

@@ -22,6 +22,8 @@ from pairjepa.apps.search.vectors import first_line
 from pairjepa.config.settings import DataConfig, EngineName
 from pairjepa.embedder.onnx_embedder import SETTINGS
 from pairjepa.features.engines import check_engine
+from pairjepa.metrics.hubness import HubnessCorrection
+from pairjepa.model import correction
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.pairs.sources import located
 from pairjepa.run.folder import RunFolder
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from pairjepa.apps.search.embedding import Embedding
     from pairjepa.embedder.embedder import Embedder
 
+UNLIKE = 2
+"""Deviations below dev's mean hubness from which the mean of what is indexed is that of another kind of images."""
 COMMIT = 512
 """Images after which what was embedded is kept, up to 16 times as many of a large index; a kill loses no more."""
 
@@ -155,11 +159,19 @@ class _Build:
                 dim=self._encoding().dim,
                 model="run",
                 pairjepa=metadata.version("pairjepa"),
+                **(run.summary or {}).get("search", {}),
             )
         self._meta = meta
         if meta.run != (here := str(run.path.absolute())):  # a new index, or a run that has moved
             self._note(run=here)
-        self._tables = Tables(place, meta.dim, _unified(sources), meta.digest)
+        self._tables = Tables(
+            place,
+            meta.dim,
+            _unified(sources),
+            meta.digest,
+            meta.caption_weight,
+            _correction(run, meta.digest),
+        )
 
     def leaving(self, names: Sequence[str], only: bool) -> set[str]:
         """Sources whose images leave the index.
@@ -202,6 +214,7 @@ class _Build:
             self._tables.finish()
         ways = self._approximated(choice, changed)
         self._tables.forget()
+        self._say_if_unlike()
         folder = self._place.folder
         if folder is not None:
             seal(folder, self._tables.files(folder))
@@ -310,17 +323,25 @@ class _Build:
     def _approximated(self, choice: approximation.Choice, changed: bool) -> dict[str, Approximation]:
         before, ways = Meta.read(self._place).approximate, {}
         for name, other in ((IMAGES, CAPTIONS), (CAPTIONS, IMAGES)):
-            rows, asked = self._tables.rows(name), other if self._tables.rows(other) else name
-            if approximation.wanted(rows, choice):
-                way = before.get(name)
-                ways[name] = (
-                    way
-                    if way is not None and not changed
-                    else approximation.approximate(
-                        self._place / name, self._place / asked, self._meta.dim, way
-                    )
-                )
+            asked = other if self._tables.rows(other) else name
+            if not approximation.wanted(self._tables.rows(name), choice):
+                continue
+            for column in self._tables.searched_columns(name, mixed=asked != name):
+                key = name if column == "vector" else f"{name}/{column}"
+                way = before.get(key)
+                if way is None or changed:
+                    way = approximation.approximate(self._place / name, self._place / asked, way, column)
+                ways[key] = way
         return ways
+
+    def _say_if_unlike(self) -> None:
+        """Say if the training's captions are far from these images: what dev has shown need not hold for them."""
+        mean, usual = self._tables.mean_penalty, self._meta.penalty
+        if mean is not None and usual is not None and mean < usual[0] - UNLIKE * usual[1]:
+            say(
+                "These images are unlike those of the training: corrections for hubs and probabilities of a "
+                "match may be off."
+            )
 
     def _say_unreadable(self, of: int) -> None:
         if not self._unreadable:
@@ -336,6 +357,12 @@ class _Build:
     def _note(self, **changes: Any) -> None:
         self._meta = replace(self._meta, **changes)
         self._meta.write(self._place)
+
+
+def _correction(run: RunFolder, weights: str) -> HubnessCorrection | None:
+    """What scores are corrected with; None where dev has shown that nothing is gained."""
+    kept = correction.load(run.path, weights)
+    return kept if kept is not None and kept.alpha else None
 
 
 def _unified(sources: list[Source]) -> pa.Schema:

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from pairjepa.apps.search.stored import checked_vectors, vector_columns
+from pairjepa.apps.search.stored import checked_vectors, vector_columns, width_of
 from pairjepa.util.threads import cores
 
 BLOCK = 16_384
 """Rows that one thread multiplies at a time."""
 
 
-def read_vectors(table: Any, dim: int) -> Float32[np.ndarray, "rows dim"]:
+def read_vectors(table: Any, column: str = "vector") -> Float32[np.ndarray, "rows dim"]:
     """All vectors of a table of Lance, checked, and read batch by batch, so that they are in memory once."""
-    vectors, start = np.empty((table.count_rows(), dim), np.float32), 0
-    for batch in table.to_batches(columns=vector_columns(table)):
-        vectors[start : start + batch.num_rows] = checked_vectors(batch, dim, table.uri)
+    vectors, start = np.empty((table.count_rows(), width_of(table, column)), np.float32), 0
+    for batch in table.to_batches(columns=vector_columns(table, column)):
+        vectors[start : start + batch.num_rows] = checked_vectors(batch, table.uri, column)
         start += batch.num_rows
     return vectors
 

@@ -1,7 +1,8 @@
 """An index: embedded images in a folder that needs no server, and what is asked of it.
 
 meta.json        format, run (path, digest of its weights), dim, model, whether it is approximate, whole or not
-images.lance     a row an image: what it is, its captions, thumbnail and vector (the predicted caption embedding)
+images.lance     a row an image: what it is, its captions, thumbnail, and vectors: the predicted caption embedding, the
+                 mean of those of its captions, and both, mixed
 captions.lance   a row a caption: its image, its words and vector (the target embedding)
 model/           the run as ONNX graphs, so that a query needs no PyTorch
 
@@ -9,17 +10,19 @@ The tables are Lance's: appended to and deleted from in commits, each of which i
 """
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES, MODEL, Meta
 from pairjepa.apps.search.place import Place
+from pairjepa.apps.search.stored import ALL_COLUMNS, COLUMNS
 from pairjepa.apps.search.vectors import Vectors
-from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError, unknown
 from pairjepa.util.files import digest_bytes
 from pairjepa.util.unit import check_unit
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 BASE = ("id", "name", "path", "source", "split", "width", "height")
 """Columns of both tables; those that came with the pairs stand beside them."""
+By = Literal["image", "caption", "both"]
 DISPLAY = ("id", "name", "path")
 """Columns of a hit, beside its captions."""
 
@@ -40,11 +44,13 @@ class Hit:
     """Of the image; `Index.thumbnail(id)` is its picture."""
     name: str
     score: float
-    """Cosine with the query, a float32."""
+    """Cosine with the query, corrected for hubs where the run's dev says so; a float32."""
     captions: tuple[str, ...]
     """The image's, or, in a search of captions, the one that was found."""
     path: Path | None
     """Where the image was on this machine; None if it was inside a table."""
+    probability: float | None = None
+    """That it is the image which the words describe, if one of the index is; None where dev could not show it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class Index:
         """See `open`, and `refreshed`."""
         self.place, self.meta = place, meta
         self._images, self._captions = tables or (
-            Vectors(place / name, meta.dim, [*DISPLAY, words], meta.digest, meta.approximate.get(name))
+            Vectors(place / name, [*DISPLAY, words], meta.digest, meta.ways(name))
             for name, words in ((IMAGES, "captions"), (CAPTIONS, "caption"))
         )
 
@@ -101,15 +107,15 @@ class Index:
             PairJEPAError: the index is gone or damaged.
         """
         meta = Meta.read(self.place)
-        images = self._images.refreshed(meta.approximate.get(IMAGES))
-        captions = self._captions.refreshed(meta.approximate.get(CAPTIONS))
+        images = self._images.refreshed(meta.ways(IMAGES))
+        captions = self._captions.refreshed(meta.ways(CAPTIONS))
         if meta == self.meta and images is self._images and captions is self._captions:
             return self
         return Index(self.place, meta, (images, captions))
 
     def warm(self) -> None:
         """Read now what the first search would: of exact ones all vectors, names and captions."""
-        self._images.warm()
+        self._images.warm(COLUMNS[self._by(None)])
         self._captions.warm()
 
     def __len__(self) -> int:
@@ -138,23 +144,33 @@ class Index:
         vector: Float32[np.ndarray, " dim"],
         k: int = 10,
         *,
+        by: By | None = None,
         where: str | None = None,
         raw_where: str | None = None,
         of: Literal["images", "captions"] = "images",
         exclude: str | None = None,
+        words: bool | None = None,
+        threshold: float | None = None,
     ) -> list[Hit]:
-        """The `k` nearest by cosine, best first; of equal ones the one that was indexed first.
+        """The `k` nearest by score, best first; of equal ones the one that was indexed first.
 
-        Exact unless `meta.approximate` says otherwise; scores always are.
+        Scores are cosines. In the directions that the run was measured in, from words to images and from images to
+        captions, they are corrected for hubs, where that has helped on its dev split. The search is exact unless
+        `meta.approximate` says otherwise; scores always are.
 
         Args:
             vector: of unit norm, from `encoder()`.
             k: how many; fewer where there are not as many.
+            by: in a search of images, what of them is compared: what the run predicts from them (image), the captions
+                that they came with (caption), or both, mixed as `meta.caption_weight` says. None is both where there
+                are captions. Images without captions come last by caption, and by both stand for themselves.
             where: a condition on `columns`, such as `split = 'test' AND width > 500`; see `conditions`.
             raw_where: a filter in Lance's own SQL in its place, on any column. Not for what a stranger writes: it may
                 take any time and memory.
             of: what is searched: images, or the captions that came with them.
             exclude: id of an image that is left out (and its captions), whatever it is called through.
+            words: whether the vector is of words; None takes it for them in a search of images, else for an image.
+            threshold: least probability of a hit, in a search of images by words; see `Hit.probability`.
 
         Raises:
             UsageError: the vector's width, k or a condition cannot be; there are no captions.
@@ -169,6 +185,11 @@ class Index:
         if of == "captions" and not self.has_captions:
             raise UsageError("in must be images for this index, got captions: its images came without any.")
         searched = self._captions if of == "captions" else self._images
+        by = "image" if of == "captions" else self._by(by)
+        measured = words is None or words == (of == "images")
+        match = self.meta.match.get(by) if of == "images" and measured else None
+        if threshold is not None and (match is None or not 0 <= threshold <= 1):
+            raise UsageError(_no_threshold(threshold, by, words=of == "images" and measured))
         if where is not None and raw_where is not None:
             raise UsageError("where must be left out beside raw_where. Write both conditions into raw_where.")
         if raw_where is not None:
@@ -179,7 +200,12 @@ class Index:
 
             sql = to_sql(where, searched.schema)
         left_out = {} if exclude is None else self._images.row(exclude, ["digest"]) or {}
-        rows, scores = searched.nearest(vector, k, sql, exclude, left_out.get("digest"))
+        rows, scores = searched.nearest(
+            vector, k, sql, exclude, left_out.get("digest"), COLUMNS[by], corrected=measured
+        )
+        likely = [None] * len(rows)
+        if match is not None:
+            likely = match_probability(np.array(scores), match, len(self)).tolist()
         return [
             Hit(
                 id=row["id"],
@@ -187,9 +213,25 @@ class Index:
                 score=score,
                 captions=(row["caption"],) if of == "captions" else tuple(row["captions"]),
                 path=_path(row["path"]),
+                probability=probability,
             )
-            for row, score in zip(rows, scores, strict=True)
+            for row, score, probability in zip(rows, scores, likely, strict=True)
+            if threshold is None or probability is None or probability >= threshold
         ]
+
+    def _by(self, by: By | None) -> By:
+        """What a search of images compares with."""
+        mixed = COLUMNS["both"] in self._images.schema.names
+        if by is None:
+            return "both" if mixed and self.has_captions else "image"
+        if by not in COLUMNS:
+            raise unknown("by", by, COLUMNS)
+        if by != "image" and not (mixed and self.has_captions):
+            why = "its images came without captions"
+            if not mixed:
+                why = "another version made it. Make it again in another folder"
+            raise UsageError(f"by must be image for this index, got {by}: {why}.")
+        return by
 
     def get(self, id: str) -> Item | None:
         """The image of that id; None if there is none."""
@@ -212,7 +254,7 @@ class Index:
 
     @property
     def _described(self) -> list[str]:
-        hidden = {"vector", "checksum", "thumbnail", "digest", "stamp"}
+        hidden = {*ALL_COLUMNS, "thumbnail", "digest", "stamp"}
         return [name for name in self._images.schema.names if name not in hidden]
 
     @staticmethod
@@ -285,6 +327,26 @@ class Index:
                 f"Make a new index: {again.replace(str(self.place), 'FOLDER')}."
             )
         return embedder
+
+
+def match_probability(
+    scores: Float[np.ndarray, " any"], match: Sequence[float], images: int
+) -> Float[np.ndarray, " any"]:
+    """That images are the one which words describe, by score, among so many; see `metrics.matching`."""
+    slope, intercept = match
+    return np.exp(-np.logaddexp(0, -(slope * np.asarray(scores) + intercept - np.log(images))))
+
+
+def _no_threshold(threshold: float, by: str, *, words: bool) -> str:
+    if not 0 <= threshold <= 1:
+        return f"threshold must be between 0 and 1, got {threshold}."
+    rule = f"threshold must be left out here, got {threshold}: "
+    if not words:
+        return rule + "how probable a match is, is known of images that words alone are searched for."
+    return (
+        rule
+        + f"the run's dev split did not show how probable a match by {by} is. Train it again, or leave it out."
+    )
 
 
 def _path(value: str | None) -> Path | None:

@@ -47,7 +47,21 @@ class Meta:
     sealed: bool = False
     """Whether `checksums.json` lists the files of the tables: on a disk, not on object storage."""
     approximate: dict[str, Approximation] = field(default_factory=dict)
-    """By table, where it has so many rows that exact search would be slow."""
+    """By `table` or `table/column`, where it has so many rows that exact search would be slow."""
+    caption_weight: float | None = None
+    """Share of the captions in a search by both: the run's, chosen on dev."""
+    match: dict[str, list[float]] = field(default_factory=dict)
+    """By what is compared, slope and intercept of `Index.search`'s probabilities: the run's, fitted on dev."""
+    penalty: list[float] | None = None
+    """Mean and deviation of what the hubness correction takes from images of the run's dev split."""
+
+    def ways(self, table: str) -> dict[str, Approximation]:
+        """How columns of vectors of a table are searched without comparing all."""
+        return {
+            key.removeprefix(table).lstrip("/") or "vector": way
+            for key, way in self.approximate.items()
+            if key.split("/")[0] == table
+        }
 
     @classmethod
     def read(cls, place: Place) -> "Meta":

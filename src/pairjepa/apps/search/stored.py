@@ -14,9 +14,22 @@ from pairjepa.util.unit import not_unit
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WEIGHTS = b"weights"
-"""Key, in a table's metadata, of the digest of the weights that its vectors are of."""
+WEIGHTS, DIM = b"weights", b"dim"
+"""Keys, in a table's metadata, of the digest of the weights that its vectors are of, and of their width."""
+MORE = 8
+"""Numbers beside a vector where scores are corrected: what is taken from them, and zeros, for RaBitQ takes eights."""
+COLUMNS = {"image": "vector", "caption": "caption_vector", "both": "both_vector"}
+"""What a search of images may compare with: the predicted caption, the mean of the captions, and both, mixed."""
 MEND = "Put the table back, or make the index again in another folder."
+
+
+def checksum_of(column: str) -> str:
+    """The column of the checksums of a column of vectors."""
+    return column.replace("vector", "checksum")
+
+
+ALL_COLUMNS = (*COLUMNS.values(), *map(checksum_of, COLUMNS.values()))
+"""Columns of vectors and of their checksums."""
 
 
 def row_checksums(vectors: Float32[np.ndarray, "rows dim"]) -> UInt64[np.ndarray, " rows"]:
@@ -25,30 +38,58 @@ def row_checksums(vectors: Float32[np.ndarray, "rows dim"]) -> UInt64[np.ndarray
     return np.bitwise_xor.reduce(words, axis=1).astype(np.uint64)
 
 
-def vector_columns(table: Any) -> list[str]:
+def vector_columns(table: Any, column: str = "vector") -> list[str]:
     """What is read of vectors; tables of 0.1 have no checksums."""
-    return [name for name in ("vector", "checksum") if name in table.schema.names]
+    return [name for name in (column, checksum_of(column)) if name in table.schema.names]
 
 
-def vectors_of(
-    column: "pa.ChunkedArray | pa.FixedSizeListArray", dim: int
-) -> Float32[np.ndarray, "rows dim"]:
+def width_of(table: Any, column: str = "vector") -> int:
+    """Of a column of vectors, with what the hubness correction adds to them."""
+    return int(table.schema.field(column).type.list_size)
+
+
+def dim_of(table: Any) -> int:
+    """Width of the vectors themselves; earlier versions wrote nothing beside them."""
+    return int((table.schema.metadata or {}).get(DIM, width_of(table)))
+
+
+def with_penalty(
+    vectors: Float32[np.ndarray, "rows dim"], penalty: Float32[np.ndarray, " rows"]
+) -> Float32[np.ndarray, "rows width"]:
+    """Vectors whose product with `as_query` is their cosine minus what the hubness correction takes from it."""
+    more = np.zeros((len(vectors), MORE), np.float32)
+    more[:, 0] = -penalty
+    return np.concatenate([vectors, more], axis=1)
+
+
+def as_query(
+    vector: Float32[np.ndarray, " dim"], width: int, *, corrected: bool
+) -> Float32[np.ndarray, " width"]:
+    """A vector as wide as those that it is compared with; corrected for hubs, if they hold what it takes."""
+    query = np.zeros(width, np.float32)
+    query[: len(vector)] = vector
+    query[len(vector) : len(vector) + 1] = corrected
+    return query
+
+
+def vectors_of(column: "pa.ChunkedArray | pa.FixedSizeListArray") -> Float32[np.ndarray, "rows dim"]:
     """A column of vectors as one array; without a copy, where it lies in one piece."""
-    chunks = [np.asarray(one.flatten()).reshape(-1, dim) for one in getattr(column, "chunks", [column])]
-    return chunks[0] if len(chunks) == 1 else np.concatenate([np.empty((0, dim), np.float32), *chunks])
+    width = column.type.list_size
+    chunks = [np.asarray(one.flatten()).reshape(-1, width) for one in getattr(column, "chunks", [column])]
+    return chunks[0] if len(chunks) == 1 else np.concatenate([np.empty((0, width), np.float32), *chunks])
 
 
 def checked_vectors(
-    found: "pa.Table | pa.RecordBatch", dim: int, table: str
+    found: "pa.Table | pa.RecordBatch", table: str, column: str = "vector"
 ) -> Float32[np.ndarray, "rows dim"]:
     """The vectors of rows that were read with `vector_columns`.
 
     Raises:
         PairJEPAError: one is not what was written, or is not of unit norm.
     """
-    vectors = vectors_of(found["vector"], dim)
-    if "checksum" in found.schema.names and not found["checksum"].null_count:
-        changed = np.flatnonzero(row_checksums(vectors) != found["checksum"].to_numpy())
+    vectors, checksum = vectors_of(found[column]), checksum_of(column)
+    if checksum in found.schema.names and not found[checksum].null_count:
+        changed = np.flatnonzero(row_checksums(vectors) != found[checksum].to_numpy())
         if changed.size:
             raise PairJEPAError(
                 f"{table} must hold the vectors that were written, got {changed.size:,} others (checksum). {MEND}"

@@ -24,8 +24,23 @@ from jaxtyping import Float32
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.sources import Entry
-from pairjepa.apps.search.stored import WEIGHTS, check_weights, checked_vectors, row_checksums, vector_columns
+from pairjepa.apps.search.stored import (
+    COLUMNS,
+    DIM,
+    MORE,
+    WEIGHTS,
+    check_weights,
+    checked_vectors,
+    checksum_of,
+    dim_of,
+    row_checksums,
+    vector_columns,
+    width_of,
+    with_penalty,
+)
 from pairjepa.apps.search.vectors import lance_module, reading
+from pairjepa.metrics.hubness import HubnessCorrection
+from pairjepa.metrics.mixture import CAPTION_WEIGHT, mean_directions, mixed
 from pairjepa.util.checksums import FILE
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_folder
@@ -72,13 +87,31 @@ class Row:
 class Tables:
     """Both tables, open for writing."""
 
-    def __init__(self, place: Place, dim: int, columns: pa.Schema, weights: str) -> None:
+    def __init__(
+        self,
+        place: Place,
+        dim: int,
+        columns: pa.Schema,
+        weights: str,
+        caption_weight: float | None = None,
+        correction: HubnessCorrection | None = None,
+    ) -> None:
         """Open or make them, with these columns beside those of every index, for vectors of these weights.
+
+        `caption_weight` is the share of the captions in the vectors of a search by both. With a `correction` new tables
+        hold beside each vector what it takes from a score.
 
         Raises:
             PairJEPAError: a table is damaged or of other weights, or a column is there already and of another type.
         """
-        vector = [pa.field("checksum", pa.uint64()), pa.field("vector", pa.list_(pa.float32(), dim))]
+        vectors = [
+            field
+            for column in COLUMNS.values()
+            for field in (
+                pa.field(checksum_of(column), pa.uint64()),
+                pa.field(column, pa.list_(pa.float32(), dim if correction is None else dim + MORE)),
+            )
+        ]
         base = [
             *(pa.field(name, pa.string()) for name in ("id", "name", "path", "source", "split")),
             *(pa.field(name, pa.int32()) for name in ("width", "height")),
@@ -88,8 +121,9 @@ class Tables:
                 pa.field("captions", pa.list_(pa.string())),
                 *(pa.field(name, pa.string()) for name in ("digest", "stamp")),
                 pa.field("thumbnail", pa.binary()),
+                *vectors,
             ],
-            CAPTIONS: [pa.field("caption", pa.string()), pa.field("digest", pa.string())],
+            CAPTIONS: [pa.field("caption", pa.string()), pa.field("digest", pa.string()), *vectors[:2]],
         }
         there = place.names() or []
         if place.folder is not None and not set(own) <= set(there):
@@ -97,7 +131,7 @@ class Tables:
         self._tables: dict[str, Any] = {}
         for name, fields in own.items():
             if name not in there:
-                schema = pa.schema([*base, *columns, *fields, *vector], {WEIGHTS: weights})
+                schema = pa.schema([*base, *columns, *fields], {WEIGHTS: weights, DIM: str(dim)})
                 if place.folder is None:
                     _make(place / name, schema)
                 else:
@@ -106,8 +140,14 @@ class Tables:
             self._tables[name] = _opened(place / name)
         for name in own:
             check_weights(self._tables[name], place / name, weights)
-            self._add_columns(name, pa.schema([*columns, vector[0], pa.field("digest", pa.string())]))
-        self._dim = dim
+            self._add_columns(name, pa.schema([*columns, vectors[0], pa.field("digest", pa.string())]))
+        self._caption_weight = CAPTION_WEIGHT if caption_weight is None else caption_weight
+        self._correction, self._penalties = correction, list[np.ndarray]()
+        if correction is None and any(width_of(table) > dim_of(table) for table in self._tables.values()):
+            raise PairJEPAError(
+                f"{place} was made with a run that corrects scores for hubs, and the run's "
+                "hubness.safetensors is gone or of other weights. Put it back, or evaluate the run again."
+            )
         with reading(place / IMAGES):
             images = self._images.to_table(columns=["id", "source", "stamp", "digest"])
         columns_of = (images[name].to_pylist() for name in ("id", "source", "stamp", "digest"))
@@ -128,6 +168,17 @@ class Tables:
         """All files of the tables of the index in a folder; Lance never writes one of them again."""
         paths = [path for name in self._tables for path in (folder / name).rglob("*") if path.is_file()]
         return [path.relative_to(folder).as_posix() for path in paths if path.suffix != ".json"]
+
+    def searched_columns(self, name: str, *, mixed: bool) -> list[str]:
+        """Columns of vectors of one table that are searched; `mixed`: with captions."""
+        return [
+            c for c in COLUMNS.values() if c in self._tables[name].schema.names and (mixed or c == "vector")
+        ]
+
+    @property
+    def mean_penalty(self) -> float | None:
+        """Mean of what the hubness correction takes from the images that were put in; None if there is nothing."""
+        return -float(np.concatenate(self._penalties).mean()) if self._penalties else None
 
     def rows(self, name: str) -> int:
         """Rows of one table."""
@@ -151,7 +202,7 @@ class Tables:
             Embedded(digest, vector, thumbnail, width, height)
             for table in found
             for vector, digest, thumbnail, width, height in zip(
-                checked_vectors(table, self._dim, self._images.uri),
+                checked_vectors(table, self._images.uri)[:, : dim_of(self._images)],
                 *(table[name].to_pylist() for name in ("digest", "thumbnail", "width", "height")),
                 strict=True,
             )
@@ -170,7 +221,7 @@ class Tables:
             for c in row.entry.captions
         ]
         if captions:
-            self._append(CAPTIONS, captions, np.concatenate([row.captions for row in rows]))
+            self._append(CAPTIONS, captions, {"vector": np.concatenate([row.captions for row in rows])})
         for base, row in zip(images, rows, strict=True):
             base |= {
                 "captions": list(row.entry.captions),
@@ -178,7 +229,12 @@ class Tables:
                 "stamp": row.entry.stamp,
                 "thumbnail": row.image.thumbnail,
             }
-        self._append(IMAGES, images, np.stack([row.image.vector for row in rows]))
+        vectors, words = (
+            np.stack([row.image.vector for row in rows]),
+            mean_directions([r.captions for r in rows]),
+        )
+        both = mixed(vectors, words, self._caption_weight)
+        self._append(IMAGES, images, {"vector": vectors, "caption_vector": words, "both_vector": both})
         for row in rows:
             self.known[row.entry.id] = Known(row.entry.source, row.entry.stamp, row.image.digest)
             self._held[row.image.digest] = row.entry.id
@@ -264,15 +320,25 @@ class Tables:
             "height": row.image.height,
         }
 
-    def _append(self, name: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> None:
+    def _append(self, name: str, rows: list[dict[str, Any]], vectors: dict[str, np.ndarray]) -> None:
         table = self._tables[name]
         schema: pa.Schema = table.schema
-        check_unit(vectors, "What is indexed", "Its run is of no use: train another.")
-        for row, checksum in zip(rows, row_checksums(vectors).tolist(), strict=True):
-            row["checksum"] = checksum
-        plain = pa.Table.from_pylist(rows, schema=pa.schema([f for f in schema if f.name != "vector"]))
-        values = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), self._dim)
-        full = plain.append_column(schema.field("vector"), values).select(schema.names)
+        check_unit(vectors["vector"], "What is indexed", "Its run is of no use: train another.")
+        columns = [field for field in schema if field.name in vectors]  # earlier versions wrote one
+        stored = vectors
+        if (correction := self._correction) is not None and width_of(table) > dim_of(table):
+            penalty = correction.of_image if name == IMAGES else correction.of_text
+            stored = {column: with_penalty(some, penalty(some)) for column, some in vectors.items()}
+            if name == IMAGES:
+                self._penalties.append(stored["vector"][:, dim_of(table)])
+        for field in columns:
+            for row, checksum in zip(rows, row_checksums(stored[field.name]).tolist(), strict=True):
+                row[checksum_of(field.name)] = checksum
+        full = pa.Table.from_pylist(rows, schema=pa.schema([f for f in schema if f.name not in vectors]))
+        for field in columns:
+            flat = pa.array(stored[field.name].ravel())
+            full = full.append_column(field, pa.FixedSizeListArray.from_arrays(flat, field.type.list_size))
+        full = full.select(schema.names)
         self._tables[name] = lance_module().write_dataset(full, table, mode="append")
 
     def _delete(self, name: str, ids: Collection[str]) -> None:

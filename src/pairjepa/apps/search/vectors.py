@@ -2,7 +2,7 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,14 @@ from jaxtyping import Float32, Int64
 
 from pairjepa.apps.search.exact import read_vectors, scores_of, top
 from pairjepa.apps.search.meta import Approximation
-from pairjepa.apps.search.stored import check_weights, checked_vectors, vector_columns
+from pairjepa.apps.search.stored import (
+    as_query,
+    check_weights,
+    checked_vectors,
+    dim_of,
+    vector_columns,
+    width_of,
+)
 from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, needs
 
 if TYPE_CHECKING:
@@ -28,26 +35,24 @@ class Vectors:
     def __init__(
         self,
         uri: str,
-        dim: int,
         display: Sequence[str],
         weights: str,
-        approximate: Approximation | None,
+        approximate: Mapping[str, Approximation],
         session: Any = None,
     ) -> None:
         """Open it.
 
         Args:
             uri: a path, or what Lance takes for object storage.
-            dim: width of the vectors.
             display: the columns of a hit.
             weights: digest of those that the vectors are of.
-            approximate: how it is searched without comparing all.
+            approximate: columns of vectors that are searched without comparing all, and how.
             session: Lance's caches, shared with an earlier version.
 
         Raises:
             PairJEPAError: it is missing, damaged, or of other weights.
         """
-        self._uri, self._dim, self._approximate = uri, dim, approximate
+        self._uri, self._approximate = uri, dict(approximate)
         with reading(uri):
             self._table: Any = lance_module().dataset(uri, session=session)
             self._rows = self._table.count_rows()
@@ -56,27 +61,28 @@ class Vectors:
         self.schema: pa.Schema = self._table.schema
         self._display = list(display)
         self._read = [*display, *({"digest"} & set(self.schema.names))]
-        self._warm = False
+        self._warm: str | None = None
+        self._matrices: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:
         return int(self._rows)
 
-    def refreshed(self, approximate: Approximation | None) -> "Vectors":
+    def refreshed(self, approximate: Mapping[str, Approximation]) -> "Vectors":
         """This version, or the newest one, if the table was written since; warm if this one is."""
         with reading(self._uri):
             if self._table.latest_version == self._table.version and approximate == self._approximate:
                 return self
             session = self._table.session()
-        newest = Vectors(self._uri, self._dim, self._display, self._weights, approximate, session)
-        if self._warm:
-            newest.warm()
+        newest = Vectors(self._uri, self._display, self._weights, approximate, session)
+        if self._warm is not None:
+            newest.warm(self._warm)
         return newest
 
-    def warm(self) -> None:
-        """Read now what makes many queries quick."""
-        self._warm = True
-        if self._approximate is None:
-            _ = self._vectors, self._columns, self._all_once
+    def warm(self, column: str = "vector") -> None:
+        """Read now what makes many queries of a column of vectors quick."""
+        self._warm = column
+        if column not in self._approximate:
+            _ = self._vectors(column), self._columns, self._all_once
             return
         with reading(self._uri):
             for index in self._table.describe_indices():
@@ -114,7 +120,7 @@ class Vectors:
             return None
         with reading(self._uri):
             found = self._table.to_table(columns=vector_columns(self._table), filter=f"id = '{id}'", limit=1)
-        return checked_vectors(found, self._dim, self._uri)[0] if found.num_rows else None
+        return checked_vectors(found, self._uri)[0, : dim_of(self._table)] if found.num_rows else None
 
     @property
     def ids(self) -> list[str]:
@@ -124,7 +130,7 @@ class Vectors:
 
     def matrix(self) -> Float32[np.ndarray, "pictures dim"]:
         """The vectors of all pictures, as a copy."""
-        return self._vectors[self._all_once]
+        return self._vectors("vector")[self._all_once, : dim_of(self._table)]
 
     @cached_property
     def pictures(self) -> int:
@@ -141,6 +147,9 @@ class Vectors:
         where: str | None,
         exclude: str | None,
         digest: str | None = None,
+        column: str = "vector",
+        *,
+        corrected: bool = False,
     ) -> tuple[list[dict[str, Any]], list[float]]:
         """The best pictures, as the display columns of a row of each, and their scores.
 
@@ -150,26 +159,29 @@ class Vectors:
             where: a filter in Lance's SQL.
             exclude: id of a picture that is left out.
             digest: of its bytes, so that its other names are left out too.
+            column: of the vectors that are compared.
+            corrected: scores are corrected for hubs, where the vectors were written so.
         """
+        vector = as_query(vector, width_of(self._table, column), corrected=corrected)
         conditions = [f"({where})"] if where is not None else []
         conditions += [f"id != '{exclude}'"] if exclude is not None and _ID.fullmatch(exclude) else []
         if digest is not None and "digest" in self.schema.names:
             conditions.append(f"(digest IS NULL OR digest != '{digest}')")
         condition = " AND ".join(conditions) or None
-        if self._approximate is not None:
+        if (way := self._approximate.get(column)) is not None:
             with reading(self._uri):
                 found, scores = approximately(
                     self._table,
-                    self._dim,
+                    column,
                     vector,
                     _MORE * k,
-                    self._approximate.probes,
+                    way.probes,
                     columns=self._read,
                     filter=condition,
                 )
             first = np.sort(np.unique(_pictures(found), return_index=True)[1])[:k]
             return found.select(self._display).take(first).to_pylist(), scores[first].tolist()
-        scores = scores_of(self._vectors, vector)
+        scores = scores_of(self._vectors(column), vector)
         rows = self._all_once if condition is None else self._once(self._matching(condition))
         if len(rows) < len(scores):
             scores, every = np.full_like(scores, -np.inf), scores
@@ -201,10 +213,11 @@ class Vectors:
     def _numbers(self) -> Int64[np.ndarray, " rows"]:
         return _pictures(self._columns)
 
-    @cached_property
-    def _vectors(self) -> Float32[np.ndarray, "rows dim"]:
-        with reading(self._uri):
-            return read_vectors(self._table, self._dim)
+    def _vectors(self, column: str) -> Float32[np.ndarray, "rows dim"]:
+        if column not in self._matrices:
+            with reading(self._uri):
+                self._matrices[column] = read_vectors(self._table, column)
+        return self._matrices[column]
 
     @cached_property
     def _columns(self) -> "pa.Table":
@@ -271,7 +284,7 @@ def lance_module() -> Any:
 
 def approximately(
     table: Any,
-    dim: int,
+    column: str,
     vector: Float32[np.ndarray, " dim"],
     k: int,
     probes: int,
@@ -283,7 +296,7 @@ def approximately(
 
     Args:
         table: Lance's.
-        dim: width of the vectors.
+        column: of the vectors.
         vector: what is asked.
         k: how many.
         probes: partitions that are looked at.
@@ -291,9 +304,9 @@ def approximately(
         filter: a condition in SQL.
     """
     found = table.to_table(
-        columns=[*columns, *vector_columns(table), "_distance"],
+        columns=[*columns, *vector_columns(table, column), "_distance"],
         nearest={
-            "column": "vector",
+            "column": column,
             "q": vector,
             "k": max(_MORE * k, _LEAST),
             "metric": "dot",
@@ -302,6 +315,6 @@ def approximately(
         filter=filter,
         prefilter=True,
     )
-    scores = np.vecdot(checked_vectors(found, dim, table.uri), vector)
+    scores = np.vecdot(checked_vectors(found, table.uri, column), vector)
     best = top(scores, k)
     return found.select(list(columns)).take(best), scores[best]

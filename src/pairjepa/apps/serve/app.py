@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import FastAPI, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
 
 import pairjepa
@@ -15,7 +14,7 @@ from pairjepa.apps.serve import schema
 from pairjepa.apps.serve.batching import Busy
 from pairjepa.apps.serve.guard import Guard
 from pairjepa.apps.serve.page import add_page
-from pairjepa.apps.serve.schema import K, LabelNames, LabelProbabilities, Of, Results, Where, Words, problems
+from pairjepa.apps.serve.schema import LabelNames, LabelProbabilities, Results, problems
 from pairjepa.apps.serve.service import Replaced, Service, UnknownImage
 from pairjepa.pairs.images import BadImage
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -107,14 +106,9 @@ def _add_images(app: FastAPI, service: Service) -> None:
 
 def _add_search(app: FastAPI, service: Service) -> None:
     @app.get("/api/search", responses=problems(422, 503))
-    async def search(
-        q: Annotated[Words, Query()],
-        k: Annotated[K, Query()] = 10,
-        where: Annotated[Where | SkipJsonSchema[None], Query()] = None,
-        of: Annotated[Of, Query(alias="in")] = "images",
-    ) -> Results:
+    async def search(query: Annotated[schema.WordsQuery, Query()]) -> Results:
         """Images, or captions, that words fit best."""
-        return _results(await service.search(q, None, k, where, of))
+        return _results(await service.search(query.q, None, query.minus, query, query.threshold))
 
     @app.post("/api/search", responses=problems(422, 503))
     async def search_by_picture(
@@ -124,17 +118,12 @@ def _add_search(app: FastAPI, service: Service) -> None:
         if form.q is None and form.image is None:
             raise UsageError("The query must be words (q), a picture (image) or both, got neither.")
         upload = None if form.image is None else form.image.file
-        return _results(await service.search(form.q, upload, form.k, form.where, form.of))
+        return _results(await service.search(form.q, upload, form.minus, form))
 
     @app.get("/api/similar/{id}", responses=problems(404, 422, 503))
-    async def similar(
-        id: str,
-        k: Annotated[K, Query()] = 10,
-        where: Annotated[Where | SkipJsonSchema[None], Query()] = None,
-        of: Annotated[Of, Query(alias="in")] = "images",
-    ) -> Results:
+    async def similar(id: str, choice: Annotated[schema.Choice, Query()]) -> Results:
         """Images most like one of the index, without itself; or the captions that fit it best."""
-        return _results(await service.similar(id, k, where, of))
+        return _results(await service.similar(id, choice))
 
 
 def _add_labels(app: FastAPI, service: Service) -> None:
@@ -194,7 +183,13 @@ def _answer_mistakes(app: FastAPI) -> None:
 def _results(hits: list["Hit"]) -> Results:
     return Results(
         results=[
-            schema.Result(id=hit.id, name=hit.name, score=hit.score, captions=list(hit.captions))
+            schema.Result(
+                id=hit.id,
+                name=hit.name,
+                score=hit.score,
+                probability=hit.probability,
+                captions=list(hit.captions),
+            )
             for hit in hits
         ]
     )

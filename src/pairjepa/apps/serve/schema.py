@@ -12,6 +12,15 @@ NO_SPACE = r"[^\s\x1c-\x1f\x85]"
 """At least one character that Python, too, takes for no white space."""
 
 Words = Annotated[str, Field(max_length=1000, pattern=NO_SPACE, description="What the picture should show.")]
+Minus = Annotated[
+    str,
+    Field(
+        max_length=1000,
+        pattern=NO_SPACE,
+        description="What it should not show: other words, whose direction is taken from the query's.",
+        json_schema_extra={"format": "minus"},
+    ),
+]
 K = Annotated[int, Field(ge=1, le=100, description="How many results.")]
 Where = Annotated[
     str,
@@ -24,6 +33,13 @@ Where = Annotated[
 Of = Annotated[
     Literal["images", "captions"],
     Field(description="What is searched: images, or the captions that came with them."),
+]
+By = Annotated[
+    Literal["image", "caption", "both"],
+    Field(
+        description="What of an image is compared: itself, the captions that it came with, or both. "
+        "Left out: both, where there are captions."
+    ),
 ]
 PICTURE = Field(
     description="A picture: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.", json_schema_extra={"format": "picture"}
@@ -38,16 +54,34 @@ LabelNames = Annotated[
 ]
 
 
-class SearchForm(BaseModel):
+class Choice(BaseModel):
+    """Which results of a search."""
+
+    k: K = 10
+    by: By | SkipJsonSchema[None] = None
+    where: Where | SkipJsonSchema[None] = None
+    of: Annotated[Of, Field(alias="in")] = "images"
+
+
+class WordsQuery(Choice):
+    """Words, and how they are searched for."""
+
+    q: Words
+    minus: Minus | SkipJsonSchema[None] = None
+    threshold: Annotated[
+        float | SkipJsonSchema[None],
+        Field(ge=0, le=1, description="Least probability of an image that is found by words alone."),
+    ] = None
+
+
+class SearchForm(Choice):
     """A picture, words, or both together."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["image"]}, {"required": ["q"]}]})
 
     image: Annotated[UploadFile | SkipJsonSchema[None], PICTURE] = None
     q: Words | SkipJsonSchema[None] = None
-    k: K = 10
-    where: Where | SkipJsonSchema[None] = None
-    of: Annotated[Of, Field(alias="in")] = "images"
+    minus: Minus | SkipJsonSchema[None] = None
 
 
 class LabelForm(BaseModel):
@@ -77,7 +111,9 @@ class Result(Listed):
     """One image that was found."""
 
     score: float
-    """Cosine with the query, in [-1, 1]: a float32, written without loss."""
+    """Cosine with the query, corrected for hubs where that helps: a float32, written without loss."""
+    probability: float | None
+    """That it is the image which the words describe, if one of the index is; null of other searches."""
 
 
 class Results(BaseModel):

@@ -1,10 +1,9 @@
 """What the server does, without HTTP: searches and labels over one index, nothing of it on the event loop."""
 
 import asyncio
-import io
 from functools import lru_cache, partial
 from math import inf
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from anyio import CapacityLimiter, to_thread
@@ -13,8 +12,9 @@ from PIL import Image
 from pairjepa.apps.labels.labels import Labels
 from pairjepa.apps.search.query import Query
 from pairjepa.apps.serve.batching import Batcher
+from pairjepa.apps.serve.schema import Choice
 from pairjepa.apps.serve.uploads import read_picture
-from pairjepa.pairs.images import FORMATS
+from pairjepa.pairs.images import media_type
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.progress import say
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from pairjepa.apps.search import Hit, Index
     from pairjepa.apps.search.index import Item
     from pairjepa.embedder.encoder import Encoder
-
-Of = Literal["images", "captions"]
 
 LOOK = 1.0
 """Seconds after which the index is looked at again, if someone asks; on object storage each look costs a request."""
@@ -108,9 +106,14 @@ class Service:
             self._looked = asyncio.get_running_loop().time()
 
     async def search(
-        self, words: str | None, upload: BinaryIO | None, k: int, where: str | None, of: Of
+        self,
+        words: str | None,
+        upload: BinaryIO | None,
+        minus: str | None,
+        choice: Choice,
+        threshold: float | None = None,
     ) -> list["Hit"]:
-        """The `k` best for words, a picture, or both.
+        """The best for words, a picture, or both, without what `minus` says.
 
         Raises:
             Busy: the queue is full.
@@ -119,18 +122,21 @@ class Service:
         """
         async with self._batcher.place():
             picture = None if upload is None else await self._decoded(upload)
-            vector = await self._batcher.encode(Query(words, picture))
-        return await self._nearest(vector, k, where, of)
+            query = Query(words, picture, minus)
+            vector = await self._batcher.encode(query)
+        if choice.of == "captions" or not query.plain_words:
+            threshold = None
+        return await self._nearest(vector, choice, words=query.plain_words, threshold=threshold)
 
-    async def similar(self, id: str, k: int, where: str | None, of: Of) -> list["Hit"]:
-        """The `k` images nearest to an image of the index, without itself; or the captions nearest to it.
+    async def similar(self, id: str, choice: Choice) -> list["Hit"]:
+        """The images nearest to an image of the index, without itself; or the captions nearest to it.
 
         Raises:
             UnknownImage: there is no such image.
             UsageError: as `search`.
         """
         vector = await self._vector(id)
-        return await self._nearest(vector, k, where, of, exclude=id if of == "images" else None)
+        return await self._nearest(vector, choice, words=False, exclude=id if choice.of == "images" else None)
 
     async def label_upload(self, upload: BinaryIO, labels: str) -> list[tuple[str, float]]:
         """Labels of an uploaded picture with their probabilities, best first.
@@ -169,7 +175,7 @@ class Service:
         """
         small = await self.thumbnail(id)
         data = await to_thread.run_sync(self.index.original, id, limiter=self._decoders)
-        return (small, "image/jpeg") if data is None else (data, _media_type(data))
+        return (small, "image/jpeg") if data is None else (data, media_type(data))
 
     async def thumbnail(self, id: str) -> bytes:
         """A small JPEG of an image of the index.
@@ -193,22 +199,16 @@ class Service:
             raise UnknownImage
         return vector
 
-    async def _nearest(
-        self, vector: np.ndarray, k: int, where: str | None, of: Of, exclude: str | None = None
-    ) -> list["Hit"]:
+    async def _nearest(self, vector: np.ndarray, choice: Choice, **how: Any) -> list["Hit"]:
         self.look()
-        search = partial(self.index.search, vector, k, where=where, of=of, exclude=exclude)
+        how |= {name: getattr(choice, name) for name in Choice.model_fields}
+        search = partial(self.index.search, vector, **how)
         return await to_thread.run_sync(search)
 
     async def _labelled(self, vector: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, float]]:
         known = await self._batcher.run(partial(self._labels, names))
         (likely,) = known.probabilities(vector[None])
         return [(known.labels[at], float(likely[at])) for at in np.argsort(-likely, kind="stable")]
-
-
-def _media_type(picture: bytes) -> str:
-    with Image.open(io.BytesIO(picture), formats=FORMATS) as opened:
-        return opened.get_format_mimetype() or "application/octet-stream"
 
 
 def _names(labels: str) -> tuple[str, ...]:
