@@ -83,7 +83,7 @@ KEPT = {"Cache-Control": "private, max-age=3600"}
 
 def _add_images(app: FastAPI, service: Service) -> None:
     @app.get("/api/images", responses=problems(422, 503))
-    async def images(k: Annotated[K, Query()] = 24) -> schema.Listing:
+    async def images(k: Annotated[schema.K, Query()] = 24) -> schema.Listing:
         """Some images, evenly spread over the index."""
         return schema.Listing(
             results=[
