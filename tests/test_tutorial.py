@@ -25,7 +25,7 @@ pytestmark = needs_chromium
 TEXT = (Path(__file__).parent.parent / "docs" / "tutorial.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^pairjepa (.*)$", TEXT, re.MULTILINE)
 INSTALL = "pip install -c constraints.txt -e '.[report,serve]'"
-PICTURES = 90
+PICTURES = 60
 
 
 def draw(folder: Path) -> None:
