@@ -90,7 +90,7 @@ def train(name: str, run: Path, stop_after: int | None = None) -> dict[str, torc
     init, step, to_device = loop.Trainer.__init__, loop.Trainer._step, loop.to_device
 
     def watched(trainer: Any, config: Any, module: nn.Module, **options: Any) -> None:
-        for split in (options[name] for name in ("train", "train_probe", "dev")):
+        for split in (one for stage in options["stages"] for one in vars(stage).values()):
             if split.masked is not None and split.masked.backbone is not None:
                 split.masked.backbone.double()
         without_draws(module)

@@ -66,10 +66,11 @@ class UpperLayers(nn.Module):
         """Features, as the backbone itself gives them; captions of about the same length together."""
         lengths = attention_mask.sum(1)
         order = lengths.argsort(stable=True)
+        states = states.to(next(self.text.parameters()).dtype)
         parts = []
         for rows in order.split(CHUNK):
             longest = int(lengths[rows[-1]])
-            parts.append(self._features(states[rows, :longest].float(), attention_mask[rows, :longest]))
+            parts.append(self._features(states[rows, :longest], attention_mask[rows, :longest]))
         return torch.cat(parts)[order.argsort()]
 
     def _features(self, states: Tensor, mask: Tensor) -> Tensor:
