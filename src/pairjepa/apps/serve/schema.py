@@ -38,7 +38,7 @@ By = Annotated[
     Literal["image", "caption", "both"],
     Field(
         description="What of an image is compared: itself, the captions that it came with, or both. "
-        "Left out: both, where there are captions."
+        "Left out: both for words, where there are captions, and itself for a picture."
     ),
 ]
 PICTURE = Field(
