@@ -112,7 +112,7 @@ def search(
     by: Annotated[
         Literal["image", "caption", "both"] | None,
         Parameter(
-            help="What is compared: image, captions that it came with, or both: for words the default, if there are any."
+            help="What is compared: image, the captions that it came with, or both (words: both, if there are any)."
         ),
     ] = None,
     threshold: Annotated[
