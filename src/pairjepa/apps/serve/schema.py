@@ -157,9 +157,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def sentence(errors: Sequence[Any]) -> str:
     """The first of pydantic's errors as `<name> must <rule>, got <value>.`"""
     error = errors[0]
-    name = next(
-        (str(part) for part in reversed(error["loc"]) if part not in ("body", "query", "path")), "body"
-    )
+    name = next((str(part) for part in error["loc"] if part not in ("body", "query", "path")), "body")
     if error["type"] == "missing":
         return f"{name} must be given."
     if error["type"] == "string_pattern_mismatch":
