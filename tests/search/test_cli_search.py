@@ -95,7 +95,11 @@ def test_both_together_and_names_that_are_commands(
         ([], 2, "got neither"),
         ([""], 2, "must have words"),
         (["x", "--minus", "x"], 2, "minus must be other words"),
-        (["x", "--minus", "y", "--threshold", "0.5"], 2, "of images that words alone are searched for"),
+        (
+            ["a star", "--minus", "a ring", "--threshold", "0.5"],
+            2,
+            "of images that words alone are searched for",
+        ),
         (["x", "--by", "words"], 2, "by"),
         (["x", "-k", "0"], 2, "k must be at least 1"),
         (["x", "--where", "splitt = 1"], 2, "Did you mean 'split'"),

@@ -12,6 +12,7 @@ from PIL import Image
 
 import pairjepa
 from pairjepa.apps.search import Hit, Index
+from pairjepa.apps.search.build import build
 from pairjepa.apps.search.exact import top
 from pairjepa.apps.search.index import match_probability
 from pairjepa.apps.search.stored import ALL_COLUMNS, COLUMNS
@@ -252,7 +253,11 @@ class TestWhatIsNoIndex:
             with pytest.raises(PairJEPAError, match="got 1 others"):
                 opened.vector(row["id"])
 
-    def test_vectors_of_0_1_are_checked_by_their_norm(self, copy: Path) -> None:
+    def test_vectors_of_0_1_are_checked_by_their_norm(
+        self, run: Path, tmp_path: Path, without_onnx: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("pairjepa.apps.search.build._correction", lambda *_: None)
+        build(run, [SHAPES], copy := tmp_path / "copy")
         table = lance_module().dataset(str(copy / "images.lance"))
         table.drop_columns([name for name in ALL_COLUMNS if name != "vector"])
         old = Index.open(copy)

@@ -67,7 +67,7 @@ def test_a_picture_and_words_are_the_query_of_the_run(
         answer = client.post(
             "/api/search", files={"image": photo}, data={"k": 5} | ({"q": words} if words else {})
         )
-        expected = [hit.id for hit in index.search(vector, 5, words=False)]
+        expected = [hit.id for hit in index.search(vector, 5, by="image", words=False)]
         assert [r["id"] for r in answer.json()["results"]] == expected
     only_words = client.post("/api/search", data={"q": WORDS, "in": "captions"}).json()
     assert only_words["results"] == asked(client, "/api/search", q=WORDS, **{"in": "captions"})
@@ -98,7 +98,7 @@ def test_a_threshold_is_of_images_that_words_alone_are_searched_for(client: Test
 
 
 def test_the_same_picture_is_found_first(client: TestClient, photo: bytes) -> None:
-    first = client.post("/api/search", files={"image": photo}, data={"by": "image"}).json()["results"][0]
+    first = client.post("/api/search", files={"image": photo}).json()["results"][0]
     assert first["name"] == Pairs.open(DATA).split("test").table["name"][0].as_py()
     assert first["score"] == pytest.approx(1, abs=1e-5)
 
@@ -109,7 +109,7 @@ def test_similar_leaves_out_the_image_itself(client: TestClient, index: Index) -
     vector = index.vector(str(id))
     assert vector is not None
     assert [r["id"] for r in found] == [
-        hit.id for hit in index.search(vector, 6, exclude=str(id), words=False)
+        hit.id for hit in index.search(vector, 6, by="image", exclude=str(id), words=False)
     ][:5]
     captions = asked(client, f"/api/similar/{id}", k=5, **{"in": "captions"})
     assert [r["captions"] for r in captions] == [

@@ -112,7 +112,7 @@ def search(
     by: Annotated[
         Literal["image", "caption", "both"] | None,
         Parameter(
-            help="What is compared: images, the captions that they came with, or both, where there are any."
+            help="What is compared: image, the captions that it came with, or both (words: both, if there are any)."
         ),
     ] = None,
     threshold: Annotated[
@@ -150,7 +150,7 @@ def search(
         hits = opened.search(
             encode(encoder, [query])[0],
             k,
-            by=by,
+            by=by or query.by,
             where=where,
             raw_where=raw_where,
             of=of,

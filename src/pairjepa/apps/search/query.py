@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -35,6 +35,11 @@ class Query:
             raise UsageError("minus must have words in it, got none. Say what is not to be seen.")
         if self.words is None and self.image is None:
             raise UsageError("The query must be words, an image or both, got neither.")
+
+    @property
+    def by(self) -> Literal["image"] | None:
+        """What images are compared by where nobody says: an image finds itself first, words take all there is."""
+        return None if self.image is None else "image"
 
     @property
     def plain_words(self) -> bool:

@@ -38,7 +38,7 @@ By = Annotated[
     Literal["image", "caption", "both"],
     Field(
         description="What of an image is compared: itself, the captions that it came with, or both. "
-        "Left out: both, where there are captions."
+        "Left out: both for words, where there are captions, and itself for a picture."
     ),
 ]
 PICTURE = Field(
@@ -168,9 +168,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def sentence(errors: Sequence[Any]) -> str:
     """The first of pydantic's errors as `<name> must <rule>, got <value>.`"""
     error = errors[0]
-    name = next(
-        (str(part) for part in reversed(error["loc"]) if part not in ("body", "query", "path")), "body"
-    )
+    name = next((str(part) for part in error["loc"] if part not in ("body", "query", "path")), "body")
     if error["type"] == "missing":
         return f"{name} must be given."
     if error["type"] == "string_pattern_mismatch":

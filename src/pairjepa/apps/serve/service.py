@@ -126,7 +126,9 @@ class Service:
             vector = await self._batcher.encode(query)
         if choice.of == "captions" or not query.plain_words:
             threshold = None
-        return await self._nearest(vector, choice, words=query.plain_words, threshold=threshold)
+        return await self._nearest(
+            vector, choice, by=choice.by or query.by, words=query.plain_words, threshold=threshold
+        )
 
     async def similar(self, id: str, choice: Choice) -> list["Hit"]:
         """The images nearest to an image of the index, without itself; or the captions nearest to it.
@@ -136,7 +138,13 @@ class Service:
             UsageError: as `search`.
         """
         vector = await self._vector(id)
-        return await self._nearest(vector, choice, words=False, exclude=id if choice.of == "images" else None)
+        return await self._nearest(
+            vector,
+            choice,
+            by=choice.by or "image",
+            words=False,
+            exclude=id if choice.of == "images" else None,
+        )
 
     async def label_upload(self, upload: BinaryIO, labels: str) -> list[tuple[str, float]]:
         """Labels of an uploaded picture with their probabilities, best first.
@@ -201,8 +209,7 @@ class Service:
 
     async def _nearest(self, vector: np.ndarray, choice: Choice, **how: Any) -> list["Hit"]:
         self.look()
-        how |= {name: getattr(choice, name) for name in Choice.model_fields}
-        search = partial(self.index.search, vector, **how)
+        search = partial(self.index.search, vector, choice.k, where=choice.where, of=choice.of, **how)
         return await to_thread.run_sync(search)
 
     async def _labelled(self, vector: np.ndarray, names: tuple[str, ...]) -> list[tuple[str, float]]:
