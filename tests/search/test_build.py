@@ -26,6 +26,7 @@ from pairjepa.apps.search.tables import Tables
 from pairjepa.apps.search.vectors import lance_module
 from pairjepa.config.settings import DataConfig
 from pairjepa.model.weights import save_weights
+from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from . import photos
@@ -436,7 +437,9 @@ def test_captions_that_stand_there_twice_are_taken_out_where_their_image_was_alr
     index = build(run, [folder], out)
     lance, table = lance_module(), f"{out}/{CAPTIONS}"
     before = lance.dataset(table).to_table()
-    tables = Tables(index.place, index.dim, pa.schema([]), index.meta.digest)
+    weights = index.meta.digest
+    correction = build_module._correction(RunFolder(run), weights)
+    tables = Tables(index.place, index.dim, pa.schema([]), weights, correction=correction)
     tables.once()
     assert lance.dataset(table).to_table() == before
     lance.write_dataset(before, table, mode="append")

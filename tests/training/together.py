@@ -41,7 +41,11 @@ TRANSFORMER = {
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "frozen": (
         "contrastive",
-        {"objective.weights": dict.fromkeys(TERMS, 0.5), "training.captions_per_image": 2},
+        {
+            "objective.weights": dict.fromkeys(TERMS, 0.5),
+            "model.auxiliary": "features",
+            "training.captions_per_image": 2,
+        },
     ),
     "stop gradient": ("contrastive", {"objective.stop_gradient": True}),
     "masked": ("masked", TRANSFORMER),
@@ -132,20 +136,21 @@ def train(name: str, run: Path, stop_after: int | None = None) -> dict[str, torc
 def term(name: str, group: Group) -> dict[str, torch.Tensor]:
     """Value and gradients of one term; samples of one image and equal words stand in all processes."""
     generator = torch.Generator().manual_seed(0)
-    vectors = torch.randn(2, 11, 5, generator=generator, dtype=torch.float64)
+    vectors = torch.randn(4, 11, 5, generator=generator, dtype=torch.float64)
     labels = Labels(torch.tensor([0, 1, 2, 3, 4, 5, 0, 1, 6, 7, 8]), torch.tensor([*range(9), 0, 3]))
-    prediction, target = local = [side[group.local_rows(11)].requires_grad_() for side in vectors]
+    sides = local = [side[group.local_rows(11)].requires_grad_() for side in vectors]
     if group.size > 1:
-        prediction, target = (group.gather(side, 11) for side in local)
+        sides = [group.gather(side, 11) for side in local]
     objective = Objective(ObjectiveConfig(weights={name: 2.0}, label_smoothing=0.1)).double()
     torch.manual_seed(1)
-    value = objective(prediction, target, labels)
+    value = objective(*sides[:2], labels, tuple(sides[2:]))
     value.total.backward()
+    gradients = [torch.zeros_like(side) if side.grad is None else side.grad for side in local]
     temperature = objective.log_temperature.grad
     return {
         "value": value.total.detach(),
         # DistributedDataParallel will divide by the processes
-        **{f"gradient/{side}": local[side].grad / group.size for side in range(2)},
+        **{f"gradient/{side}": gradient / group.size for side, gradient in enumerate(gradients)},
         "temperature": torch.zeros(()) if temperature is None else temperature,
     }
 

@@ -82,16 +82,16 @@ class Trainer:
         self.group = current()
         module.train()
         keep_statistics(config.model, module)
-        self._local = TrainStep(module, stages[0].train, config.training.micro_batch, self.group)
-        self._forward = data_parallel(self._local, device, self.group, stages=len(stages))
-        self._enter(1)
         train, dev = stages[0].train, stages[0].dev
+        self._local = TrainStep(module, train, config.training.micro_batch, self.group)
+        self._enter(1)
         least = self.plan.images // self.plan.steps_per_epoch * config.training.captions_per_image
         if least < 2 * self.group.size > 2:
             raise UsageError(
                 f"training.batch_size must give each process two samples of every batch, got {least} for "
                 f"{self.group.size} processes. Start fewer processes."
             )
+        self._forward = data_parallel(self._local, device, self.group, stages=len(stages))
         self._text_group = torch.from_numpy(text_group)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(config, module), lr=config.training.learning_rate, fused=True

@@ -48,20 +48,16 @@ def update(message: str, line: str) -> None:
 
 def in_notebook() -> bool:
     """Whether a notebook shows what is said."""
-    if "ipykernel" not in sys.modules:
-        return False
-    from IPython.core.getipython import get_ipython
-
-    return get_ipython() is not None
+    shell: Any = sys.modules.get("IPython")  # a notebook has imported it; nothing here asks for it
+    return "ipykernel" in sys.modules and shell is not None and shell.get_ipython() is not None
 
 
 def _put(output: Any, text: str, bar: str = "") -> Any:
     """Put a line, after a bar in HTML, into a notebook's output, or into a new one."""
     shown = {"text/plain": text, "text/html": f"{bar}{html.escape(text)}"}
     if output is None:
-        from IPython.display import display
-
-        return display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        notebook: Any = sys.modules["IPython.display"]
+        return notebook.display(shown, raw=True, display_id=True)
     output.update(shown, raw=True)
     return output
 

@@ -21,6 +21,9 @@ Minus = Annotated[
         json_schema_extra={"format": "minus"},
     ),
 ]
+Threshold = Annotated[
+    float, Field(ge=0, le=1, description="Least probability of an image that is found by words alone.")
+]
 K = Annotated[int, Field(ge=1, le=100, description="How many results.")]
 Where = Annotated[
     str,
@@ -68,10 +71,7 @@ class WordsQuery(Choice):
 
     q: Words
     minus: Minus | SkipJsonSchema[None] = None
-    threshold: Annotated[
-        float | SkipJsonSchema[None],
-        Field(ge=0, le=1, description="Least probability of an image that is found by words alone."),
-    ] = None
+    threshold: Threshold | SkipJsonSchema[None] = None
 
 
 class SearchForm(Choice):
