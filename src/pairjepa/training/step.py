@@ -65,10 +65,10 @@ class TrainStep(nn.Module):
             if split.masked is not None and masked is not None:
                 caption = features(split.masked.backbone, masked, size)
             torch.manual_seed(local_seed)
-            prediction = joint.predict(image, caption, hidden).float()  # type: ignore[operator]
-            target = joint.target(text).float()  # type: ignore[operator]
+            prediction = joint.predict(image, caption, hidden)  # type: ignore[operator]
+            target = joint.target(text)  # type: ignore[operator]
             auxiliary = joint.auxiliary(image, text, prediction, target)  # type: ignore[operator]
-        sides = prediction, target, *(side.float() for side in auxiliary)
+        sides = tuple(side.float() for side in (prediction, target, *auxiliary))
         if self._group.size > 1:
             torch.manual_seed(seed)  # what an objective draws is the same in all processes
             sides = tuple(self._group.gather(side, len(labels)) for side in sides)
