@@ -117,3 +117,16 @@ def test_an_encoder_is_not_given_vectors(table: Path, tmp_path: Path) -> None:
         evaluate(run.path, data=table)
     with pytest.raises(PairJEPAError, match="has no encoders to export"):
         export(table.parent / "run", "hub", tmp_path / "hub")
+
+
+def test_captions_of_the_same_words_and_other_vectors_are_said(
+    run: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = pq.read_table(table).slice(0, 8)
+    same = rows.set_column(1, "caption", pa.array(["the same words"] * 8))
+    pq.write_table(same, tmp_path / "same.parquet")
+    index = build(run, [tmp_path / "same.parquet"], tmp_path / "index")
+    assert "warning: 7 captions have the words of another caption" in capsys.readouterr().err
+    first = index.encoder().encode_text(np.asarray(rows["text_embedding"][0].as_py(), np.float32))[0]
+    hits = index.search(first, 8, of="captions")
+    np.testing.assert_allclose([hit.score for hit in hits], hits[0].score, atol=1e-6)

@@ -157,9 +157,23 @@ def _of_pairs(key: str, pairs: Pairs) -> Source:
             )
         )
     ]
-    texts = pairs.text_vectors
-    vectors = {} if texts is None else dict(zip(pairs.captions.to_pylist(), texts, strict=True))
-    return Source(key, entries, columns.schema, vectors)
+    return Source(key, entries, columns.schema, _vectors(pairs))
+
+
+def _vectors(pairs: Pairs) -> dict[str, np.ndarray]:
+    """Caption → vector, where the pairs are vectors; captions of the same words have one in an index."""
+    if (texts := pairs.text_vectors) is None:
+        return {}
+    vectors: dict[str, np.ndarray] = {}
+    kept = [
+        vectors.setdefault(words, row) for words, row in zip(pairs.captions.to_pylist(), texts, strict=True)
+    ]
+    if others := sum(not np.array_equal(one, row) for one, row in zip(kept, texts, strict=True)):
+        say(
+            f"warning: {others:,} captions have the words of another caption and a vector of their own. The index "
+            "takes the first one's for all: give captions that differ."
+        )
+    return vectors
 
 
 def _metadata(table: pa.Table) -> pa.Table:

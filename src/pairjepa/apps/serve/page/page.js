@@ -139,8 +139,11 @@ function card(hit, place, hits) {
   const about = element("div", { className: "about" });
   if (hit.score !== undefined) {
     const bar = element("i");
-    bar.style.setProperty("--share", `${Math.max(0, Math.min(1, hit.score / Math.max(hits[0].score, 1e-9))) * 100}%`);
-    about.append(element("p", { className: "score number", title: `cosine ${hit.score}` },
+    const known = hit.probability != null;  // scores that are corrected for hubs may all be below 0
+    const share = known ? hit.probability : hit.score / Math.max(hits[0].score, 1e-9);
+    bar.style.setProperty("--share", `${Math.max(0, Math.min(1, share)) * 100}%`);
+    const title = known ? `probability ${hit.probability.toFixed(3)}, score ${hit.score}` : `score ${hit.score}`;
+    about.append(element("p", { className: "score number", title },
       element("span", { textContent: hit.score.toFixed(3) }), bar));
   }
   if (first) about.append(element("p", { className: "words", textContent: first }));
