@@ -223,6 +223,19 @@ class TestWhatIsNoIndex:
         with pytest.raises(PairJEPAError, match=r"images\.lance is damaged or not all there"):
             Index.open(copy).search(ANY)
 
+    def test_a_table_at_which_lance_panics(self, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An exception of Rust's, which is no `Exception`, as of a changed byte in a table's schema."""
+
+        class PanicException(BaseException):
+            pass
+
+        def schema(_: Any) -> None:
+            raise PanicException("called `Result::unwrap()` on an `Err` value")
+
+        monkeypatch.setattr(lance_module().LanceDataset, "schema", property(schema))
+        with pytest.raises(PairJEPAError, match=r"images\.lance is damaged or not all there"):
+            Index.open(copy)
+
     def test_a_table_of_other_weights(self, copy: Path) -> None:
         """Another run's index of the same width, copied over this one while it is read."""
         meta = json.loads((copy / "meta.json").read_text())

@@ -361,7 +361,9 @@ class Tables:
 
 def _opened(uri: str) -> Any:
     with reading(uri):
-        return lance_module().dataset(uri)
+        table = lance_module().dataset(uri)
+        _ = table.schema  # is read when it is asked for
+        return table
 
 
 def _make(uri: str, schema: pa.Schema) -> None:

@@ -56,9 +56,9 @@ class Vectors:
         with reading(uri):
             self._table: Any = lance_module().dataset(uri, session=session)
             self._rows = self._table.count_rows()
+            self.schema: pa.Schema = self._table.schema
         check_weights(self._table, uri, weights)
         self._weights = weights
-        self.schema: pa.Schema = self._table.schema
         self._display = list(display)
         self._read = [*display, *({"digest"} & set(self.schema.names))]
         self._warm: str | None = None
@@ -254,7 +254,10 @@ def reading(table: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+    except BaseException as error:
+        panic = type(error).__name__ == "PanicException"  # of Rust, and no `Exception`
+        if not panic and not isinstance(error, (OSError, ValueError, RuntimeError, MemoryError)):
+            raise
         reason = first_line(error)[:200]
         if (advice := hindrance(error)) is not None:
             raise PairJEPAError(f"The table {table} cannot be read ({reason}). {advice}") from None
@@ -265,7 +268,7 @@ def reading(table: str) -> Iterator[None]:
         ) from None
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Without the place in Lance's source."""
     line = str(error).splitlines()[0] if str(error) else type(error).__name__
     return re.sub(r", \S+\.rs:\d+:\d+$", "", re.sub(r"^(Invalid user input|LanceError\(\w+\)): ", "", line))
