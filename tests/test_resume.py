@@ -81,7 +81,10 @@ def same_bits(one: Path, other: Path) -> None:
             first, second = RunFolder(one / part).summary, RunFolder(other / part).summary
             assert first is not None
             assert second is not None
-            assert first["best_epoch"] == second["best_epoch"]
+            assert {**first, "cost": 0} == {**second, "cost": 0}
+            kept = [file / part / "hubness.safetensors" for file in (one, other)]
+            assert kept[0].is_file() == kept[1].is_file() == (part == ".")
+            assert part != "." or kept[0].read_bytes() == kept[1].read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -163,6 +166,25 @@ def test_a_kill_between_the_weights_and_the_checkpoint(
     assert len(RunFolder(tmp_path / "run").metrics()) == 2
     with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
         file.write('{"epoch": 3, "lo')  # cut short
+    pairjepa.train(config, None, tmp_path / "run")
+    same_bits(tmp_path / "alone", tmp_path / "run")
+
+
+@pytest.mark.parametrize("settings", [{}, TUNED], ids=["frozen", "tuned"])
+def test_a_kill_between_the_last_epoch_and_the_hubness_correction(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes on measures nothing before: dropout must be off all the same."""
+    config = recipe("contrastive", SETTINGS | settings)
+    pairjepa.train(config, None, tmp_path / "alone")
+
+    def dies(*_: Any) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pairjepa.model.correction.save", dies)
+        with pytest.raises(SystemExit):
+            pairjepa.train(config, None, tmp_path / "run")
     pairjepa.train(config, None, tmp_path / "run")
     same_bits(tmp_path / "alone", tmp_path / "run")
 

@@ -72,6 +72,7 @@ def finish(
     """
     joint: Any = module["joint"]
     digest = load_weights(module, folder.model_file)
+    module.eval()  # after a kill that came behind the last epoch, nothing was measured since
     embed = embed_rows(joint, material, device)
     correction, reached, dev = fit(material, embed)
     model, frozen = material.config, not any(tuned(material.config.model, side) for side in ("image", "text"))
