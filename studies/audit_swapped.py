@@ -20,7 +20,7 @@ from results import ROOT, fill
 
 from pairjepa.apps.audit import Findings, scored
 from pairjepa.apps.audit.crossfit import embedded, scorer
-from pairjepa.apps.audit.folds import folds_of, with_splits
+from pairjepa.apps.audit.folds import folds_of
 from pairjepa.apps.audit.scores import Scores, joined, score
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.config.recipes import recipe
@@ -121,7 +121,7 @@ def _with_captions(pairs: Pairs, captions: pa.Array, per_image: int | np.ndarray
 def seen_scores(model: ModelConfig, like: Findings, epochs: int, work: Path) -> Scores:
     """The same scores, fold by fold, of one model that was trained on the pairs (all but 1 in 100, which choose)."""
     pairs = like.pairs
-    data = read_data(with_splits(pairs, [TRAIN] * pairs.n_images), 1.0)
+    data = read_data(pairs.with_splits([TRAIN] * pairs.n_images), 1.0)
     config = scorer(model, pairs.n_images)
     config = replace(config, training=replace(config.training, epochs=epochs))
     material = Material(config, data, *load_backbones(config, pairs.captions.to_pylist()))

@@ -105,18 +105,20 @@ def test_effective_rank_against_the_singular_values():
     rows = sphere(30, 7)
     values = np.linalg.svd(rows.astype(float) - rows.mean(axis=0, dtype=float), compute_uv=False)
     share = values / values.sum()
-    assert geometry.effective_rank(rows) == pytest.approx(np.exp(-np.sum(share * np.log(share))), rel=1e-6)
+    assert geometry.spread(rows).effective_rank == pytest.approx(
+        np.exp(-np.sum(share * np.log(share))), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("directions", [1, 4])
 def test_effective_rank_counts_equal_directions(directions):
     # ± one axis each: centred, and spread alike over so many directions.
     rows = np.concatenate([np.eye(16), -np.eye(16)])[np.r_[:directions, 16 : 16 + directions]]
-    assert geometry.effective_rank(rows.astype(np.float32)) == pytest.approx(directions)
+    assert geometry.spread(rows.astype(np.float32)).effective_rank == pytest.approx(directions)
 
 
 def test_effective_rank_of_one_point_is_none_at_all():
-    assert geometry.effective_rank(np.repeat(sphere(1, 300), 50, 0)) == 0
+    assert geometry.spread(np.repeat(sphere(1, 300), 50, 0)).effective_rank == 0
 
 
 def test_modality_gap_is_the_distance_of_the_means():
@@ -126,15 +128,15 @@ def test_modality_gap_is_the_distance_of_the_means():
 
 
 def test_deviation_of_uniform_rows_is_one_over_root_dim():
-    assert geometry.std_per_dim(sphere(4_000, 64)).mean() == pytest.approx(1 / 8, rel=0.01)
-    assert geometry.std_per_dim(np.repeat(sphere(1, 64), 9, 0)).max() < 1e-8
+    assert geometry.spread(sphere(4_000, 64)).std_per_dim.mean() == pytest.approx(1 / 8, rel=0.01)
+    assert geometry.spread(np.repeat(sphere(1, 64), 9, 0)).std_per_dim.max() < 1e-8
 
 
 def test_standard_deviations_are_those_of_numpy_without_a_copy_in_double_precision():
     rows = np.random.default_rng(0).normal(3, 1, (20_000, 64)).astype(np.float32)
     expected = rows.std(axis=0, dtype=np.float64)
     tracemalloc.start()
-    found = geometry.std_per_dim(rows)
+    found = geometry.spread(rows).std_per_dim
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found == pytest.approx(expected, rel=1e-12)

@@ -10,13 +10,13 @@ from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import View
 from pairjepa.features.cache import FeatureTable
 from pairjepa.features.extract import fill
-from pairjepa.features.work import Facts, Images, ImageWork, MaskedTextWork, TextWork
+from pairjepa.features.work import Images, ImageWork, MaskedTextWork, TextWork
 
 
 def image_features(
     backbone: ImageBackbone,
     pairs: Images,
-    facts: Facts,
+    facts: Any,
     views: Sequence[View],
     cache: Path,
     engine: str = "torch",
@@ -38,4 +38,4 @@ def masked_text_features(
     cache: Path,
     engine: str = "torch",
 ) -> FeatureTable:
-    return fill(MaskedTextWork.of(backbone, captions, masking, masks), cache, engine)
+    return fill(MaskedTextWork.of(backbone, captions, masking=masking, masks=masks), cache, engine)

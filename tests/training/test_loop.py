@@ -17,7 +17,7 @@ from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import RunConfig
 from pairjepa.objectives import Labels, info_nce
 from pairjepa.pairs import Pairs
-from pairjepa.training import loop
+from pairjepa.training import loop, monitor
 from pairjepa.training.inputs import CachedFeatures, Pixels, all_features, to_device
 from pairjepa.util.errors import PairJEPAError
 
@@ -40,7 +40,7 @@ def test_the_epoch_is_chosen_by_dev_recall_not_by_loss(
 ) -> None:
     """The loss falls to the end, the dev recalls are best in the second epoch; training recalls do not count."""
     recalls = iter([50.0, 80.0, 60.0, 300.0])  # dev, dev, dev, and at the end train
-    measure = loop.measure
+    measure = monitor.measure
     after: list[dict[str, torch.Tensor]] = []
 
     def measured(*arguments: Any) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def test_the_epoch_is_chosen_by_dev_recall_not_by_loss(
         build(self, config, module, **options)
 
     monkeypatch.setattr(loop.Trainer, "__init__", built)
-    monkeypatch.setattr(loop, "measure", measured)
+    monkeypatch.setattr(monitor, "measure", measured)
     monkeypatch.setattr(loop, "line", line)
     run = pairjepa.train(config(), None, tmp_path / "run")
     losses = [line["loss"] for line in run.metrics()]

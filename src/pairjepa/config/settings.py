@@ -4,15 +4,12 @@
 """
 
 import dataclasses
-import math
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pairjepa.config.registered import registered
-from pairjepa.config.renamed import instead, new_name
-from pairjepa.util.errors import UsageError, close_matches
+from pairjepa.config.values import build, flatten
 
 Weights = Literal["pretrained", "random"]
 Pooling = Literal["cls", "mean", "last"]
@@ -240,7 +237,7 @@ class RunConfig:
         Raises:
             UsageError: a field is unknown or its value has the wrong type.
         """
-        return typing.cast(RunConfig, _build(cls, values, ""))
+        return typing.cast(RunConfig, build(cls, values, ""))
 
     def validate(self) -> None:
         """Check every value that a type cannot check.
@@ -248,173 +245,14 @@ class RunConfig:
         Raises:
             UsageError: names the dotted field, the rule, the value and what to do.
         """
-        for name, value in _flatten(self):
-            if isinstance(value, float) and not math.isfinite(value):
-                raise _bad(name, "be finite", value)
-        d, m, o, t = self.data, self.model, self.objective, self.training
-        _at_least("data.pairs", d.pairs, 2)
-        _between("data.max_bad", d.max_bad, 0, 1)
-        for name in ("dim", "max_tokens", "image_size", "image_grid"):
-            _at_least(f"model.{name}", getattr(m, name), 3 if name == "max_tokens" else 1)
-        for name in ("feature_batch", "image_lora", "text_lora"):
-            _at_least(f"model.{name}", getattr(m, name), 1)
-        if not m.image_views:
-            raise _bad("model.image_views", "name at least one view", m.image_views)
-        for name in ("image_lr_scale", "text_lr_scale"):
-            if (factor := getattr(m, name)) is not None and factor <= 0:
-                raise _bad(
-                    f"model.{name}", "be positive", factor, "Leave it out to keep the backbone frozen."
-                )
-        for name, value in (
-            ("model.text_frozen_layers", m.text_frozen_layers),
-            ("training.text_epochs", t.text_epochs),
-        ):
-            _at_least(name, value, 1)
-            if value is not None and m.text_lr_scale is None:
-                raise _bad(name, "go with model.text_lr_scale", value, "Give that, or leave both out.")
-        if t.text_epochs is not None and t.text_epochs > t.epochs:
-            raise _bad("training.text_epochs", f"be at most training.epochs, {t.epochs}", t.text_epochs)
-        if m.text_frozen_layers and m.text_lora:
-            raise _bad("model.text_lora", "not be given beside model.text_frozen_layers", m.text_lora)
-        if m.text_frozen_layers and -1 < min(m.text_layers or (-1,)) < m.text_frozen_layers:
-            raise _bad("model.text_layers", "not be below model.text_frozen_layers", m.text_layers)
-        self._validate_pair()
-        if m.adapter_scale is not None:
-            _between("model.adapter_scale", m.adapter_scale, 0, 1)
-            if all(h.kind != "adapter" for h in (m.image_projection, m.predictor, m.text_projection)):
-                raise _bad("model.adapter_scale", "go with heads of the kind adapter", m.adapter_scale)
-        if isinstance(m.image, tuple):
-            for name in ("image_lr_scale", "image_lora", "image_grid", "image_revision"):
-                if (value := getattr(m, name)) is not None:
-                    raise _bad(f"model.{name}", "not be given beside several image backbones", value)
-            if m.image_weights == "random" or m.image_stages not in (None, (-1,)):
-                raise _bad(
-                    "model.image", "name one backbone where image_weights or image_stages is given", m.image
-                )
-        for name in ("image_projection", "caption_projection", "text_projection", "predictor"):
-            head: HeadConfig = getattr(m, name)
-            _at_least(f"model.{name}.hidden_dim", head.hidden_dim, 1)
-            for dropout in ("input_dropout", "dropout"):
-                value = getattr(head, dropout)
-                if not 0 <= value < 1:
-                    raise _bad(f"model.{name}.{dropout}", "be in [0, 1)", value)
-        c = self.context
-        if len(c.mask_ratio) not in (1, 2) or not 0 <= c.mask_ratio[0] <= c.mask_ratio[-1] <= 1:
-            raise _bad("context.mask_ratio", "be one or two ascending numbers in [0, 1]", c.mask_ratio)
-        _between("context.full_mask_prob", c.full_mask_prob, 0, 1)
-        _at_least("context.masks", c.masks, 1)
-        if not c.image and c.caption is None:
-            raise _bad("context.caption", "be on where context.image is off", None, "Nothing would be seen.")
-        if c.target == "ema" and (c.caption is None or m.caption_projection != m.text_projection):
-            raise _bad(
-                "context.target",
-                "not be ema unless model.caption_projection is the same head as model.text_projection",
-                c.target,
-                "Set context.caption and give both the same settings.",
-            )
-        if not 0 <= c.cell_dropout < 1:
-            raise _bad("context.cell_dropout", "be in [0, 1)", c.cell_dropout)
-        self._validate_transformer()
-        if not any(weight > 0 for weight in o.weights.values()):
-            raise _bad("objective.weights", "give at least one term a positive weight", o.weights)
-        for term, weight in o.weights.items():
-            if weight < 0:
-                raise _bad(f"objective.weights.{term}", "not be negative", weight)
-        if m.auxiliary is None and any(w > 0 and t.startswith("auxiliary_") for t, w in o.weights.items()):
-            raise _bad("model.auxiliary", "be given where an auxiliary_ term has a weight", None)
-        if m.auxiliary == "context" and c.caption is not None:
-            raise _bad("model.auxiliary", "not be context where the context sees a caption", m.auxiliary)
-        low, high = TEMPERATURES
-        if o.temperature is not None and not low <= o.temperature <= high:
-            raise _bad("objective.temperature", f"be in [{low:g}, {high:g}]", o.temperature)
-        if not 0 <= o.label_smoothing < 1:
-            raise _bad("objective.label_smoothing", "be in [0, 1)", o.label_smoothing)
-        _at_least("objective.sigreg_directions", o.sigreg_directions, 1)
-        for name, least in (("epochs", 1), ("batch_size", 2), ("captions_per_image", 1), ("micro_batch", 1)):
-            _at_least(f"training.{name}", getattr(t, name), least)
-        _between("training.seed", t.seed, 0, 2**32 - 1)
-        if t.learning_rate <= 0:
-            raise _bad("training.learning_rate", "be positive", t.learning_rate)
-        if t.weight_decay < 0:
-            raise _bad("training.weight_decay", "not be negative", t.weight_decay)
-        _between("training.warmup", t.warmup, 0, 1)
-        if t.solver == "cca":
-            self._validate_closed_form()
+        from pairjepa.config.rules import validate  # which stands above this file
 
-    def _validate_pair(self) -> None:
-        m = self.model
-        if m.pair is None:
-            if m.max_tokens is None or self.objective.temperature is None:
-                raise _bad(
-                    "model.pair",
-                    "be given where model.max_tokens or objective.temperature is none",
-                    None,
-                    "Give the folder or hub id of a pretrained pair, such as openai/clip-vit-base-patch32.",
-                )
-            return
-        for name in _OF_TOWERS:
-            if (value := getattr(m, name)) is not None:
-                raise _bad(
-                    f"model.{name}",
-                    "not be given beside model.pair",
-                    value,
-                    "The pair has towers of its own.",
-                )
-        if "random" in (m.image_weights, m.text_weights):
-            raise _bad("model.image_weights", "be pretrained where model.pair is given", "random")
-
-    def _validate_closed_form(self) -> None:
-        if not holds_cca(self):
-            raise _bad(
-                "training.solver",
-                "be adamw unless both backbones are frozen, the context is the image alone, and the heads are linear",
-                "cca",
-                "Take the recipe closed-form as it is.",
-            )
-        if self.training.epochs != 1:
-            raise _bad("training.epochs", "be 1 where training.solver is cca", self.training.epochs)
-
-    def _validate_transformer(self) -> None:
-        m = self.model
-        for name in ("image_projection", "caption_projection", "text_projection"):
-            if getattr(m, name).kind == "transformer":
-                raise _bad(
-                    f"model.{name}.kind", "not be transformer", "transformer", "Only model.predictor can."
-                )
-        if m.predictor.kind == "transformer":
-            if m.image_grid is None:
-                raise _bad(
-                    "model.image_grid", "be given where model.predictor is a transformer", None, "Try 4."
-                )
-            if m.predictor.hidden_dim % 64:
-                raise _bad(
-                    "model.predictor.hidden_dim",
-                    "be a multiple of 64 for a transformer",
-                    m.predictor.hidden_dim,
-                )
-            for name in ("image_projection", "caption_projection"):
-                if getattr(m, name).kind != "identity":
-                    raise _bad(
-                        f"model.{name}.kind", "be identity before a transformer", getattr(m, name).kind
-                    )
-        elif m.image_grid is not None or self.context.cell_dropout:
-            raise _bad(
-                "model.predictor.kind",
-                "be transformer where model.image_grid or context.cell_dropout is given",
-                m.predictor.kind,
-            )
-
-
-_OF_TOWERS = (
-    *("image", "text", "image_size", "image_grid"),
-    *("image_stages", "text_layers", "text_pooling", "text_frozen_layers"),
-)
-"""Settings of the model that a pretrained pair has no use for."""
+        validate(self)
 
 
 def differences(old: RunConfig, new: RunConfig) -> dict[str, tuple[Any, Any]]:
     """Dotted fields whose values differ, with both values. How often one checkpoints changes no result."""
-    before, after = dict(_flatten(old)), dict(_flatten(new))
+    before, after = dict(flatten(old)), dict(flatten(new))
     names = [n for n in {**before, **after} if n != "training.checkpoint_seconds"]
     return {n: (before.get(n), after.get(n)) for n in names if before.get(n) != after.get(n)}
 
@@ -425,7 +263,7 @@ def result_settings(config: RunConfig) -> dict[str, Any]:
     These are the same or not by their digests, however they were named: `./photos` and `photos` are one folder.
     """
     return {
-        name: value for name, value in _flatten(config) if name not in NAMES and not name.startswith("data.")
+        name: value for name, value in flatten(config) if name not in NAMES and not name.startswith("data.")
     }
 
 
@@ -441,74 +279,6 @@ NAMES = (
     "training.checkpoint_seconds",
 )
 """Settings beside those of the data that are checked by what they name, or change no result."""
-
-
-def _flatten(value: Any, prefix: str = "") -> list[tuple[str, Any]]:
-    if dataclasses.is_dataclass(value):
-        items = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value)]
-    elif isinstance(value, dict):
-        items = list(value.items())
-    else:
-        return [(prefix, value)]
-    return [leaf for name, item in items for leaf in _flatten(item, f"{prefix}.{name}" if prefix else name)]
-
-
-def _bad(name: str, rule: str, value: Any, advice: str = "") -> UsageError:
-    return UsageError(f"{name} must {rule}, got {value!r}.{' ' + advice if advice else ''}")
-
-
-def _at_least(name: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise _bad(name, f"be at least {least}", value)
-
-
-def _between(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise _bad(name, f"be between {low} and {high}", value)
-
-
-def _build(kind: Any, value: Any, name: str) -> Any:
-    """`value` (from JSON) as an instance of the annotation `kind`."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise _bad(name, "be a table of settings", value)
-        hints = typing.get_type_hints(kind)
-        for key in value:
-            if key not in hints:
-                dotted = f"{name}.{key}" if name else key
-                raise UsageError(f"Unknown setting {dotted}.{new_name(dotted) or close_matches(key, hints)}")
-        return kind(  # type: ignore[operator]
-            **{k: _build(hints[k], v, f"{name}.{k}" if name else k) for k, v in value.items()}
-        )
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        if isinstance(value, list | tuple) and arguments[0] is str:  # one name, or several
-            return (
-                _build(arguments[0], value[0], name) if len(value) == 1 else _build(arguments[1], value, name)
-            )
-        return _build(next(a for a in arguments if a is not type(None)), value, name)
-    if origin is Literal:
-        if value not in arguments:
-            known = ", ".join(map(str, arguments))
-            raise UsageError(f"{name} must be one of {known}, got {value!r}.{instead(value)}")
-        return value
-    if origin is tuple:
-        if isinstance(value, str) and arguments[0] is str:  # as runs had it once
-            value = (value,)
-        if not isinstance(value, list | tuple):
-            raise _bad(name, "be a list", value)
-        return tuple(_build(arguments[0], item, name) for item in value)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise _bad(name, "be a table of settings", value)
-        return {key: _build(arguments[1], item, f"{name}.{key}") for key, item in value.items()}
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise _bad(name, f"be of type {kind.__name__}", value)
-    return value
 
 
 def pretrained(model: ModelConfig, side: str) -> bool:

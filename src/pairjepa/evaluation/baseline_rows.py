@@ -12,16 +12,17 @@ from pairjepa.run.folder import RunFolder
 from pairjepa.training.closed_forms import embed_by, load_or_fit
 from pairjepa.training.hubness import Embed, fit
 from pairjepa.training.material import Material
+from pairjepa.util.unit import unit
 
 
 def pretrained(material: Material, split: str, corrected: bool, twins: Sequence[Twin]) -> Baseline:
     """The pretrained pair as it is, views averaged, and its own correction if it is to have one."""
 
     def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        views = _unit(material.image_features.gather(images))
-        return _unit(views.mean(axis=1)), _unit(material.text_features.gather(captions))
+        views = unit(material.image_features.gather(images))
+        return unit(views.mean(axis=1)), unit(material.text_features.gather(captions))
 
-    return replace(_beside(material, split, embed, corrected), twins=_unit(_features(material, twins)))
+    return replace(_beside(material, split, embed, corrected), twins=unit(_features(material, twins)))
 
 
 def _features(material: Material, twins: Sequence[Twin]) -> np.ndarray:
@@ -34,10 +35,6 @@ def _beside(material: Material, split: str, embed: Embed, corrected: bool) -> Ba
     if not corrected:
         return Baseline(*embed(images, captions))
     return Baseline(*embed(images, captions), fit(material, embed)[0])
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
 
 
 def closed_forms(

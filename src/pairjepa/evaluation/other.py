@@ -21,7 +21,7 @@ def measured(pairs: Pairs, split: str) -> Pairs:
     if split in pairs.splits or split not in ORDER:
         return pairs
     say(f"{pairs.description} have no split {split!r}: all {pairs.n_images:,} images are measured.")
-    return pairs.as_split(split)
+    return pairs.with_splits([split] * pairs.n_images)
 
 
 def result_name(split: str, record: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -60,27 +60,6 @@ class Images(Protocol):
         """These images alone, in this order."""
 
 
-@runtime_checkable
-class Facts(Protocol):
-    """What is needed of `ImageFacts`."""
-
-    @property
-    def digest(self) -> Any:
-        """For each image the digest of its bytes."""
-
-    @property
-    def width(self) -> Any:
-        """For each image its width in pixels."""
-
-    @property
-    def height(self) -> Any:
-        """For each image its height in pixels."""
-
-    @property
-    def values(self) -> Any:
-        """For each image of more than 8 bits which of its values become 0 to 255; else None."""
-
-
 class Work(ABC):
     """One kind of features of some items, each known by its key."""
 
@@ -88,6 +67,8 @@ class Work(ABC):
     """For people."""
     side: ClassVar[Literal["image", "text"]]
     """Whose backbone it is."""
+    dtype: ClassVar[str] = "float32"
+    """Of the features."""
     backbone: Any
     """What is forwarded."""
     keys: list[str]
@@ -99,9 +80,10 @@ class Work(ABC):
         return {**vars(self), "backbone": None}
 
     @property
-    @abstractmethod
     def shard(self) -> int:
         """Items in a shard."""
+        least, parts = (IMAGE_SHARD, 1) if self.side == "image" else (TEXT_SHARD, self.parts)
+        return chunk_size(len(self.keys) * parts, least) // parts
 
     @property
     def batch(self) -> int:
@@ -115,14 +97,19 @@ class Work(ABC):
         return self.made_of() | ({} if self.named_batch is None else {"batch": self.named_batch})
 
     @property
-    @abstractmethod
     def parts(self) -> int:
         """Rows of an item: its views or masks."""
+        return 1
 
     @property
     @abstractmethod
     def item_shape(self) -> tuple[int, ...]:
         """Shape of the features of an item: (part, width) or (width,)."""
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of the features of a row."""
+        return self.item_shape[-1:]
 
     @abstractmethod
     def made_of(self) -> dict[str, Any]:
@@ -158,11 +145,11 @@ class ImageWork(Work):
         cls,
         backbone: ImageBackbone,
         pairs: Images,
-        facts: Facts,
+        facts: Any,
         views: Sequence[View],
         named_batch: int | None = None,
     ) -> "ImageWork":
-        """All images of `pairs`."""
+        """All images of `pairs`; `facts` are their `ImageFacts`."""
         least = backbone.preprocessing.min_decode_size
         keys = [
             image_key(str(name), (int(width), int(height)), least, values is not None)
@@ -172,11 +159,6 @@ class ImageWork(Work):
         ]
         rows = {key: row for row, key in reversed(list(enumerate(keys)))}  # the first of equal images
         return cls(backbone, pairs, tuple(views), keys, rows, named_batch)
-
-    @property
-    def shard(self) -> int:
-        """Items in a shard."""
-        return chunk_size(len(self.keys), IMAGE_SHARD)
 
     @property
     def parts(self) -> int:
@@ -240,20 +222,12 @@ class TextWork(Work):
 
     @classmethod
     def of(
-        cls, backbone: TextBackbone, captions: Iterable[Any], named_batch: int | None = None
+        cls, backbone: TextBackbone, captions: Iterable[Any], named_batch: int | None = None, **more: Any
     ) -> "TextWork":
-        """Captions: strings, or an Arrow array of them."""
-        return cls(backbone, *_keyed(captions), named_batch)
-
-    @property
-    def shard(self) -> int:
-        """Items in a shard."""
-        return chunk_size(len(self.keys), TEXT_SHARD)
-
-    @property
-    def parts(self) -> int:
-        """One."""
-        return 1
+        """Captions, strings or an Arrow array of them; `more` is what a subclass has beside."""
+        texts = [str(caption) for caption in captions]
+        keys = [digest(text.encode()) for text in texts]
+        return cls(backbone, keys, dict(zip(keys, texts, strict=True)), named_batch, **more)
 
     @property
     def item_shape(self) -> tuple[int, ...]:
@@ -262,7 +236,7 @@ class TextWork(Work):
 
     def made_of(self) -> dict[str, Any]:
         """The backbone."""
-        return {"kind": "text", "backbone": self.backbone.digest}
+        return {"kind": self.kind, "backbone": self.backbone.digest}
 
     def part(self, items: list[str]) -> "TextWork":
         """These captions alone."""
@@ -270,39 +244,26 @@ class TextWork(Work):
 
     def batches(self, items: Sequence[str]) -> Batches:
         """Captions of about the same length side by side, which saves padding."""
-        ids = self.backbone.tokenize([self.texts[item] for item in items])
-        return _by_length(self.backbone, ids, self.batch)
+        ids = self._token_ids([self.texts[item] for item in items])
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        for start in range(0, len(ids), self.batch):
+            chosen = order[start : start + self.batch]
+            input_ids, mask = self.backbone.collate([ids[i] for i in chosen])
+            yield chosen, (input_ids.numpy(), mask.numpy())
+
+    def _token_ids(self, texts: list[str]) -> list[Any]:
+        """A row each; the parts of a caption follow each other."""
+        return list(self.backbone.tokenize(texts))
 
 
 @dataclass(frozen=True)
-class MaskedTextWork(Work):
-    """Captions under a fixed pool of masks each."""
+class MaskedTextWork(TextWork):
+    """Captions under a fixed pool of masks each; the masks of a caption depend on its tokens alone."""
 
-    backbone: TextBackbone
-    keys: list[str]
-    texts: dict[str, str]
-    masking: Masking
-    masks: int
+    masking: Masking = field(kw_only=True)
+    masks: int = field(kw_only=True)
     """Masks a caption."""
-    named_batch: int | None = None
-    kind, side = "masked text", "text"
-
-    @classmethod
-    def of(
-        cls,
-        backbone: TextBackbone,
-        captions: Iterable[Any],
-        masking: Masking,
-        masks: int,
-        named_batch: int | None = None,
-    ) -> "MaskedTextWork":
-        """Captions: strings, or an Arrow array of them."""
-        return cls(backbone, *_keyed(captions), masking, masks, named_batch)
-
-    @property
-    def shard(self) -> int:
-        """Items in a shard."""
-        return chunk_size(len(self.keys) * self.parts, TEXT_SHARD) // self.parts
+    kind = "masked text"
 
     @property
     def parts(self) -> int:
@@ -312,54 +273,44 @@ class MaskedTextWork(Work):
     @property
     def item_shape(self) -> tuple[int, ...]:
         """(mask, width)."""
-        return self.parts, self.backbone.width
+        return self.masks, self.backbone.width
 
     def made_of(self) -> dict[str, Any]:
         """Backbone and masks."""
         masking = asdict(self.masking)
         if masking["mask_id"] is not None:
             del masking["mask_id"]  # the tokenizer's own, which is in the backbone's digest
-        return {
-            "kind": "masked text",
-            "backbone": self.backbone.digest,
-            "masking": masking,
-            "masks": self.masks,
-        }
+        return super().made_of() | {"masking": masking, "masks": self.masks}
 
-    def part(self, items: list[str]) -> "MaskedTextWork":
-        """These captions alone."""
-        return replace(self, keys=items, texts={item: self.texts[item] for item in items})
-
-    def batches(self, items: Sequence[str]) -> Batches:
-        """As `TextWork`; the masks of a caption depend on its tokens alone."""
-        tokens = self.backbone.tokenize_words([self.texts[item] for item in items])
-        ids = [self.masking.masked(one, str(mask)) for one in tokens for mask in range(self.parts)]
-        return _by_length(self.backbone, ids, self.batch)
+    def _token_ids(self, texts: list[str]) -> list[Any]:
+        tokens = self.backbone.tokenize_words(texts)
+        return [self.masking.masked(one, str(mask)) for one in tokens for mask in range(self.masks)]
 
 
 @dataclass(frozen=True)
 class StateWork(TextWork):
     """The hidden states of captions behind the lower layers of a text backbone; captions of a length side by side."""
 
-    kind, side = HIDDEN_STATES, "text"
+    kind, dtype = HIDDEN_STATES, "float16"
 
     @classmethod
     def of(
-        cls, backbone: TextBackbone, captions: Iterable[Any], named_batch: int | None = None
-    ) -> "StateWork":
-        """Captions: strings, or an Arrow array of them; `backbone`: `LowerLayers`."""
-        keys, texts = _keyed(captions)
-        lengths = dict(zip(texts, map(len, backbone.tokenize(list(texts.values()))), strict=True))
-        return cls(backbone, sorted(keys, key=lengths.__getitem__), texts, named_batch)
+        cls, backbone: TextBackbone, captions: Iterable[Any], named_batch: int | None = None, **more: Any
+    ) -> "TextWork":
+        """As of `TextWork`; `backbone`: `LowerLayers`."""
+        work = super().of(backbone, captions, named_batch)
+        lengths = dict(zip(work.texts, map(len, work._token_ids([*work.texts.values()])), strict=True))
+        return replace(work, keys=sorted(work.keys, key=lengths.__getitem__))
 
     @property
     def item_shape(self) -> tuple[int, ...]:
         """(token, width), of the longest caption that there can be."""
         return self.backbone.max_tokens, self.backbone.width
 
-    def made_of(self) -> dict[str, Any]:
-        """The lower layers."""
-        return {"kind": self.kind, "backbone": self.backbone.digest}
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The same: shorter ones leave its end."""
+        return self.item_shape
 
 
 def image_key(digest: str, size: tuple[int, int], least: tuple[int, int], deep: bool) -> str:
@@ -404,18 +355,13 @@ def compute_shard(
             rows.append(chosen)
             yield batch
 
-    states = isinstance(work, StateWork)
-    row = work.item_shape if states else work.item_shape[-1:]
-    features = np.zeros((len(items) * work.parts, *row), np.float16 if states else np.float32)
-    done = longest = 0
+    features = np.zeros((len(items) * work.parts, *work.row_shape), work.dtype)
+    done = longest = 0  # rows; of hidden states the tokens of the longest, of others the width
     try:
         with closing(work.batches(items)) as batches:
             for result in engine.results(inputs(batches)):
-                if states:
-                    longest = max(longest, result.shape[1])
-                    features[rows.popleft(), : result.shape[1]] = result
-                else:
-                    features[rows.popleft()] = result
+                longest = max(longest, result.shape[1])
+                features[rows.popleft(), : result.shape[1]] = result
                 done += len(result)
                 advance(done // work.parts - (done - len(result)) // work.parts)
     except KeyboardInterrupt:
@@ -428,18 +374,5 @@ def compute_shard(
             f"The {work.kind} backbone gives features that are not finite numbers. "
             f"Its weights or its preprocessing are damaged: choose another model.{work.side}."
         )
-    return features[:, :longest] if states else features.reshape(len(items), *work.item_shape)
-
-
-def _keyed(captions: Iterable[Any]) -> tuple[list[str], dict[str, str]]:
-    texts = [str(caption) for caption in captions]
-    keys = [digest(text.encode()) for text in texts]
-    return keys, dict(zip(keys, texts, strict=True))
-
-
-def _by_length(backbone: TextBackbone, ids: list[Any], batch: int) -> Batches:
-    order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-    for start in range(0, len(ids), batch):
-        chosen = order[start : start + batch]
-        input_ids, mask = backbone.collate([ids[i] for i in chosen])
-        yield chosen, (input_ids.numpy(), mask.numpy())
+    parts = work.item_shape[: len(work.item_shape) - len(work.row_shape)]
+    return features[:, :longest].reshape(len(items), *parts, longest, *work.row_shape[1:])

@@ -116,15 +116,8 @@ def uniformity(
     return float(np.log(total / (len(points) * (len(points) - 1) / 2)))
 
 
-def effective_rank(embeddings: Float[np.ndarray, "rows dim"]) -> float:
-    """How many directions the centred rows spread over (Roy and Vetterli 2007).
-
-    That is exp of the entropy of the normalised singular values: at most min(dim, rows - 1); 0 if they are one point.
-    """
-    return _effective_rank(spectrum(embeddings))
-
-
 def _effective_rank(spectrum: Float64[np.ndarray, " dim"]) -> float:
+    """exp of the entropy of the normalised singular values (Roy and Vetterli 2007)."""
     if (spectrum**2).sum() < FLOAT32_NOISE**2:
         return 0.0
     share = spectrum / spectrum.sum()
@@ -144,14 +137,16 @@ def _spectrum(covariance: Float64[np.ndarray, "dim dim"]) -> Float64[np.ndarray,
 
 
 class Spread(NamedTuple):
-    """Along how many directions, and how far."""
+    """Along how many directions the centred rows spread, and how far."""
 
     effective_rank: float
+    """At most min(dim, rows - 1); 0 if they are one point."""
     std_per_dim: Float64[np.ndarray, " dim"]
+    """Standard deviation of each dimension; healthy unit-norm rows have about 1/√dim (Chen and He 2021)."""
 
 
 def spread(embeddings: Float[np.ndarray, "rows dim"]) -> Spread:
-    """`effective_rank` and `std_per_dim` of one side, from one covariance."""
+    """Of one side, from one covariance."""
     covariance = _covariance(embeddings)
     return Spread(_effective_rank(_spectrum(covariance)), np.sqrt(np.diag(covariance)))
 
@@ -193,11 +188,6 @@ def trustworthiness(
             share = np.where(tied, (neighbours - (~tied).sum()) / tied.sum(), 1)
             lost += float(share @ np.maximum(rank - neighbours, 0))
     return float(1 - lost * 2 / (count * neighbours * (2 * count - 3 * neighbours - 1)))
-
-
-def std_per_dim(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, " dim"]:
-    """Standard deviation of each dimension; healthy unit-norm rows have about 1/√dim (Chen and He 2021)."""
-    return np.asarray(np.sqrt(np.diag(_covariance(embeddings))))
 
 
 def _covariance(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, "dim dim"]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32, Int
 
+from pairjepa.util.unit import unit
+
 CAPTION_WEIGHT = 0.5
 """Share of the captions where dev, with one caption an image, cannot say."""
 WEIGHTS = (0.25, 0.4, 0.5, 0.6, 0.75)
@@ -19,14 +21,14 @@ ROUNDS = 5
 
 def mean_directions(captions: Sequence[np.ndarray]) -> Float32[np.ndarray, "images dim"]:
     """The unit mean of each image's captions, an array (captions, dim) an image; zeros where there are none."""
-    return _unit(np.stack([rows.sum(axis=0, dtype=np.float32) for rows in captions]))
+    return unit(np.stack([rows.sum(axis=0, dtype=np.float32) for rows in captions]))
 
 
 def mixed(
     image: Float32[np.ndarray, "images dim"], words: Float32[np.ndarray, "images dim"], weight: float
 ) -> Float32[np.ndarray, "images dim"]:
     """Unit vectors between images and their captions' mean directions; of images without captions their own."""
-    return _unit((1 - weight) * image + weight * words)
+    return unit((1 - weight) * image + weight * words)
 
 
 def held_out(
@@ -47,7 +49,7 @@ def held_out(
         left = total.copy()
         left[owner[rows]] -= text[rows]
         if len(rows):
-            rounds.append((text[rows], owner[rows], _unit(left)))
+            rounds.append((text[rows], owner[rows], unit(left)))
     return rounds
 
 
@@ -63,7 +65,3 @@ def choose_weight(image: Float32[np.ndarray, "images dim"], rounds: Sequence[Rou
 def _hits(scores: Float32[np.ndarray, "queries images"], own: Int[np.ndarray, " queries"]) -> int:
     ranks = (scores >= scores[np.arange(len(own)), own][:, None] - 1e-6).sum(axis=1)
     return int(sum((ranks <= k).sum() for k in (1, 5, 10)))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12).astype(np.float32)

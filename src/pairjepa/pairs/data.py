@@ -79,8 +79,9 @@ def read_known(pairs: Pairs, max_bad: float, run: RunFolder) -> Data:
         return data
     say(f"{len(now) - len(rows):,} images are new since {run.path} was trained: they are left out.")
     pairs = data.pairs.take(rows)
-    splits = pairs.table.set_column(pairs.table.column_names.index("split"), "split", table["split"])
-    return _data(replace(pairs, table=splits), data.facts.take(rows), data.record["unreadable"])
+    return _data(
+        pairs.with_splits(table["split"].to_pylist()), data.facts.take(rows), data.record["unreadable"]
+    )
 
 
 def _data(kept: Pairs, facts: ImageFacts, lost: int) -> Data:

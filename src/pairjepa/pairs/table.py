@@ -189,12 +189,10 @@ class Pairs:
         self.check_split(name)
         return self._with(self.table.filter(pc.equal(self.table["split"], name)))
 
-    def as_split(self, name: str) -> "Pairs":
-        """All of the pairs, as one split."""
+    def with_splits(self, splits: Sequence[str]) -> "Pairs":
+        """The same pairs, with these splits image by image."""
         column = self.table.column_names.index("split")
-        return self._with(
-            self.table.set_column(column, "split", pa.array([name] * self.n_images, pa.string()))
-        )
+        return self._with(self.table.set_column(column, "split", pa.array(splits, pa.string())))
 
     def captions_of(self, name: str) -> pa.Array:
         """The captions of one split, image after image.

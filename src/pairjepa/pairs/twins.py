@@ -3,12 +3,10 @@
 Axes: `images`, `twins` (pairs of images).
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -80,8 +78,7 @@ def arranged(pairs: Pairs, facts: ImageFacts, cache: Path) -> tuple[Pairs, Image
     together[drawn] = splits[drawn[first]][inverse]
     if all((together == split).sum() >= (splits == split).sum() / 2 for split in rules.drawn):
         splits = together
-        column = pairs.table.column_names.index("split")
-        pairs = replace(pairs, table=pairs.table.set_column(column, "split", pa.array(splits, pa.string())))
+        pairs = pairs.with_splits(splits.tolist())
     if not rules.drop_leaks:
         return pairs, facts
     last = np.array([USED.index(split) if split in USED else -1 for split in splits])

@@ -2,11 +2,9 @@
 
 import contextlib
 import math
-import resource
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,17 +21,8 @@ from pairjepa.objectives import Labels, Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.training.inputs import Pixels
-from pairjepa.training.module import keep_statistics, parameter_groups
-from pairjepa.training.monitor import (
-    Split,
-    Splits,
-    embed_images,
-    embed_partial,
-    embed_texts,
-    line,
-    measure,
-    short_line,
-)
+from pairjepa.training.module import keep_statistics, parameter_groups, starts_as_pair
+from pairjepa.training.monitor import Split, Splits, line, measure_split, short_line
 from pairjepa.training.plan import Plan, Samples
 from pairjepa.training.processes import current
 from pairjepa.training.step import TrainStep, data_parallel
@@ -41,7 +30,7 @@ from pairjepa.training.stopping import stop_between_steps
 from pairjepa.training.tracking import tracked
 from pairjepa.training.watch import Watch
 from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.memory import keep_freed_memory
+from pairjepa.util.memory import keep_freed_memory, peak_rss
 from pairjepa.util.progress import say, update
 
 PROBE_EVERY = 8  # epochs between two measurements of the train probe, which cost as much as dev
@@ -154,10 +143,11 @@ class Trainer:
             torch.random.fork_rng([torch.cuda.current_device()] if self.device.type == "cuda" else []),
             stop_between_steps(together=self.group.size > 1) as stop,
             tracked(self._track if first else None, self.run, history) as send,
-            self._best_kept(),
+            contextlib.ExitStack() as at_the_end,
         ):
+            at_the_end.callback(self._write_best)  # whatever ends the training
             self._saved = time.monotonic()
-            if _starts_as_pair(self.config) and position["best"] is None and first:
+            if starts_as_pair(self.config) and position["best"] is None and first:
                 self._measure_pretrained(position)
             self.group.wait_for_all()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
@@ -191,7 +181,7 @@ class Trainer:
             "cost": {
                 "training_seconds": position["seconds"],
                 "trained_parameters": sum(p.numel() for p in self.module.parameters() if p.requires_grad),
-                "peak_rss_bytes": _peak_rss(),
+                "peak_rss_bytes": peak_rss(),
             },
         }
 
@@ -307,16 +297,7 @@ class Trainer:
 
     def _measured(self, split: Split) -> dict[str, Any]:
         self.module.eval()
-        text = embed_texts(self.joint, split.texts, self.device)
-        if self.config.context.image:
-            return measure(embed_images(self.joint, split.images, self.device), text, split.owner)
-        # the text-only control: masked caption → its whole caption, in the places of image → caption
-        assert split.masked is not None
-        return measure(
-            embed_partial(self.joint, split.images, split.masked, split.owner, self.device),
-            text,
-            np.arange(len(split.owner)),
-        )
+        return measure_split(self.joint, split, self.device, images=self.config.context.image)
 
     def dev_rsum(self) -> float:
         """Of the module as it is."""
@@ -334,30 +315,8 @@ class Trainer:
             self.group.wait_for_all()  # a launcher ends the others as soon as one has ended
             raise KeyboardInterrupt
 
-    @contextlib.contextmanager
-    def _best_kept(self) -> Iterator[None]:
-        """Whatever ends the training, the best weights so far are on disk."""
-        try:
-            yield
-        finally:
-            self._write_best()
-
     def _write_best(self) -> None:
         """With each checkpoint, and not with each better epoch: one on features that are there takes a second."""
         if self._best:
             save_weights(self._best, self.run.model_file)
             self._best = {}
-
-
-def _starts_as_pair(config: RunConfig) -> bool:
-    """Whether the model is a pretrained pair before its first step."""
-    model = config.model
-    sides = ((model.image_projection, model.predictor), (model.text_projection,))
-    kinds = [{head.kind for head in heads} for heads in sides]
-    return model.pair is not None and all("adapter" in side <= {"adapter", "identity"} for side in kinds)
-
-
-def _peak_rss() -> int:
-    """Peak resident set size in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

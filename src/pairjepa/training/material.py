@@ -80,18 +80,17 @@ class Material:
 
     def compute(self, part: tuple[int, int]) -> None:
         """Compute a part of the features that a training takes, into the cache; see `features.extract.compute`."""
-        model, works = self.config.model, list[Work]()
+        model, works = self.config.model, list[tuple[Work, str]]()
         if self.config.context.image and not tuned(model, "image"):
-            works.append(self._image_work())
+            works.append((self._image_work(), self._engine("image")))
         if not tuned(model, "text"):
-            works.append(self._text_work())
+            works.append((self._text_work(), self._engine("text")))
             if self.config.context.caption is not None and model.predictor.kind != "transformer":
                 captions = self.data.pairs.captions.take(self.rows("train")[1])
-                works.append(self._masked_work(captions, *self._training_masks()))
+                works.append((self._masked_work(captions, *self._training_masks()), self._engine("text")))
         elif model.text_frozen_layers is not None:
-            works.append(self._state_work())
-        for work in works:
-            engine = "torch" if isinstance(work, StateWork) else self._engine(work.side)
+            works.append((self._state_work(), "torch"))
+        for work, engine in works:
             compute(work, cache_folder(), engine, part)
 
     def _image_work(self) -> ImageWork:
@@ -101,7 +100,7 @@ class Material:
     def _text_work(self) -> TextWork:
         return TextWork.of(self.text, self.data.pairs.captions, self.config.model.feature_batch)
 
-    def _state_work(self) -> StateWork:
+    def _state_work(self) -> TextWork:
         assert self.config.model.text_frozen_layers is not None
         captions = pa.chunked_array(
             [self.data.pairs.captions.take(self.rows(s)[1]) for s in ("train", "dev")]
@@ -109,8 +108,9 @@ class Material:
         lower = LowerLayers(self.text, self.config.model.text_frozen_layers)
         return StateWork.of(lower, captions, self.config.model.feature_batch)
 
-    def _masked_work(self, captions: pa.Array, masking: Masking, masks: int) -> MaskedTextWork:
-        return MaskedTextWork.of(self.text, captions, masking, masks, self.config.model.feature_batch)
+    def _masked_work(self, captions: pa.Array, masking: Masking, masks: int) -> TextWork:
+        batch = self.config.model.feature_batch
+        return MaskedTextWork.of(self.text, captions, batch, masking=masking, masks=masks)
 
     def _training_masks(self) -> tuple[Masking, int]:
         """How captions are masked in training, and how many masks each has."""

@@ -95,6 +95,16 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
     }
 
 
+def measure_split(model: JointModel, split: Split, device: torch.device, *, images: bool) -> dict[str, Any]:
+    """`measure` of a split; without images, of the text-only control: masked caption → its whole caption."""
+    text = embed_texts(model, split.texts, device)
+    if images:
+        return measure(embed_images(model, split.images, device), text, split.owner)
+    assert split.masked is not None
+    prediction = embed_partial(model, split.images, split.masked, split.owner, device)
+    return measure(prediction, text, np.arange(len(split.owner)))
+
+
 def line(epoch: dict[str, Any], epochs: int, best: bool) -> str:
     """One epoch on one line of the screen."""
     dev = epoch["dev"]

@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import platform
+import resource
 import sys
 
 import pyarrow as pa
@@ -30,6 +31,12 @@ def give_back_freed_memory() -> None:
     pa.default_memory_pool().release_unused()
     if _glibc():
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def peak_rss() -> int:
+    """Peak resident set size of this process in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _glibc() -> bool:

@@ -9,6 +9,11 @@ TOLERANCE = 1e-3
 _ROWS = 8192  # looked at together, so that a file of many is not read into memory
 
 
+def unit(rows: np.ndarray) -> np.ndarray:
+    """The rows at norm 1; those of zeros stay so."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
+
+
 def not_unit(rows: Float32[np.ndarray, "rows dim"]) -> tuple[int, float] | None:
     """The first row whose norm is not 1, and its norm; None if there is none."""
     for start in range(0, len(rows), _ROWS):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pairjepa.apps.audit.findings import Findings, write_table
-from pairjepa.apps.audit.folds import folds_of, same_words, with_splits
+from pairjepa.apps.audit.folds import folds_of, same_words
 from pairjepa.apps.audit.scores import joined
 from pairjepa.config.settings import DataConfig, ModelConfig
 from pairjepa.pairs.splits import TRAIN
@@ -95,7 +95,7 @@ def scored(
 
     backbones = load_backbones(scorer(model, pairs.n_images), pairs.captions.to_pylist(), kept)
     splits = dict(zip(pairs.names, pairs.table["split"].to_pylist(), strict=True))
-    read = read_data(with_splits(pairs, [TRAIN] * pairs.n_images), max_bad)
+    read = read_data(pairs.with_splits([TRAIN] * pairs.n_images), max_bad)
     pairs = read.pairs
     twins = twin_images(pairs, read.facts, cache_folder())
     groups = twin_groups(twins, pairs.n_images)

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-from pairjepa.apps.audit.folds import with_splits
 from pairjepa.apps.audit.scores import Scores, score
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe
@@ -139,7 +138,7 @@ def embedded(
 
 def _divided(material: Material, split: np.ndarray) -> Material:
     part = copy.copy(material)
-    part.data = replace(material.data, pairs=with_splits(material.data.pairs, split.tolist()))
+    part.data = replace(material.data, pairs=material.data.pairs.with_splits(split.tolist()))
     return part
 
 

@@ -3,11 +3,7 @@
 Axes: `images`, `captions`.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Int64
 
@@ -52,9 +48,3 @@ def same_words(pairs: Pairs) -> Int64[np.ndarray, " captions"]:
     words = pc.utf8_lower(pairs.captions)
     words = pc.replace_substring_regex(words, r"[^\p{L}\p{M}\p{N}]+", " ")
     return group_ids(pc.utf8_trim_whitespace(words))
-
-
-def with_splits(pairs: Pairs, splits: Sequence[str]) -> Pairs:
-    """The same pairs, with these splits image by image."""
-    at = pairs.table.column_names.index("split")
-    return replace(pairs, table=pairs.table.set_column(at, "split", pa.array(splits, pa.string())))

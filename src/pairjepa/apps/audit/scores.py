@@ -11,6 +11,7 @@ from jaxtyping import Float32, Int, Int64
 from scipy.sparse import csr_array
 
 from pairjepa.metrics.retrieval import CHUNK_BYTES, TIE_TOLERANCE, chunks
+from pairjepa.util.unit import unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +63,8 @@ def score(
     sums = np.zeros_like(image)
     np.add.at(sums, owner, text)
     siblings = np.bincount(owner, minlength=images)[owner] - 1
-    own_captions = np.einsum("cd,cd->c", text, _unit(sums[owner] - text))
-    centres = _unit(sums)
+    own_captions = np.einsum("cd,cd->c", text, unit(sums[owner] - text))
+    centres = unit(sums)
     with_words = _table(words, owner, images)  # the images that own a caption of these words
     with_twins = _table(twins, np.arange(images), images)
     drawn = np.random.default_rng(seed).integers(0, images, captions)
@@ -105,9 +106,3 @@ def _table(group: Int[np.ndarray, " items"], image: Int[np.ndarray, " items"], i
     table = csr_array((np.ones(len(group), bool), (group, image)), shape)
     table.sum_duplicates()
     return table
-
-
-def _unit(rows: Float32[np.ndarray, "rows dim"]) -> Float32[np.ndarray, "rows dim"]:
-    """Rows of norm 1; a row of zeros stays one."""
-    norms: np.ndarray = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / norms.clip(1e-12)

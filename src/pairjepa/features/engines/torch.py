@@ -1,8 +1,6 @@
 """PyTorch, in full float32: what every other engine is measured by."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +16,9 @@ from pairjepa.features.engines import Inputs
 class TorchEngine:
     """The backbone itself, where it is."""
 
-    def __init__(self, backbone: ImageBackbone | TextBackbone) -> None:
-        """Nothing is copied."""
-        self._backbone = backbone
+    def __init__(self, backbone: ImageBackbone | TextBackbone, autocast: torch.dtype | None = None) -> None:
+        """Nothing is copied; `autocast`: what is computed in where that may be less than float32."""
+        self._backbone, self._autocast = backbone, autocast
 
     def results(self, batches: Iterable[Inputs]) -> Iterator[Float32[np.ndarray, "batch width"]]:
         """Features of each batch; a GPU computes one while the one before is taken and the next is prepared."""
@@ -33,10 +31,6 @@ class TorchEngine:
         if waiting is not None:
             yield waiting.cpu().numpy()
 
-    def precision(self, device: torch.device) -> AbstractContextManager[Any]:
-        """What it computes in."""
-        return nullcontext()
-
     def _forward(self, batch: Inputs) -> Tensor:
         backbone = self._backbone
         device = next(backbone.parameters()).device
@@ -48,7 +42,7 @@ class TorchEngine:
             inputs = to_device([torch.from_numpy(np.ascontiguousarray(array)) for array in batch], device)
             if not isinstance(backbone, TextBackbone):
                 inputs = (backbone.normalise(*inputs),)
-            with self.precision(device):
+            with torch.autocast(device.type, self._autocast, enabled=self._autocast is not None):
                 features: Tensor = backbone(*inputs)
             return features.float()
 

@@ -70,7 +70,7 @@ def _part(datasets: Any, stream: Any, word: str, request: Request) -> Part:
             yield Row(
                 _name(cells[found.image]) or f"{split}-{number:08d}",
                 lambda cell=cells[found.image]: _bytes(cell),  # type: ignore[misc]
-                _captions(cells, found.captions),
+                columns.strings_of(cells, found.captions),
                 splitting.normalise(own, request.source) if own else split,
                 {
                     f"{name}_" if name in RESERVED else name: value
@@ -117,10 +117,3 @@ def _bytes(cell: Any) -> bytes:
             return bytes(file.read())
     except Exception as error:  # each file system has its own words
         raise BadImage(f"cannot be read: {reason(error)}") from None
-
-
-def _captions(cells: dict[str, Any], names: tuple[str, ...]) -> list[str]:
-    found: list[str] = []
-    for cell in (cells.get(name) for name in names):
-        found += [one for one in (cell if isinstance(cell, list) else [cell]) if isinstance(one, str)]
-    return found

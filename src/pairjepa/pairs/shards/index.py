@@ -17,7 +17,8 @@ from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED, Request
 from pairjepa.pairs.shards.places import THREADS, Shard, connect, is_url, reason, tried
 from pairjepa.pairs.shards.tars import CutShort, Sample, Seekable, samples, unescaped
-from pairjepa.pairs.sources.columns import usual_captions
+from pairjepa.pairs.sources.columns import strings_of, usual_captions
+from pairjepa.pairs.sources.reading import json_object
 from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, unreadable
 from pairjepa.util.files import cache_folder, digest, remove_leftovers, writing
 from pairjepa.util.progress import progress
@@ -176,11 +177,7 @@ def _whole(found: Iterator[Sample], shard: Shard, problems: Problems) -> Iterato
 def _json(sample: Sample, where: list[str], problems: Problems) -> dict[str, Any]:
     if "json" not in sample.texts:
         return {}
-    try:
-        record = json.loads(sample.texts["json"])
-    except (ValueError, RecursionError):
-        record = None
-    if isinstance(record, dict):
+    if (record := json_object(sample.texts["json"])) is not None:
         return record
     problems.add(_BAD_JSON, where)
     return {}
@@ -199,9 +196,8 @@ def _captions(
         lines += text.strip().split("\n")
     if lines and not named:
         return lines, keys
-    cells = [record[key] for key in keys if key in record] or ([record["txt"]] if "txt" in record else [])
-    captions = [one for cell in cells for one in (cell if isinstance(cell, list) else [cell])]
-    strings = [_SURROGATE.sub(UNDECODABLE, one) for one in captions if isinstance(one, str)]
+    there = [key for key in keys if key in record] or ["txt"]
+    strings = [_SURROGATE.sub(UNDECODABLE, one) for one in strings_of(record, there)]
     return [*lines, *strings] or None, (*keys, "txt")
 
 

@@ -5,7 +5,9 @@ import base64
 import difflib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -172,6 +174,13 @@ def usual_captions(names: list[str]) -> tuple[str, ...]:
     if usual := _usual(names, "caption"):
         return (usual,)
     return tuple(name for name in names if _NUMBERED.fullmatch(name))
+
+
+def strings_of(record: dict[str, Any], keys: Iterable[str]) -> list[str]:
+    """The strings, alone or in lists, under these keys of a record; what is not there has none."""
+    cells = [record.get(key) for key in keys]
+    found = [one for cell in cells for one in (cell if isinstance(cell, list) else [cell])]
+    return [one for one in found if isinstance(one, str)]
 
 
 def _named(names: list[str], name: str | None, kind: str, where: str) -> str | None:

@@ -256,7 +256,7 @@ def _read_jsonl(path: Path, problems: Problems) -> pa.Table:
     # Strings stay strings: left to itself, Arrow reads "2011-01-02" as a date.
     schema: dict[str, pa.DataType] = {}
     for line in data.split(b"\n", 100)[:100]:
-        for key, value in (_object(line) or {}).items():
+        for key, value in (json_object(line) or {}).items():
             if isinstance(value, str):
                 schema.setdefault(key, pa.string())
             elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -274,7 +274,7 @@ def _read_jsonl_by_line(path: Path, data: bytes, problems: Problems) -> pa.Table
     rows, broken = [], []
     for number, line in enumerate(data.split(b"\n"), 1):
         if line.strip():
-            row = _object(line)
+            row = json_object(line)
             rows.append(row) if row is not None else broken.append(f"{path.name} line {number}")
     if len(broken) > len(rows):
         raise PairJEPAError(
@@ -284,9 +284,10 @@ def _read_jsonl_by_line(path: Path, data: bytes, problems: Problems) -> pa.Table
     return _table(rows)
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def json_object(text: str | bytes) -> dict[str, Any] | None:
+    """The object that a JSON text is; None if it is none."""
     try:
-        value = json.loads(line)
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -1,6 +1,5 @@
 """A folder of images, each with a `.txt`, `.caption` or `.json` of the same name, one caption a line of the texts."""
 
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,8 +8,8 @@ from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.folders import count_unread, is_image, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
-from pairjepa.pairs.sources.columns import usual_captions
-from pairjepa.pairs.sources.reading import read_text
+from pairjepa.pairs.sources.columns import strings_of, usual_captions
+from pairjepa.pairs.sources.reading import json_object, read_text
 
 WHAT = (
     "a folder of images with a .txt, .caption or .json of the same name for each (a.txt or a.jpg.txt of a.jpg), "
@@ -73,16 +72,11 @@ def _captions(path: Path, problems: Problems) -> list[str]:
     data = read_text(path, problems).decode()
     if not _is_json(path.name):
         return data.strip().split("\n")
-    try:
-        record = json.loads(data)
-    except (ValueError, RecursionError):
-        record = None
-    if not isinstance(record, dict):
+    record = json_object(data)
+    if record is None:
         problems.add("caption files that are no JSON object (not used)", [path.name])
         return []
-    cells = [record[key] for key in usual_captions(list(record))]
-    captions = [one for cell in cells for one in (cell if isinstance(cell, list) else [cell])]
-    return [one for one in captions if isinstance(one, str)]
+    return strings_of(record, usual_captions(list(record)))
 
 
 def _is_json(name: str) -> bool:
