@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pairjepa.backbones.device import to_device
-from pairjepa.config.settings import RunConfig
+from pairjepa.config.settings import RunConfig, frozen_epochs, starts_as_pair
 from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.retrieval import Relevance
 from pairjepa.model.joint import JointModel
@@ -157,7 +157,7 @@ class Trainer:
             self._best_kept(),
         ):
             self._saved = time.monotonic()
-            if _starts_as_pair(self.config) and position["best"] is None and first:
+            if starts_as_pair(self.config.model) and position["best"] is None and first:
                 self._measure_pretrained(position)
             self.group.wait_for_all()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
@@ -196,9 +196,8 @@ class Trainer:
         }
 
     def _enter(self, epoch: int) -> None:
-        """Take the inputs of an epoch: features while the heads learn alone, then what the text backbone takes."""
-        last, training = self.config.training.epochs, self.config.training
-        alone = last - (training.text_epochs or last)
+        """Take the inputs of an epoch: features while the heads learn alone, then what tuned backbones take."""
+        training, alone = self.config.training, frozen_epochs(self.config)
         stage = int(epoch > alone > 0)  # without a first stage, that one is all
         if stage == self._stage:
             return
@@ -214,7 +213,7 @@ class Trainer:
             hidden if masked is not None else 1.0,
             shards=train.images.shards if isinstance(train.images, Pixels) else None,
             weights=train.weights,
-            span=(alone, last) if stage or not alone else (0, alone),
+            span=(alone, training.epochs) if stage or not alone else (0, alone),
         )
         self._local.split = train
 
@@ -347,14 +346,6 @@ class Trainer:
         if self._best:
             save_weights(self._best, self.run.model_file)
             self._best = {}
-
-
-def _starts_as_pair(config: RunConfig) -> bool:
-    """Whether the model is a pretrained pair before its first step."""
-    model = config.model
-    sides = ((model.image_projection, model.predictor), (model.text_projection,))
-    kinds = [{head.kind for head in heads} for heads in sides]
-    return model.pair is not None and all("adapter" in side <= {"adapter", "identity"} for side in kinds)
 
 
 def _peak_rss() -> int:
