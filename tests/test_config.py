@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairjepa.config.recipes import override
+from pairjepa.config.recipes import override, recipe
 from pairjepa.config.settings import (
     DataConfig,
     HeadConfig,
@@ -18,8 +18,28 @@ from pairjepa.config.settings import (
     RunConfig,
     TrainingConfig,
     differences,
+    frozen_epochs,
 )
 from pairjepa.util.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "alone"),
+    [
+        ("contrastive", {}, 0),
+        ("contrastive", {"model.image_lr_scale": 0.1}, 30),
+        ("contrastive", {"model.text_lora": 8, "training.epochs": 2}, 1),
+        ("contrastive", {"model.image_lr_scale": 0.1, "model.image_weights": "random"}, 0),
+        ("contrastive", {"model.image_lr_scale": 0.1, "training.tuned_epochs": 50}, 0),
+        ("contrastive", {"model.image_lr_scale": 0.1, "model.pair": "a/pair"}, 30),
+        ("adapt", {"model.image_lr_scale": 0.1, "model.pair": "a/pair"}, 0),
+        ("contrastive-tuned", {}, 30),
+        ("reference-contrastive", {}, 0),
+        ("tiny", {}, 0),
+    ],
+)
+def test_heads_learn_before_pretrained_backbones(name: str, given: dict[str, Any], alone: int) -> None:
+    assert frozen_epochs(recipe(name, given)) == alone
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:

@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {
     "training.checkpoint_seconds": 0,
 }
 TUNED = {"model.image_lr_scale": 1.0, "model.text_lr_scale": 0.1, "training.micro_batch": 8}
-UPPER = {"model.text_lr_scale": 0.5, "model.text_frozen_layers": 1, "training.text_epochs": 2}
+UPPER = {"model.text_lr_scale": 0.5, "model.text_frozen_layers": 1, "training.tuned_epochs": 2}
 KILLS = 3
 PRELOADED = [
     "pairjepa.evaluation.evaluate",

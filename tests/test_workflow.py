@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
+from tests.features.conftest import IMAGE_CONFIGS, save_model
 
 import pairjepa
 from pairjepa.apps.export.onnx import export_onnx
@@ -23,6 +24,7 @@ from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.model.weights import write_tensors
 from pairjepa.pairs import Pairs
 from pairjepa.run.folder import RunFolder
+from pairjepa.training import loop
 from pairjepa.util.checksums import unsigned
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -264,7 +266,7 @@ UPPER = {
     "model__text_lr_scale": 0.5,
     "model__text_frozen_layers": 1,
     "training__epochs": 2,
-    "training__text_epochs": 1,
+    "training__tuned_epochs": 1,
 }
 
 
@@ -296,7 +298,7 @@ def test_the_embedder_gives_what_was_evaluated(name: str, settings: dict[str, An
 
 def test_upper_layers_learn_after_the_heads_and_lower_ones_never(tmp_path: Path) -> None:
     """Until then the run is that of frozen backbones to the bit; frozen layers and embeddings keep their weights."""
-    settings = UPPER | {"training__epochs": 3, "training__text_epochs": 1}
+    settings = UPPER | {"training__epochs": 3, "training__tuned_epochs": 1}
     tuned = pairjepa.train(config(**settings), None, tmp_path / "tuned")
     heads = pairjepa.train(config(model__text_layers=[1], training__epochs=2), None, tmp_path / "heads")
     for one, other in zip(tuned.metrics()[:2], heads.metrics(), strict=True):
@@ -313,6 +315,36 @@ def test_upper_layers_learn_after_the_heads_and_lower_ones_never(tmp_path: Path)
     assert (
         tuned.metrics()[2]["learning_rate"] > tuned.metrics()[1]["learning_rate"]
     )  # a schedule of their own
+
+
+def test_tuning_that_helps_nothing_keeps_what_the_heads_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """At default settings heads learn first, as on frozen backbones; then the tuned epochs are worse on dev here."""
+    folder = save_model(IMAGE_CONFIGS["resnet"](), tmp_path / "resnet")
+    given = {"model__image": str(folder), "model__image_views": ["whole"], "training__epochs": 3}
+    frozen = pairjepa.train(config(**given | {"training__epochs": 2}), None, tmp_path / "frozen")
+    measured = loop.Trainer._measured_epoch
+
+    def worse(self: Any, epoch: int, *rest: Any) -> Any:
+        line = measured(self, epoch, *rest)
+        return line if epoch < 3 else line | {"dev": line["dev"] | {"rsum": 0.0}}
+
+    monkeypatch.setattr(loop.Trainer, "_measured_epoch", worse)
+    tuned = pairjepa.train(config(**given, model__image_lr_scale=0.1), None, tmp_path / "tuned")
+    for one, other in zip(tuned.metrics(), frozen.metrics(), strict=False):
+        assert (one["loss"], one["dev"]) == (other["loss"], other["dev"])
+    assert tuned.metrics()[2]["loss"] != tuned.metrics()[1]["loss"]
+    assert tuned.summary is not None
+    assert frozen.summary is not None
+    kept = tuned.summary["best_epoch"]
+    assert (kept, tuned.summary["dev_rsum"]) == (frozen.summary["best_epoch"], frozen.summary["dev_rsum"])
+    said = f"tuning did not improve dev: kept is epoch {kept}, with heads on frozen backbones."
+    assert said in capsys.readouterr().err
+    before, after = (pairjepa.Embedder.load(run.path) for run in (frozen, tuned))
+    pixels = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(before.image(pixels), after.image(pixels))
 
 
 def text_folder_without_dropout(folder: Path) -> Path:

@@ -130,6 +130,7 @@ def test_lora_that_cannot_be_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     pytest.importorskip("peft")
     with pytest.raises(UsageError, match=r"model\.image_lora must go with a backbone that has linear layers"):
         pairjepa.train(recipe("tiny", tiny), None, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("given", [{}, {"text_lora": 2}, {"image_lr_scale": 0.1}], ids=str)

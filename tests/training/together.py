@@ -57,7 +57,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "model.text_lr_scale": 0.5,
             "model.text_frozen_layers": 1,
             "training.epochs": 2,
-            "training.text_epochs": 1,
+            "training.tuned_epochs": 1,
         },
     ),
     "interrupted": (

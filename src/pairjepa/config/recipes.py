@@ -50,7 +50,7 @@ def contrastive_tuned() -> RunConfig:
     return replace(
         base,
         model=replace(base.model, text_lr_scale=0.5, text_frozen_layers=3),
-        training=replace(base.training, epochs=42, text_epochs=12),
+        training=replace(base.training, epochs=42, tuned_epochs=12),
     )
 
 
@@ -130,7 +130,7 @@ def reference_contrastive() -> RunConfig:
             predictor=HeadConfig("mlp", hidden_dim=512),
         ),
         objective=ObjectiveConfig(temperature=0.07, learn_temperature=False),
-        training=TrainingConfig(epochs=15, batch_size=64, learning_rate=1e-4),
+        training=TrainingConfig(epochs=15, tuned_epochs=15, batch_size=64, learning_rate=1e-4),
     )
 
 

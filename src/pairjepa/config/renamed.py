@@ -6,6 +6,7 @@ from typing import Any
 FIELDS = {
     "model.image_tune": "model.image_lr_scale",
     "model.text_tune": "model.text_lr_scale",
+    "training.text_epochs": "training.tuned_epochs",
     "context.hidden": "context.full_mask_prob",
     **{
         f"model.{head}.hidden": f"model.{head}.hidden_dim"

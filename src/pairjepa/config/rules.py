@@ -17,7 +17,7 @@ AT_LEAST = {
             *("model.image_lora", "model.text_lora", "model.text_frozen_layers"),
             *(f"model.{head}.hidden_dim" for head in HEADS),
             *("context.masks", "objective.sigreg_directions"),
-            *(f"training.{name}" for name in ("epochs", "text_epochs", "captions_per_image", "micro_batch")),
+            *(f"training.{name}" for name in ("epochs", "tuned_epochs", "captions_per_image", "micro_batch")),
         ),
         1,
     ),
@@ -83,15 +83,14 @@ def _check_alone(name: str, value: Any) -> None:
 
 
 def _check_tuned(config: RunConfig) -> None:
-    m, t = config.model, config.training
-    for name, value in (
-        ("model.text_frozen_layers", m.text_frozen_layers),
-        ("training.text_epochs", t.text_epochs),
-    ):
-        if value is not None and m.text_lr_scale is None:
-            raise bad(name, "go with model.text_lr_scale", value, "Give that, or leave both out.")
-    if t.text_epochs is not None and t.text_epochs > t.epochs:
-        raise bad("training.text_epochs", f"be at most training.epochs, {t.epochs}", t.text_epochs)
+    m = config.model
+    if m.text_frozen_layers is not None and m.text_lr_scale is None:
+        raise bad(
+            "model.text_frozen_layers",
+            "go with model.text_lr_scale",
+            m.text_frozen_layers,
+            "Give that, or leave both out.",
+        )
     if m.text_frozen_layers and m.text_lora:
         raise bad("model.text_lora", "not be given beside model.text_frozen_layers", m.text_lora)
     if m.text_frozen_layers and -1 < min(m.text_layers or (-1,)) < m.text_frozen_layers:

@@ -192,8 +192,9 @@ class TrainingConfig:
     """`cca` sets linear heads by a closed formula, ridge CCA on frozen features, in the place of gradient steps."""
     epochs: int = 60
     """Passes over the training images."""
-    text_epochs: int | None = None
-    """Last epochs, in which a tuned text backbone learns, with a warm-up of their own; the heads alone learn before."""
+    tuned_epochs: int | None = None
+    """Last epochs, in which tuned backbones learn, with a warm-up of their own; before, the heads alone learn. If not
+    given, a quarter of the epochs, or all where a backbone is random or the heads begin as a pretrained pair."""
     batch_size: int = 1000
     """Images in a batch, of all processes together."""
     captions_per_image: int = 1
@@ -290,6 +291,27 @@ def pretrained(model: ModelConfig, side: str) -> bool:
 def tuned(model: ModelConfig, side: str) -> bool:
     """Whether a side's backbone learns too."""
     return getattr(model, f"{side}_lr_scale") is not None or getattr(model, f"{side}_lora") is not None
+
+
+def starts_as_pair(model: ModelConfig) -> bool:
+    """Whether the model is a pretrained pair before its first step."""
+    sides = ((model.image_projection, model.predictor), (model.text_projection,))
+    kinds = [{head.kind for head in heads} for heads in sides]
+    return model.pair is not None and all("adapter" in side <= {"adapter", "identity"} for side in kinds)
+
+
+def frozen_epochs(config: RunConfig) -> int:
+    """First epochs of a run with tuned backbones in which its heads alone learn; 0 where all learn from the start.
+
+    Random heads would spoil a backbone before they can use it (Kumar et al. 2022, arXiv 2202.10054).
+    """
+    model, epochs = config.model, config.training.epochs
+    learning = [side for side in ("image", "text") if tuned(model, side)]
+    last = config.training.tuned_epochs
+    if last is None:
+        heads_first = not starts_as_pair(model) and all(pretrained(model, side) for side in learning)
+        last = math.ceil(epochs / 4) if heads_first else epochs
+    return max(epochs - last, 0) if learning else 0
 
 
 def holds_cca(config: RunConfig) -> bool:

@@ -14,6 +14,22 @@ SCALE = 2
 _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 
 
+def linear_layers(tower: nn.Module, side: str) -> list[str]:
+    """Names of the layers that LoRA goes beside.
+
+    Raises:
+        UsageError: there is none.
+    """
+    # not those of nn.MultiheadAttention, which reads their weights past their forward
+    names = [name for name, part in tower.named_modules() if type(part) is nn.Linear]
+    if not names:
+        raise UsageError(
+            f"model.{side}_lora must go with a backbone that has linear layers, as ViT, CLIP and BERT do, "
+            f"got one that has none. Tune it whole: --model.{side}-lr-scale 0.1."
+        )
+    return names
+
+
 def add_lora(tower: nn.Module, rank: int, side: str, seed: int) -> None:
     """Freeze a backbone and put LoRA beside all of its linear layers, in place.
 
@@ -24,15 +40,9 @@ def add_lora(tower: nn.Module, rank: int, side: str, seed: int) -> None:
         seed: of A; the global random state is left alone.
 
     Raises:
-        UsageError: there is no linear layer.
+        UsageError: as `linear_layers`.
     """
-    # not those of nn.MultiheadAttention, which reads their weights past their forward
-    names = [name for name, part in tower.named_modules() if type(part) is nn.Linear]
-    if not names:
-        raise UsageError(
-            f"model.{side}_lora must go with a backbone that has linear layers, as ViT, CLIP and BERT do, "
-            f"got {rank} for one that has none. Tune it whole: --model.{side}_lr_scale 0.1."
-        )
+    names = linear_layers(tower, side)
     from peft import LoraConfig, inject_adapter_in_model
 
     with torch.random.fork_rng([]):

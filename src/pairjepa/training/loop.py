@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pairjepa.backbones.device import to_device
-from pairjepa.config.settings import RunConfig
+from pairjepa.config.settings import RunConfig, frozen_epochs, starts_as_pair
 from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.retrieval import Relevance
 from pairjepa.model.joint import JointModel
@@ -21,7 +21,7 @@ from pairjepa.objectives import Labels, Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.training.inputs import Pixels
-from pairjepa.training.module import keep_statistics, parameter_groups, starts_as_pair
+from pairjepa.training.module import keep_statistics, parameter_groups
 from pairjepa.training.monitor import Split, Splits, line, measure_split, short_line
 from pairjepa.training.plan import Plan, Samples
 from pairjepa.training.processes import current
@@ -147,7 +147,7 @@ class Trainer:
         ):
             at_the_end.callback(self._write_best)  # whatever ends the training
             self._saved = time.monotonic()
-            if starts_as_pair(self.config) and position["best"] is None and first:
+            if starts_as_pair(self.config.model) and position["best"] is None and first:
                 self._measure_pretrained(position)
             self.group.wait_for_all()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
@@ -186,9 +186,8 @@ class Trainer:
         }
 
     def _enter(self, epoch: int) -> None:
-        """Take the inputs of an epoch: features while the heads learn alone, then what the text backbone takes."""
-        last, training = self.config.training.epochs, self.config.training
-        alone = last - (training.text_epochs or last)
+        """Take the inputs of an epoch: features while the heads learn alone, then what tuned backbones take."""
+        training, alone = self.config.training, frozen_epochs(self.config)
         stage = int(epoch > alone > 0)  # without a first stage, that one is all
         if stage == self._stage:
             return
@@ -204,7 +203,7 @@ class Trainer:
             hidden if masked is not None else 1.0,
             shards=train.images.shards if isinstance(train.images, Pixels) else None,
             weights=train.weights,
-            span=(alone, last) if stage or not alone else (0, alone),
+            span=(alone, training.epochs) if stage or not alone else (0, alone),
         )
         self._local.split = train
 

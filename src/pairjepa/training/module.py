@@ -26,14 +26,6 @@ def keep_statistics(model: ModelConfig, module: nn.ModuleDict) -> None:
         upper_layers(text, model.text_frozen_layers).train(learns)
 
 
-def starts_as_pair(config: RunConfig) -> bool:
-    """Whether the model is a pretrained pair before its first step."""
-    model = config.model
-    sides = ((model.image_projection, model.predictor), (model.text_projection,))
-    kinds = [{head.kind for head in heads} for heads in sides]
-    return model.pair is not None and all("adapter" in side <= {"adapter", "identity"} for side in kinds)
-
-
 SLOW = 0.1  # of the learning rate, for a slow target; 0.05 to 0.1 in VL-JEPA (Chen et al. 2025)
 
 

@@ -1,6 +1,5 @@
 """The verb train: a run, or a group of seeds, from a configuration and pairs."""
 
-import math
 import os
 from contextlib import nullcontext
 from dataclasses import replace
@@ -15,10 +14,10 @@ from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.vectors import on_vectors
-from pairjepa.config.settings import RunConfig, pretrained, tuned
+from pairjepa.config.settings import RunConfig, frozen_epochs, pretrained, tuned
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
-from pairjepa.model.lora import add_lora
+from pairjepa.model.lora import add_lora, linear_layers
 from pairjepa.model.weights import load_weights, save_weights
 from pairjepa.model.weights import weights as tensors_of
 from pairjepa.objectives import check_terms
@@ -139,6 +138,11 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
     )
     captions = pairs.captions_of("train").to_pylist()
     image, text = load_backbones(config, captions, base if alike else None)
+    for side, backbone in (("image", image), ("text", text)):  # whether they can be tuned
+        if getattr(config.model, f"{side}_lora") is not None:
+            linear_layers(backbone.tower, side)
+        elif tuned(config.model, side):
+            assert backbone.tower
     with current().turns():  # the first process fills the cache for the others
         most = config.data.max_bad
         data = read_known(pairs, most, RunFolder(path)) if begun else read_data(pairs, most)
@@ -196,18 +200,16 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
                 backbone.save(temporary)
                 seal(temporary)
 
-    device = best_device()
-    for side, backbone in (("image", image), ("text", text)):
-        if tuned(config.model, side):
-            backbone.to(device)  # a pair's projections, too, which do not learn
-        if (rank := getattr(config.model, f"{side}_lora")) is not None:
-            add_lora(backbone.tower, rank, side, config.training.seed)
-    module = build_module(config, image, text)
-    materials = [material]
-    if (
-        config.training.text_epochs or math.inf
-    ) < config.training.epochs:  # the heads alone first, on what the untrained backbone gives
-        frozen = replace(config.model, text_lr_scale=None, text_lora=None, text_frozen_layers=None)
+    device, materials = best_device(), [material]
+    if frozen_epochs(config):  # the heads alone first, on what the untrained backbones give
+        frozen = replace(
+            config.model,
+            image_lr_scale=None,
+            image_lora=None,
+            text_lr_scale=None,
+            text_lora=None,
+            text_frozen_layers=None,
+        )
         materials.insert(0, Material(replace(config, model=frozen), data, image, text, material.engines))
     if group.size > 1:  # each computes its part of the features
         for one in materials:
@@ -217,6 +219,12 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         stages = [one.splits(DEV_IMAGES) for one in materials]
     with group.turns():
         folder.note_engines(materials[0].engines | material.engines)
+    for side, backbone in (("image", image), ("text", text)):
+        if tuned(config.model, side):
+            backbone.to(device)  # a pair's projections, too, which do not learn
+        if (rank := getattr(config.model, f"{side}_lora")) is not None:
+            add_lora(backbone.tower, rank, side, config.training.seed)
+    module = build_module(config, image, text)
     material.fit_standardizers(module["joint"], stages[0].train)  # type: ignore[arg-type]
     if config.training.start is not None:
         _start_from(Path(config.training.start), module, material)
@@ -247,6 +255,11 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         if config.model.pair is not None and pretrained_best:
             say(
                 f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
+            )
+        elif not heads_alone and summary["best_epoch"] <= frozen_epochs(config):
+            say(
+                f"{path}: tuning did not improve dev: kept is epoch {summary['best_epoch']}, with heads on frozen "
+                "backbones."
             )
     group.wait_for_all()
     return folder
