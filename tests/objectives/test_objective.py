@@ -13,12 +13,17 @@ from pairjepa.util.errors import UsageError
 
 LABELS = Labels(torch.tensor([0, 0, 1, 2, 3, 4]), torch.arange(6))
 AUXILIARY = tuple(torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(2)).requires_grad_())
+TWINS = (
+    torch.randn(6, 4, generator=torch.Generator().manual_seed(3)),
+    torch.tensor([True, True, False, True, False, True]),
+)
 GIVEN = {
     "labels": LABELS,
     "temperature": 0.07,
     "label_smoothing": 0.1,
     "sigreg_directions": 5,
     "auxiliary": AUXILIARY,
+    "twins": TWINS,
 }
 PREDICTIVE = [name for name, term in TERMS.items() if not (term.one_sided or name.startswith("auxiliary_"))]
 REGULARIZERS = [name for name, term in TERMS.items() if term.one_sided]
@@ -41,7 +46,7 @@ def vectors():
 def value_of(weights, prediction, target, **settings):
     config = ObjectiveConfig(weights=weights, label_smoothing=0.1, sigreg_directions=5, **settings)
     torch.manual_seed(1)
-    return Objective(config)(prediction, target, LABELS, AUXILIARY)
+    return Objective(config)(prediction, target, LABELS, AUXILIARY, TWINS)
 
 
 def gradients(total, leaves):
@@ -71,6 +76,7 @@ def test_the_order_of_samples_changes_nothing(name):
     moved = GIVEN | {
         "labels": Labels(LABELS.image[order], LABELS.text[order]),
         "auxiliary": tuple(side[order] for side in AUXILIARY),
+        "twins": tuple(side[order] for side in TWINS),
     }
     torch.testing.assert_close(TERMS[name].value(prediction[order], target[order], moved), same)
 

@@ -143,7 +143,7 @@ def term(name: str, group: Group) -> dict[str, torch.Tensor]:
         sides = [group.gather(side, 11) for side in local]
     objective = Objective(ObjectiveConfig(weights={name: 2.0}, label_smoothing=0.1)).double()
     torch.manual_seed(1)
-    value = objective(*sides[:2], labels, tuple(sides[2:]))
+    value = objective(*sides[:2], labels, tuple(sides[2:]), (sides[3], labels.text < 7))
     value.total.backward()
     gradients = [torch.zeros_like(side) if side.grad is None else side.grad for side in local]
     temperature = objective.log_temperature.grad

@@ -14,7 +14,7 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation import baseline_rows
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
-from pairjepa.evaluation.hard_negatives import measure_twins, split_twins
+from pairjepa.evaluation.hard_negatives import measure_twins
 from pairjepa.evaluation.illustrate import hidden_words, split_saliency, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
 from pairjepa.evaluation.other import is_other, measured, result_name
@@ -128,7 +128,7 @@ def measure(
     folder.check_backbones(describe(config, image, text))
     warn_of_leaks(data.record)
     material = Material(config, data, image, text, folder.record.get("engines"))
-    twins = split_twins(material, split)
+    twins = material.twins(split)
     # on the features before training: first, while the backbones are untrained
     pretrained = (
         baseline_rows.pretrained(material, split, not other, twins) if config.model.pair is not None else None

@@ -6,27 +6,10 @@ from typing import Any
 import numpy as np
 
 from pairjepa.evaluation.result import Baseline
-from pairjepa.metrics.caption_twins import Twin, make_twins
+from pairjepa.metrics.caption_twins import Twin
 from pairjepa.metrics.hard_negatives import Embeddings, evaluate_hard_negatives, margins
-from pairjepa.pairs.sources import shapes
-from pairjepa.training.material import Material
 
 DIGITS = 6  # of a margin
-
-
-def split_twins(material: Material, split: str) -> list[Twin]:
-    """Twins of a split's captions; on scenes that the program draws, those that are true of the image are left out."""
-    images, captions, owner = material.rows(split)
-    pairs, holds = material.data.pairs, None
-    if pairs.text_vectors is not None:  # of other words there are none
-        return []
-    if pairs.generated:
-        names = pairs.take(images).names
-
-        def holds(image: int, text: str) -> bool:
-            return shapes.holds(names[image], text)
-
-    return make_twins(pairs.captions.take(captions).to_pylist(), owner, holds=holds)
 
 
 def measure_twins(

@@ -9,7 +9,7 @@ from pairjepa.config.settings import RunConfig
 from pairjepa.evaluation import baseline_rows
 from pairjepa.evaluation.embedding_set import check_target
 from pairjepa.evaluation.evaluate import embedding_set
-from pairjepa.evaluation.hard_negatives import measure_twins, split_twins
+from pairjepa.evaluation.hard_negatives import measure_twins
 from pairjepa.evaluation.other import measured
 from pairjepa.evaluation.result import evaluate_embeddings
 from pairjepa.features.engines import check_engine
@@ -60,7 +60,7 @@ def evaluate_pair(
     image, text = load_backbones(config, ())
     material = Material(config, data, image, text)
     corrected = {"train", "dev"} <= set(data.pairs.splits)
-    twins = split_twins(material, split)
+    twins = material.twins(split)
     pair = baseline_rows.pretrained(material, split, corrected, twins)
     forms = baseline_rows.closed_forms(material, split, corrected, twins)
     cca = forms.pop("cca", None)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pairjepa.config.settings import ObjectiveConfig
@@ -49,6 +49,7 @@ class Objective(nn.Module):
         target: Float[Tensor, "sample dim"],
         labels: Labels,
         auxiliary: tuple[Float[Tensor, "sample width"], ...] = (),
+        twins: tuple[Float[Tensor, "sample dim"], Bool[Tensor, " sample"]] | None = None,
     ) -> ObjectiveValue:
         """Compute every term with a positive weight; a weight of 0 costs nothing and changes nothing.
 
@@ -57,13 +58,18 @@ class Objective(nn.Module):
             target: the same.
             labels: of the samples.
             auxiliary: what is predicted beside the target and what it should be, for the terms that name it.
+            twins: targets of the captions' twins, and which captions have one, for `hard_negatives`.
         """
         given = vars(self.config) | {
             "labels": labels,
             "temperature": self.temperature,
             "auxiliary": auxiliary,
+            "twins": twins,
         }
-        compared = target.detach() if self.config.stop_gradient else target
+        compared = target
+        if self.config.stop_gradient:
+            compared = target.detach()
+            given["twins"] = None if twins is None else (twins[0].detach(), twins[1])
         terms = {}
         for name, weight in self.config.weights.items():
             if weight > 0:

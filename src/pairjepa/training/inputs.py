@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.words import WordEmbeddings
 from pairjepa.config.settings import View
 from pairjepa.features.cache import FeatureTable
+from pairjepa.metrics.caption_twins import Twin
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.threads import cores
 
@@ -262,3 +264,22 @@ def all_features(inputs: Inputs, device: torch.device) -> Iterator[tuple[np.ndar
             for view in range(inputs.views)
         ]
         yield rows, views[0][:, None] if len(views) == 1 else torch.stack(views, dim=1)
+
+
+class CaptionTwins:
+    """Twins of captions, wrong in one thing: several of some captions, none of others."""
+
+    def __init__(self, twins: Sequence[Twin], texts: Inputs, captions: int) -> None:
+        """`texts`: those of `twins`, in the order of the captions; `captions`: of the split."""
+        self.texts = texts
+        rows = [twin.caption for twin in twins]
+        self._first = np.searchsorted(rows, np.arange(captions))
+        self._count = np.searchsorted(rows, np.arange(captions), side="right") - self._first
+
+    def draw(
+        self, captions: Int[np.ndarray, " sample"], seed: int
+    ) -> tuple[Int[np.ndarray, " sample"], Bool[np.ndarray, " sample"]]:
+        """For each caption the row of one of its twins, and whether it has one; where not, the row is any."""
+        count = self._count[captions]
+        drawn = (np.random.default_rng(seed).random(len(captions)) * count).astype(np.int64)
+        return np.where(count > 0, self._first[captions] + drawn, 0), count > 0

@@ -266,12 +266,17 @@ class Trainer:
         masked = None
         if split.masked is not None:
             masked = to_device(split.masked.batch(local.captions, local.masks), self.device)
+        twins, seed = None, self.plan.step_seed(step)
+        if split.twins is not None:
+            rows, there = split.twins.draw(samples.captions, seed)
+            rows = rows[self.group.local_rows(len(rows))]
+            batch = split.twins.texts.batch(rows, np.zeros_like(rows))
+            twins = to_device(batch, self.device), torch.from_numpy(there).to(self.device)
         hidden = torch.from_numpy(local.hidden).to(self.device)
         labels = Labels(
             torch.from_numpy(samples.images), self._text_group[torch.from_numpy(samples.captions)]
         )
-        seed = self.plan.step_seed(step)
-        total, terms = self._forward(images, texts, masked, hidden, labels.to(self.device), seed)
+        total, terms = self._forward(images, texts, masked, twins, hidden, labels.to(self.device), seed)
         return total, terms
 
     def _step(self, samples: Samples, step: int) -> dict[str, float]:

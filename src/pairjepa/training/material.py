@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -17,10 +18,13 @@ from pairjepa.config.settings import RunConfig, tuned
 from pairjepa.features.cache import FeatureStore, FeatureTable
 from pairjepa.features.extract import compute, fill
 from pairjepa.features.work import ImageWork, MaskedTextWork, StateWork, TextWork, Work
+from pairjepa.metrics.caption_twins import MOST, Twin, make_twins
 from pairjepa.model.joint import JointModel
 from pairjepa.pairs.data import Data
+from pairjepa.pairs.sources import shapes
 from pairjepa.training.inputs import (
     CachedFeatures,
+    CaptionTwins,
     HiddenStates,
     Inputs,
     MaskedTokens,
@@ -29,7 +33,9 @@ from pairjepa.training.inputs import (
     Tokens,
 )
 from pairjepa.training.monitor import Split, Splits
+from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import cache_folder
+from pairjepa.util.progress import say
 
 FRESH_MASKS = 1 << 30  # a tuned text backbone may as well see a new one each time
 
@@ -220,7 +226,41 @@ class Material:
         masks = not self.config.context.image
         dev = self.split("dev", dev_images, masks, learning=True)
         probe = self.split("train", len(dev.images), masks, learning=True)
-        return Splits(self.split("train", masks=True, learning=True), probe, dev)
+        train = replace(self.split("train", masks=True, learning=True), twins=self._training_twins())
+        return Splits(train, probe, dev)
+
+    def twins(self, split: str, most: int | None = None) -> list[Twin]:
+        """Twins of a split's captions; on scenes that the program draws, those that are true of the image are left out.
+
+        Args:
+            split: the split.
+            most: twins of a kind, if not as many as an evaluation takes.
+        """
+        images, captions, owner = self.rows(split)
+        pairs, holds = self.data.pairs, None
+        if pairs.text_vectors is not None:  # of other words there are none
+            return []
+        if pairs.generated:
+            names = pairs.take(images).names
+
+            def holds(image: int, text: str) -> bool:
+                return shapes.holds(names[image], text)
+
+        texts = pairs.captions.take(captions).to_pylist()
+        return make_twins(texts, owner, holds=holds, most=most or MOST)
+
+    def _training_twins(self) -> CaptionTwins | None:
+        if not self.config.objective.weights.get("hard_negatives"):
+            return None
+        captions = len(self.rows("train")[1])
+        twins = sorted(self.twins("train", captions), key=lambda twin: twin.caption)
+        if not twins:
+            raise PairJEPAError(
+                "objective.weights.hard-negatives must be 0, got captions of which no twin can be made: "
+                "they are made of captions in English. Leave it out."
+            )
+        say(f"hard negatives: {len(twins):,} twins of {captions:,} training captions")
+        return CaptionTwins(twins, self.texts([twin.text for twin in twins]), captions)
 
     def fit_standardizers(self, joint: JointModel, train: Split) -> None:
         """Mean and deviation of the frozen sides' features over the training split; tuned sides have no fixed ones."""

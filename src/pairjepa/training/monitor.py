@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pairjepa.metrics import geometry
 from pairjepa.metrics.retrieval import Relevance, metrics, retrieve
 from pairjepa.model.joint import JointModel, mean_direction
-from pairjepa.training.inputs import FirstView, Inputs, all_features
+from pairjepa.training.inputs import CaptionTwins, FirstView, Inputs, all_features
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 1_000
@@ -32,6 +32,8 @@ class Split:
     """The captions as the context sees them, a view a mask; None where it never sees any."""
     weights: np.ndarray | None = None
     """How often each caption is drawn; None where all are alike."""
+    twins: CaptionTwins | None = None
+    """Of the captions, where the objective asks for them."""
 
 
 @dataclass(frozen=True)

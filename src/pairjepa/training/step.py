@@ -41,6 +41,7 @@ class TrainStep(nn.Module):
         images: tuple[Tensor, ...],
         texts: tuple[Tensor, ...],
         masked: tuple[Tensor, ...] | None,
+        twins: tuple[tuple[Tensor, ...], Bool[Tensor, " batch"]] | None,
         hidden: Bool[Tensor, " local_batch"],
         labels: Labels,
         seed: int,
@@ -51,7 +52,8 @@ class TrainStep(nn.Module):
             images: what the images' backbone takes, or features.
             texts: the same of the captions.
             masked: the same of the partly masked captions; None hides all of them whole.
-            hidden: which of these are hidden whole all the same.
+            twins: the same of a twin of each caption; and of the global batch, which captions have one.
+            hidden: which captions are hidden whole all the same.
             labels: of the global batch.
             seed: of this step's dropout.
         """
@@ -68,11 +70,16 @@ class TrainStep(nn.Module):
             prediction = joint.predict(image, caption, hidden)  # type: ignore[operator]
             target = joint.target(text)  # type: ignore[operator]
             auxiliary = joint.auxiliary(image, text, prediction, target)  # type: ignore[operator]
-        sides = tuple(side.float() for side in (prediction, target, *auxiliary))
+            twin: tuple[Tensor, ...] = ()
+            if split.twins is not None and twins is not None:
+                twin = (joint.target(features(split.twins.texts.backbone, twins[0], size)),)  # type: ignore[operator]
+        sides = tuple(side.float() for side in (*twin, prediction, target, *auxiliary))
         if self._group.size > 1:
             torch.manual_seed(seed)  # what an objective draws is the same in all processes
             sides = tuple(self._group.gather(side, len(labels)) for side in sides)
-        value = self.module["objective"](*sides[:2], labels, sides[2:])
+        beside = None if twins is None else (sides[0], twins[1])
+        prediction, target, *auxiliary = sides[len(twin) :]
+        value = self.module["objective"](prediction, target, labels, tuple(auxiliary), beside)
         return value.total, value.terms
 
 
