@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import math
 import typing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
