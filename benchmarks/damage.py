@@ -34,6 +34,7 @@ from typing import Any
 import pairjepa
 from pairjepa.apps.export.folder import PACKAGES
 from pairjepa.cli import main as pairjepa_command
+from pairjepa.evaluation.tables import markdown
 from pairjepa.training.loop import Trainer
 from pairjepa.util import checksums
 
@@ -174,9 +175,8 @@ class Bench:
         """Make them in `folder`."""
         self.whole, self.copy = folder / "whole", folder / "all"
         self.copy.mkdir(parents=True)
-        make(
-            self.copy, exports
-        )  # at that place, since a run knows its data and an index its run by their paths
+        # at that place, since a run knows its data and an index its run by their paths
+        make(self.copy, exports)
         shutil.copytree(self.copy, self.whole)
         self._expected: dict[Use, Done] = {}
 
@@ -255,8 +255,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         rows, bad = table(Bench(Path(folder)), options.only, options.quick)
     cells = sum(cell != "" for row in rows[1:] for cell in row[1:])
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    text = "\n".join(f"| {' | '.join(row)} |" for row in lines)
+    text = markdown(rows)
     text += f"\n\n{len(rows) - 1} artefacts, {cells} cells: {bad} silent or a traceback.\n"
     print(text)
     if options.out is not None:

@@ -19,19 +19,10 @@ from pathlib import Path
 
 from sides import Measured, main, peak_rss_mb, ratio
 
+HERE = Path(__file__).parents[1]
 GROWTH = (30_000, 100_000, 300_000, 1_000_000, 3_000_000)
 TWINS = 100
 """One image of so many is nearly one of another split."""
-
-
-def now(given: argparse.Namespace) -> Measured:
-    """This version."""
-    return _apart(given.images, Path(__file__).parents[1])
-
-
-def before(given: argparse.Namespace) -> Measured:
-    """The other."""
-    return _apart(given.images, given.before)
 
 
 def _apart(images: int, checkout: Path) -> Measured:
@@ -100,7 +91,7 @@ def summary(sides: dict[str, Measured], given: argparse.Namespace) -> Measured:
     if "before" in sides:
         result["before_over_now"] = ratio(sides["before"], sides["now"])
         result["same_result"] = sides["before"]["near"] == sides["now"]["near"]
-    grown = [_apart(images, Path(__file__).parents[1]) for images in GROWTH if images <= given.largest]
+    grown = [_apart(images, HERE) for images in GROWTH if images <= given.largest]
     first, last = grown[0], grown[-1]
     times, sizes = last["seconds"] / first["seconds"], last["images"] / first["images"]
     return result | {"growth": grown, "exponent": round(math.log(times) / math.log(sizes), 2)}
@@ -117,5 +108,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "--measure":
         print(json.dumps(measure(int(sys.argv[2]))))
         sys.exit()
-    compared = {"now": now} | ({"before": before} if "--before" in sys.argv else {})
+    compared = {"now": lambda given: _apart(given.images, HERE)}
+    if "--before" in sys.argv:
+        compared["before"] = lambda given: _apart(given.images, given.before)
     sys.exit(main(__doc__, compared, arguments, summary))

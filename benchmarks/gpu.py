@@ -1,25 +1,25 @@
 """What a GPU makes of it: features, tuned training, memory, and whether an embedder agrees with `evaluate`.
 
-    python benchmarks/gpu.py [--images 4096] [--device cuda]
+    python benchmarks/gpu.py [--images 4096] [--device cuda] [--out FILE]
 
-At most six minutes. Images are generated JPEGs, the model is a CLIP ViT-B/32 of random weights, so nothing is fetched.
+images/s from JPEG files to features, float32 in batches of 16 and bfloat16 in batches of 256, and their cosine; of the
+model alone and of decoding alone; of a training that tunes the image backbone; peak memory of the GPU. At most six
+minutes. Images are generated JPEGs, the model is a CLIP ViT-B/32 of random weights, so nothing is fetched.
 Without a GPU it says what it would measure; `--device cpu` measures that on few images, to see that it runs.
 """
 
-import argparse
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from sides import finish, parser_of
 
 import pairjepa
 from pairjepa.backbones.device import best_device
@@ -32,32 +32,23 @@ from pairjepa.features import engines
 from pairjepa.features.engines.choice import lowest_cosine
 from pairjepa.features.work import ImageWork, compute_shard
 from pairjepa.pairs import Pairs
+from pairjepa.pairs.scan import scan
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.files import write_json
 
 WAYS = {"torch": 16, "bfloat16": 256}
 """Engine → images in a batch: as on a CPU, and as on a GPU."""
 VIEWS = ("whole",)
-MEASURED = (
-    "images/s from JPEG files to features, float32 in batches of 16 and bfloat16 in batches of 256, and their cosine",
-    "images/s of the model alone, from pixels that are ready, and of decoding alone",
-    "peak memory of the GPU",
-    "images/s of a training that tunes the image backbone",
-    "the largest difference between vectors of Embedder and of evaluate",
-)
 
 
 def main() -> int:
     """Measure, print JSON, and write it."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, default=4096)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--out", type=Path, default=Path("docs/performance/gpu.json"))
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
-        print("There is no GPU here. On one, this measures:\n" + "\n".join(f"- {one}" for one in MEASURED))
+        print(f"There is no GPU here. On one, this measures:\n{__doc__}")
         return 0
     os.environ[DEVICE] = given.device
     with tempfile.TemporaryDirectory() as folder:
@@ -69,9 +60,7 @@ def main() -> int:
             **tuned(Path(folder)),
             **agreement(Path(folder)),
         }
-    print(json.dumps(result, indent=2))
-    if given.device == "cuda":
-        write_json(given.out, result)
+    finish(result, given.out)
     return 0
 
 
@@ -115,16 +104,8 @@ def features(folder: Path, images: int) -> dict[str, Any]:
 
 def tuned(folder: Path) -> dict[str, Any]:
     """A training of drawn pairs that tunes both backbones."""
-    settings = {
-        "data.source": "shapes:600",
-        "model.image": "tiny-resnet",
-        "model.text": "tiny-bert",
-        "model.image_lr_scale": 1.0,
-        "model.text_lr_scale": 1.0,
-        "training.epochs": 4,
-        "training.batch_size": 128,
-    }
-    run: RunFolder = pairjepa.train(recipe("contrastive", settings), None, folder / "tuned")
+    settings = {"data.source": "shapes:600", "training.epochs": 4}
+    run: RunFolder = pairjepa.train(recipe("tiny", settings), None, folder / "tuned")
     return {"tuned_images_per_second": run.metrics()[-1]["images_per_second"]}
 
 
@@ -169,12 +150,8 @@ def photos(folder: Path, images: int) -> tuple[Pairs, Any]:
     table = folder / "photos" / "captions.csv"
     rows = [f"{number:05}.jpg,picture {number}" for number in range(images)]
     table.write_text("\n".join(["image,caption", *rows]))
-    facts = SimpleNamespace(
-        digest=np.array([f"{number:032x}" for number in range(images)]),
-        width=np.full(images, 640),
-        height=np.full(images, 480),
-    )
-    return Pairs.open(folder / "photos"), facts
+    pairs = Pairs.open(folder / "photos")
+    return pairs, scan(pairs, folder / "cache")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def side(thousand: int) -> Any:
                 "search": ["search", index, "picture 5 caption 1"],
                 "audit": ["audit", run, str(data), "--out", f"{folder}/audit"],
             }
-            words["train"] += models(scratch)
+            words["train"] += [f"--model.{side}={scratch / 'models' / side}" for side in ("image", "text")]
             environment = {"PAIRJEPA_CACHE": str(scratch / "cache")}
             found = {
                 verb: command(*arguments, environment=environment)
@@ -146,11 +146,6 @@ def _backbones(scratch: Path) -> tuple[ImageBackbone, TextBackbone]:
             )
     config = recipe("contrastive", {"model.image": str(folder / "image"), "model.text": str(folder / "text")})
     return load_backbones(config, ())
-
-
-def models(scratch: Path) -> list[str]:
-    """The flags that name them."""
-    return ["--model.image", str(scratch / "models/image"), "--model.text", str(scratch / "models/text")]
 
 
 def summary(sides: dict[str, Measured], given: argparse.Namespace) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from pairjepa.evaluation.tables import aligned
+
 IMAGES = 120
 PRELOADED = ["pairjepa.evaluation.evaluate", "transformers.models.auto.modeling_auto", "onnxscript"]
 """Of the process that the commands are forked from, so that moments do not fall into imports."""
@@ -244,13 +246,11 @@ def tried(verb: Verb, times: int, moments: random.Random, shared: Path, work: Pa
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """For people."""
-    lines = ["verb            seconds  moments  killed  failed  other result  files left"]
+    lines = [["verb", "seconds", "moments", "killed", "failed", "other result", "files left"]]
     for verb, row in rows.items():
-        counts = "".join(
-            f"{len(row[key]):>{width}}" for key, width in (("failed", 8), ("different", 14), ("left", 12))
-        )
-        lines.append(f"{verb:15} {row['seconds']:7.1f} {row['moments']:8} {row['killed']:7}{counts}")
-    return "\n".join(lines)
+        counts = (len(row[key]) for key in ("failed", "different", "left"))
+        lines.append([verb, *(str(row[key]) for key in ("seconds", "moments", "killed")), *map(str, counts)])
+    return "\n".join(aligned(lines))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -271,12 +271,8 @@ def main(arguments: list[str] | None = None) -> int:
             rows[verb] = tried(VERBS[verb], given.times, moments, shared, work)
             print(table({verb: rows[verb]}), file=sys.stderr, flush=True)
             for kind in ("failed", "different", "left"):
-                print(
-                    "".join(f"  {kind}: {line}\n" for line in rows[verb][kind]),
-                    end="",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                for found in rows[verb][kind]:
+                    print(f"  {kind}: {found}", file=sys.stderr, flush=True)
     print(table(rows))
     if given.out is not None:
         given.out.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")

@@ -23,6 +23,7 @@ from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.stored import COLUMNS, checksum_of, dim_of, row_checksums, vectors_of
 from pairjepa.apps.search.tables import Tables
 from pairjepa.apps.search.vectors import lance_module
+from pairjepa.util.unit import unit
 
 NEIGHBOURS = 10
 """A made-up image lies between a real one and one of so many nearest."""
@@ -93,11 +94,6 @@ def real_captions(index: Path, most: int = 5_000) -> tuple[list[str], np.ndarray
     rows = np.random.default_rng(0).permutation(table.count_rows())[:most]
     found = table.take(np.sort(rows).tolist(), columns=["caption", "vector"])
     return found["caption"].to_pylist(), vectors_of(found["vector"])[:, : dim_of(table)]
-
-
-def unit(rows: np.ndarray) -> np.ndarray:
-    """Of unit norm."""
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def made_index(

@@ -6,7 +6,6 @@ DATA is what INDEX was made of: its test split has the queries. With --run, the 
 that `pairjepa evaluate RUN --split test` has written; the exit status is 1 if one differs in any digit. Prints JSON.
 """
 
-import argparse
 import json
 import os
 import re
@@ -16,29 +15,25 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+from sides import finish, parser_of
 
 from pairjepa.metrics.retrieval import RECALLS, TIE_TOLERANCE, recall_at
 from pairjepa.pairs import Pairs
-from pairjepa.util.files import write_json
 
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("index")
     parser.add_argument("data")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--requests", type=int, default=400)
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     pairs = Pairs.open(given.data).split("test")
     result: dict[str, Any] = {
@@ -65,9 +60,7 @@ def main() -> int:
             way: {k: expected[way][k] for k in one} for way, one in result["recalls"].items()
         }
         same = result["same"] = result["evaluate"] == result["recalls"]
-    print(json.dumps(result, indent=2))
-    if given.out is not None:
-        write_json(given.out, result)
+    finish(result, given.out)
     return 0 if same else 1
 
 
@@ -95,12 +88,20 @@ Ask = Callable[[httpx.Client], httpx.Response]
 
 def words(pairs: Pairs, **parameters: Any) -> list[Ask]:
     """A search by each caption."""
-    return [partial(_by_words, {"q": caption, **parameters}) for caption in pairs.captions.to_pylist()]
+    return [
+        lambda client, q=caption: client.get("/api/search", params={"q": q, **parameters})
+        for caption in pairs.captions.to_pylist()
+    ]
 
 
 def photos(pairs: Pairs, **parameters: Any) -> list[Ask]:
     """A search by each image, as its file or, if it is drawn, as PNG."""
-    return [partial(_by_photo, pairs, row, parameters) for row in range(pairs.n_images)]
+    return [
+        lambda client, row=row: client.post(
+            "/api/search", data=parameters, files={"image": pairs.read_bytes(row)}
+        )
+        for row in range(pairs.n_images)
+    ]
 
 
 def load(client: httpx.Client, asks: Sequence[Ask], clients: int) -> dict[str, float]:
@@ -155,14 +156,6 @@ def _answers(client: httpx.Client, asks: Sequence[Ask], clients: int) -> list[tu
         return [timed(ask) for ask in asks]
     with ThreadPoolExecutor(clients) as pool:
         return list(pool.map(timed, asks))
-
-
-def _by_words(parameters: dict[str, Any], client: httpx.Client) -> httpx.Response:
-    return client.get("/api/search", params=parameters)
-
-
-def _by_photo(pairs: Pairs, row: int, parameters: dict[str, Any], client: httpx.Client) -> httpx.Response:
-    return client.post("/api/search", data=parameters, files={"image": pairs.read_bytes(row)})
 
 
 if __name__ == "__main__":

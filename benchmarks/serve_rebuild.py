@@ -8,10 +8,8 @@ images that stay the best ones and no gap. Prints JSON; the exit status is 1 if 
 than 200 and 503, or if the server's memory grew by more than a tenth after its first third.
 """
 
-import argparse
 import io
 import itertools
-import json
 import os
 import random
 import re
@@ -31,10 +29,10 @@ import httpx
 import numpy as np
 from PIL import Image
 from serve_clients import served
+from sides import finish, parser_of
 
 from pairjepa.apps.search.build import build
 from pairjepa.pairs import Pairs
-from pairjepa.util.files import write_json
 
 K, QUERIES = 20, 32
 CLOSE = 1e-4  # of scores: images that come back are embedded in other batches
@@ -101,9 +99,8 @@ def ask(client: httpx.Client, truth: Truth, random: random.Random) -> tuple[int,
         Image.open(io.BytesIO(truth.thumbnails[id])).save(upload, "PNG")
         answer = client.post("/api/search", files={"image": upload.getvalue()}, data={"k": K})
         first = answer.json()["results"][0] if answer.status_code == 200 else {"score": 1}
-        return answer.status_code, "" if first[
-            "score"
-        ] > 0.9 else "a picture does not find what looks like it"
+        like = first["score"] > 0.9
+        return answer.status_code, "" if like else "a picture does not find what looks like it"
     where = {"where": f"name LIKE '{STEADY}/%'"} if kind < 0.5 else {}
     answer = client.get("/api/search", params={"q": truth.words[query], "k": K, **where})
     if answer.status_code != 200:
@@ -175,14 +172,11 @@ def moved(folder: Path, there: bool) -> None:
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", default="shapes:600")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -196,9 +190,7 @@ def main() -> int:
         with served(str(folder / "index")) as (url, pid):
             result = {"cpus": os.cpu_count(), "images": len(truth.names), "clients": given.clients}
             result |= stress(url, truth, rebuild, lambda: resident(pid), given.clients, given.seconds)
-    print(json.dumps(result, indent=2))
-    if given.out is not None:
-        write_json(given.out, result)
+    finish(result, given.out)
     memory = result["memory_mb"]
     flat = memory["later"] <= GROWTH * memory["first_third"]
     return 0 if flat and not result["wrong"] and set(result["statuses"]) <= {"200", "503"} else 1

@@ -15,11 +15,9 @@ command of PairJEPA returns what `command` says of it.
 
 import argparse
 import contextlib
-import importlib.util
 import json
 import os
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -30,21 +28,11 @@ from pathlib import Path
 from typing import Any
 
 from pairjepa.util.files import write_json
+from pairjepa.util.memory import peak_rss
 
 Measured = dict[str, Any]
 Sides = Mapping[str, Callable[[argparse.Namespace], Measured]]
 Summary = Callable[[dict[str, Measured], argparse.Namespace], dict[str, Any]]
-
-
-class Missing(Exception):
-    """A package that is not installed."""
-
-
-def needs(*modules: str) -> None:
-    """Raise `Missing` if a side's packages are not there."""
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise Missing(f"{module} is not installed")
 
 
 def main(
@@ -61,15 +49,16 @@ def main(
         arguments: adds the script's own arguments.
         summary: medians of all sides → what is written beside them (ratios, sentences).
     """
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(doc)
     arguments(parser)
+    parser.set_defaults(out=Path("runs") / f"{Path(sys.argv[0]).stem.replace('_', '-')}.json")
     parser.add_argument("--repeats", type=int, default=5, help="how often each side is run")
     parser.add_argument("--only", nargs="+", choices=sides, help="run these sides alone, and write nothing")
-    parser.add_argument("--out", type=Path, default=default_out())
     parser.add_argument("--side", choices=sides, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side is not None:
-        return _run_here(sides[given.side], given)
+        print(json.dumps({"peak_rss_mb": peak_rss_mb()} | sides[given.side](given)))
+        return 0
     result = {
         **machine(),
         "repeats": given.repeats,
@@ -77,15 +66,22 @@ def main(
     }
     if not given.only:
         result |= summary(result["sides"], given)
-        write_json(given.out, result)
-        print(f"wrote {given.out}", file=sys.stderr)
-    print(json.dumps(result, indent=2))
+    finish(result, None if given.only else given.out)
     return 0
 
 
-def default_out() -> Path:
-    """runs/NAME.json of the script that runs."""
-    return Path("runs") / f"{Path(sys.argv[0]).stem.replace('_', '-')}.json"
+def parser_of(doc: str | None) -> argparse.ArgumentParser:
+    """The command line of a script, with `--out`."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, help="write what was found here, too")
+    return parser
+
+
+def finish(result: dict[str, Any], out: Path | None) -> None:
+    """Print what was found as JSON, and write it where that is wanted."""
+    print(json.dumps(result, indent=2))
+    if out is not None:
+        write_json(out, result)
 
 
 def machine() -> dict[str, Any]:
@@ -98,11 +94,8 @@ def compare(sides: list[str], repeats: int) -> dict[str, Measured]:
     rounds: dict[str, list[Measured]] = {side: [] for side in sides}
     for number in range(repeats):
         for side in sides:
-            if side in rounds and (measured := _run_apart(side)) is not None:
-                rounds[side].append(measured)
-                print(f"{number + 1}/{repeats} {side}: {_short(measured)}", file=sys.stderr)
-            else:
-                rounds.pop(side, None)
+            rounds[side].append(_run_apart(side))
+            print(f"{number + 1}/{repeats} {side}: {_short(rounds[side][-1])}", file=sys.stderr)
     return {side: _median(all_) for side, all_ in rounds.items()}
 
 
@@ -111,28 +104,14 @@ def ratio(slower: Measured, faster: Measured, of: str = "seconds") -> float:
     return round(float(slower[of]) / float(faster[of]), 2)
 
 
-def _run_apart(side: str) -> Measured | None:
-    """One side in a process of its own, with this script's arguments; None where a package is missing."""
-    done = subprocess.run(
-        [sys.executable, *sys.argv, "--side", side], stdout=subprocess.PIPE, text=True, check=False
-    )
+def _run_apart(side: str) -> Measured:
+    """One side in a process of its own, with this script's arguments."""
+    done = subprocess.run([sys.executable, *sys.argv, "--side", side], stdout=subprocess.PIPE, text=True)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         sys.exit(f"{side} failed")
     measured: Measured = json.loads(lines[-1])
-    if "missing" in measured:
-        print(f"{side} is left out: {measured['missing']}", file=sys.stderr)
-        return None
     return measured
-
-
-def _run_here(side: Callable[[argparse.Namespace], Measured], given: argparse.Namespace) -> int:
-    try:
-        measured = side(given)
-    except Missing as error:
-        measured = {"missing": str(error)}
-    print(json.dumps({"peak_rss_mb": peak_rss_mb()} | measured))
-    return 0
 
 
 def command(*words: str, environment: Mapping[str, str] | None = None) -> Measured:
@@ -169,17 +148,16 @@ def command(*words: str, environment: Mapping[str, str] | None = None) -> Measur
         reader.join()
     if code:
         sys.exit(f"pairjepa {' '.join(words)} failed:\n{''.join(said)}")
-    measured = {"seconds": seconds, "peak_rss_mb": _megabytes(usage.ru_maxrss)}
+    measured = {
+        "seconds": seconds,
+        "peak_rss_mb": usage.ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10),
+    }
     return measured | ({"peak_anonymous_mb": anonymous // 1024} if anonymous else {})
 
 
 def peak_rss_mb() -> int:
     """Peak resident set size of this process so far, in MB."""
-    return _megabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-
-
-def _megabytes(ru_maxrss: int) -> int:
-    return round(ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
+    return peak_rss() // 2**20
 
 
 def _median(rounds: list[Measured]) -> Measured:

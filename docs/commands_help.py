@@ -9,6 +9,8 @@ from pairjepa.cli import app
 from pairjepa.config.settings import RunConfig
 
 SETTINGS = tuple(RunConfig().to_dict())
+COMMON = ("--json", "--device")
+"""Flags of many commands, which the page explains once."""
 FIRST = r"^\*? {0,3}(--[\w.-]+|[a-z-]+)(?= )"
 """A flag, or a recipe's name, at the beginning of a line."""
 
@@ -22,11 +24,25 @@ def _section(name: str) -> str:
     """The help of one command without its frames."""
     blocks = []
     for title, body in _panels([name]):
+        body, common = _without_common(body)
         if title.lower() in (*SETTINGS, "recipes"):
             blocks.append(f"{title}: {' '.join(re.findall(FIRST, body, re.MULTILINE))}")
         else:
             blocks.append(f"{title}:\n{body}" if title else body)
+        if common:
+            blocks.append(f"Also: {' '.join(common)}")
     return "\n".join([f"## {name}", "", "```text", "\n\n".join(blocks), "```", ""])
+
+
+def _without_common(body: str) -> tuple[str, list[str]]:
+    """A frame without the flags of `COMMON`, and which of them it has."""
+    kept, common, skipping = list[str](), list[str](), False
+    for line in body.splitlines():
+        if flag := re.match(FIRST, line):
+            skipping = flag[1] in COMMON
+            common += [flag[1]] * skipping
+        kept += [line] * (not skipping)
+    return "\n".join(kept), common
 
 
 def _panels(words: list[str]) -> list[tuple[str, str]]:
