@@ -1,11 +1,11 @@
-"""Probabilities of a match: whether they come true, also among more images than they were fitted on."""
+"""Probabilities that images fit words: whether they come true, among however many images."""
 
 import numpy as np
 import pytest
 
-from pairjepa.apps.search.index import match_probability
+from pairjepa.apps.search.index import probability_of
 from pairjepa.metrics.hubness import HubnessCorrection
-from pairjepa.metrics.matching import fit_match, search_settings
+from pairjepa.metrics.matching import PRIOR, fit_probability, search_settings
 
 from .arrays import unit
 
@@ -18,40 +18,45 @@ def case(seed: int, images: int, captions: int = 2) -> tuple[np.ndarray, np.ndar
     return image.astype(np.float32), text.astype(np.float32), owner
 
 
-def correction(alpha: float) -> HubnessCorrection:
-    return HubnessCorrection(*case(9, 100)[:2], alpha=alpha, k=8)
-
-
-@pytest.mark.parametrize("alpha", [0.0, 0.5])
-@pytest.mark.parametrize("images", [150, 600])
-def test_what_is_said_comes_true_among_fewer_and_more_images(alpha: float, images: int) -> None:
+@pytest.mark.parametrize("images", [40, 600])
+def test_what_is_said_comes_true_where_one_image_in_forty_fits(images: int) -> None:
     image, text, owner = case(0, 300)
-    match = fit_match([(text, owner, image)], correction(alpha))
+    fit = fit_probability([(text, owner, image)])
     image, text, owner = case(1, images)
-    scores = text @ image.T - correction(alpha).of_image(image)
-    said = match_probability(scores, match, images)
+    cosines = text @ image.T
+    said = probability_of(cosines, fit)
     right = owner[:, None] == np.arange(images)
-    assert said.sum() == pytest.approx(right.sum(), rel=0.2)
+    weight = np.where(right, PRIOR / right.mean(), (1 - PRIOR) / (1 - right.mean()))
+    assert (said * weight).sum() == pytest.approx((right * weight).sum(), rel=0.2)
     for low, high in ((0.1, 0.5), (0.5, 0.9)):
         some = (said > low) & (said < high)
-        assert right[some].mean() == pytest.approx(said[some].mean(), abs=0.12)
-    assert (np.diff(match_probability(np.linspace(-1, 1, 50), match, images)) > 0).all()
+        assert np.average(right[some], weights=weight[some]) == pytest.approx(said[some].mean(), abs=0.15)
+    assert (np.diff(probability_of(np.linspace(-1, 1, 50), fit)) > 0).all()
+
+
+def test_it_says_the_same_by_a_dev_split_of_another_size() -> None:
+    """What an image with a cosine of 0.8 is worth hangs neither on the index nor on how many dev images there are."""
+    fits = [fit_probability([(text, owner, image)]) for image, text, owner in (case(0, 200), case(1, 2_000))]
+    at = np.linspace(0.6, 1, 9)
+    np.testing.assert_allclose(*(probability_of(at, fit) for fit in fits), atol=0.1)
 
 
 def test_a_perfect_and_a_blind_model() -> None:
     image, _, _ = case(0, 50)
     own = np.arange(50)
-    slope, intercept = fit_match([(image, own, image)], correction(0))
-    assert np.isfinite([slope, intercept]).all()
-    assert match_probability(np.array(1.0), (slope, intercept), 50) > 0.9
-    blind = fit_match([(case(5, 50)[0], own, image)], correction(0))
-    assert match_probability(np.array([0.0, 0.3]), blind, 50).max() < 0.2
+    fit = fit_probability([(image, own, image)])
+    assert np.isfinite(fit).all()
+    assert probability_of(np.array([1.0]), fit)[0] > 0.9
+    blind = fit_probability([(case(5, 50)[0], own, image)])
+    assert probability_of(np.array([0.0, 0.3]), blind).max() < 0.2
 
 
 def test_what_dev_says_of_a_search() -> None:
-    found = search_settings(*case(0, 100), correction(0.5))
-    assert set(found) == {"caption_weight", "match", "penalty"}
-    assert set(found["match"]) == {"image", "caption", "both"}
-    alone = search_settings(*case(0, 100, captions=1), correction(0.5))
-    assert set(alone) == {"match", "penalty"}
-    assert set(alone["match"]) == {"image"}
+    correction = HubnessCorrection(*case(9, 100)[:2], alpha=0.5, k=8)
+    found = search_settings(*case(0, 100), correction)
+    assert set(found) == {"caption_weight", "fit", "penalty"}
+    assert set(found["fit"]) == {"image", "caption", "both"}
+    alone = search_settings(*case(0, 100, captions=1), correction)
+    assert set(alone) == {"fit", "penalty"}
+    assert set(alone["fit"]) == {"image"}
+    assert search_settings(*case(0, 1), correction)["fit"] == {}

@@ -49,7 +49,9 @@ def test_results_go_to_stdout(index: Index, capsys: pytest.CaptureFixture[str]) 
     said = capsys.readouterr()
     assert said.err == f"next: pairjepa serve {index.path}\n"
     hits = index.search(index.encoder().encode_text("a red circle")[0], 3, where="split = 'test'")
-    expected = [f"{hit.score:.3f}  {hit.name}\n       {hit.captions[0]}\n" for hit in hits]
+    expected = [
+        f"{hit.score:.3f}{hit.probability:5.0%}  {hit.name}\n       {hit.captions[0]}\n" for hit in hits
+    ]
     assert said.out == "".join(expected)
 
     assert main(["search", str(index.path), "a red circle", "--json", "--in", "captions"]) == 0
@@ -69,7 +71,9 @@ def test_results_go_to_stdout(index: Index, capsys: pytest.CaptureFixture[str]) 
     assert len(set(outputs)) == 3
 
     assert main(["search", str(index.path), "a red circle", "--threshold", "1"]) == 0
-    assert capsys.readouterr().err.startswith("Nothing is found.")
+    assert capsys.readouterr().err.startswith(
+        "Nothing is found: the best image fits with a probability of 0."
+    )
 
     assert main(["search", str(index.path), "a red circle", "--where", "width = 1"]) == 0
     assert capsys.readouterr().err.startswith("Nothing is found.")

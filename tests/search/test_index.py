@@ -14,7 +14,7 @@ import pairjepa
 from pairjepa.apps.search import Hit, Index
 from pairjepa.apps.search.build import build
 from pairjepa.apps.search.exact import top
-from pairjepa.apps.search.index import match_probability
+from pairjepa.apps.search.index import probability_of
 from pairjepa.apps.search.stored import ALL_COLUMNS, COLUMNS
 from pairjepa.apps.search.vectors import lance_module
 from pairjepa.metrics.retrieval import recall_at
@@ -100,11 +100,14 @@ def test_by_captions_and_by_both(run: Path, index: Index, pairs: Pairs) -> None:
 def test_how_probable_a_match_is(run: Path, index: Index, by: Any) -> None:
     query = index.encoder().encode_text(["a red circle"])[0]
     hits = index.search(query, 100, by=by)
-    match = RunFolder(run).summary["search"]["match"][by]
-    expected = match_probability(np.array([hit.score for hit in hits]), match, len(index))
-    np.testing.assert_allclose([hit.probability for hit in hits], expected, rtol=1e-6)
+    fit = RunFolder(run).summary["search"]["fit"][by]
+    cosines = {hit.id: hit.score for hit in index.search(query, 100, by=by, words=False)}
+    expected = probability_of(np.array([cosines[hit.id] for hit in hits]), fit)
+    np.testing.assert_allclose([hit.probability for hit in hits], expected, rtol=1e-5)
     least = hits[4].probability
-    assert index.search(query, 100, by=by, threshold=least) == hits[:5]
+    assert least is not None
+    likely = [hit for hit in hits if hit.probability is not None and hit.probability >= least]
+    assert index.search(query, 100, by=by, threshold=least) == likely
     assert index.search(query, 100, by=by, threshold=1) == []
     assert {hit.probability for hit in index.search(query, words=False)} == {None}
 

@@ -1,6 +1,7 @@
 """Find images: index, search; and their vectors in a file: embed."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -117,7 +118,7 @@ def search(
     ] = None,
     threshold: Annotated[
         float | None,
-        Parameter(help="Least probability, such as 0.5, that an image is the one which the words describe."),
+        Parameter(help="Least probability, such as 0.5, that an image fits the words."),
     ] = None,
     k: Annotated[int, Parameter(name=("-k", "--k"), help="How many.")] = 10,
     where: Annotated[
@@ -147,16 +148,20 @@ def search(
             say("The words are more than the run takes: only their beginning counts.")
         if words is not None and image is not None and not encoder.sees_captions:
             say("This run is contrastive: the query is half-way between the image and the words.")
-        hits = opened.search(
+        ask = partial(
+            opened.search,
             encode(encoder, [query])[0],
-            k,
             by=by or query.by,
             where=where,
             raw_where=raw_where,
             of=of,
             words=query.plain_words,
-            threshold=threshold,
         )
+        hits = ask(k, threshold=threshold)
+        if not hits:
+            likely = max((hit.probability or 0 for hit in ask(100)), default=None) if threshold else None
+            best = "" if likely is None else f": the best image fits with a probability of {likely:.2f}"
+            say(f"Nothing is found{best}.")
     if as_json:
         results = [
             {
@@ -179,15 +184,14 @@ def _print_hits(index: "Index", hits: "list[Hit]", of: str) -> None:
     from pairjepa.apps.search.terminal import picture, protocol
 
     way = protocol(sys.stdout)
-    if not hits:
-        say("Nothing is found.")
     for hit in hits:
         thumbnail = index.thumbnail(hit.id) if way is not None and of == "images" else None
         if way is not None and thumbnail is not None:
             print(picture(thumbnail, way))
         place, caption = _plain(str(hit.path or hit.name)), _plain(next(iter(hit.captions), ""))
         first, second = (place, caption) if of == "images" else (caption, place)
-        print(f"{hit.score:.3f}  {first}" + (f"\n       {second}" if second else ""))
+        likely = "" if hit.probability is None else f"{hit.probability:5.0%}"
+        print(f"{hit.score:.3f}{likely}  {first}" + (f"\n       {second}" if second else ""))
 
 
 def _plain(text: str) -> str:

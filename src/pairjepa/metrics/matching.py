@@ -1,8 +1,7 @@
-"""How probable it is that an image is the one that words describe: from its score, by logistic regression on dev.
+"""How probable it is that an image fits words: from their cosine, by logistic regression on dev.
 
-One of N images is taken for the match before any score is known; the log-odds of a pair are then
-slope · score + intercept − log N. So the same score means less among more images. Other images that fit the words as
-well count as no match, as in Recall@K.
+Own pairs against all others, weighed as if one image in forty fitted. So a probability depends neither on how many
+images there are nor on dev's size. Other images that fit the words as well count as no match, as in Recall@K.
 """
 
 from collections.abc import Iterable
@@ -16,8 +15,12 @@ from scipy.special import expit
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.mixture import choose_weight, held_out, mixed
 
-BINS, RANGE = 4_000, (-3.0, 3.0)
-"""Scores are counted in bins of so many; a correction takes at most 1 from a cosine."""
+PRIOR = 1 / 40
+"""Share of the images that fit, before anything is known of them."""
+WEIGHT = 1_000
+"""Of all pairs together, against the hair towards 0."""
+BINS, RANGE = 2_000, (-1.0, 1.0)
+"""Cosines are counted in bins of so many."""
 Search = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Queries, the row of each one's image, and what images are compared by."""
 
@@ -31,9 +34,9 @@ def search_settings(
     """What a search of images by words takes from a dev split.
 
     Returns:
-        `caption_weight`, the share of the captions in a search by both; `match`, slope and intercept by what is
+        `caption_weight`, the share of the captions in a search by both; `fit`, slope and intercept by what is
         compared; `penalty`, mean and deviation of what the correction takes from images. Without two captions of an
-        image nothing is known but of a search by image.
+        image nothing is known but of a search by image, without two images nothing of how well one fits.
     """
     searches: dict[str, list[Search]] = {"image": [(text, owner, image)]}
     penalty = correction.of_image(image)
@@ -43,20 +46,22 @@ def search_settings(
         searches["caption"] = rounds
         searches["both"] = [(queries, own, mixed(image, words, weight)) for queries, own, words in rounds]
         settings["caption_weight"] = weight
-    return settings | {"match": {by: fit_match(some, correction) for by, some in searches.items()}}
+    fits = {by: fit_probability(some) for by, some in searches.items()} if len(image) > 1 else {}
+    return settings | {"fit": fits}
 
 
-def fit_match(searches: Iterable[Search], correction: HubnessCorrection) -> list[float]:
-    """Slope and intercept of the log-odds, by corrected scores."""
-    own, every, images = np.zeros(BINS), np.zeros(BINS), 1
+def fit_probability(searches: Iterable[Search]) -> list[float]:
+    """Slope and intercept of the log-odds, by cosines."""
+    own, every = np.zeros(BINS), np.zeros(BINS)
     for queries, rows, gallery in searches:
         there = gallery.any(axis=1)  # without captions there is nothing to be compared
-        scores = (queries @ gallery.T - correction.of_image(gallery)).clip(*RANGE)
-        own += np.histogram(scores[np.arange(len(rows)), rows], BINS, RANGE)[0]
-        every += np.histogram(scores[:, there], BINS, RANGE)[0]
-        images = int(there.sum())
-    slope, intercept = _logistic(np.linspace(*RANGE, 2 * BINS + 1)[1::2], own, every)
-    return [slope, intercept + float(np.log(images))]
+        cosines = (queries @ gallery.T).clip(*RANGE)
+        own += np.histogram(cosines[np.arange(len(rows)), rows], BINS, RANGE)[0]
+        every += np.histogram(cosines[:, there], BINS, RANGE)[0]
+    other = every - own
+    right = WEIGHT * PRIOR * own / own.sum()
+    wrong = WEIGHT * (1 - PRIOR) * other / max(other.sum(), 1)
+    return list(_logistic(np.linspace(*RANGE, 2 * BINS + 1)[1::2], right, right + wrong))
 
 
 def _logistic(

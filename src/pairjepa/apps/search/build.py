@@ -153,13 +153,16 @@ class _Build:
         self._unreadable: list[Loaded] = []
         self._weights = None if meta is None else meta.digest  # that are to be loaded
         if meta is None:
+            chosen = (run.summary or {}).get("search", {})  # on dev
             meta = Meta(
                 run="",
                 digest=self._encoding().weights,
                 dim=self._encoding().dim,
                 model="run",
                 pairjepa=metadata.version("pairjepa"),
-                **(run.summary or {}).get("search", {}),
+                caption_weight=chosen.get("caption_weight"),
+                fit=chosen.get("fit", {}),
+                penalty=chosen.get("penalty"),
             )
         self._meta = meta
         if meta.run != (here := str(run.path.absolute())):  # a new index, or a run that has moved
@@ -339,8 +342,7 @@ class _Build:
         mean, usual = self._tables.mean_penalty, self._meta.penalty
         if mean is not None and usual is not None and mean < usual[0] - UNLIKE * usual[1]:
             say(
-                "These images are unlike those of the training: corrections for hubs and probabilities of a "
-                "match may be off."
+                "These images are unlike those of the training: corrections for hubs and probabilities may be off."
             )
 
     def _say_unreadable(self, of: int) -> None:

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 BASE = ("id", "name", "path", "source", "split", "width", "height")
 """Columns of both tables; those that came with the pairs stand beside them."""
 By = Literal["image", "caption", "both"]
+WIDE = 100
+"""Nearest images that a threshold picks from, for the best score need not be the highest probability."""
 DISPLAY = ("id", "name", "path")
 """Columns of a hit, beside its captions."""
 
@@ -50,7 +52,7 @@ class Hit:
     path: Path | None
     """Where the image was on this machine; None if it was inside a table."""
     probability: float | None = None
-    """That it is the image which the words describe, if one of the index is; None where dev could not show it."""
+    """That it fits the words; see `metrics.matching`. None where dev could not show it."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,8 @@ class Index:
         searched = self._captions if of == "captions" else self._images
         by = "image" if of == "captions" else self._by(by)
         measured = words is None or words == (of == "images")
-        match = self.meta.match.get(by) if of == "images" and measured else None
-        if threshold is not None and (match is None or not 0 <= threshold <= 1):
+        fit = self.meta.fit.get(by) if of == "images" and measured else None
+        if threshold is not None and (fit is None or not 0 <= threshold <= 1):
             raise UsageError(_no_threshold(threshold, by, words=of == "images" and measured))
         if where is not None and raw_where is not None:
             raise UsageError("where must be left out beside raw_where. Write both conditions into raw_where.")
@@ -200,12 +202,11 @@ class Index:
 
             sql = to_sql(where, searched.schema)
         left_out = {} if exclude is None else self._images.row(exclude, ["digest"]) or {}
-        rows, scores = searched.nearest(
-            vector, k, sql, exclude, left_out.get("digest"), COLUMNS[by], corrected=measured
+        most = k if threshold is None else max(k, WIDE)
+        rows, scores, cosines = searched.nearest(
+            vector, most, sql, exclude, left_out.get("digest"), COLUMNS[by], corrected=measured
         )
-        likely = [None] * len(rows)
-        if match is not None:
-            likely = match_probability(np.array(scores), match, len(self)).tolist()
+        likely = [None] * len(rows) if fit is None else probability_of(cosines, fit).tolist()
         return [
             Hit(
                 id=row["id"],
@@ -217,7 +218,7 @@ class Index:
             )
             for row, score, probability in zip(rows, scores, likely, strict=True)
             if threshold is None or probability is None or probability >= threshold
-        ]
+        ][:k]
 
     def _by(self, by: By | None) -> By:
         """What a search of images compares with."""
@@ -329,12 +330,10 @@ class Index:
         return embedder
 
 
-def match_probability(
-    scores: Float[np.ndarray, " any"], match: Sequence[float], images: int
-) -> Float[np.ndarray, " any"]:
-    """That images are the one which words describe, by score, among so many; see `metrics.matching`."""
-    slope, intercept = match
-    return np.exp(-np.logaddexp(0, -(slope * np.asarray(scores) + intercept - np.log(images))))
+def probability_of(cosines: Float[np.ndarray, "*any"], fit: Sequence[float]) -> Float[np.ndarray, "*any"]:
+    """That images fit words, by their cosines; see `metrics.matching`."""
+    slope, intercept = fit
+    return np.exp(-np.logaddexp(0, -(slope * cosines.astype(np.float64) + intercept)))
 
 
 def _no_threshold(threshold: float, by: str, *, words: bool) -> str:
@@ -342,10 +341,10 @@ def _no_threshold(threshold: float, by: str, *, words: bool) -> str:
         return f"threshold must be between 0 and 1, got {threshold}."
     rule = f"threshold must be left out here, got {threshold}: "
     if not words:
-        return rule + "how probable a match is, is known of images that words alone are searched for."
+        return rule + "how probably one fits, is known of images that words alone are searched for."
     return (
         rule
-        + f"the run's dev split did not show how probable a match by {by} is. Train it again, or leave it out."
+        + f"the run's dev split did not show how probably an image fits by {by}. Train it again, or leave it out."
     )
 
 

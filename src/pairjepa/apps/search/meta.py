@@ -50,8 +50,8 @@ class Meta:
     """By `table` or `table/column`, where it has so many rows that exact search would be slow."""
     caption_weight: float | None = None
     """Share of the captions in a search by both: the run's, chosen on dev."""
-    match: dict[str, list[float]] = field(default_factory=dict)
-    """By what is compared, slope and intercept of `Index.search`'s probabilities: the run's, fitted on dev."""
+    fit: dict[str, list[float]] = field(default_factory=dict)
+    """By what is compared, slope and intercept of `Index.search`'s probabilities: the run's, from dev."""
     penalty: list[float] | None = None
     """Mean and deviation of what the hubness correction takes from images of the run's dev split."""
 

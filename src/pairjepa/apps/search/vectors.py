@@ -150,8 +150,8 @@ class Vectors:
         column: str = "vector",
         *,
         corrected: bool = False,
-    ) -> tuple[list[dict[str, Any]], list[float]]:
-        """The best pictures, as the display columns of a row of each, and their scores.
+    ) -> tuple[list[dict[str, Any]], list[float], Float32[np.ndarray, " best"]]:
+        """The best pictures, as the display columns of a row of each, their scores, and their cosines.
 
         Args:
             vector: what is asked.
@@ -162,7 +162,8 @@ class Vectors:
             column: of the vectors that are compared.
             corrected: scores are corrected for hubs, where the vectors were written so.
         """
-        vector = as_query(vector, width_of(self._table, column), corrected=corrected)
+        width = width_of(self._table, column)
+        plain, vector = (as_query(vector, width, corrected=some) for some in (False, corrected))
         conditions = [f"({where})"] if where is not None else []
         conditions += [f"id != '{exclude}'"] if exclude is not None and _ID.fullmatch(exclude) else []
         if digest is not None and "digest" in self.schema.names:
@@ -170,7 +171,7 @@ class Vectors:
         condition = " AND ".join(conditions) or None
         if (way := self._approximate.get(column)) is not None:
             with reading(self._uri):
-                found, scores = approximately(
+                found, scores, vectors = approximately(
                     self._table,
                     column,
                     vector,
@@ -180,14 +181,17 @@ class Vectors:
                     filter=condition,
                 )
             first = np.sort(np.unique(_pictures(found), return_index=True)[1])[:k]
-            return found.select(self._display).take(first).to_pylist(), scores[first].tolist()
-        scores = scores_of(self._vectors(column), vector)
+            hits = found.select(self._display).take(first).to_pylist()
+            return hits, scores[first].tolist(), np.vecdot(vectors[first], plain)
+        vectors = self._vectors(column)
+        scores = scores_of(vectors, vector)
         rows = self._all_once if condition is None else self._once(self._matching(condition))
         if len(rows) < len(scores):
             scores, every = np.full_like(scores, -np.inf), scores
             scores[rows] = every[rows]
         best = top(scores, k)
-        return self._columns.select(self._display).take(best).to_pylist(), scores[best].tolist()
+        hits = self._columns.select(self._display).take(best).to_pylist()
+        return hits, scores[best].tolist(), np.vecdot(vectors[best], plain)
 
     def _once(self, rows: Int64[np.ndarray, " some"]) -> Int64[np.ndarray, " pictures"]:
         """Of the rows of one picture (and caption) one: with captions, if any has, and the first by name."""
@@ -294,8 +298,8 @@ def approximately(
     *,
     columns: Sequence[str] = (),
     filter: str | None = None,
-) -> "tuple[pa.Table, Float32[np.ndarray, ' nearest']]":
-    """The nearest `k` rows that Lance's index finds, best first, and their exact scores.
+) -> "tuple[pa.Table, Float32[np.ndarray, ' nearest'], Float32[np.ndarray, 'nearest width']]":
+    """The nearest `k` rows that Lance's index finds, best first, their exact scores, and their vectors.
 
     Args:
         table: Lance's.
@@ -318,6 +322,7 @@ def approximately(
         filter=filter,
         prefilter=True,
     )
-    scores = np.vecdot(checked_vectors(found, table.uri, column), vector)
+    vectors = checked_vectors(found, table.uri, column)
+    scores = np.vecdot(vectors, vector)
     best = top(scores, k)
-    return found.select(list(columns)).take(best), scores[best]
+    return found.select(list(columns)).take(best), scores[best], vectors[best]
