@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from pairjepa.apps.search.vectors import lance_module
 from pairjepa.cli import main
 from pairjepa.config.recipes import recipe
 from pairjepa.run.folder import RunFolder
+from pairjepa.util.arrays import read_arrays, write_arrays
 from pairjepa.util.checksums import check, misfit, read_record, seal, signed, unsigned, verify, write_record
 from pairjepa.util.errors import PairJEPAError, hindrance, unreadable
 from pairjepa.util.files import cache_folder, read_json
@@ -418,3 +420,20 @@ def test_verify_what_is_no_artefact(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "photo.jpg").write_bytes(b"photo")
     assert main(["verify", str(tmp_path)]) == 1
     assert "must hold files with checksums, got none" in capsys.readouterr().err
+
+
+def test_arrays_come_back_however_they_lie_in_memory(tmp_path):
+    """`save_file` of safetensors writes the memory behind an array: a transpose came back scrambled."""
+    values = np.arange(12, dtype=np.float32).reshape(3, 4)
+    arrays = {
+        "plain": values,
+        "transpose": values.T,
+        "Fortran order": np.asfortranarray(values),
+        "every second column": values[:, ::2],
+        "single number": np.float32(7).reshape(()),
+    }
+    write_arrays(arrays, tmp_path / "arrays.safetensors", {"made_of": "a test"})
+    read, about = read_arrays(tmp_path / "arrays.safetensors", "Make it again.")
+    assert about["made_of"] == "a test"
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], array, err_msg=name, strict=True)

@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
-
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.util.arrays import read_arrays, write_arrays
 from pairjepa.util.errors import PairJEPAError
@@ -14,8 +12,7 @@ FILE = "hubness.safetensors"
 
 def save(correction: HubnessCorrection, run: Path, weights: str) -> None:
     """Keep a correction in a run's folder, with the digest of the weights that it was fitted to."""
-    banks = {"image": correction.image_bank, "text": correction.text_bank}
-    arrays = {side: np.ascontiguousarray(bank) for side, bank in banks.items()}
+    arrays = {"image": correction.image_bank, "text": correction.text_bank}
     about = {"correction": json.dumps(correction.settings()), "run": weights}
     write_arrays(arrays, run / FILE, about)
 

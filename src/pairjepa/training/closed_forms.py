@@ -64,9 +64,7 @@ def load_or_fit(material: Material, folder: RunFolder | None, dim: int = 512) ->
     }
     if path is not None:
         kept = {
-            f"{name}.{key}": np.ascontiguousarray(array)
-            for name, form in forms.items()
-            for key, array in form.arrays().items()
+            f"{name}.{key}": array for name, form in forms.items() for key, array in form.arrays().items()
         }
         write_arrays(kept, path, {"made_of": made_of})
     return forms

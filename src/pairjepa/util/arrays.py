@@ -25,11 +25,14 @@ def arrays_digest(arrays: Mapping[str, np.ndarray], *more: Any) -> str:
 
 
 def write_arrays(arrays: Mapping[str, np.ndarray], path: Path, about: dict[str, str] | None = None) -> None:
-    """Write contiguous arrays with a checksum of them and of their metadata `about`, whole or not at all."""
+    """Write arrays with a checksum of them and of their metadata `about`, whole or not at all."""
     about = about or {}
+    arrays = {
+        name: np.asarray(array, order="C") for name, array in arrays.items()
+    }  # save_file scrambles views
     with writing(path), atomic_path(path) as temporary:
         try:
-            save_file(dict(arrays), temporary, as_metadata(about | {KEY: _checksum(arrays, about)}))
+            save_file(arrays, temporary, as_metadata(about | {KEY: _checksum(arrays, about)}))
         except SafetensorError as error:  # such as a full disk
             raise OSError(str(error)) from None
 
