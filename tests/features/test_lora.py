@@ -138,6 +138,8 @@ def test_an_adapted_pair_goes_to_the_hub_whole(given: dict[str, Any], tmp_path: 
     """The folder holds the pair as it was, and names it without the path; the card has it as its base."""
     pytest.importorskip("peft")
     save(tmp_path / "my-pair", clip)
+    if not given:
+        (tmp_path / "my-pair/README.md").write_text("---\nlicense: mit\n---\n# My pair\n", "utf-8")
     run = pairjepa.train(config(tmp_path / "my-pair", **given), None, tmp_path / "run").path
     rows = vectors(run)
     export(run, "hub", tmp_path / "hub")
@@ -146,5 +148,10 @@ def test_an_adapted_pair_goes_to_the_hub_whole(given: dict[str, Any], tmp_path: 
     record = (tmp_path / "hub/run.json").read_text("utf-8")
     assert '"pair": "my-pair"' in record
     assert str(tmp_path) not in record
+    card = (tmp_path / "hub/README.md").read_text("utf-8")
+    own = "unknown here; its own terms hold" if given else "`mit`, which holds"
+    assert f"- my-pair: {own} for what is made of it, too" in card
+    export(tmp_path / "hub", "hub", tmp_path / "again")
+    assert (tmp_path / "again/README.md").read_text("utf-8") == card.replace("# hub", "# again")
     with pytest.raises(PairJEPAError, match="was trained on a backbone that it does not hold itself"):
         pairjepa.Embedder.load(run)

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
 import pairjepa
+from pairjepa.apps.export import export
+from pairjepa.apps.search.build import build
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.pair import load_pair, pair_temperature
@@ -22,6 +24,7 @@ from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import HeadConfig
 from pairjepa.evaluation.compare_tables import compare_table
 from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.illustrate import saliency
 from pairjepa.model.build import build_module
 from pairjepa.model.heads import build_head
 from pairjepa.run.folder import RunFolder
@@ -179,6 +182,9 @@ def test_a_pair_is_what_transformers_gives(make: Callable[[], Any], tmp_path: Pa
         for order in ([0, 1, 2, 3], [3, 2, 1, 0], [0], [1, 0]):
             ids, mask = text.collate(text.tokenize([CAPTIONS[row] for row in order]))
             assert np.abs(embedded(text(ids, mask)) - wanted_text[order]).max() < 1e-5
+    embedder = pairjepa.Embedder.from_pair(tmp_path)
+    assert np.abs(embedder.encode_image(pictures) - wanted_image).max() < 1e-5
+    assert np.abs(embedder.encode_text(CAPTIONS, batch_size=3) - wanted_text).max() < 1e-5
     assert np.abs(wanted_text[0] - wanted_text[1]).max() > 1e-3  # the case can tell captions apart
 
 
@@ -187,6 +193,80 @@ def test_temperature_is_that_of_the_checkpoint(tmp_path: Path) -> None:
     assert pair_temperature(model) == pytest.approx(float(torch.exp(-model.logit_scale.detach())))
     model, *_ = save(tmp_path, align)
     assert pair_temperature(model) == pytest.approx(float(model.temperature.detach()))
+
+
+def test_the_temperature_of_siglip_is_not_raised_to_that_of_clip(tmp_path: Path) -> None:
+    model, *_ = save(tmp_path, siglip)
+    with torch.no_grad():
+        model.logit_scale.fill_(np.log(118.0))
+    model.save_pretrained(tmp_path)
+    embedder = pairjepa.Embedder.from_pair(tmp_path)
+    assert embedder.temperature == pytest.approx(1 / 118)
+    objective: Any = build_module(embedder.config, embedder.image, embedder.text)["objective"]
+    objective.clamp_()
+    assert objective.temperature.item() == pytest.approx(1 / 118)
+
+
+@pytest.mark.parametrize("make", [clip, siglip], ids=lambda make: make.__name__)
+def test_labels_of_a_pair_are_the_zero_shot_classes_of_clip(
+    make: Callable[[], Any], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """By its own temperature, each class the mean of its prompts' embeddings."""
+    model, tokenizer, processor = save(tmp_path / "pair", make)
+    (tmp_path / "photos").mkdir()
+    pictures = [picture(seed, 40, 40) for seed in range(3)]
+    for number, one in enumerate(pictures):
+        one.save(tmp_path / "photos" / f"{number}.png")
+    labels, prompts = ["dog", "cat"], ["a {}", "red {} on a mat"]
+    given = [str(tmp_path / "pair"), str(tmp_path / "photos"), "--labels", ",".join(labels), "--json"]
+    assert main(["label", *given, *(f"--template={one}" for one in prompts), "--top-k", "2"]) == 0
+    found = json.loads(capsys.readouterr().out)["results"]
+    sentences = [prompt.replace("{}", label) for label in labels for prompt in prompts]
+    tokens = tokenizer(sentences, padding="max_length", max_length=16, return_tensors="pt")
+    mask = {} if make is siglip else {"attention_mask": tokens["attention_mask"]}
+    with torch.no_grad():
+        rows = embedded(model.get_text_features(input_ids=tokens["input_ids"], **mask))
+        images = embedded(model.get_image_features(**processor(pictures, return_tensors="pt")))
+        scale = model.logit_scale.exp().item()
+    classes = rows.reshape(2, 2, -1).mean(1)
+    logits = scale * images @ (classes / np.linalg.norm(classes, axis=1, keepdims=True)).T
+    wanted = torch.softmax(torch.from_numpy(logits), dim=1).numpy()
+    for one, row in zip(found, wanted, strict=True):
+        likely = {entry["label"]: entry["probability"] for entry in one["labels"]}
+        assert [likely[label] for label in labels] == pytest.approx(row, abs=1e-4)
+    with pytest.raises(UsageError, match=r"This needs a run, got the pretrained pair .* as it is"):
+        assert pairjepa.Embedder.from_pair(tmp_path / "pair").run
+
+
+@pytest.mark.parametrize("make", [clip, siglip], ids=lambda make: make.__name__)
+def test_what_comes_after_a_run_takes_an_adapted_pair(make: Callable[[], Any], tmp_path: Path) -> None:
+    """ONNX, which is compared with the run; an index; maps, where patches are projected as the class token is."""
+    save(tmp_path / "pair", make)
+    given = {"data.source": "shapes:60", "model.pair": str(tmp_path / "pair"), "training.epochs": 1}
+    run = pairjepa.train(recipe("adapt", given), None, tmp_path / "run").path
+    assert export(run, "onnx", tmp_path / "onnx").is_dir()
+    build(run, ["shapes:60"], tmp_path / "index")
+    embedder = pairjepa.Embedder.load(run)
+    query = embedder.encode_text("a red circle")[0]
+    assert len(pairjepa.Index.open(tmp_path / "index").search(query, 5)) == 5
+    if make is siglip:
+        with pytest.raises(PairJEPAError, match="pools the positions of a picture in a way of its own"):
+            saliency(embedder, picture(0), CAPTIONS)
+        return
+    maps = saliency(embedder, picture(0), CAPTIONS)
+    assert maps.shape == (len(CAPTIONS), SIZE // 8, SIZE // 8)
+    assert (np.abs(maps.mean((1, 2))) <= 1 + 1e-5).all()
+    assert maps.std() > 1e-4
+
+
+def test_the_map_of_a_patch_is_what_the_class_token_would_give(tmp_path: Path) -> None:
+    model, *_ = save(tmp_path, clip)
+    image, _ = load_pair(tmp_path)
+    pixels = torch.randn(2, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        tokens = model.vision_model(pixel_values=pixels).last_hidden_state
+        wanted = model.visual_projection(model.vision_model.post_layernorm(tokens[:, 1 + 5]))
+        assert torch.allclose(image.positions(pixels)[:, 1, 1], wanted, atol=1e-6)  # the sixth of four a row
 
 
 def flava() -> Any:
@@ -218,13 +298,17 @@ def test_one_folder_for_both_backbones_is_the_pair(tmp_path: Path, capsys: pytes
 
 
 def test_what_is_no_pair_is_said(tmp_path: Path) -> None:
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel, SiglipConfig, SiglipModel
 
     _, tokenizer, _ = save(tmp_path / "pair", clip)
     CLIPTextModel(CLIPTextConfig(**TEXT)).save_pretrained(tmp_path / "tower")
     tokenizer.save_pretrained(tmp_path / "tower")
     with pytest.raises(PairJEPAError, match="must be a dual encoder such as CLIP or SigLIP"):
         load_pair(tmp_path / "tower")
+    unlike = VISION | {"hidden_size": 32}
+    save(tmp_path / "unlike", lambda: SiglipModel(SiglipConfig(text_config=TEXT, vision_config=unlike)))
+    with pytest.raises(PairJEPAError, match=r"both sides into one space, .* images are 32 numbers"):
+        load_pair(tmp_path / "unlike")
     with pytest.raises(UsageError, match=r"model\.max_tokens must be at most 16 for this pair, got 17"):
         load_pair(tmp_path / "pair", 17)
     with pytest.raises(UsageError, match=r"model\.image must not be given beside model\.pair"):
@@ -310,8 +394,6 @@ def test_an_adapted_pair_is_exported_to_sentence_transformers(
 ) -> None:
     """Of stock modules; the export compares what it has written with the run."""
     pytest.importorskip("sentence_transformers")
-    from pairjepa.apps.export import export
-
     save(tmp_path / "pair", make)
     given = {"data.source": "shapes:60", "model.pair": str(tmp_path / "pair"), "training.epochs": 1}
     pairjepa.train(recipe("adapt", given), None, tmp_path / "run")

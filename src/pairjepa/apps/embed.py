@@ -10,6 +10,7 @@ from jaxtyping import Float32
 
 from pairjepa.apps.search.loading import Loaded, loaded, never
 from pairjepa.apps.search.sources import Entry, open_source
+from pairjepa.backbones.location import is_hub_id
 from pairjepa.config.settings import DataConfig, EngineName
 from pairjepa.embedder.encoder import Encoder
 from pairjepa.features.engines import check_engine
@@ -45,7 +46,7 @@ def embed(
     """Embed images with a trained run into a file. What cannot be read is left out and named.
 
     Args:
-        run: folder of a run, or one that `pairjepa export RUN --to onnx` wrote.
+        run: folder of a run, one that `pairjepa export RUN --to onnx` wrote, or a pretrained pair.
         sources: folders of images, images, or pairs as `Pairs.open` takes them.
         out: `.parquet`, with the columns `name`, `path` and `vector`; or `.npy`, the matrix, beside which a `.json`
             has the names. Both hold the digest of the run's weights.
@@ -133,7 +134,7 @@ def _images(
 
 
 def load_encoder(run: str | Path) -> Encoder:
-    """A run in use: from its ONNX graphs if the folder is an export, else with PyTorch.
+    """A run in use: from its ONNX graphs if the folder is an export, else with PyTorch; or a pretrained pair as it is.
 
     Raises:
         PairJEPAError: the folder is neither, or damaged.
@@ -144,6 +145,11 @@ def load_encoder(run: str | Path) -> Encoder:
         return onnx_embedder.OnnxEmbedder.load(run)
     from pairjepa.run.folder import RunFolder
 
+    here, hub = Path(run), "/" in str(run) and is_hub_id(str(run))
+    if hub or ((here / "config.json").is_file() and not (here / "run.json").is_file()):
+        from pairjepa.embedder.embedder import Embedder
+
+        return Embedder.from_pair(run)
     folder = RunFolder(Path(run))  # says that there is none before PyTorch is loaded
     from pairjepa.embedder.embedder import Embedder
 

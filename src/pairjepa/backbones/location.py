@@ -155,12 +155,31 @@ def hub_refusals(
         ) from None
 
 
+def licence(name: str, revision: str | None = None) -> str | None:
+    """The licence that a backbone's model card names, as far as the card is on this machine; None if it does not."""
+    from huggingface_hub import metadata_load, try_to_load_from_cache
+
+    with contextlib.suppress(Exception):  # a card is text that anyone has written
+        own = Path(name).expanduser()
+        card = (
+            own / "README.md"
+            if own.is_dir()
+            else try_to_load_from_cache(name, "README.md", revision=revision)
+        )
+        about = metadata_load(str(card)) or {}
+        stated = about["license"]
+        if stated == "other":
+            stated = " ".join(str(about[key]) for key in ("license_name", "license_link") if key in about)
+        return ", ".join(stated) if isinstance(stated, list) else str(stated) or None
+    return None
+
+
 def _snapshot(name: str, setting: str, revision: str | None) -> Path:
     """The local copy of a hub repository, fetched if need be; without a network, the copy that is there."""
     from huggingface_hub import snapshot_download, try_to_load_from_cache
 
     def fetch(weights: str) -> Path:
-        patterns = ["*.json", "*.txt", "*.model", weights]
+        patterns = ["*.json", "*.txt", "*.model", "README.md", weights]
         found = snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"])
         return Path(found)
 

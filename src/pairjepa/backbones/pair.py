@@ -48,13 +48,21 @@ class PairImage(ImageBackbone):
         """Embeddings of normalised pictures, as the model's own `get_image_features` gives them."""
         return _embedding(self.model.get_image_features(pixel_values=pixels))  # type: ignore[operator]
 
-    def positions(self, pixels: Tensor) -> Tensor:
-        """Not defined: the pair projects one pooled vector.
+    def positions(self, pixels: Float[Tensor, "batch 3 size size"]) -> Float[Tensor, "batch row column dim"]:
+        """Embeddings of each patch: its token in the place of the class token, where that is what is projected.
+
+        Source: the dense features of CLIP (Zhou et al. 2022, arXiv 2112.01071, without its change of the last layer).
 
         Raises:
-            PairJEPAError: always.
+            PairJEPAError: the pair pools its positions in a way of its own, as SigLIP does.
         """
-        raise PairJEPAError("A pretrained pair pools its positions in a way of its own.")
+        model: Any = self.model
+        if not hasattr(model, "visual_projection") or not hasattr(model.vision_model, "post_layernorm"):
+            raise PairJEPAError("This pair pools the positions of a picture in a way of its own.")
+        tokens = model.vision_model(pixel_values=pixels).last_hidden_state[:, 1:]
+        side = round(tokens.shape[1] ** 0.5)
+        projected: Tensor = model.visual_projection(model.vision_model.post_layernorm(tokens))
+        return projected.unflatten(1, (side, side))
 
 
 class PairText(TextBackbone):
@@ -115,7 +123,8 @@ def load_pair(folder: Path, max_tokens: int | None = None) -> tuple[PairImage, P
         max_tokens: captions are cut there; None is the longest that the text tower takes.
 
     Raises:
-        PairJEPAError: it is no dual encoder, its weights are not whole, it has no tokenizer, or a tower fails.
+        PairJEPAError: it is no dual encoder, its weights are not whole, it has no tokenizer, a tower fails, or the
+            sides do not fit.
         UsageError: `max_tokens` is more than the tower takes.
     """
     model, tokenizer = load_pair_model(folder)
@@ -126,7 +135,16 @@ def load_pair(folder: Path, max_tokens: int | None = None) -> tuple[PairImage, P
         size = getattr(model.config.vision_config, "image_size", None)  # type: ignore[union-attr]
         preprocessing = read_preprocessing(folder, size if isinstance(size, int) else 224)
     with usable("model.pair", folder):
-        return PairImage(model, preprocessing, weights), PairText(model, tokenizer, max_tokens, weights)
+        image, text = (
+            PairImage(model, preprocessing, weights),
+            PairText(model, tokenizer, max_tokens, weights),
+        )
+    if image.width != text.width:
+        raise PairJEPAError(
+            f"model.pair must put both sides into one space, got {folder}, whose images are {image.width} numbers "
+            f"and whose captions are {text.width}. Give the towers apart, as model.image and model.text."
+        )
+    return image, text
 
 
 def save_pair(image: ImageBackbone, text: TextBackbone, folder: Path) -> None:

@@ -24,7 +24,12 @@ def add(app: App) -> None:
 
 
 def label(
-    run: Annotated[Path, Parameter(help="A run folder, or what `pairjepa export RUN --to onnx` wrote.")],
+    run: Annotated[
+        Path,
+        Parameter(
+            help="A run folder, what `pairjepa export RUN --to onnx` wrote, or a pretrained pair such as CLIP."
+        ),
+    ],
     images: Annotated[str, Parameter(help="A folder of images, an image, or a table of images.")],
     /,
     *,

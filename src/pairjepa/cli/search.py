@@ -83,7 +83,12 @@ def index(
 
 
 def embed(
-    run: Annotated[Path, Parameter(help="A run folder, or what `pairjepa export RUN --to onnx` wrote.")],
+    run: Annotated[
+        Path,
+        Parameter(
+            help="A run folder, what `pairjepa export RUN --to onnx` wrote, or a pretrained pair such as CLIP."
+        ),
+    ],
     /,
     *images: Annotated[
         str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")

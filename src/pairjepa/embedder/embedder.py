@@ -17,13 +17,16 @@ from pairjepa.backbones.location import holds_backbones, hub_refusals, is_hub_id
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.vectors import VectorTexts
 from pairjepa.backbones.words import WordEmbeddings
+from pairjepa.config.recipes import recipe
+from pairjepa.config.settings import RunConfig
 from pairjepa.model.build import build_module
 from pairjepa.model.joint import JointModel, mean_direction
 from pairjepa.model.weights import load_weights
 from pairjepa.objectives import Objective
 from pairjepa.pairs.pictures import Picture, asked, listed, opened, strings
 from pairjepa.run.folder import RunFolder
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import digest
 from pairjepa.util.progress import Progress
 from pairjepa.util.progress import progress as progress_bar
 from pairjepa.util.threads import ahead
@@ -39,7 +42,7 @@ class Embedder:
     their inner product is the cosine similarity that `pairjepa evaluate` ranks by.
 
     Attributes:
-        run: the run folder.
+        run: the run folder; of a pretrained pair as it is there is none.
         weights: digest of the weights that were loaded; files made with them have the same.
         config: the run's settings.
         image: the image backbone.
@@ -49,10 +52,17 @@ class Embedder:
     """
 
     def __init__(
-        self, run: RunFolder, module: nn.ModuleDict, image: ImageBackbone, text: TextBackbone, weights: str
+        self,
+        source: RunFolder | RunConfig,
+        module: nn.ModuleDict,
+        image: ImageBackbone,
+        text: TextBackbone,
+        weights: str,
     ) -> None:
-        """See `load`."""
-        self.run, self.config, self.weights = run, run.config, weights
+        """See `load` and `from_pair`."""
+        self._run = source if isinstance(source, RunFolder) else None
+        self.config = source.config if isinstance(source, RunFolder) else source
+        self.weights = weights
         self._device = best_device()
         self._module = module.to(self._device).eval()
         self.image, self.text = image.to(self._device).eval(), text.to(self._device).eval()
@@ -84,6 +94,22 @@ class Embedder:
         return cls(run, module, image, text, weights)
 
     @classmethod
+    def from_pair(cls, name: str | Path, revision: str | None = None) -> "Embedder":
+        """A pretrained pair (CLIP, SigLIP and their kin) as it is: its own embeddings, of unit norm.
+
+        Args:
+            name: a Transformers folder, or a hub id.
+            revision: commit, tag or branch of the hub id.
+
+        Raises:
+            PairJEPAError: it is neither, or no dual encoder that Transformers loads by itself.
+        """
+        bare = {f"model.{head}.kind": "identity" for head in ("image_projection", "text_projection")}
+        config = recipe("adapt", {"model.pair": str(name), "model.pair_revision": revision, **bare})
+        image, text = load_backbones(config, ())
+        return cls(config, build_module(config, image, text), image, text, digest(image.digest, text.digest))
+
+    @classmethod
     def from_pretrained(cls, name: str | Path, revision: str | None = None) -> "Embedder":
         """Load a run from a local folder, or from the Hugging Face hub, where `pairjepa export --to hub` has put it.
 
@@ -97,6 +123,20 @@ class Embedder:
             PairJEPAError: it is neither, the hub cannot be reached, or as `load`.
         """
         return cls.load(_snapshot(str(name), revision) if is_hub_id(str(name)) else Path(name).expanduser())
+
+    @property
+    def run(self) -> RunFolder:
+        """The run folder.
+
+        Raises:
+            UsageError: it is a pretrained pair without one.
+        """
+        if self._run is None:
+            raise UsageError(
+                f"This needs a run, got the pretrained pair {self.config.model.pair} as it is. "
+                "Make one of it with: pairjepa train adapt."
+            )
+        return self._run
 
     @property
     def dim(self) -> int:
@@ -244,6 +284,8 @@ class Embedder:
 
     @property
     def _mend(self) -> str:
+        if self._run is None:
+            return f"The weights of {self.config.model.pair} are of no use: choose another pair."
         return f"The weights of {self.run.path} are of no use: train another run, at a lower training.learning_rate."
 
     @property

@@ -9,7 +9,7 @@ from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.layers import upper_layers
 from pairjepa.backbones.pair import pair_temperature
 from pairjepa.backbones.text import TextBackbone
-from pairjepa.config.settings import TEMPERATURES, RunConfig, tuned
+from pairjepa.config.settings import RunConfig, tuned
 from pairjepa.model.joint import JointModel, TokenWidths
 from pairjepa.objectives import Objective
 
@@ -19,8 +19,7 @@ def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) ->
     if config.model.pair is not None:  # its own width, and its own τ where none is given
         config = replace(config, model=replace(config.model, dim=image.width))
         if config.objective.temperature is None:
-            lowest, highest = TEMPERATURES
-            own = min(max(pair_temperature(image.model) or 0.07, lowest), highest)
+            own = min(max(pair_temperature(image.model) or 0.07, 1e-3), 1.0)
             config = replace(config, objective=replace(config.objective, temperature=own))
     with torch.random.fork_rng([]):  # weights are drawn on the CPU: no GPU is touched
         torch.default_generator.manual_seed(config.training.seed)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pairjepa.config.settings import ObjectiveConfig
+from pairjepa.config.settings import TEMPERATURES, ObjectiveConfig
 from pairjepa.objectives.terms import TERMS, Labels, check_terms
 
 
@@ -28,6 +28,7 @@ class Objective(nn.Module):
         check_terms(config)
         assert config.temperature is not None  # `build_module` has taken the pair's
         self.config = config
+        self._least = math.log(min(TEMPERATURES[0], config.temperature))
         # log τ keeps τ positive
         self.log_temperature = nn.Parameter(
             torch.tensor(config.temperature).log(), requires_grad=config.learn_temperature
@@ -35,13 +36,13 @@ class Objective(nn.Module):
 
     @property
     def temperature(self) -> Tensor:
-        """τ, clamped to [0.01, 1] as in CLIP."""
-        return self.log_temperature.clamp(math.log(0.01), 0.0).exp()
+        """τ, clamped to [0.01, 1] as in CLIP, or from where a pretrained pair has it (SigLIP: 0.0085)."""
+        return self.log_temperature.clamp(self._least, 0.0).exp()
 
     @torch.no_grad()
     def clamp_(self) -> None:
         """Keep log τ itself in range, so that it can come back from the border."""
-        self.log_temperature.clamp_(math.log(0.01), 0.0)
+        self.log_temperature.clamp_(self._least, 0.0)
 
     def forward(
         self,

@@ -4,6 +4,7 @@ import html
 import re
 from typing import Any
 
+from pairjepa.backbones.location import TINY
 from pairjepa.config.settings import tuned
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.tables import markdown_table, partial_table
@@ -202,8 +203,17 @@ def _limits(record: dict[str, Any], embedder: Embedder) -> str:
 
 def _licence(record: dict[str, Any], licence: str | None) -> str:
     stated = f"`{_text(licence)}`." if licence else "Not stated by whoever exported it."
-    sources = " and ".join(map(_text, _sources(record)))
-    return f"{stated} The backbones ({sources}) and the pairs have licences of their own."
+    own = {str(one["source"]): one.get("licence") for one in record["backbones"].values()}
+    lines = [
+        f"- {_text(source)}: `{_text(terms)}`, which holds for what is made of it, too"
+        if terms
+        else f"- {_text(source)}: unknown here; its own terms hold for what is made of it, too"
+        for source, terms in own.items()
+        if source not in TINY.values()
+    ]
+    return "\n".join(
+        [f"{stated} The pairs have a licence of their own, and so have, as their cards say:", "", *lines]
+    )
 
 
 def _sources(record: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from pairjepa.apps.export.equal import check_equal
 from pairjepa.apps.export.folder import new_folder, note_files
 from pairjepa.apps.verify import verify
 from pairjepa.backbones.encoders import load_backbones
-from pairjepa.backbones.location import ROLES
+from pairjepa.backbones.location import ROLES, licence
 from pairjepa.backbones.pair import save_pair
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.stored import read_evaluation
@@ -87,6 +87,10 @@ def write_run(embedder: Embedder, folder: Path) -> dict[str, Any]:
     if isinstance(embedder.config.model.image, tuple):
         raise UsageError("model.image must name one backbone to go to the hub, got several. Take --to onnx.")
     record = _without_paths(run.record)
+    for side, backbone in record["backbones"].items():
+        if "licence" not in backbone:  # else it comes from a folder of this kind, which holds no cards
+            source, revision = run.record["backbones"][side]["source"], backbone["revision"]
+            backbone["licence"] = licence(source, revision)
     write_record(folder / "run.json", record)
     for file in FILES:
         if (run.path / file).is_file():

@@ -107,7 +107,7 @@ def label_images(
     """Label images with a trained run. What cannot be read is left out and named.
 
     Args:
-        run: folder of a run, or one that `pairjepa export RUN --to onnx` wrote.
+        run: folder of a run, one that `pairjepa export RUN --to onnx` wrote, or a pretrained pair.
         images: a folder of images, an image, or a table of them.
         labels: what to choose from.
         templates: each with `{}` in the label's place.
