@@ -35,10 +35,7 @@ def test_a_masked_recipe_trains_on_both_kinds_of_query(name: str) -> None:
 def test_tiny_masked_is_tiny_but_for_what_the_context_sees() -> None:
     tiny, masked = recipe("tiny"), recipe("tiny-masked")
     changed = {n for n in differences(tiny, masked) if not n.startswith(("context.", "model.predictor."))}
-    assert changed == {"recipe", "training.epochs"}
-    assert masked.training.epochs * masked.context.full_mask_prob == tiny.training.epochs, (
-        "as many image-only samples"
-    )
+    assert changed == {"recipe"}
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,8 @@ def test_batch_norm_is_synchronised_on_gpus_alone(monkeypatch: pytest.MonkeyPatc
 
     def kinds(device: str, micro_batch: int | None = None) -> set[str]:
         parts = {name: nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)) for name in ("joint", "image")}
-        wrapped = step.TrainStep(nn.ModuleDict(parts), None, micro_batch, Group(size=2))  # type: ignore[arg-type]
+        config = recipe("tiny", {"training.micro_batch": micro_batch})
+        wrapped = step.TrainStep(nn.ModuleDict(parts), None, config, Group(size=2))  # type: ignore[arg-type]
         step.data_parallel(wrapped, torch.device(device), Group(size=2))
         return {f"{name} {type(part[1]).__name__}" for name, part in parts.items()}
 

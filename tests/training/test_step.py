@@ -6,7 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from pairjepa.training.step import features
+from pairjepa.config.settings import ContextConfig, HeadConfig, ModelConfig, ObjectiveConfig, RunConfig
+from pairjepa.model.joint import JointModel
+from pairjepa.objectives import Labels, Objective
+from pairjepa.training.monitor import Split
+from pairjepa.training.processes import Group
+from pairjepa.training.step import TrainStep, features
 
 
 def loss_of(features):
@@ -93,3 +98,35 @@ def test_under_autocast():
         results.append([parameter.grad.clone() for parameter in backbone.parameters()])
     torch.testing.assert_close(results[1], results[0], rtol=0.05, atol=0.01)
     assert all(gradient.abs().sum() > 0 for gradient in results[0])
+
+
+@pytest.mark.parametrize("alone", [0.0, 0.25, 1.0])
+def test_each_sample_is_asked_by_its_image_alone_and_with_words(alone):
+    torch.manual_seed(0)
+    head = HeadConfig("residual", hidden_dim=8)
+    config = RunConfig(
+        model=ModelConfig(dim=6, predictor=head, text_projection=head),
+        context=ContextConfig(caption="tokens", full_mask_prob=alone),
+    )
+    parts = {
+        "joint": JointModel(config.model, config.context, 5, 4),
+        "objective": Objective(ObjectiveConfig()),
+    }
+    image, text, masked = torch.randn(3, 5), torch.randn(3, 4), torch.randn(3, 4)
+    inputs = FixedFeatures()
+    step = TrainStep(nn.ModuleDict(parts), Split(inputs, inputs, None, inputs), config, Group())
+    labels = Labels(torch.arange(3), torch.arange(3))
+    total, terms = step((image,), (text,), (masked,), None, labels, seed=0)
+
+    joint, objective = parts.values()
+    losses = [
+        objective(joint.predict(image, words), joint.target(text), labels).total for words in (None, masked)
+    ]
+    torch.testing.assert_close(total, alone * losses[0] + (1 - alone) * losses[1])
+    torch.testing.assert_close(terms["info_nce"], total.detach())
+
+
+class FixedFeatures:
+    """Inputs that are features already."""
+
+    backbone = None

@@ -39,8 +39,7 @@ def masked() -> RunConfig:
     return replace(
         base,
         model=replace(base.model, predictor=replace(base.model.predictor, kind="gated")),
-        context=ContextConfig(caption="tokens", full_mask_prob=0.6),
-        training=replace(base.training, epochs=60),  # as an image alone it is asked in 0.6 of the samples
+        context=ContextConfig(caption="tokens"),
     )
 
 
@@ -105,8 +104,7 @@ def adapt_masked() -> RunConfig:
             image_projection=HeadConfig("identity"),
             predictor=HeadConfig("adapter", hidden_dim=512, dropout=0.2),
         ),
-        context=ContextConfig(caption="words", full_mask_prob=0.6, hidden_words="omit"),
-        training=replace(base.training, epochs=60),
+        context=ContextConfig(caption="words", hidden_words="omit"),
     )
 
 
@@ -169,7 +167,6 @@ def tiny_masked() -> RunConfig:
         base,
         model=replace(base.model, predictor=HeadConfig("residual", hidden_dim=256)),
         context=ContextConfig(caption="words", full_mask_prob=0.75),
-        training=replace(base.training, epochs=20),  # of which 15 are image-only, as in `tiny`
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -127,14 +127,13 @@ class Gated(nn.Module):
         self,
         image: Float[Tensor, "batch image"],
         caption: Float[Tensor, "batch caption"] | None,
-        hidden: Bool[Tensor, " batch"] | None,
     ) -> Float[Tensor, "batch dim"]:
-        """Predict; `hidden`: which captions are hidden whole, where not all are (None)."""
+        """Predict."""
         alone: Tensor = self.image(image)
         if caption is None:
             return alone
-        both = self.gate(caption).sigmoid() * alone + self.caption(caption)
-        return both if hidden is None else torch.where(hidden[:, None], alone, both)
+        both: Tensor = self.gate(caption).sigmoid() * alone + self.caption(caption)
+        return both
 
 
 @head("adapter")

@@ -7,7 +7,7 @@ a backbone that is tuned. The contrastive approach is the case in which the whol
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -89,7 +89,6 @@ class JointModel(nn.Module):
         self,
         image: Float[Tensor, "batch width"],
         caption: Float[Tensor, "batch *text"] | None = None,
-        hidden: Bool[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch dim"]:
         """Context → prediction, before normalisation.
 
@@ -97,21 +96,18 @@ class JointModel(nn.Module):
             image: image features.
             caption: features of the partly masked captions (`batch token word` for a predictor over tokens); None
                 hides all of them whole.
-            hidden: which of them are hidden whole all the same.
         """
         if self._over_tokens:
             seen_image = self.image_standardizer(image) if self._sees_image else None
-            return self.predictor(seen_image, caption, hidden, image.shape[0])
+            return self.predictor(seen_image, caption, image.shape[0])
         seen = self.image_projection(self.image_standardizer(image)) if self._sees_image else None
         words = None
         if self._sees_caption and caption is not None:
             words = self.caption_projection(self.caption_standardizer(caption))
         if isinstance(self.predictor, Gated):
-            return self.predictor(seen, words, hidden)
+            return self.predictor(seen, words)
         if words is None and self._sees_caption:
             words = image.new_zeros(image.shape[0], self._caption_width)
-        elif words is not None and hidden is not None:
-            words = words.masked_fill(hidden[:, None], 0.0)
         parts = [side for side in (seen, words) if side is not None]
         out: Tensor = self.predictor(parts[0] if len(parts) == 1 else torch.cat(parts, dim=1))
         return out

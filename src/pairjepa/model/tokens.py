@@ -4,7 +4,7 @@ Axes: `batch`, `cell` = positions of the image's grid, `token` = positions of th
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairjepa.backbones.words import ABSENT, MASKED
@@ -77,7 +77,6 @@ class TokenPredictor(nn.Module):
         self,
         image: Float[Tensor, "batch features"] | None,
         caption: Float[Tensor, "batch token word"] | None,
-        hidden: Bool[Tensor, " batch"] | None,
         batch: int | torch.SymInt,
     ) -> Float[Tensor, "batch dim"]:
         """Predict.
@@ -85,7 +84,6 @@ class TokenPredictor(nn.Module):
         Args:
             image: pooled features, then the cells' one after the other; None where it is not seen.
             caption: as `WordEmbeddings` gives it; None hides it whole.
-            hidden: which captions are hidden whole all the same.
             batch: samples; a symbol while the model is exported.
         """
         tokens = [self.query.expand(batch, -1, -1)]
@@ -98,8 +96,7 @@ class TokenPredictor(nn.Module):
             kind, words = caption[..., -1], self.word(caption[..., :-1])
             words = torch.where((kind == MASKED)[..., None], self.mask, words)
             tokens.append(words + self.order[:, : words.shape[1]])
-            absent = kind == ABSENT
-            ignored.append(absent if hidden is None else absent | hidden[:, None])
+            ignored.append(kind == ABSENT)
         seen = self.layers(torch.cat(tokens, dim=1), src_key_padding_mask=torch.cat(ignored, dim=1))
         prediction: Tensor = self.out(seen[:, 0])
         return prediction if image is None else prediction + self.direct(pooled)

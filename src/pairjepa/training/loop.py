@@ -72,7 +72,7 @@ class Trainer:
         module.train()
         keep_statistics(config.model, module)
         train, dev = stages[0].train, stages[0].dev
-        self._local = TrainStep(module, train, config.training.micro_batch, self.group)
+        self._local = TrainStep(module, train, config, self.group)
         self._enter(1)
         least = self.plan.images // self.plan.steps_per_epoch * config.training.captions_per_image
         if least < 2 * self.group.size > 2:
@@ -194,13 +194,11 @@ class Trainer:
         self._stage, splits = stage, self._stages[stage]
         self.train_split, self.train_probe, self.dev = splits.train, splits.train_probe, splits.dev
         train, masked = splits.train, splits.train.masked
-        hidden = self.config.context.full_mask_prob if self.config.context.image else 0.0
         self.plan = Plan(
             train.owner,
             train.images.views,
             training,
             masked.views if masked is not None else 1,
-            hidden if masked is not None else 1.0,
             shards=train.images.shards if isinstance(train.images, Pixels) else None,
             weights=train.weights,
             span=(alone, training.epochs) if stage or not alone else (0, alone),
@@ -272,11 +270,10 @@ class Trainer:
             rows = rows[self.group.local_rows(len(rows))]
             batch = split.twins.texts.batch(rows, np.zeros_like(rows))
             twins = to_device(batch, self.device), torch.from_numpy(there).to(self.device)
-        hidden = torch.from_numpy(local.hidden).to(self.device)
         labels = Labels(
             torch.from_numpy(samples.images), self._text_group[torch.from_numpy(samples.captions)]
         )
-        total, terms = self._forward(images, texts, masked, twins, hidden, labels.to(self.device), seed)
+        total, terms = self._forward(images, texts, masked, twins, labels.to(self.device), seed)
         return total, terms
 
     def _step(self, samples: Samples, step: int) -> dict[str, float]:

@@ -21,8 +21,6 @@ class Samples:
     views: np.ndarray
     masks: np.ndarray
     """Which of a caption's masks the context sees through."""
-    hidden: np.ndarray
-    """Whether the context sees nothing of the caption."""
 
     def rows(self, rows: slice) -> "Samples":
         """Some of the samples."""
@@ -38,7 +36,6 @@ class Plan:
         views: int,
         config: TrainingConfig,
         masks: int = 1,
-        hidden: float = 1.0,
         shards: np.ndarray | None = None,
         span: tuple[int, int] | None = None,
         weights: np.ndarray | None = None,
@@ -50,7 +47,6 @@ class Plan:
             views: renditions an image.
             config: batch size, captions an image, seed, schedule.
             masks: masks a caption.
-            hidden: share of samples whose caption is hidden whole.
             shards: for each image the number of the shard that it has to be read from at each step; None where
                 reading in any order costs the same. Then an epoch goes through the shards in random order, a few at a
                 time, and mixes the images of those alone.
@@ -62,7 +58,7 @@ class Plan:
         # where captions end on a line on which each image is 1 long
         shares = None if weights is None else weights / np.bincount(owner, weights)[owner]
         self._ends = None if shares is None else np.cumsum(shares, dtype=np.float64)
-        self._views, self._config, self._masks, self._hidden = views, config, masks, hidden
+        self._views, self._config, self._masks = views, config, masks
         self._shards = shards
         self.images = len(self._count)
         # Batches of nearly equal size: a last one of two images would be a poor set of negatives.
@@ -78,7 +74,6 @@ class Plan:
         start = self._start(rng.random(self.images))
         view = rng.integers(0, self._views, (self.images, wanted))
         mask = rng.integers(0, self._masks, (self.images, wanted))
-        hidden = rng.random((self.images, wanted)) < self._hidden
         for images in np.array_split(order, self.steps_per_epoch):
             if self._shards is not None:
                 images = np.sort(images)  # a batch has no order: what lies together is read by one process
@@ -89,7 +84,6 @@ class Plan:
                 (self._first[images, None] + offset).reshape(-1),
                 view[images].reshape(-1),
                 mask[images].reshape(-1),
-                hidden[images].reshape(-1),
             )
 
     def _start(self, drawn: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
+from pairjepa.config.settings import RunConfig
 from pairjepa.objectives import Labels
 from pairjepa.training.monitor import Split
 from pairjepa.training.processes import Group
@@ -23,18 +24,20 @@ from pairjepa.util.progress import say
 class TrainStep(nn.Module):
     """Backbones and heads on the local batch, the objective on the global one."""
 
-    def __init__(self, module: nn.ModuleDict, split: Split, micro_batch: int | None, group: Group) -> None:
+    def __init__(self, module: nn.ModuleDict, split: Split, config: RunConfig, group: Group) -> None:
         """Make ready.
 
         Args:
             module: `joint`, `objective`, and the tuned ones of `image` and `text`.
             split: what is trained on; it names the backbones that its inputs still have to go through.
-            micro_batch: samples that a tuned backbone is forwarded with at once; None takes all.
+            config: of the run.
             group: the processes.
         """
         super().__init__()
-        self.module, self.micro_batch = module, micro_batch
+        self.module, self.micro_batch = module, config.training.micro_batch
         self.split, self._group = split, group
+        alone = config.context.full_mask_prob if config.context.image else 0.0
+        self._shares = ((alone, False), (1 - alone, True))
 
     def forward(
         self,
@@ -42,45 +45,64 @@ class TrainStep(nn.Module):
         texts: tuple[Tensor, ...],
         masked: tuple[Tensor, ...] | None,
         twins: tuple[tuple[Tensor, ...], Bool[Tensor, " batch"]] | None,
-        hidden: Bool[Tensor, " local_batch"],
         labels: Labels,
         seed: int,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the global batch, and its terms.
+
+        With masked captions each sample is asked twice, by its image alone and by image and words, and the loss is the
+        weighted mean of both: what a draw between the two would have on average.
 
         Args:
             images: what the images' backbone takes, or features.
             texts: the same of the captions.
             masked: the same of the partly masked captions; None hides all of them whole.
             twins: the same of a twin of each caption; and of the global batch, which captions have one.
-            hidden: which captions are hidden whole all the same.
             labels: of the global batch.
             seed: of this step's dropout.
         """
-        split, joint, size = self.split, self.module["joint"], self.micro_batch
+        joint: Any = self.module["joint"]
+        split, size = self.split, self.micro_batch
         local_seed = seed + self._group.rank
         torch.manual_seed(local_seed)
-        with autocast(hidden.device):
+        with autocast(texts[0].device):
             image = features(split.images.backbone, images, size)
             text = features(split.texts.backbone, texts, size)
-            caption = None
+            asked: list[tuple[float, Tensor | None]] = [(1.0, None)]
             if split.masked is not None and masked is not None:
                 caption = features(split.masked.backbone, masked, size)
+                asked = [(share, caption if words else None) for share, words in self._shares if share]
             torch.manual_seed(local_seed)
-            prediction = joint.predict(image, caption, hidden)  # type: ignore[operator]
-            target = joint.target(text)  # type: ignore[operator]
-            auxiliary = joint.auxiliary(image, text, prediction, target)  # type: ignore[operator]
-            twin: tuple[Tensor, ...] = ()
+            predictions = [joint.predict(image, words) for _, words in asked]
+            target = joint.target(text)
+            beside = [joint.auxiliary(image, text, prediction, target) for prediction in predictions]
+            twin = None
             if split.twins is not None and twins is not None:
-                twin = (joint.target(features(split.twins.texts.backbone, twins[0], size)),)  # type: ignore[operator]
-        sides = tuple(side.float() for side in (*twin, prediction, target, *auxiliary))
+                twin = (
+                    self._gathered(
+                        joint.target(features(split.twins.texts.backbone, twins[0], size)), labels
+                    ),
+                    twins[1],
+                )
         if self._group.size > 1:
             torch.manual_seed(seed)  # what an objective draws is the same in all processes
-            sides = tuple(self._group.gather(side, len(labels)) for side in sides)
-        beside = None if twins is None else (sides[0], twins[1])
-        prediction, target, *auxiliary = sides[len(twin) :]
-        value = self.module["objective"](prediction, target, labels, tuple(auxiliary), beside)
-        return value.total, value.terms
+        target, total, terms = self._gathered(target, labels), target.new_zeros(()), dict[str, Tensor]()
+        for (share, _), prediction, auxiliary in zip(asked, predictions, beside, strict=True):
+            value = self.module["objective"](
+                self._gathered(prediction, labels),
+                target,
+                labels,
+                tuple(self._gathered(side, labels) for side in auxiliary),
+                twin,
+            )
+            total = total + share * value.total
+            for name, term in value.terms.items():
+                terms[name] = terms.get(name, 0.0) + share * term
+        return total, terms
+
+    def _gathered(self, side: Tensor, labels: Labels) -> Tensor:
+        """In float32, of all processes."""
+        return self._group.gather(side.float(), len(labels)) if self._group.size > 1 else side.float()
 
 
 def data_parallel(step: TrainStep, device: torch.device, group: Group, *, stages: int = 1) -> nn.Module:
