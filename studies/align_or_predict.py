@@ -17,14 +17,19 @@ from pairjepa.config.recipes import recipe
 from pairjepa.evaluation.compare import compare
 from pairjepa.evaluation.evaluate import evaluate
 from pairjepa.evaluation.tables import markdown
+from pairjepa.run.seeds import runs_at
 from pairjepa.training.train import train_seeds
-from pairjepa.util.files import write_json
+from pairjepa.util.files import read_json, write_json
 
 RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "contrastive": ("contrastive", {}),
     "masked": ("masked", {}),
-    **{f"predict-align-{x:g}": ("predict-align", {"objective.weights.info_nce": x}) for x in (0.0, 0.1, 1.0)},
+    **{f"predict-align-{x:g}": ("predict-align", {"objective.weights.info_nce": x}) for x in (0.1, 1.0)},
     "two-way": ("two-way", {}),
+    **{
+        f"{name}-twins": (name, {"objective.weights.hard_negatives": 1.0})
+        for name in ("contrastive", "masked")
+    },
 }
 app = App(help_format="plaintext")
 
@@ -42,12 +47,15 @@ def study(
     work: Path = Path("runs/align-or-predict"),
 ) -> None:
     """Measure and write."""
-    given = {"data.source": data, "model.text": text, "model.image": image, "training.epochs": epochs}
+    given: dict[str, Any] = {"data.source": data, "model.text": text, "model.image": image}
+    given |= {"model.text_pooling": "mean", "training.epochs": epochs}
     found = {}
     for name, (base, values) in RECIPES.items():
         train_seeds(recipe(base, given | values), None, work / name, seeds)
-        result = evaluate(work / name, split)
-        found[name] = result.get("seeds", [result])
+        results = [run.path / "evaluation" / f"{split}.json" for run in runs_at(work / name)]
+        if not all(file.is_file() for file in results):
+            evaluate(work / name, split)
+        found[name] = [read_json(file, "The evaluation") for file in results]
     compared = compare([work / name for name in RECIPES], split)
     kept = ("hard_negatives", "partial", "cost")
     record = {key: compared[key] for key in ("split", "runs", "differences", "hard_negatives", "verdict")}
