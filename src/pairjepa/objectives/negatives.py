@@ -17,8 +17,9 @@ def hard_negatives(
 ) -> Float[Tensor, ""]:
     """Cross-entropy of caption against twin, softmax(cos / τ) over these two, in nats; mean of samples with a twin.
 
-    Predictions are unit vectors minus their mean over the batch. Without that, the model would learn to know a twin by
-    its grammar alone: what it prefers for every image lies in that mean (Hsieh et al. 2023, SugarCrepe).
+    It has two parts. Predictions, as unit vectors minus their mean over the batch, are to prefer the caption; the mean
+    itself is to prefer neither (its target distribution is ½ and ½). For what all images prefer can be known from the
+    grammar of a twin alone (Hsieh et al. 2023, SugarCrepe).
 
     Source: Yuksekgonul et al. 2023 (NegCLIP, arXiv 2210.01936), where twins are further rows of InfoNCE.
 
@@ -32,6 +33,8 @@ def hard_negatives(
     """
     twin, there = twins
     unit = F.normalize(prediction, dim=1)
-    lead = (unit - unit.mean(dim=0)) * (F.normalize(target, dim=1) - F.normalize(twin, dim=1))
-    terms = F.softplus(-lead.sum(dim=1) / temperature)
+    common = unit.mean(dim=0)
+    apart = (F.normalize(target, dim=1) - F.normalize(twin, dim=1)) / temperature
+    lead, bias = ((unit - common) * apart).sum(dim=1), apart @ common
+    terms = F.softplus(-lead) + (F.softplus(bias) + F.softplus(-bias)) / 2
     return (terms * there).sum() / there.sum().clamp(min=1)
