@@ -5,10 +5,10 @@ import pytest
 
 from pairjepa.apps.report.curves import cosines, margins, recall_curves
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
-from pairjepa.metrics import Relevance, retrieve
 from pairjepa.metrics.geometry import effective_rank, spectrum
 from pairjepa.metrics.occurrence import occurrence
-from pairjepa.metrics.retrieval import best_scores, top_k
+from pairjepa.metrics.relevance import Relevance
+from pairjepa.metrics.retrieval import best_scores, retrieve, top_k
 from pairjepa.metrics.verdicts import hubs, modality_gap
 
 from .runs import embeddings, unit
