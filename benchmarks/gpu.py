@@ -97,8 +97,7 @@ def features(folder: Path, images: int) -> dict[str, Any]:
         rows[name] = found[0].reshape(images, -1)
     result["lowest_cosine"] = lowest_cosine(*rows.values())
     slower = min(result["decoding_images_per_second"], result["bfloat16"]["model_images_per_second"])
-    now = result["bfloat16"]["files_images_per_second"]
-    before = result["torch"]["files_images_per_second"]
+    before, now = (result[name]["files_images_per_second"] for name in WAYS)
     return result | {"over_batches_of_16": now / before, "share_of_the_slower": now / slower}
 
 

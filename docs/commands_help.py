@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import fields
 
 from rich.console import Console
 
@@ -26,7 +27,9 @@ def _section(name: str) -> str:
     for title, body in _panels([name]):
         body, common = _without_common(body)
         if title.lower() in (*SETTINGS, "recipes"):
-            blocks.append(f"{title}: {' '.join(re.findall(FIRST, body, re.MULTILINE))}")
+            flags = re.findall(FIRST, body, re.MULTILINE)
+            every = title == "Data" and len(flags) > len(fields(RunConfig().data)) - 2
+            blocks.append(f"{title}: {'every --data.…' if every else ' '.join(flags)}")
         else:
             blocks.append(f"{title}:\n{body}" if title else body)
         if common:

@@ -20,8 +20,8 @@ from pairjepa.evaluation.compare_tables import compare_table
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.evaluation.result import Baseline, evaluate_embeddings
-from pairjepa.metrics import metrics, retrieve
 from pairjepa.metrics.hubness import HubnessCorrection
+from pairjepa.metrics.retrieval import metrics, retrieve
 from pairjepa.model import correction
 from pairjepa.model.weights import save_weights
 from pairjepa.run.folder import RunFolder

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from pairjepa.metrics.bootstrap import bootstrap, difference
+from pairjepa.metrics.retrieval import metrics
+
 RECALLS = (1, 5, 10)
 
 
@@ -30,4 +33,11 @@ def naive_ranks(image, text, owner):
     return (
         np.array([naive_rank(query, text, own[row]) for row, query in enumerate(image)]),
         np.array([naive_rank(query, image, {owner[row]}) for row, query in enumerate(text)]),
+    )
+
+
+def paired_bootstrap(first, second, **options):
+    """The difference of two rankings of the same images."""
+    return difference(
+        metrics(first), metrics(second), bootstrap(first, **options), bootstrap(second, **options)
     )

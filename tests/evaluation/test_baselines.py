@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from pairjepa.metrics import Relevance, RidgeCCA, chance, retrieve, rsum
 from pairjepa.metrics.baselines import (
     POWERS,
     RIDGES,
     ClosedForm,
     Correlations,
+    RidgeCCA,
+    chance,
     ridge_to_image,
     ridge_to_text,
 )
+from pairjepa.metrics.relevance import Relevance
+from pairjepa.metrics.retrieval import retrieve, rsum
 from pairjepa.util.errors import UsageError
 
 from .arrays import RECALLS

@@ -3,11 +3,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from pairjepa.metrics import RetrievalRanks, bootstrap, interval, metrics, paired_bootstrap, retrieve
-from pairjepa.metrics.bootstrap import mean_interval, resamples
+from pairjepa.metrics.bootstrap import bootstrap, check_same_images, interval, mean_interval, resamples
+from pairjepa.metrics.retrieval import RetrievalRanks, metrics, retrieve
 from pairjepa.util.errors import UsageError
 
-from .arrays import RECALLS, ragged
+from .arrays import RECALLS, paired_bootstrap, ragged
 
 
 def replicated(ranks, owner, counts):
@@ -111,7 +111,7 @@ def test_a_run_does_not_differ_from_itself():
 def test_runs_on_other_images_are_refused():
     first, second = retrieve(*ragged(seed=0)), retrieve(*ragged(seed=1))
     with pytest.raises(UsageError, match=r"same images and captions.*Evaluate both on the same split"):
-        paired_bootstrap(first, second)
+        check_same_images(first, second)
 
 
 def test_mean_of_pairs_weighs_both_images():

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pairjepa.metrics import bootstrap, compare_ranks, metrics, paired_bootstrap, retrieve
-from pairjepa.metrics.bootstrap import resamples
-from pairjepa.metrics.compare_ranks import verdict
+from pairjepa.metrics.bootstrap import bootstrap, resamples
+from pairjepa.metrics.compare_ranks import compare_ranks, verdict
+from pairjepa.metrics.retrieval import metrics, retrieve
 from pairjepa.util.errors import UsageError
 
-from .arrays import RECALLS, ragged, unit
+from .arrays import RECALLS, paired_bootstrap, ragged, unit
 
 WAYS = ("image_to_text", "text_to_image")
 

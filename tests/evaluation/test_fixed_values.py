@@ -10,7 +10,7 @@ import pytest
 
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
-from pairjepa.metrics import retrieve
+from pairjepa.metrics.retrieval import retrieve
 
 from .arrays import naive_ranks, unit
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairjepa.metrics import Relevance, geometry
+from pairjepa.metrics import geometry
+from pairjepa.metrics.relevance import Relevance
 
 from .arrays import ragged, unit
 

@@ -9,7 +9,7 @@ from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.result import Baseline
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
 from pairjepa.evaluation.tables import markdown_table, table
-from pairjepa.metrics import metrics, retrieve
+from pairjepa.metrics.retrieval import metrics, retrieve
 from pairjepa.util.errors import UsageError
 
 from .arrays import ragged, unit

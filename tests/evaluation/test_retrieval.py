@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairjepa.metrics import Relevance, chance, median_rank, metrics, mrr, ranks, recall_at, retrieve, rsum
+from pairjepa.metrics.baselines import chance
+from pairjepa.metrics.relevance import Relevance
+from pairjepa.metrics.retrieval import median_rank, metrics, mrr, ranks, recall_at, retrieve, rsum
 from pairjepa.util.errors import UsageError
 
 from .arrays import naive_rank, naive_ranks, ragged, unit

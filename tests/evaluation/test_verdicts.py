@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from pairjepa.metrics import Relevance, chance, retrieve, rsum
 from pairjepa.metrics import verdicts as judge
+from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.bootstrap import bootstrap, interval
+from pairjepa.metrics.relevance import Relevance
+from pairjepa.metrics.retrieval import retrieve, rsum
 
 from .arrays import ragged
 

@@ -5,10 +5,10 @@ import pytest
 
 from pairjepa.apps.report.curves import cosines, margins, recall_curves
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
-from pairjepa.metrics import Relevance, retrieve
-from pairjepa.metrics.geometry import effective_rank, spectrum
+from pairjepa.metrics.geometry import spectrum
 from pairjepa.metrics.occurrence import occurrence
-from pairjepa.metrics.retrieval import best_scores, top_k
+from pairjepa.metrics.relevance import Relevance
+from pairjepa.metrics.retrieval import best_scores, retrieve, top_k
 from pairjepa.metrics.verdicts import hubs, modality_gap
 
 from .runs import embeddings, unit
@@ -118,7 +118,7 @@ def test_the_spectrum_is_the_spread_of_each_direction(found):
         values, np.linalg.svd(centred, compute_uv=False) / np.sqrt(len(centred)), atol=1e-5
     )
     share = values / values.sum()
-    assert effective_rank(found.text) == pytest.approx(np.exp(-(share * np.log(share)).sum()))
+    assert spread(found.text).effective_rank == pytest.approx(np.exp(-(share * np.log(share)).sum()))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from pairjepa.apps.report.clusters import clusters, names
 from pairjepa.apps.report.examples import examples
 from pairjepa.apps.report.projection import check_method, project, sample
-from pairjepa.metrics import Relevance, retrieve
-from pairjepa.metrics.retrieval import best_scores
+from pairjepa.metrics.relevance import Relevance
+from pairjepa.metrics.retrieval import best_scores, retrieve
 from pairjepa.util.errors import PairJEPAError
 
 from .runs import embeddings, unit

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 from scipy.sparse import coo_array
 
-from pairjepa.metrics.retrieval import CHUNK_BYTES, RECALLS, RetrievalRanks, metrics
+from pairjepa.metrics.retrieval import CHUNK_BYTES, RECALLS, RetrievalRanks
 from pairjepa.util.errors import UsageError
 
 CONFIDENCE = 0.95
@@ -140,29 +140,6 @@ def mean_interval(
     return interval(found if found.size else values.mean(keepdims=True))
 
 
-def paired_bootstrap(
-    first: RetrievalRanks,
-    second: RetrievalRanks,
-    *,
-    draws: int = DRAWS,
-    seed: int = 0,
-    chunk_bytes: int = CHUNK_BYTES,
-) -> dict[str, Any]:
-    """`first` - `second` on the same images: the shape of `metrics`, `{"difference", "ci"}` at each leaf.
-
-    Both are measured on the same resamples, so what is hard for both cancels. An interval without 0 means
-    that one is better on images like these; it says nothing about another seed of the training.
-
-    Raises:
-        UsageError: the two were not measured on the same images and captions.
-    """
-    check_same_images(first, second)
-    options = {"draws": draws, "seed": seed, "chunk_bytes": chunk_bytes}
-    return difference(
-        metrics(first), metrics(second), bootstrap(first, **options), bootstrap(second, **options)
-    )
-
-
 def check_same_images(first: RetrievalRanks, second: RetrievalRanks) -> None:
     """Raise `UsageError` if the two were not measured on the same images and captions."""
     if len(first.image_to_text) != len(second.image_to_text) or not np.array_equal(first.owner, second.owner):
@@ -179,7 +156,11 @@ def difference(
     first_samples: dict[str, Any],
     second_samples: dict[str, Any],
 ) -> dict[str, Any]:
-    """`paired_bootstrap` from metrics and samples that are there already."""
+    """`first` - `second` on the same images: the shape of `metrics`, `{"difference", "ci"}` at each leaf.
+
+    Both are measured on the same resamples, so what is hard for both cancels. An interval without 0 means
+    that one is better on images like these; it says nothing about another seed of the training.
+    """
     return {
         name: difference(value, second[name], first_samples[name], second_samples[name])
         if isinstance(value, dict)
