@@ -18,6 +18,22 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The folders that were listed since the test began, one entry a look."""
+    found: list[str] = []
+    for name in ("scandir", "listdir"):
+        listed = getattr(os, name)
+
+        def spy(folder: Any = ".", listed: Any = listed) -> Any:
+            if not isinstance(folder, int):  # of `shutil.rmtree`
+                found.append(os.fsdecode(folder))
+            return listed(folder)
+
+        monkeypatch.setattr(os, name, spy)
+    return found
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say in a line that the pages were not looked at in a browser."""
     skipped = [

@@ -32,6 +32,21 @@ def write(folder: Path, rows: range) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("form", ["texts", "table"])
+def test_a_training_looks_into_each_folder_once(form: str, looks: list[str], tmp_path: Path) -> None:
+    photos = write(tmp_path / "photos", range(60))
+    if form == "table":
+        texts = sorted(photos.glob("*.txt"))
+        rows = [f'{text.stem}.png,"{text.read_text().splitlines()[0]}"' for text in texts]
+        (photos / "captions.csv").write_text("image,caption\n" + "\n".join(rows))
+    looks.clear()
+    given = [f"--{name}={value}" for name, value in SETTINGS.items() if value is not None]
+    assert main(["train", "tiny", "--data", str(photos), *given, "--run", str(tmp_path / "run")]) == 0
+    inside = [folder for folder in looks if Path(folder).is_relative_to(photos)]
+    assert str(photos) in inside
+    assert len(inside) == len(set(inside))
+
+
 def test_a_folder_that_has_grown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos, run, other = write(tmp_path / "photos", range(60)), tmp_path / "run", tmp_path / "other"
     config = pairjepa.recipe("tiny", {"data.source": str(photos), **SETTINGS})

@@ -156,17 +156,19 @@ def train_command(name: str) -> Callable[..., None]:
         first = os.environ.get("RANK", "0") == "0"  # of several processes, that one speaks
         with stdout_for_results(device):
             from pairjepa.backbones.vectors import on_vectors
+            from pairjepa.pairs.folders import looked_once
             from pairjepa.training import train as training
 
-            config = on_vectors(config, None)
-            if run is None:
-                run = training.own_folder(config, seeds)
-            if first:
-                _say_choices(config, values, run)
-            if seeds is None:
-                training.train(config, None, run, track=track)
-            else:
-                training.train_seeds(config, None, run, seeds, track=track)
+            with looked_once():
+                config = on_vectors(config, None)
+                if run is None:
+                    run = training.own_folder(config, seeds)
+                if first:
+                    _say_choices(config, values, run)
+                if seeds is None:
+                    training.train(config, None, run, track=track)
+                else:
+                    training.train_seeds(config, None, run, seeds, track=track)
         if first:
             say(f"wrote {run}")
             next_command("evaluate", str(run), "--split", "test")

@@ -1,8 +1,11 @@
 """Image files in folders."""
 
+import fnmatch
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,6 +52,59 @@ def count_unread(files: Iterable[str], problems: Problems) -> None:
     problems.add("pictures of a kind that is not read (save them as JPEG)", others)
 
 
+_LISTINGS: ContextVar[dict[str, list[tuple[str, bool]]] | None] = ContextVar("listings", default=None)
+
+
+@contextmanager
+def looked_once() -> Iterator[None]:
+    """Look into each folder once, until `forget`."""
+    outermost = _LISTINGS.get() is None
+    if outermost:
+        _LISTINGS.set({})
+    try:
+        yield
+    finally:
+        if outermost:
+            _LISTINGS.set(None)
+
+
+def forget() -> None:
+    """Look into folders anew from now on: the pairs are read, and a long list need not stay in memory."""
+    (_LISTINGS.get() or {}).clear()
+
+
+def entries(folder: str | Path) -> list[tuple[str, bool]]:
+    """Names in a folder and whether each is a folder's, sorted; hidden ones and what cannot be looked at left out."""
+    seen = _LISTINGS.get()
+    key = os.path.abspath(folder)
+    if seen is not None and key in seen:
+        return seen[key]
+    try:
+        with os.scandir(folder) as found:
+            listing = sorted((one.name, one.is_dir()) for one in found if not one.name.startswith("."))
+    except OSError:  # not there, or not ours to read
+        listing = []
+    if seen is not None:
+        seen[key] = listing
+    return listing
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """The files in a folder whose names match."""
+    return [
+        folder / name for name, is_dir in entries(folder) if not is_dir and fnmatch.fnmatchcase(name, pattern)
+    ]
+
+
+def folders_below(root: Path, depth: int) -> Iterator[Path]:
+    """`root`, then the folders in it, then those in them, and so on."""
+    yield root
+    level = [root]
+    for _ in range(depth):
+        level = [folder / name for folder in level for name, is_dir in entries(folder) if is_dir]
+        yield from level
+
+
 def walk(root: str | Path, *, _inside: tuple[str, ...] = ()) -> Iterator[str]:
     """Files below `root`, relative to it, with `/`, sorted within each folder; hidden ones are left out.
 
@@ -57,15 +113,10 @@ def walk(root: str | Path, *, _inside: tuple[str, ...] = ()) -> Iterator[str]:
     real = os.path.realpath(root)
     if real in _inside:
         return
-    try:
-        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
-    except OSError:  # not ours to read
-        return
-    entries = [entry for entry in entries if not entry.name.startswith(".")]
-    yield from (entry.name for entry in entries if not entry.is_dir())
-    for entry in entries:
-        if entry.is_dir():
-            yield from (f"{entry.name}/{name}" for name in walk(entry.path, _inside=(*_inside, real)))
+    listing = entries(root)
+    yield from (name for name, is_dir in listing if not is_dir)
+    for below in (name for name, is_dir in listing if is_dir):
+        yield from (f"{below}/{name}" for name in walk(os.path.join(root, below), _inside=(*_inside, real)))
 
 
 class Files:

@@ -20,7 +20,7 @@ from pairjepa.training.closed_forms import embed_by, load_or_fit
 from pairjepa.training.hubness import embed_rows, fit
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
-from pairjepa.util.progress import say
+from pairjepa.util.progress import advise
 
 
 @torch.no_grad()
@@ -91,14 +91,14 @@ def finish(
             )
             # warnings of epochs that are not kept would mislead
             summary |= {"corrected_dev_rsum": reached, "warnings": [sentence]}
-            say(f"{folder.path}: {sentence}")
+            advise(f"{folder.path}: {sentence}")
         elif to_beat > reached:
             sentence = (
                 f"On dev, both corrected for hubs, these heads are at rsum {reached:.1f} and the closed formula at "
                 f"{to_beat:.1f}. Try the recipe closed-form."
             )
             summary["warnings"].append(sentence)
-            say(f"warning: {sentence}")
+            advise(sentence)
     kept_correction.save(correction, folder.path, digest)
     summary["hubness"] = correction.settings()
     summary["search"] = search_settings(*dev, correction)

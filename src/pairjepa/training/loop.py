@@ -31,7 +31,7 @@ from pairjepa.training.tracking import tracked
 from pairjepa.training.watch import Watch
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.memory import keep_freed_memory, peak_rss
-from pairjepa.util.progress import say, update
+from pairjepa.util.progress import advise, say, update
 
 PROBE_EVERY = 8  # epochs between two measurements of the train probe, which cost as much as dev
 
@@ -168,7 +168,7 @@ class Trainer:
                     for kind, sentence in self._watch.warnings(history).items():
                         if kind not in told:
                             told.add(kind)
-                            say(f"warning: {sentence}")
+                            advise(sentence)
                 position |= {"epoch": epoch + 1, "batch": 0, "sums": {}}
                 self._save(position, stop)
         if not first:

@@ -16,6 +16,8 @@ class _Screen:
 
     verbose = False
     """Whether every line is to stay."""
+    advice = True
+    """Whether what goes wrong in a training, and what to try, is said."""
     moving = 0
     """Characters of the line that the next one replaces; 0 if the last one is to stay."""
     output: Any = None
@@ -33,6 +35,22 @@ def say(message: str) -> None:
         print(file=sys.stderr)
     _Screen.moving, _Screen.output = 0, None
     print(message, file=sys.stderr, flush=True)
+
+
+def advise(sentence: str) -> None:
+    """A warning to who has chosen the settings of a training; see `without_advice`."""
+    if _Screen.advice:
+        say(f"warning: {sentence}")
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """For trainings whose settings nobody has chosen, as those of the folds of an audit."""
+    _Screen.advice, before = False, _Screen.advice
+    try:
+        yield
+    finally:
+        _Screen.advice = before
 
 
 def update(message: str, line: str) -> None:

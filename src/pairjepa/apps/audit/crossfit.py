@@ -30,7 +30,7 @@ from pairjepa.training.monitor import embed_images, embed_texts
 from pairjepa.training.train import fit_material
 from pairjepa.util.errors import hindrance, unreadable
 from pairjepa.util.files import atomic_path, digest, writing
-from pairjepa.util.progress import say
+from pairjepa.util.progress import say, without_advice
 
 VERSION = 1  # of the way of scoring; folds of another one are scored again
 EPOCHS, STEPS = 10, 20
@@ -126,7 +126,8 @@ def embedded(
     """
     for name in ("image_features", "text_features"):
         getattr(material, name)  # opened once: copies have them, and they do not depend on the splits
-    run = fit_material(_divided(material, split), folder)
+    with without_advice():
+        run = fit_material(_divided(material, split), folder)
     module = build_module(material.config, material.image, material.text)
     load_weights(module, run.model_file)
     device = best_device()

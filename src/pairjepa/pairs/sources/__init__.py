@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from pairjepa.pairs.folders import count_unread, walk
+from pairjepa.pairs.folders import count_unread, forget, looked_once, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request, listing
 from pairjepa.pairs.shards.places import is_url
@@ -74,6 +74,13 @@ def read(request: Request, problems: Problems) -> RawPairs:
         PairJEPAError: no source matches, or the one that does cannot read it.
         UsageError: a column is named for a source that has none.
     """
+    with looked_once():
+        raw = _read(request, problems)
+        forget()
+    return raw
+
+
+def _read(request: Request, problems: Problems) -> RawPairs:
     name = next((name for name, source in SOURCES.items() if source.matches(request.source)), None)
     if name is None:
         raise PairJEPAError(_nothing_matches(request.source))

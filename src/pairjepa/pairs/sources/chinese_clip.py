@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pairjepa.pairs.folders import matching
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
@@ -60,6 +61,6 @@ def _rows(images: Path, texts: Path, problems: Problems) -> pa.Table:
 
 def _files(source: str) -> list[tuple[Path, Path]]:
     root = Path(source).expanduser()
-    found = sorted(root.glob("*_imgs.tsv")) if root.is_dir() else []
+    found = matching(root, "*_imgs.tsv")
     both = [(path, root / path.name.replace("_imgs.tsv", "_texts.jsonl")) for path in found]
     return [(images, texts) for images, texts in both if texts.is_file()]

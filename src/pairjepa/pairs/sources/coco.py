@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pairjepa.pairs.folders import image_folders
+from pairjepa.pairs.folders import image_folders, matching
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources.shards import splits_of
@@ -70,7 +70,7 @@ def _rows(path: Path, root: Path, problems: Problems) -> pa.Table:
 def _files(source: str) -> list[Path]:
     path = Path(source).expanduser()
     if path.is_dir():
-        found = sorted(path.glob("annotations/captions*.json")) or sorted(path.glob("captions*.json"))
+        found = matching(path / "annotations", "captions*.json") or matching(path, "captions*.json")
         return [file for file in found if _is_coco(file)]
     return [path] if path.suffix.lower() == ".json" and path.is_file() and _is_coco(path) else []
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pairjepa.pairs import splits as splitting
-from pairjepa.pairs.folders import is_image
+from pairjepa.pairs.folders import entries, is_image, matching
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources.reading import read_text
@@ -34,7 +34,7 @@ def matches(source: str) -> bool:
     root = Path(source).expanduser()
     if _images(root) is None or _captions(root) is None:
         return False
-    return bool(_split_files(root)) or not any(root.glob("dataset_*.json"))
+    return bool(_split_files(root)) or not matching(root, "dataset_*.json")
 
 
 def read(request: Request, problems: Problems) -> RawPairs:
@@ -48,7 +48,7 @@ def read(request: Request, problems: Problems) -> RawPairs:
     if files := _split_files(root):
         title = "Flickr8k"
         rows = rows.append_column("split", _official(rows["image"], files, problems))
-    present = sorted(entry.name for entry in images.iterdir() if is_image(entry.name))
+    present = [name for name, _ in entries(images) if is_image(name)]
     return RawPairs(rows, title, "official split", (images,), present, root)
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pairjepa.pairs import splits as splitting
-from pairjepa.pairs.folders import count_unread, is_image, walk
+from pairjepa.pairs.folders import count_unread, folders_below, is_image, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
@@ -46,11 +46,11 @@ def read(request: Request, problems: Problems) -> RawPairs:
 
 def _metadata(root: Path) -> list[Path]:
     """The metadata of each folder that has some: the root, folders of splits, or any up to two below; links once."""
+    folders = sorted(
+        folders_below(root, 2), key=lambda folder: (len(folder.parts), not splitting.known(folder.name))
+    )
     found: dict[Path, Path] = {}
-    for folder in ("", "*/", "*/*/"):
-        for name in _NAMES:
-            for path in sorted(
-                root.glob(folder + name), key=lambda path: not splitting.known(path.parent.name)
-            ):
-                found.setdefault(path.parent.resolve(), path)
+    for folder in folders:
+        if name := next((name for name in _NAMES if (folder / name).is_file()), None):
+            found.setdefault(folder.resolve(), folder / name)
     return sorted(found.values())

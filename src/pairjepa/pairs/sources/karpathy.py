@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pairjepa.pairs.folders import image_folders
+from pairjepa.pairs.folders import image_folders, matching
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.util.errors import PairJEPAError
@@ -53,7 +53,7 @@ def read(request: Request, problems: Problems) -> RawPairs:
 def _file(source: str) -> Path | None:
     path = Path(source).expanduser()
     if path.is_dir():
-        files = sorted(path.glob("dataset_*.json"))
+        files = matching(path, "dataset_*.json")
         return files[0] if len(files) == 1 else None
     if path.suffix.lower() != ".json" or not path.is_file():
         return None

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pairjepa.pairs.folders import is_image, walk
+from pairjepa.pairs.folders import folders_below, is_image, matching, walk
 from pairjepa.pairs.sources import shards
 
 WHAT = "a folder of WebDataset shards (.tar), in it or in a folder for each split"
@@ -12,9 +12,8 @@ COLUMNS = True
 def matches(source: str) -> bool:
     """A folder with `.tar` files in it or one below, and no image: beside images, a tar is somebody's copy of them."""
     root = Path(source).expanduser()
-    if not root.is_dir() or not any(True for pattern in ("*.tar", "*/*.tar") for _ in root.glob(pattern)):
-        return False
-    return not any(is_image(name) for name in walk(root))
+    shards = any(matching(folder, "*.tar") for folder in folders_below(root, 1))
+    return shards and not any(is_image(name) for name in walk(root))
 
 
 read = shards.read

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pairjepa.pairs.folders import image_folders, is_image
+from pairjepa.pairs.folders import entries, image_folders, is_image
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns, vector_columns
@@ -86,17 +86,17 @@ def _tables(folder: Path) -> list[Path]:
     Those beside a folder or shard of the same name are img2dataset's about its pairs; a JSON that is named like an
     image is about that.
     """
-    files = sorted(
+    names = [name for name, is_dir in entries(folder) if not is_dir]
+    files = [
         file
-        for file in (folder.iterdir() if folder.is_dir() else ())
+        for file in map(folder.joinpath, names)
         if (kind_of(file) in SUFFIXES or file.suffix == ".token" or file.name == "captions.txt")
         and file.is_file()
-        and not file.name.startswith(".")
         and not file.with_suffix("").is_dir()
         and not file.with_suffix(".tar").is_file()
-    )
+    ]
     others = [file for file in files if kind_of(file) != ".json"]
     if others or not files:
         return others
-    images = {path.stem for path in folder.iterdir() if is_image(path.name)}
+    images = {Path(name).stem for name in names if is_image(name)}
     return [file for file in files if file.stem not in images and not file.stem.endswith("_stats")]
