@@ -18,7 +18,7 @@ TEXT = unit(RNG.normal(size=(len(OWNER), 16)))
 
 
 def near(noise):
-    return unit(TEXT + noise * RNG.normal(size=TEXT.shape))
+    return unit(TEXT + noise * np.random.default_rng(1).normal(size=TEXT.shape))
 
 
 def test_only_the_query_s_own_caption_counts():
