@@ -232,7 +232,7 @@ def test_demo_says_what_came_out_and_what_to_do_next(
     out, err = capsys.readouterr()
     assert out.strip() == "what came out"
     assert "wrote RUN/one and RUN/two" in err
-    assert "next: pairjepa inspect DATA\nnext: pairjepa train contrastive" in err
+    assert "next: pairjepa inspect DATA\nnext: pairjepa train adapt --data DATA --model.pair " in err
 
 
 @pytest.mark.parametrize(("command", "key"), [(["inspect", "DATA"], "images"), (["evaluate", "RUN"], "rsum")])

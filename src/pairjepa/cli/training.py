@@ -340,10 +340,8 @@ def compare(
         next_command("compare", *same, "--markdown")
 
 
-def demo(
-    *, run: Annotated[Path, Parameter(help="Folder of the demo's two runs.")] = Path("runs/demo")
-) -> None:
-    """Do the whole job offline, in minutes: draw pairs, train both approaches from nothing, compare them."""
+def demo(*, run: Annotated[Path, Parameter(help="Folder of the demo's runs.")] = Path("runs/demo")) -> None:
+    """Do the whole job offline, in minutes: draw pairs, train both approaches, compare them; adapt a small CLIP."""
     with stdout_for_results():
         from pairjepa.apps.demo import demo
 
@@ -354,6 +352,7 @@ def demo(
         say(f"The command pairjepa is in {Path(sys.executable).parent}, which is not on your PATH.")
     say("With your own images and captions, and backbones that you choose:")
     next_command("inspect", then="DATA")
+    next_command("train", "adapt", then="--data DATA --model.pair openai/clip-vit-base-patch32")
     next_command("train", "contrastive", then="--data DATA")
 
 
