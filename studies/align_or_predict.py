@@ -2,8 +2,8 @@
 
     python studies/align_or_predict.py DATA --text FOLDER --image FOLDER [--split test] [--recipes NAME …]
 
-Trains each of `RECIPES`, or those named, over seeds, evaluates and compares them, and writes docs/align-or-predict.json and the block
-`study` of docs/masked.md. What is finished under --work is not done again.
+Trains each of `RECIPES`, or those named, over three seeds, evaluates and compares them, and writes
+docs/align-or-predict.json and the block `study` of docs/masked.md. What is finished under --work is not done again.
 """
 
 import sys
