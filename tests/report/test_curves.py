@@ -5,7 +5,7 @@ import pytest
 
 from pairjepa.apps.report.curves import cosines, margins, recall_curves
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
-from pairjepa.metrics.geometry import spectrum
+from pairjepa.metrics.geometry import spectrum, spread
 from pairjepa.metrics.occurrence import occurrence
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import best_scores, retrieve, top_k

@@ -13,6 +13,7 @@ import pyarrow as pa
 from PIL import Image, ImageOps
 
 from pairjepa.config.recipes import recipe
+from pairjepa.pairs.images import decode
 from pairjepa.pairs.sources.shapes import draw
 from pairjepa.util.tables import write_table
 
@@ -77,7 +78,7 @@ def shifted(path: Path, seed: int = 0) -> Path:
     rows: dict[str, list[Any]] = {"image": [], "caption": [], "split": []}
     for index, split in enumerate([name for name, count in SPLITS.items() for _ in range(count)]):
         data, captions = draw(1000 + seed, index)
-        red, green, blue = Image.open(io.BytesIO(data)).convert("RGB").split()
+        red, green, blue = decode(data).split()
         picture = Image.merge("RGB", (green, blue, red))
         corner: Any = picture.getpixel((0, 0))
         file = io.BytesIO()
