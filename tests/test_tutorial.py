@@ -12,13 +12,11 @@ import pytest
 import transformers as hf
 from playwright.sync_api import expect
 from tests.browser import chromium, needs_chromium
-from tests.features.conftest import IMAGE_CONFIGS, save_model
+from tests.features.conftest import save_model
 
 import pairjepa
-from pairjepa.backbones.tiny import train_tokenizer
+from pairjepa.apps.demo_pair import towers
 from pairjepa.cli import main
-from pairjepa.config.recipes import ENCODERS
-from pairjepa.util.files import write_json
 
 pytestmark = needs_chromium
 
@@ -29,7 +27,7 @@ PICTURES = 60
 
 
 def draw(folder: Path) -> None:
-    """`photos` with captions beside the pictures, `more-photos` without, and both encoders in the hub's place."""
+    """`photos` with captions beside the pictures, `more-photos` without, and a small CLIP in the hub's place."""
     pairs = pairjepa.Pairs.open(f"shapes:{PICTURES}")
     for row, captions in enumerate(pairs.table["captions"].to_pylist()):
         photo = folder / ("photos" if row < PICTURES - 9 else "more-photos") / f"{row}.png"
@@ -37,13 +35,8 @@ def draw(folder: Path) -> None:
         pairs.image(row).save(photo)
         if photo.parent.name == "photos":
             photo.with_suffix(".txt").write_text("\n".join(captions), encoding="utf-8")
-    image, text = (folder / ENCODERS[f"model.{side}"] for side in ("image", "text"))
-    save_model(IMAGE_CONFIGS["efficientnet"](), image)
-    write_json(image / "preprocessor_config.json", {"image_processor_type": "ViTImageProcessor", "size": 64})
-    tokenizer = train_tokenizer(pairs.captions.to_pylist())
-    sizes = {"num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64, "hidden_size": 32}
-    save_model(hf.BertConfig(vocab_size=len(tokenizer), **sizes), text)
-    tokenizer.save_pretrained(text)
+    clip = towers(folder / "openai/clip-vit-base-patch32")
+    save_model(hf.CLIPConfig.from_pretrained(clip), clip)
 
 
 @contextmanager
@@ -65,6 +58,7 @@ def test_the_tutorial_as_it_is_written(tmp_path: Path, monkeypatch: pytest.Monke
     verbs = [command.split()[0] for command in COMMANDS]
     assert verbs == [
         "inspect",
+        "evaluate",
         "train",
         "evaluate",
         "report",
