@@ -1,8 +1,8 @@
 """Align or predict: recall, hard negatives and partial captions of the recipes on one data set, at the same epochs.
 
-    python studies/align_or_predict.py DATA --text FOLDER --image FOLDER [--split test] [--recipes NAME …, each with its flag]
+    python studies/align_or_predict.py DATA --text FOLDER --image FOLDER [--split test] [--recipes NAME]
 
-Trains each of `RECIPES`, or those named, over three seeds, evaluates and compares them, and writes
+Trains each of `RECIPES`, or those named (a flag each), over three seeds, evaluates and compares them, and writes
 docs/align-or-predict.json and the block `study` of docs/masked.md. What is finished under --work is not done again.
 """
 
