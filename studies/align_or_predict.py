@@ -59,14 +59,22 @@ def study(
             evaluate(work / name, split)
         found[name] = [read_json(file, "The evaluation") for file in results]
     compared = compare([work / name for name in recipes], split)
-    kept = ("hard_negatives", "partial", "cost")
     record = {key: compared[key] for key in ("split", "runs", "differences", "hard_negatives", "verdict")}
     record |= {
         "epochs": epochs,
-        "seeds": {n: [{k: s.get(k) for k in kept} for s in of] for n, of in found.items()},
+        "seeds": {name: [_short(seed) for seed in of] for name, of in found.items()},
     }
     write_json(ROOT / "docs" / "align-or-predict.json", record)
     fill(ROOT / "docs" / "masked.md", "study", "\n\n".join(map(markdown, tables(record))))
+
+
+def _short(result: dict[str, Any]) -> dict[str, Any]:
+    """Of one seed: hard negatives over CCA, and partial captions over the words alone, by hidden share."""
+    partial = (result.get("partial") or {}).items()
+    return {
+        "hard_negatives_over_cca": result["hard_negatives"]["all"]["over_cca"],
+        "over_text_only": {ratio: of["over_text_only"]["R@1"] for ratio, of in partial},
+    }
 
 
 def tables(record: dict[str, Any]) -> list[list[list[str]]]:
@@ -85,22 +93,19 @@ def tables(record: dict[str, Any]) -> list[list[list[str]]]:
         ]
     ]
     by_kind = [["hard negatives", *kinds]]
-    partial = [
-        [
-            "R@1, over text only",
-            *next(of[0]["partial"] for of in record["seeds"].values() if of[0]["partial"]),
-        ]
-    ]
+    ratios = {ratio: None for of in record["seeds"].values() for ratio in of[0]["over_text_only"]}
+    partial = [["R@1, over text only", *ratios]]
     for name, seeds in record["seeds"].items():
         gaps = (record["differences"].get(name, {}).get("rsum"), hard["differences"].get(name, {}).get("all"))
         recall, twins = (_gap([gap] if gap else []) for gap in gaps)
         own = [f"{record['runs'][name]['rsum']:.1f}", recall, f"{hard['runs'][name]['all']:.1f}", twins]
-        cca = _gap([seed["hard_negatives"]["all"]["over_cca"] for seed in seeds])
+        cca = _gap([seed["hard_negatives_over_cca"] for seed in seeds])
         rows.append([name, *own, cca, f"{record['runs'][name]['cost']['training_seconds']:.0f}"])
         by_kind.append([name, *(f"{hard['runs'][name][kind]:.1f}" for kind in kinds)])
-        if words := [seed["partial"] for seed in seeds if seed["partial"]]:
-            cells = (_gap([seed[ratio]["over_text_only"]["R@1"] for seed in words]) for ratio in words[0])
-            partial.append([name, *cells])
+        if seeds[0]["over_text_only"]:
+            partial.append(
+                [name, *(_gap([seed["over_text_only"][ratio] for seed in seeds]) for ratio in ratios)]
+            )
     return [rows, by_kind, partial]
 
 
