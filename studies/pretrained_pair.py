@@ -22,7 +22,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 def measured(folder: Path, seed: int, epochs: int) -> dict[str, Any]:
     """One seed: rsum on test of chance, the pretrained and the adapted pair, there and at home."""
     home = str(CLIP["data.source"])
-    learned = {"training.seed": seed, "training.epochs": epochs, "training.learning_rate": 1e-3}
+    learned = {"training.seed": seed, "training.epochs": epochs, "training.warmup": 0.05}
     pair = small_clip(folder / f"clip-{seed}", CLIP | learned)
     world = shifted(folder / f"shifted-{seed}.parquet", seed)
     settings: dict[str, Any] = {

@@ -28,7 +28,12 @@ SWAPS = (
 _OTHER = {old: new for one, two in SWAPS for old, new in ((one, two), (two, one))}
 SPLITS = {"train": 300, "dev": 100, "test": 300}
 """Images of the shifted world."""
-CLIP = {"data.source": "shapes:2000", "training.epochs": 24}
+CLIP = {
+    "data.source": "shapes:2000",
+    "training.epochs": 40,
+    "training.learning_rate": 1e-3,
+    "training.warmup": 0.15,
+}
 """The small CLIP's own training."""
 
 
