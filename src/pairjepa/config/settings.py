@@ -158,8 +158,8 @@ class ContextConfig:
     mask_ratio: tuple[float, ...] = (0.1, 0.9)
     """Share of the caption that is hidden: lowest and highest, drawn for each mask; a single value is fixed."""
     full_mask_prob: float = 0.5
-    """How much the whole caption is hidden: each sample is asked by the image alone, with this weight in the loss, and
-    by the image and the partly masked caption, with the rest."""
+    """Weight in the loss of the query by the image alone, for which the whole caption is hidden; the query by the image
+    and the partly masked caption, which each sample makes too, has the rest."""
     cell_dropout: float = 0.0
     """Share of the image's grid cells that a training sample does not see; needs model.image_grid."""
     masks: int = 4

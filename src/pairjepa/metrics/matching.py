@@ -18,7 +18,7 @@ from pairjepa.metrics.mixture import choose_weight, held_out, mixed
 PRIOR = 1 / 40
 """Share of the images that fit, before anything is known of them."""
 WEIGHT = 1_000
-"""Of all pairs together, against the hair towards 0."""
+"""Of all pairs together, beside what draws slope and intercept to 0."""
 BINS, RANGE = 2_000, (-1.0, 1.0)
 """Cosines are counted in bins of so many."""
 Search = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -67,7 +67,7 @@ def fit_probability(searches: Iterable[Search]) -> list[float]:
 def _logistic(
     x: Float[np.ndarray, " bins"], right: Float[np.ndarray, " bins"], of: Float[np.ndarray, " bins"]
 ) -> tuple[float, float]:
-    """Slope and intercept with the highest likelihood, a hair towards 0 where any slope is too small."""
+    """Slope and intercept with the highest likelihood, both drawn a little to 0, so that there is one."""
     mean = (of @ x) / of.sum()
     spread = np.sqrt(of @ (x - mean) ** 2 / of.sum()) + 1e-6
 

@@ -50,8 +50,8 @@ class TrainStep(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the global batch, and its terms.
 
-        With masked captions each sample is asked twice, by its image alone and by image and words, and the loss is the
-        weighted mean of both: what a draw between the two would have on average.
+        With masked captions each sample is asked twice, by its image alone and by image and words, each among queries
+        of its own kind; the loss is the weighted mean of both.
 
         Args:
             images: what the images' backbone takes, or features.

@@ -138,11 +138,11 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
     )
     captions = pairs.captions_of("train").to_pylist()
     image, text = load_backbones(config, captions, base if alike else None)
-    for side, backbone in (("image", image), ("text", text)):  # whether they can be tuned
-        if getattr(config.model, f"{side}_lora") is not None:
-            linear_layers(backbone.tower, side)
-        elif tuned(config.model, side):
-            assert backbone.tower
+    for side, backbone in (("image", image), ("text", text)):
+        if tuned(config.model, side):
+            tower = backbone.tower  # says in a sentence where there is none to be tuned
+            if getattr(config.model, f"{side}_lora") is not None:
+                linear_layers(tower, side)
     with current().turns():  # the first process fills the cache for the others
         most = config.data.max_bad
         data = read_known(pairs, most, RunFolder(path)) if begun else read_data(pairs, most)
