@@ -20,7 +20,7 @@ SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 UNUSABLE = "must be a backbone that can be used here"
 IMAGES = {
     "mae": (
-        lambda: hf.ViTMAEConfig(**SMALL, image_size=64, patch_size=16),
+        lambda: hf.ViTMAEConfig(**SMALL, image_size=64, patch_size=8),
         "must give the same features for the same picture",
     ),
     "siglip2": (

@@ -37,7 +37,7 @@ def usable(setting: str, name: object) -> Iterator[None]:
 
 @torch.no_grad()
 def check_image(backbone: ImageBackbone, setting: str, name: object) -> None:
-    """Two pictures, the first of them twice.
+    """Two pictures, the first of them twice: noise, so that a model that hides patches hides others each time.
 
     Raises:
         PairJEPAError: it cannot be used, or equal pictures differ.
@@ -47,7 +47,7 @@ def check_image(backbone: ImageBackbone, setting: str, name: object) -> None:
         channels = 3 * (1 + len(backbone.preprocessing.others))
         ramp = torch.linspace(0, 255, size).expand(channels, size, size).permute(1, 2, 0)
         noise = torch.rand((size, size, channels), generator=torch.Generator().manual_seed(0)) * 255
-        once, again, other = backbone(backbone.normalise(torch.stack([ramp, ramp, noise]).to(torch.uint8)))
+        once, again, other = backbone(backbone.normalise(torch.stack([noise, noise, ramp]).to(torch.uint8)))
     if _difference(once, again) > EQUAL:
         raise _refused(setting, "give the same features for the same picture", name, "draws at random in use")
     if torch.equal(once, other):  # deep CNNs before any training do so, too
