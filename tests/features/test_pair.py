@@ -259,6 +259,38 @@ def test_what_comes_after_a_run_takes_an_adapted_pair(make: Callable[[], Any], t
     assert maps.std() > 1e-4
 
 
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_an_index_of_a_pair_without_training_answers_as_the_pair(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the graphs in it or, where there are none, from the pair; another pair's is refused."""
+    if engine == "torch":
+        monkeypatch.setattr("pairjepa.apps.export.onnx.check_installed", _not_installed)
+    model, *_ = save(tmp_path / "pair", clip)
+    monkeypatch.chdir(tmp_path)
+    index = build("pair", ["shapes:20"], tmp_path / "index")
+    monkeypatch.chdir("/")
+    assert (index.meta.model, index.meta.run) == (
+        "onnx" if engine == "onnx" else "run",
+        str(tmp_path / "pair"),
+    )
+    embedder = pairjepa.Embedder.from_pair(tmp_path / "pair")
+    rows = index.encoder().encode_text(CAPTIONS)
+    assert np.abs(rows - embedder.encode_text(CAPTIONS)).max() < 1e-4
+    nearest = index.search(rows[0], 20, by="image")
+    assert [hit.score for hit in nearest] == pytest.approx(sorted(index.matrix() @ rows[0])[::-1], abs=1e-5)
+    before = embedder.weights
+    with torch.no_grad():
+        model.visual_projection.weight.mul_(-1)
+    model.save_pretrained(tmp_path / "pair")
+    with pytest.raises(PairJEPAError, match=f"was made with the run .*{before[:8]}.* is another"):
+        build(tmp_path / "pair", ["shapes:20"], tmp_path / "index")
+
+
+def _not_installed(target: str) -> None:
+    raise PairJEPAError(f"{target} is not installed.")
+
+
 def test_the_map_of_a_patch_is_what_the_class_token_would_give(tmp_path: Path) -> None:
     model, *_ = save(tmp_path, clip)
     image, _ = load_pair(tmp_path)

@@ -60,13 +60,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "training.tuned_epochs": 1,
         },
     ),
+    "lora": ("contrastive", {"model.text_lora": 2, "training.micro_batch": 5, "training.tuned_epochs": 1}),
     "interrupted": (
         "tiny",
         {"training.epochs": 2, "training.batch_size": 15, "training.learning_rate": 1e-3},
     ),
 }
 STEPS = {
-    2: ["upper layers", "frozen", "stop gradient", "masked", "tuned", "in chunks"],
+    2: ["upper layers", "lora", "frozen", "stop gradient", "masked", "tuned", "in chunks"],
     3: ["frozen", "in chunks"],
 }
 """Processes → the cases whose steps are compared."""

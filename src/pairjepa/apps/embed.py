@@ -145,12 +145,16 @@ def load_encoder(run: str | Path) -> Encoder:
         return onnx_embedder.OnnxEmbedder.load(run)
     from pairjepa.run.folder import RunFolder
 
-    here, hub = Path(run), "/" in str(run) and is_hub_id(str(run))
-    if hub or ((here / "config.json").is_file() and not (here / "run.json").is_file()):
-        from pairjepa.embedder.embedder import Embedder
-
-        return Embedder.from_pair(run)
-    folder = RunFolder(Path(run))  # says that there is none before PyTorch is loaded
+    folder = (
+        None if is_pair(run) else RunFolder(Path(run))
+    )  # says that there is none before PyTorch is loaded
     from pairjepa.embedder.embedder import Embedder
 
-    return Embedder.load(folder)
+    return Embedder.from_pair(run) if folder is None else Embedder.load(folder)
+
+
+def is_pair(name: str | Path) -> bool:
+    """Whether this names no run: a model folder of Transformers, or a hub id."""
+    here = Path(name)
+    hub = "/" in str(name) and is_hub_id(str(name))
+    return hub or ((here / "config.json").is_file() and not (here / "run.json").is_file())

@@ -35,7 +35,10 @@ def add(app: App) -> None:
 
 
 def index(
-    run: Annotated[Path, Parameter(help="Run folder that `pairjepa train` wrote.")],
+    run: Annotated[
+        Path,
+        Parameter(help="Run folder that `pairjepa train` wrote, or a pretrained pair such as CLIP."),
+    ],
     /,
     *images: Annotated[
         str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")

@@ -1,9 +1,9 @@
 """Make an index, or bring it up to date: embed what is new or changed, take out what is gone."""
 
 import contextlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from pairjepa.apps.embed import is_pair
 from pairjepa.apps.search import approximate as approximation
 from pairjepa.apps.search.index import Index
 from pairjepa.apps.search.loading import Loaded, load, loaded, never
@@ -19,6 +20,7 @@ from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.sources import Entry, Source, open_source
 from pairjepa.apps.search.tables import Embedded, Row, Tables
 from pairjepa.apps.search.vectors import first_line
+from pairjepa.backbones import location
 from pairjepa.config.settings import DataConfig, EngineName
 from pairjepa.embedder.onnx_embedder import SETTINGS
 from pairjepa.features.engines import check_engine
@@ -54,7 +56,7 @@ def build(
     remove: Sequence[str] = (),
     only: bool = False,
 ) -> Index:
-    """Index images with a trained run, or bring an index up to date.
+    """Index images with a trained run or a pretrained pair, or bring an index up to date.
 
     Images that are in it already and have not changed are not embedded again, nor is one twice that has the same bytes
     under several names. Features that a training has left in the cache are taken from there. What is gone from one of
@@ -62,7 +64,7 @@ def build(
     moment, the same call goes on.
 
     Args:
-        run: folder of a run.
+        run: folder of a run, or a pretrained pair (a Transformers folder, or a hub id) as it is.
         sources: folders of images, single images, or pairs as `Pairs.open` takes them.
         out: folder of the index, or its URL on object storage. Of several processes that write one index, those on
             one disk go one after the other, those on object storage at the same time; nothing is lost either way.
@@ -79,23 +81,61 @@ def build(
     if not sources and not remove:
         raise UsageError("IMAGES must name at least one folder, image or set of pairs, got none.")
     check_engine(engine)
-    folder, place = RunFolder(Path(run)), Place(out)
-    folder.check_trained()
-    _checked(place, folder)
+    model, place = _opened(run), Place(out)
+    _checked(place, model)
     opened = {source.key: source for source in (open_source(str(s), data or DataConfig()) for s in sources)}
     with _written(place), _alone(place):
         if place.folder is not None:
             remove_leftovers(place.folder)
-        meta = _checked(place, folder)  # as whoever wrote it before has left it
-        made = _Build(folder, place, meta, list(opened.values()), engine)
+        meta = _checked(place, model)  # as whoever wrote it before has left it
+        made = _Build(model, place, meta, list(opened.values()), engine)
         return made.finished(approximate, made.leaving(remove, only))
 
 
-def _checked(place: Place, run: RunFolder) -> Meta | None:
+@dataclass(frozen=True)
+class _Model:
+    """What images are embedded with."""
+
+    name: str
+    """Folder of a run, folder of a pair, or a pair's hub id."""
+    weights: str
+    """Digest."""
+    load: Callable[[], "Embedder"]
+    chosen: Mapping[str, Any]
+    """What dev has shown about search; of a pair, nothing is known."""
+    correction: HubnessCorrection | None
+    """None where nothing is gained by it."""
+
+
+def _opened(run: str | Path) -> _Model:
+    if is_pair(run):
+        from pairjepa.embedder.embedder import Embedder
+
+        pair = Embedder.from_pair(run)
+        return _Model(location.located(str(run)), pair.weights, lambda: pair, {}, None)
+    folder = RunFolder(Path(run))
+    folder.check_trained()
+    kept = correction.load(folder.path, folder.weights)
+
+    def load() -> "Embedder":
+        from pairjepa.embedder.embedder import Embedder
+
+        return Embedder.load(folder)
+
+    return _Model(
+        str(folder.path.absolute()),
+        folder.weights,
+        load,
+        (folder.summary or {}).get("search", {}),
+        kept if kept is not None and kept.alpha else None,
+    )
+
+
+def _checked(place: Place, model: _Model) -> Meta | None:
     """What the index at `place` says of itself; None if there is none yet.
 
     Raises:
-        PairJEPAError: it was made with another run, or something else is there.
+        PairJEPAError: it was made with another model, or something else is there.
     """
     there = place.names()
     if (there is None and place.exists()) or (META not in (there or []) and set(there or []) - {LOCK}):
@@ -105,11 +145,11 @@ def _checked(place: Place, run: RunFolder) -> Meta | None:
         )
     if META not in (there or []):
         return None
-    meta, digest = Meta.read(place), run.weights
-    if meta.digest != digest:
+    meta = Meta.read(place)
+    if meta.digest != model.weights:
         raise PairJEPAError(
-            f"{place} was made with the run {meta.run} (weights {meta.digest[:8]}), and {run.path} is another "
-            f"({digest[:8]}): their vectors do not compare. Give another --out, or index with the same run."
+            f"{place} was made with the run {meta.run} (weights {meta.digest[:8]}), and {model.name} is another "
+            f"({model.weights[:8]}): their vectors do not compare. Give another --out, or index with the same run."
         )
     return meta
 
@@ -143,20 +183,19 @@ def _written(place: Place) -> Iterator[None]:
 
 
 class _Build:
-    """One run over the sources."""
+    """One pass over the sources."""
 
     def __init__(
-        self, run: RunFolder, place: Place, meta: Meta | None, sources: list[Source], engine: EngineName
+        self, model: _Model, place: Place, meta: Meta | None, sources: list[Source], engine: EngineName
     ) -> None:
-        self._run, self._place, self._sources, self._engine = run, place, sources, engine
+        self._model, self._place, self._sources, self._engine = model, place, sources, engine
         self._loaded: Embedder | None = None
         self._unreadable: list[Loaded] = []
-        self._weights = None if meta is None else meta.digest  # that are to be loaded
         if meta is None:
-            chosen = (run.summary or {}).get("search", {})  # on dev
+            chosen = model.chosen
             meta = Meta(
                 run="",
-                digest=self._encoding().weights,
+                digest=model.weights,
                 dim=self._encoding().dim,
                 model="run",
                 pairjepa=metadata.version("pairjepa"),
@@ -165,15 +204,15 @@ class _Build:
                 penalty=chosen.get("penalty"),
             )
         self._meta = meta
-        if meta.run != (here := str(run.path.absolute())):  # a new index, or a run that has moved
-            self._note(run=here)
+        if meta.run != model.name:  # a new index, or a run that has moved
+            self._note(run=model.name)
         self._tables = Tables(
             place,
             meta.dim,
             _unified(sources),
             meta.digest,
             meta.caption_weight,
-            _correction(run, meta.digest),
+            model.correction,
         )
 
     def leaving(self, names: Sequence[str], only: bool) -> set[str]:
@@ -290,20 +329,19 @@ class _Build:
         )
 
     def _encoding(self) -> "Embedder":
-        """The run, loaded when something is to be embedded."""
+        """The model, loaded when something is to be embedded."""
         if self._loaded is None:
             from pairjepa.backbones.vectors import VectorTexts
-            from pairjepa.embedder.embedder import Embedder
             from pairjepa.util.memory import keep_freed_memory
 
             keep_freed_memory()
-            self._loaded = Embedder.load(self._run)
+            self._loaded = self._model.load()
             if isinstance(texts := self._loaded.text, VectorTexts):
                 for source in self._sources:
                     texts.known |= source.vectors
-            if self._weights not in (None, self._loaded.weights):
+            if self._loaded.weights != self._model.weights:
                 raise PairJEPAError(
-                    f"{self._run.path} must keep its weights while it is indexed, got others. "
+                    f"{self._model.name} must keep its weights while it is indexed, got others. "
                     "Index with it in another folder."
                 )
         return self._loaded
@@ -359,12 +397,6 @@ class _Build:
     def _note(self, **changes: Any) -> None:
         self._meta = replace(self._meta, **changes)
         self._meta.write(self._place)
-
-
-def _correction(run: RunFolder, weights: str) -> HubnessCorrection | None:
-    """What scores are corrected with; None where dev has shown that nothing is gained."""
-    kept = correction.load(run.path, weights)
-    return kept if kept is not None and kept.alpha else None
 
 
 def _unified(sources: list[Source]) -> pa.Schema:

@@ -311,17 +311,16 @@ class Index:
                     f"({self.meta.digest[:8]}), got another run's ({encoder.weights[:8]}). {mend}"
                 )
             return encoder
-        from pairjepa.embedder.embedder import Embedder
-        from pairjepa.run.folder import RunFolder
+        from pairjepa.apps.embed import is_pair, load_encoder
 
-        run = Path(self.meta.run)
+        run = self.meta.run
         again = f"pairjepa index RUN IMAGES --out {self.place}"
-        if not run.is_dir():
+        if not (Path(run).is_dir() or is_pair(run)):
             raise PairJEPAError(
                 f"The run {run} that {self.place} was made with is not there any more. Put it back, or say where it "
                 f"is now: {again} (nothing is embedded again)."
             )
-        embedder = Embedder.load(RunFolder(run))
+        embedder = load_encoder(run)
         if embedder.weights != self.meta.digest:
             raise PairJEPAError(
                 f"The run {run} has been trained again since {self.place} was made with it. "
