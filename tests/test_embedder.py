@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,25 @@ def test_batches_threads_and_a_bar_change_no_vector(
     assert "encode: 9 captions" in capsys.readouterr().err
     np.testing.assert_allclose(embedder.encode_text(captions[4]), texts[4:5], atol=1e-5)
     assert not capsys.readouterr().err
+
+
+def test_a_generator_of_images_is_read_as_its_rows_are_taken(embedder: pairjepa.Embedder) -> None:
+    pictures = [Image.new("RGB", (40 + row, 50), (row * 9, 40, 200 - row * 9)) for row in range(12)]
+    read: list[int] = []
+
+    def reading() -> Iterator[Image.Image]:
+        for row, one in enumerate(pictures):
+            read.append(row)
+            yield one
+
+    batches = embedder.encode_image_batches(reading(), batch_size=2)
+    first = next(batches)
+    assert first.shape == (2, embedder.dim)
+    assert len(read) < len(pictures)
+    rest = list(batches)
+    assert [len(rows) for rows in rest] == [2] * 5
+    np.testing.assert_allclose(np.concatenate([first, *rest]), embedder.encode_image(pictures), atol=1e-5)
+    assert not list(embedder.encode_image_batches([]))
 
 
 def test_nothing_gives_no_rows(embedder: pairjepa.Embedder) -> None:

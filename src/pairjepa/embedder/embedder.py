@@ -1,7 +1,8 @@
 """A trained run, in use: images and captions in, unit-norm vectors out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,21 @@ class Embedder:
         """
         return self._predicted(listed(images), None, batch_size, threads, progress)
 
+    def encode_image_batches(
+        self, images: Iterable[Picture], *, batch_size: int = BATCH, threads: int | None = None
+    ) -> Generator[Float32[np.ndarray, "images dim"], None, None]:
+        """`encode_image` of more images than fit into memory: the rows of `batch_size` of them at a time.
+
+        Args:
+            images: as for `encode_image`; a generator is read two batches ahead, not at once.
+            batch_size: rows of each array; the last may have fewer.
+            threads: that decode images ahead; as many as there are cores if not given.
+
+        Raises:
+            PairJEPAError: an image is missing or unreadable; the message names it.
+        """
+        yield from self._batches(images, None, batch_size, threads)
+
     def encode_text(
         self, captions: str | Sequence[str] | np.ndarray, *, batch_size: int = BATCH, progress: bool = False
     ) -> Float32[np.ndarray, "captions dim"]:
@@ -247,14 +263,22 @@ class Embedder:
         threads: int | None = None,
         progress: bool = False,
     ) -> np.ndarray:
-        views = self.config.model.image_views
         rows = [np.empty((0, self.dim), np.float32)]
-        with (
-            _bar("images", len(pictures), progress) as bar,
-            closing(ahead(self._prepared, pictures, 2 * batch_size, threads)) as prepared,
-        ):
-            for start in range(0, len(pictures), batch_size):
-                some = [next(prepared) for _ in pictures[start : start + batch_size]]
+        with _bar("images", len(pictures), progress) as bar:
+            for some in self._batches(pictures, texts, batch_size, threads):
+                rows.append(some)
+                if bar is not None:
+                    bar.advance(len(some))
+        return np.concatenate(rows)
+
+    def _batches(
+        self, pictures: Iterable[Picture], texts: list[str] | None, batch_size: int, threads: int | None
+    ) -> Generator[np.ndarray, None, None]:
+        views = self.config.model.image_views
+        with closing(ahead(self._prepared, pictures, 2 * batch_size, threads)) as prepared:
+            for start in count(step=batch_size):
+                if not (some := list(islice(prepared, batch_size))):
+                    return
                 with torch.inference_mode():
                     pixels = to_device((torch.from_numpy(np.concatenate(some)),), self._device)
                     caption = None
@@ -262,10 +286,8 @@ class Embedder:
                         ids = self.text.tokenize(texts[start : start + batch_size])
                         tokens = to_device(self.text.collate(ids), self._device)
                         caption = self.words(*tokens).repeat_interleave(len(views), dim=0)
-                    rows.append(self._predictions(self.image(self.image.normalise(*pixels)), caption))
-                if bar is not None:
-                    bar.advance(len(some))
-        return np.concatenate(rows)
+                    batch = self._predictions(self.image(self.image.normalise(*pixels)), caption)
+                yield batch
 
     def _prepared(self, picture: Picture) -> np.ndarray:
         """All views of a picture, (view, size, size, 3)."""

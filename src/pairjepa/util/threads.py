@@ -4,7 +4,7 @@ import contextlib
 import functools
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -35,7 +35,7 @@ def prepare_openmp() -> None:
 
 
 def ahead(
-    work: Callable[[Item], Result], items: Sequence[Item], most: int, threads: int | None = None
+    work: Callable[[Item], Result], items: Iterable[Item], most: int, threads: int | None = None
 ) -> Generator[Result, None, None]:
     """`map(work, items)`, in as many threads as there are cores, at most `most` results before they are asked for."""
     with ThreadPoolExecutor(threads or cores()) as pool:
