@@ -3,8 +3,9 @@
     python benchmarks/gpu.py [--images 4096] [--device cuda] [--out FILE]
 
 images/s from JPEG files to features, float32 in batches of 16 and bfloat16 in batches of 256, and their cosine; of the
-model alone and of decoding alone; of a training that tunes the image backbone; peak memory of the GPU. At most six
-minutes. Images are generated JPEGs, the model is a CLIP ViT-B/32 of random weights, so nothing is fetched.
+model alone and of decoding alone; of a training that tunes the image backbone, with the next batch read ahead and not;
+peak memory of the GPU. At most six minutes. Images are generated JPEGs, the model is a CLIP ViT-B/32 of random weights,
+so nothing is fetched.
 Without a GPU it says what it would measure; `--device cpu` measures that on few images, to see that it runs.
 """
 
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -34,6 +36,7 @@ from pairjepa.features.work import ImageWork, compute_shard
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.scan import scan
 from pairjepa.run.folder import RunFolder
+from pairjepa.training import inputs, loop
 from pairjepa.util.files import write_json
 
 WAYS = {"torch": 16, "bfloat16": 256}
@@ -102,10 +105,18 @@ def features(folder: Path, images: int) -> dict[str, Any]:
 
 
 def tuned(folder: Path) -> dict[str, Any]:
-    """A training of drawn pairs that tunes both backbones."""
-    settings = {"data.source": "shapes:600", "training.epochs": 4}
-    run: RunFolder = pairjepa.train(recipe("tiny", settings), None, folder / "tuned")
-    return {"tuned_images_per_second": run.metrics()[-1]["images_per_second"]}
+    """A training that tunes both backbones on images drawn in each step: a batch ahead, and in turn."""
+
+    def images_per_second(name: str) -> float:
+        settings = {"data.source": "shapes:600", "training.epochs": 4}
+        run: RunFolder = pairjepa.train(recipe("tiny", settings), None, folder / name)
+        return float(run.metrics()[-1]["images_per_second"])
+
+    with patch.object(inputs, "PIXEL_BYTES", 0):
+        ahead = images_per_second("tuned")
+        with patch.object(loop, "ahead", lambda work, items, *_, **__: map(work, items)):
+            in_turn = images_per_second("tuned in turn")
+    return {"tuned_images_per_second": ahead, "tuned_images_per_second_in_turn": in_turn}
 
 
 def agreement(folder: Path) -> dict[str, Any]:

@@ -46,8 +46,9 @@ class CCATrainer(Trainer):
         begun = time.monotonic()
         set_cca(self.joint, load_or_fit(self.material, self.run, self.joint.dim)["cca"])
         self.module.eval()
+        samples = next(self.plan.epoch(epoch))
         with torch.no_grad():
-            total, terms = self._loss(next(self.plan.epoch(epoch)), 0)
+            total, terms = self._loss(samples, self._inputs(samples, 0), 0)
         steps = self.plan.steps_per_epoch  # over which sums are averaged
         position["sums"] = {name: steps * value.item() for name, value in ({"loss": total} | terms).items()}
         position["seconds"] += time.monotonic() - begun

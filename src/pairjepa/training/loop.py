@@ -1,10 +1,11 @@
 """The training loop: the same for every approach and for frozen and tuned backbones."""
 
 import contextlib
+import itertools
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ from pairjepa.training.watch import Watch
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.memory import keep_freed_memory, peak_rss
 from pairjepa.util.progress import advise, say, update
+from pairjepa.util.threads import ahead
+
+_Tensors = tuple[torch.Tensor, ...]
+_BatchInputs = tuple[_Tensors, _Tensors, _Tensors | None, tuple[_Tensors, np.ndarray] | None]
 
 PROBE_EVERY = 8  # epochs between two measurements of the train probe, which cost as much as dev
 
@@ -215,17 +220,15 @@ class Trainer:
     def _steps(self, epoch: int, position: dict[str, Any], stop: threading.Event) -> float:
         """The steps of an epoch that are still to do; images a second."""
         begun, before, images = time.monotonic(), position["seconds"], 0
-        for batch, samples in enumerate(self.plan.epoch(epoch)):
-            if batch < position["batch"]:
-                continue
-            step = (epoch - 1) * self.plan.steps_per_epoch + batch
-            for name, value in self._step(samples, step).items():
-                position["sums"][name] = position["sums"].get(name, 0.0) + value
-            position["batch"] = batch + 1
-            images += len(np.unique(samples.images))
-            position["seconds"] = before + time.monotonic() - begun
-            if batch + 1 < self.plan.steps_per_epoch:
-                self._save(position, stop)
+        with contextlib.closing(self._read(epoch, position["batch"])) as batches:
+            for batch, (step, samples, inputs) in enumerate(batches, position["batch"]):
+                for name, value in self._step(samples, inputs, step).items():
+                    position["sums"][name] = position["sums"].get(name, 0.0) + value
+                position["batch"] = batch + 1
+                images += len(np.unique(samples.images))
+                position["seconds"] = before + time.monotonic() - begun
+                if batch + 1 < self.plan.steps_per_epoch:
+                    self._save(position, stop)
         return images / max(time.monotonic() - begun, 1e-9)
 
     def _measured_epoch(
@@ -256,32 +259,52 @@ class Trainer:
             "seconds": position["seconds"],
         }
 
-    def _loss(self, samples: Samples, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss of a batch, and its terms."""
+    def _read(self, epoch: int, first: int) -> Generator[tuple[int, Samples, _BatchInputs], None, None]:
+        """Steps of an epoch from its batch `first` on; images are decoded during the step before."""
+
+        def read(batch: tuple[int, Samples]) -> tuple[int, Samples, _BatchInputs]:
+            step = (epoch - 1) * self.plan.steps_per_epoch + batch[0]
+            return step, batch[1], self._inputs(batch[1], step)
+
+        batches = itertools.islice(enumerate(self.plan.epoch(epoch)), first, None)
+        if isinstance(self.train_split.images, Pixels):
+            yield from ahead(read, batches, 2, threads=1)
+        else:
+            yield from map(read, batches)
+
+    def _inputs(self, samples: Samples, step: int) -> _BatchInputs:
+        """This process's part of a batch: images, captions, partly masked captions, twins."""
         local, split = samples.rows(self.group.local_rows(len(samples.images))), self.train_split
-        images = to_device(split.images.batch(local.images, local.views), self.device)
-        texts = to_device(split.texts.batch(local.captions, np.zeros_like(local.captions)), self.device)
-        masked = None
-        if split.masked is not None:
-            masked = to_device(split.masked.batch(local.captions, local.masks), self.device)
-        twins, seed = None, self.plan.step_seed(step)
-        if split.twins is not None:
-            rows, there = split.twins.draw(samples.captions, seed)
-            rows = rows[self.group.local_rows(len(rows))]
-            batch = split.twins.texts.batch(rows, np.zeros_like(rows))
-            twins = to_device(batch, self.device), torch.from_numpy(there).to(self.device)
+        images = split.images.batch(local.images, local.views)
+        texts = split.texts.batch(local.captions, np.zeros_like(local.captions))
+        masked = None if split.masked is None else split.masked.batch(local.captions, local.masks)
+        if split.twins is None:
+            return images, texts, masked, None
+        rows, there = split.twins.draw(samples.captions, self.plan.step_seed(step))
+        rows = rows[self.group.local_rows(len(rows))]
+        return images, texts, masked, (split.twins.texts.batch(rows, np.zeros_like(rows)), there)
+
+    def _loss(
+        self, samples: Samples, inputs: _BatchInputs, step: int
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """The loss of a batch, and its terms."""
+        images, texts, masked = (None if one is None else to_device(one, self.device) for one in inputs[:3])
+        twins = None
+        if inputs[3] is not None:
+            twins = to_device(inputs[3][0], self.device), torch.from_numpy(inputs[3][1]).to(self.device)
         labels = Labels(
             torch.from_numpy(samples.images), self._text_group[torch.from_numpy(samples.captions)]
         )
+        seed = self.plan.step_seed(step)
         total, terms = self._forward(images, texts, masked, twins, labels.to(self.device), seed)
         return total, terms
 
-    def _step(self, samples: Samples, step: int) -> dict[str, float]:
+    def _step(self, samples: Samples, inputs: _BatchInputs, step: int) -> dict[str, float]:
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * self.plan.lr_multiplier(step)
         self.module.train()
         keep_statistics(self.config.model, self.module)
-        total, terms = self._loss(samples, step)
+        total, terms = self._loss(samples, inputs, step)
         numbers = {"loss": total.item()} | {name: term.item() for name, term in terms.items()}
         if not math.isfinite(loss := numbers["loss"]):
             raise PairJEPAError(
