@@ -62,6 +62,8 @@ def together_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Pat
         words = [process.communicate(timeout=240)[1] for process in started]
         ends = [process.returncode for process in started]
         assert ends == ([1, -9] if size == 2 else [1, 1, 1]), "\n\n".join(words)
+        whole = all(len(kept(path, name)) == size for name in [*TERMS, *together.STEPS[size]])
+        assert whole, "\n\n".join(words)
         (path / "stderr.json").write_text(json.dumps(words))
         return path
 
