@@ -10,7 +10,7 @@ from pairjepa.cli import app
 from pairjepa.config.settings import RunConfig
 
 SETTINGS = tuple(RunConfig().to_dict())
-COMMON = ("--json", "--device")
+COMMON = ("--json", "--device", "--split", "--relevance")
 """Flags of many commands, which the page explains once."""
 FIRST = r"^\*? {0,3}(--[\w.-]+|[a-z-]+)(?= )"
 """A flag, or a recipe's name, at the beginning of a line."""
@@ -30,8 +30,8 @@ def _section(name: str) -> str:
             flags = re.findall(FIRST, body, re.MULTILINE)
             every = title == "Data" and len(flags) > len(fields(RunConfig().data)) - 2
             blocks.append(f"{title}: {'every --data.…' if every else ' '.join(flags)}")
-        else:
-            blocks.append(f"{title}:\n{body}" if title else body)
+        elif body:
+            blocks.append(re.sub(r" *\[required\]", "", body))  # a star says it
         if common:
             blocks.append(f"Also: {' '.join(common)}")
     return "\n".join([f"## {name}", "", "```text", "\n\n".join(blocks), "```", ""])
