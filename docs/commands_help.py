@@ -59,4 +59,7 @@ def _panels(words: list[str]) -> list[tuple[str, str]]:
     plain = re.sub(r" +$", "", console.file.getvalue(), flags=re.MULTILINE)
     head, *frames = re.split(r"^╭─ (.*?) ─*╮$", plain, flags=re.MULTILINE)
     bodies = [re.findall(r"^│ (.*?) *│$", frame, re.MULTILINE) for frame in frames[1::2]]
-    return [("", head.strip().removeprefix("Usage: ")), *zip(frames[::2], map("\n".join, bodies), strict=True)]
+    return [
+        ("", head.strip().removeprefix("Usage: ")),
+        *zip(frames[::2], map("\n".join, bodies), strict=True),
+    ]
