@@ -60,6 +60,6 @@ def _panels(words: list[str]) -> list[tuple[str, str]]:
     head, *frames = re.split(r"^╭─ (.*?) ─*╮$", plain, flags=re.MULTILINE)
     bodies = [re.findall(r"^│ (.*?) *│$", frame, re.MULTILINE) for frame in frames[1::2]]
     return [
-        ("", head.strip().removeprefix("Usage: ")),
+        ("", head.strip()),
         *zip(frames[::2], map("\n".join, bodies), strict=True),
     ]
