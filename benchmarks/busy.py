@@ -75,4 +75,4 @@ def summary(sides: dict[str, Measured], given: argparse.Namespace) -> Measured:
 
 
 if __name__ == "__main__":
-    sys.exit(main(__doc__, SIDES, arguments, summary))
+    sys.exit(main(__doc__, lambda given: SIDES, arguments, summary))

@@ -15,7 +15,6 @@ several places) and replaced by other JSON (of several kinds); then the command 
 The worst of several tries is shown. Prints Markdown; the exit status is 1 if anything is SILENT or a TRACEBACK.
 """
 
-import argparse
 import contextlib
 import hashlib
 import io
@@ -30,6 +29,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from sides import parser_of
 
 import pairjepa
 from pairjepa.apps.export.folder import PACKAGES
@@ -247,10 +248,9 @@ def table(bench: Bench, only: str = "", quick: bool = False) -> tuple[list[list[
 
 def main() -> int:
     """Do it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--only", default="", help="artefacts whose path holds this")
     parser.add_argument("--quick", action="store_true", help="one damage of one file of each kind")
-    parser.add_argument("--out", type=Path, help="write the table here too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows, bad = table(Bench(Path(folder)), options.only, options.quick)

@@ -1,40 +1,27 @@
 """What is known of generated images is joined, and near-duplicates between splits are found: time and its growth.
 
-    python benchmarks/duplicates.py --before CHECKOUT
+    python benchmarks/duplicates.py [--largest 300000] [--repeats 3]
 
-CHECKOUT is a checkout of an older version, whose code is measured on the same images. Seconds are of the processor, as
-both use one thread; `again` is what the second command takes, which finds the result in the cache.
+Seconds are of the processor, as one thread is used; `again` is what the second command takes, which finds the result in
+the cache.
 """
 
 import argparse
-import json
-import math
-import os
-import subprocess
 import sys
 import tempfile
 import time
-from inspect import signature
 from pathlib import Path
+from typing import Any
 
-from sides import Measured, main, peak_rss_mb, ratio
+from sides import Measured, exponent, main, peak_rss_mb
 
-HERE = Path(__file__).parents[1]
 GROWTH = (30_000, 100_000, 300_000, 1_000_000, 3_000_000)
 TWINS = 100
 """One image of so many is nearly one of another split."""
 
 
-def _apart(images: int, checkout: Path) -> Measured:
-    environment = os.environ | {"PYTHONPATH": str(checkout / "src")}
-    command = [sys.executable, __file__, "--measure", str(images)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment)
-    measured: Measured = json.loads(done.stdout.splitlines()[-1])
-    return measured
-
-
 def measure(images: int) -> Measured:
-    """Join the facts and find the twins of so many images, by the version that is imported."""
+    """Join the facts and find the near-duplicates of so many images."""
     import numpy as np
     import pyarrow as pa
 
@@ -63,52 +50,40 @@ def measure(images: int) -> Measured:
         "width": np.full(images, 640, np.int32),
         "height": np.full(images, 480, np.int32),
         "thumbnail": list(map(bytes, thumbnails)),
-        "error": [None] * images,
     }
+    facts |= {name: [None] * images for name in scanning._SCHEMA.names if name not in facts}
     table = pa.Table.from_pydict(facts, scanning._SCHEMA)
     with tempfile.TemporaryDirectory() as cache:
         for start in range(0, images, size := max(2000, images // 256)):
             scanning._write(table.slice(start, size), Path(cache) / "images")
         del facts, table, columns, hashes, thumbnails, names
-        measured: Measured = {"images": images}
+        measured: Measured = {"items": images}
         for command in ("", "again_"):
             start = time.process_time()
             joined = scanning.scan(pairs, Path(cache))
             middle = time.process_time()
-            found = leaks(*(pairs, joined, Path(cache))[: len(signature(leaks).parameters)])
+            found = leaks(pairs, joined, Path(cache))
             measured[f"{command}facts_seconds"] = middle - start
             measured[f"{command}duplicates_seconds"] = time.process_time() - middle
             measured[f"{command}seconds"] = time.process_time() - start
-            if "cache" not in signature(leaks).parameters:
-                break  # nothing is kept
     measured["near"] = sum(count["near"] for count in found["counts"])
     return measured | {"peak_rss_mb": peak_rss_mb()}
 
 
-def summary(sides: dict[str, Measured], given: argparse.Namespace) -> Measured:
-    """How much quicker it is, and the growth."""
-    result: Measured = {"images": given.images}
-    if "before" in sides:
-        result["before_over_now"] = ratio(sides["before"], sides["now"])
-        result["same_result"] = sides["before"]["near"] == sides["now"]["near"]
-    grown = [_apart(images, HERE) for images in GROWTH if images <= given.largest]
-    first, last = grown[0], grown[-1]
-    times, sizes = last["seconds"] / first["seconds"], last["images"] / first["images"]
-    return result | {"growth": grown, "exponent": round(math.log(times) / math.log(sizes), 2)}
+def sides(given: argparse.Namespace) -> dict[str, Any]:
+    """By size."""
+    return {f"{n:,} images": lambda given, n=n: measure(n) for n in GROWTH if n <= given.largest}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What is measured."""
-    parser.add_argument("--before", type=Path, help="a checkout of an older version")
-    parser.add_argument("--images", type=int, default=300_000)
-    parser.add_argument("--largest", type=int, default=GROWTH[-1], help="of the growth")
+    parser.add_argument("--largest", type=int, default=GROWTH[-1], help="images")
+
+
+def summary(sides: dict[str, Measured], given: argparse.Namespace) -> Measured:
+    """The growth."""
+    return {"exponent": exponent([*sides.values()])}
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--measure":
-        print(json.dumps(measure(int(sys.argv[2]))))
-        sys.exit()
-    compared = {"now": lambda given: _apart(given.images, HERE)}
-    if "--before" in sys.argv:
-        compared["before"] = lambda given: _apart(given.images, given.before)
-    sys.exit(main(__doc__, compared, arguments, summary))
+    sys.exit(main(__doc__, sides, arguments, summary))

@@ -22,7 +22,7 @@ import pyarrow as pa
 import torch
 from PIL import Image
 from pyarrow import parquet
-from sides import Measured, command, main
+from sides import Measured, command, exponent, main
 
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.backbones.image import ImageBackbone
@@ -96,6 +96,11 @@ def side(thousand: int) -> Any:
     return measured
 
 
+def sides(given: argparse.Namespace) -> dict[str, Any]:
+    """By size."""
+    return {f"{thousand},000": side(thousand) for thousand in THOUSANDS if thousand <= given.largest}
+
+
 def generate(scratch: Path, thousand: int) -> None:
     """The table of so many thousand images, and their features in the cache."""
     data = scratch / f"{thousand}.parquet"
@@ -150,24 +155,16 @@ def _backbones(scratch: Path) -> tuple[ImageBackbone, TextBackbone]:
 
 def summary(sides: dict[str, Measured], given: argparse.Namespace) -> dict[str, Any]:
     """How time grows: the slope of log seconds over log images, of the training and per step up in size."""
-    measured = list(sides.values())
-    images = np.log([one["items"] for one in measured][-3:])
-
-    def exponent(name: str) -> float:
-        seconds = np.log([one[name] for one in measured][-3:])
-        return round(float(np.polyfit(images, seconds, 1)[0]), 2)
-
+    largest = list(sides.values())[-3:]
     return {
-        "exponents": {verb: exponent(f"{verb}_seconds") for verb in given.verbs},
+        "exponents": {verb: exponent(largest, f"{verb}_seconds") for verb in given.verbs},
         "epochs": given.epochs,
         "captions_per_image": CAPTIONS,
-        "exponent": exponent("training_seconds"),
+        "exponent": exponent(largest, "training_seconds"),
         "what": "pairjepa on generated features, everything but the features themselves; the exponents are those "
         "of time over images, fitted to the three largest; `exponent` is that of the training alone",
     }
 
 
 if __name__ == "__main__":
-    largest = int(sys.argv[sys.argv.index("--largest") + 1]) if "--largest" in sys.argv else 64
-    sides = {f"{thousand},000": side(thousand) for thousand in THOUSANDS if thousand <= largest}
     sys.exit(main(__doc__, sides, arguments, summary))

@@ -7,7 +7,6 @@ succeed, give the result of an uninterrupted one, and leave no file that an unin
 table; the exit status is 1 if anything is not so. Works on images that the program draws, offline.
 """
 
-import argparse
 import hashlib
 import json
 import multiprocessing
@@ -24,7 +23,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from sides import parser_of
+
 from pairjepa.evaluation.tables import aligned
+from pairjepa.util.files import write_json
 
 IMAGES = 120
 PRELOADED = ["pairjepa.evaluation.evaluate", "transformers.models.auto.modeling_auto", "onnxscript"]
@@ -255,11 +257,10 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Do it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--times", type=int, default=20, help="moments a verb")
     parser.add_argument("--verbs", nargs="+", choices=VERBS, default=list(VERBS), metavar="VERB")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--out", type=Path, help="write what was found here, as JSON")
     given = parser.parse_args(arguments)
     moments, rows = random.Random(given.seed), {}
     with tempfile.TemporaryDirectory() as folder:
@@ -275,7 +276,7 @@ def main(arguments: list[str] | None = None) -> int:
                     print(f"  {kind}: {found}", file=sys.stderr, flush=True)
     print(table(rows))
     if given.out is not None:
-        given.out.write_text(json.dumps(rows, indent=2) + "\n", "utf-8")
+        write_json(given.out, rows)
     return int(any(row[kind] for row in rows.values() for kind in ("failed", "different", "left")))
 
 

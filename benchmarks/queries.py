@@ -38,9 +38,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=ROWS)
 
 
-def sides(rows: list[int]) -> dict[str, Any]:
+def sides(given: argparse.Namespace) -> dict[str, Any]:
     """By name."""
-    ways = [(n, way) for n in rows for way in ("exact", "approximate") if way == "approximate" or n <= LIMIT]
+    ways = [
+        (n, way) for n in given.rows for way in ("exact", "approximate") if way == "approximate" or n <= LIMIT
+    ]
     return {f"{n} {way}": partial(ask, n, way) for n, way in ways}
 
 
@@ -112,6 +114,4 @@ def summary(medians: dict[str, Measured], given: argparse.Namespace) -> dict[str
 
 
 if __name__ == "__main__":
-    sizes = argparse.ArgumentParser(add_help=False)
-    sizes.add_argument("--rows", type=int, nargs="+", default=ROWS)
-    sys.exit(main(__doc__, sides(sizes.parse_known_args()[0].rows), arguments, summary))
+    sys.exit(main(__doc__, sides, arguments, summary))

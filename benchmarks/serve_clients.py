@@ -7,7 +7,6 @@ that `pairjepa evaluate RUN --split test` has written; the exit status is 1 if o
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from typing import Any
 
 import httpx
 import numpy as np
-from sides import finish, parser_of
+from sides import finish, machine, parser_of
 
 from pairjepa.metrics.retrieval import RECALLS, TIE_TOLERANCE, recall_at
 from pairjepa.pairs import Pairs
@@ -36,11 +35,7 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=400)
     given = parser.parse_args()
     pairs = Pairs.open(given.data).split("test")
-    result: dict[str, Any] = {
-        "cpus": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 1),
-        "test_images": pairs.n_images,
-    }
+    result: dict[str, Any] = {**machine(), "test_images": pairs.n_images}
     with served(given.index) as (url, _), httpx.Client(base_url=url, timeout=60) as client:
         result["images"] = client.get("/healthz").json()["images"]
         for name, asks in {"words": words(pairs), "photo": photos(pairs)}.items():

@@ -10,9 +10,7 @@ than 200 and 503, or if the server's memory grew by more than a tenth after its 
 
 import io
 import itertools
-import os
 import random
-import re
 import subprocess
 import sys
 import tempfile
@@ -29,7 +27,7 @@ import httpx
 import numpy as np
 from PIL import Image
 from serve_clients import served
-from sides import finish, parser_of
+from sides import finish, machine, memory_of, parser_of
 
 from pairjepa.apps.search.build import build
 from pairjepa.pairs import Pairs
@@ -188,18 +186,12 @@ def main() -> int:
             subprocess.run([*index, str(folder / "index")], check=True, capture_output=True)
 
         with served(str(folder / "index")) as (url, pid):
-            result = {"cpus": os.cpu_count(), "images": len(truth.names), "clients": given.clients}
-            result |= stress(url, truth, rebuild, lambda: resident(pid), given.clients, given.seconds)
+            result = {**machine(), "images": len(truth.names), "clients": given.clients}
+            result |= stress(url, truth, rebuild, lambda: memory_of(pid), given.clients, given.seconds)
     finish(result, given.out)
     memory = result["memory_mb"]
     flat = memory["later"] <= GROWTH * memory["first_third"]
     return 0 if flat and not result["wrong"] and set(result["statuses"]) <= {"200", "503"} else 1
-
-
-def resident(pid: int) -> int:
-    """Bytes of memory that a process uses now (Linux)."""
-    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    return 1024 * int(found[1]) if found else 0
 
 
 if __name__ == "__main__":

@@ -7,15 +7,15 @@ allocator, PyTorch's threads) does not help or hurt another. A benchmark is a sc
     def theirs(given: argparse.Namespace) -> Measured: ...
 
     if __name__ == "__main__":
-        sys.exit(main(__doc__, {"ours": ours, "theirs": theirs}, arguments, summary))
+        sys.exit(main(__doc__, lambda given: {"ours": ours, "theirs": theirs}, arguments, summary))
 
 A function sets up, measures, and returns numbers, `seconds` (of the measured part) among them; one that runs a
 command of PairJEPA returns what `command` says of it.
 """
 
 import argparse
-import contextlib
 import json
+import math
 import os
 import re
 import statistics
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ Summary = Callable[[dict[str, Measured], argparse.Namespace], dict[str, Any]]
 
 def main(
     doc: str | None,
-    sides: Sides,
+    sides: Callable[[argparse.Namespace], Sides],
     arguments: Callable[[argparse.ArgumentParser], None],
     summary: Summary,
 ) -> int:
@@ -45,7 +45,7 @@ def main(
 
     Args:
         doc: of the script, for `--help`.
-        sides: name → function.
+        sides: the arguments → of each side its name and function.
         arguments: adds the script's own arguments.
         summary: medians of all sides → what is written beside them (ratios, sentences).
     """
@@ -53,17 +53,17 @@ def main(
     arguments(parser)
     parser.set_defaults(out=Path("runs") / f"{Path(sys.argv[0]).stem.replace('_', '-')}.json")
     parser.add_argument("--repeats", type=int, default=5, help="how often each side is run")
-    parser.add_argument("--only", nargs="+", choices=sides, help="run these sides alone, and write nothing")
-    parser.add_argument("--side", choices=sides, help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="+", help="run these sides alone, and write nothing")
+    parser.add_argument("--side", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    of = sides(given)
     if given.side is not None:
-        print(json.dumps({"peak_rss_mb": peak_rss_mb()} | sides[given.side](given)))
+        print(json.dumps({"peak_rss_mb": peak_rss_mb()} | of[given.side](given)))
         return 0
-    result = {
-        **machine(),
-        "repeats": given.repeats,
-        "sides": compare(given.only or list(sides), given.repeats),
-    }
+    if unknown := set(given.only or ()) - set(of):
+        parser.error(f"--only must name sides, got {', '.join(sorted(unknown))}. There are {', '.join(of)}.")
+    measured = compare(given.only or list(of), given.repeats)
+    result = {**machine(), "repeats": given.repeats, "sides": measured}
     if not given.only:
         result |= summary(result["sides"], given)
     finish(result, None if given.only else given.out)
@@ -104,6 +104,12 @@ def ratio(slower: Measured, faster: Measured, of: str = "seconds") -> float:
     return round(float(slower[of]) / float(faster[of]), 2)
 
 
+def exponent(measured: Sequence[Measured], of: str = "seconds") -> float:
+    """How a number grows with `items`: the slope of its logarithm over theirs."""
+    sizes, values = ([math.log(one[name]) for one in measured] for name in ("items", of))
+    return round(statistics.linear_regression(sizes, values).slope, 2)
+
+
 def _run_apart(side: str) -> Measured:
     """One side in a process of its own, with this script's arguments."""
     done = subprocess.run([sys.executable, *sys.argv, "--side", side], stdout=subprocess.PIPE, text=True)
@@ -134,14 +140,12 @@ def command(*words: str, environment: Mapping[str, str] | None = None) -> Measur
     ]
     for reader in readers:
         reader.start()
-    anonymous, status = 0, Path(f"/proc/{process.pid}/status")
+    anonymous = 0
     while True:
         done, code, usage = os.wait4(process.pid, os.WNOHANG)
         if done:
             break
-        with contextlib.suppress(OSError):
-            found = re.search(r"RssAnon:\s+(\d+)", status.read_text())
-            anonymous = max(anonymous, int(found[1]) if found else 0)
+        anonymous = max(anonymous, memory_of(process.pid, "RssAnon"))
         time.sleep(0.02)
     seconds = time.perf_counter() - start
     for reader in readers:
@@ -152,7 +156,16 @@ def command(*words: str, environment: Mapping[str, str] | None = None) -> Measur
         "seconds": seconds,
         "peak_rss_mb": usage.ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10),
     }
-    return measured | ({"peak_anonymous_mb": anonymous // 1024} if anonymous else {})
+    return measured | ({"peak_anonymous_mb": anonymous // 2**20} if anonymous else {})
+
+
+def memory_of(process: int, kind: str = "VmRSS") -> int:
+    """Bytes of memory that a process uses now; 0 where the system does not tell."""
+    try:
+        found = re.search(rf"{kind}:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
+    except OSError:
+        return 0
+    return 1024 * int(found[1]) if found else 0
 
 
 def peak_rss_mb() -> int:

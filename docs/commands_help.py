@@ -10,7 +10,7 @@ from pairjepa.cli import app
 from pairjepa.config.settings import RunConfig
 
 SETTINGS = tuple(RunConfig().to_dict())
-COMMON = ("--json", "--device")
+COMMON = ("--json", "--device", "--split", "--relevance")
 """Flags of many commands, which the page explains once."""
 FIRST = r"^\*? {0,3}(--[\w.-]+|[a-z-]+)(?= )"
 """A flag, or a recipe's name, at the beginning of a line."""
@@ -23,17 +23,20 @@ def text() -> str:
 
 def _section(name: str) -> str:
     """The help of one command without its frames."""
-    blocks = []
+    blocks, also = list[str](), list[str]()
     for title, body in _panels([name]):
         body, common = _without_common(body)
-        if title.lower() in (*SETTINGS, "recipes"):
-            flags = re.findall(FIRST, body, re.MULTILINE)
+        also += common
+        flags = re.findall(FIRST, body, re.MULTILINE)
+        if title == "Recipes":
+            blocks.append(f"Recipes: {' '.join(flags)}")
+        elif title.lower() in SETTINGS:
             every = title == "Data" and len(flags) > len(fields(RunConfig().data)) - 2
-            blocks.append(f"{title}: {'every --data.…' if every else ' '.join(flags)}")
-        else:
-            blocks.append(f"{title}:\n{body}" if title else body)
-        if common:
-            blocks.append(f"Also: {' '.join(common)}")
+            also += ["--data.…"] if every else flags
+        elif body:
+            blocks.append(re.sub(r" *\[required\]", "", body))  # a star says it
+    if also:
+        blocks.append(f"Also: {' '.join(also)}")
     return "\n".join([f"## {name}", "", "```text", "\n\n".join(blocks), "```", ""])
 
 
@@ -56,4 +59,7 @@ def _panels(words: list[str]) -> list[tuple[str, str]]:
     plain = re.sub(r" +$", "", console.file.getvalue(), flags=re.MULTILINE)
     head, *frames = re.split(r"^╭─ (.*?) ─*╮$", plain, flags=re.MULTILINE)
     bodies = [re.findall(r"^│ (.*?) *│$", frame, re.MULTILINE) for frame in frames[1::2]]
-    return [("", head.strip()), *zip(frames[::2], map("\n".join, bodies), strict=True)]
+    return [
+        ("", head.strip()),
+        *zip(frames[::2], map("\n".join, bodies), strict=True),
+    ]

@@ -166,10 +166,8 @@ def table(name: str, found: dict[str, Any]) -> str:
         rows.append([score_name, f"{means['average_precision']:.1f}", *pairs])
     estimates = ", ".join(f"{count:,}" for count in found["estimated_wrong"])
     said = (
-        f"Precision / recall in percent among the most suspicious, mean of {len(found['swapped'])} seeds: "
-        f"{found['captions']:,} captions of {found['images']:,} images, {found['swapped'][0]:,} of them swapped. "
-        f"The estimate of how many are wrong: {estimates}; of the data untouched: "
-        f"{found['estimated_wrong_untouched']:,}."
+        f"{found['captions']:,} captions of {found['images']:,} images, {found['swapped'][0]:,} swapped; "
+        f"estimated {estimates}, and {found['estimated_wrong_untouched']:,} in the data untouched."
     )
     return f"{markdown(rows)}\n\n{said}"
 

@@ -68,8 +68,8 @@ def aligned(rows: list[list[str]]) -> list[str]:
 def markdown(rows: list[list[str]]) -> str:
     """A Markdown table; the first row is its titles."""
     titles, *others = ([row[0].replace("|", "\\|"), *row[1:]] for row in rows)
-    lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *others]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    head, *body = (f"| {' | '.join(line)} |" for line in (titles, *others))
+    return "\n".join([head, f"|---|{'---:|' * (len(titles) - 1)}", *body])
 
 
 def probe_table(result: dict[str, Any]) -> str:
