@@ -241,7 +241,7 @@ def test_labels_of_a_pair_are_the_zero_shot_classes_of_clip(
 
 @pytest.mark.parametrize("make", [clip, siglip], ids=lambda make: make.__name__)
 def test_what_comes_after_a_run_takes_an_adapted_pair(make: Callable[[], Any], tmp_path: Path) -> None:
-    """ONNX, which is compared with the run; an index; an audit; maps, where patches are projected as the class token."""
+    """ONNX, compared with the run; an index; an audit; maps, where patches are projected as the class token."""
     save(tmp_path / "pair", make)
     given = {"data.source": "shapes:60", "model.pair": str(tmp_path / "pair"), "training.epochs": 1}
     run = pairjepa.train(recipe("adapt", given), None, tmp_path / "run").path
