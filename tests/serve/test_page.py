@@ -118,8 +118,8 @@ def test_an_answer_that_comes_late_is_dropped(opened: Callable[..., Any], client
     page.keyboard.type(" circle")
     expected = client.get("/api/search", params={"q": "red circle", "k": 24}).json()["results"]
     late = client.get("/api/search", params={"q": "red", "k": 24}).json()["results"]
-    page.wait_for_timeout(1200)
-    assert page.evaluate("window.late") == 1
+    page.wait_for_function("window.late === 1")
+    page.wait_for_timeout(200)  # in which the page would show it
     assert ids(page) == [result["id"] for result in expected] != [result["id"] for result in late]
 
 
