@@ -2,8 +2,8 @@
 
     python studies/results.py DATA --text TXT --image EfficientNet-Lite2=FOLDER --image MobileNetV2=FOLDER
 
-Trains `contrastive` and `masked` on the first image backbone, `contrastive` on the others, and `contrastive-tuned` on
-all side by side, with two captions of an image in a batch; the seeds of the last are measured as one model, too. Writes
+Trains `contrastive` and `masked` on the first image backbone, `contrastive` on the others, and on all side by side with
+two captions of an image in a batch; the seeds of the last are measured as one model, too. Writes
 docs/results.json, and fills the blocks between `<!-- NAME -->` and `<!-- /NAME -->` of README.md and docs/masked.md.
 What is finished under --work is not done again.
 """
@@ -47,8 +47,8 @@ def results(
         for name, folder in backbones.items()
         for approach in (("contrastive", "masked") if name == first else ("contrastive",))
     }
-    last = f"contrastive-tuned, {together}"
-    runs[last] = ("contrastive-tuned", tuple(backbones.values()), {"training.captions_per_image": 2})
+    last = f"contrastive, {together}, two captions"
+    runs[last] = ("contrastive", tuple(backbones.values()), {"training.captions_per_image": 2})
     found: dict[str, Any] = {}
     for name, (approach, images, values) in runs.items():
         given = {"data.source": data, "model.image": images, "model.text": text} | values
