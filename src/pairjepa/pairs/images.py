@@ -200,7 +200,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         upright = _UPRIGHT.get(_orientation(image))
         rgb = _to_rgb(image)
         return rgb if upright is None else rgb.transpose(upright)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a picture that is closed
         raise BadImage(f"damaged: {error}") from None
 
 
