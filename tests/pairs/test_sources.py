@@ -236,7 +236,7 @@ def _coco(six: Six, images: Write) -> str:
         content = {
             "images": [{"id": number, "file_name": one.name, "height": 30} for number, one in mine],
             "annotations": [
-                {"id": 0, "image_id": number, "caption": caption}
+                {"id": 0, "image_id": str(number) if split == "dev" else number, "caption": caption}
                 for number, one in mine
                 for caption in one.captions
             ],
@@ -776,6 +776,17 @@ def test_a_json_beside_an_image_that_is_none(six: Six, write_images: Write) -> N
     pairs = Pairs.open(root)
     assert pairs.n_images == 5
     assert pairs.problems.counts["caption files that are no JSON object (not used)"] == 1
+
+
+def test_parts_with_metadata_of_several_types(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    for number, ids in enumerate(([1, 2, 3], ["4", None, "x"])):
+        mine = six[3 * number : 3 * number + 3]
+        rows = {"image": [one.name for one in mine], "caption": [one.captions for one in mine], "id": ids}
+        pq.write_table(pa.table(rows), root / f"train-{number}.parquet")
+    pairs = Pairs.open(root)
+    assert pairs.table["id"].to_pylist() == ["1", "2", "3", "4", None, "x"]
+    assert pairs.table["captions"].to_pylist() == [one.captions for one in six]
 
 
 def test_texts_of_chinese_clip_without_image(six: Six, write_images: Write) -> None:

@@ -103,7 +103,7 @@ def _no_picture(picture: object) -> UsageError:
     )
 
 
-def strings(captions: Iterable[object]) -> list[str]:
+def strings(captions: Any) -> list[str]:
     """A single caption is a list of one.
 
     Raises:

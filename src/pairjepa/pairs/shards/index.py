@@ -229,9 +229,11 @@ def _report(parts: Sequence[pa.Table], request: Request, problems: Problems) -> 
                 f"data.{kind}_column must be a suffix of the shards' files or a key of their .json, got {column!r}. "
                 f"There are: {', '.join(sorted(names)[:40]) or 'none'}."
             )
-    counts = {what: sum(len(part) - part[what].null_count for part in parts) for what in ("image", "caption")}
-    if names and not all(counts.values()):
-        lacking = " and ".join(f"{what}s" for what, count in counts.items() if not count)
+    images, captions = (
+        sum(len(part) - part[name].null_count for part in parts) for name in ("image", "caption")
+    )
+    if names and (not images or not (captions or problems.counts)):
+        lacking = "captions" if images else "images and captions"
         raise PairJEPAError(
             f"The shards must hold {lacking}, got files and JSON keys of the names {', '.join(sorted(names)[:40])}. "
             f"Name theirs with --data.image-column and --data.caption-column.{problems.summary()}"

@@ -44,8 +44,8 @@ def read(request: Request, problems: Problems) -> RawPairs:
 def _rows(path: Path, root: Path, problems: Problems) -> pa.Table:
     content = read_json(path, "COCO's file")
     try:
-        name_of = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
-        captions = [(entry["image_id"], str(entry["caption"])) for entry in content["annotations"]]
+        name_of = {str(entry["id"]): str(entry["file_name"]) for entry in content["images"]}
+        captions = [(str(entry["image_id"]), str(entry["caption"])) for entry in content["annotations"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise PairJEPAError(
             f"{path} must have COCO's form (images: id, file_name; annotations: image_id, caption), but lacks {error}. "
@@ -53,7 +53,7 @@ def _rows(path: Path, root: Path, problems: Problems) -> pa.Table:
         ) from None
     problems.add(
         "captions of an image that is not listed (dropped)",
-        [str(key) for key, _ in captions if key not in name_of],
+        [key for key, _ in captions if key not in name_of],
     )
     bare = name_of.keys() - {key for key, _ in captions}
     problems.add("images with no caption (left out)", sorted(name_of[key] for key in bare))

@@ -172,7 +172,18 @@ def together(parts: list[pa.Table]) -> pa.Table:
             )
             for part in parts
         ]
-    return pa.concat_tables(parts, promote_options="permissive")
+    try:
+        return pa.concat_tables(parts, promote_options="permissive")
+    except pa.ArrowException:  # metadata of another type in another part
+        return pa.concat_tables([_metadata_as_text(part) for part in parts], promote_options="default")
+
+
+def _metadata_as_text(part: pa.Table) -> pa.Table:
+    for at, name in enumerate(part.column_names):
+        if name not in RESERVED:
+            cells = [None if cell is None else str(cell) for cell in part[name].to_pylist()]
+            part = part.set_column(at, name, pa.array(cells, pa.string()))
+    return part
 
 
 def usual_captions(names: list[str]) -> tuple[str, ...]:
