@@ -81,31 +81,21 @@ def tables(record: dict[str, Any]) -> list[list[list[str]]]:
     """Recall and hard negatives beside contrastive and CCA, by kind, and partial captions beside the words alone."""
     hard = record["hard_negatives"]
     kinds = list(next(iter(hard["runs"].values())))
-    rows = [
-        [
-            "",
-            "image-only rsum",
-            "over contrastive",
-            "hard negatives",
-            "over contrastive",
-            "over CCA",
-            "seconds",
-        ]
-    ]
+    columns = "image-only rsum,over contrastive,hard negatives,over contrastive,over CCA,seconds"
+    rows = [["", *columns.split(",")]]
     by_kind = [["hard negatives", *kinds]]
     ratios = {ratio: None for of in record["seeds"].values() for ratio in of[0]["over_text_only"]}
     partial = [["R@1, over text only", *ratios]]
     for name, seeds in record["seeds"].items():
-        gaps = (record["differences"].get(name, {}).get("rsum"), hard["differences"].get(name, {}).get("all"))
-        recall, twins = (_gap([gap] if gap else []) for gap in gaps)
+        both = (record["differences"].get(name, {}).get("rsum"), hard["differences"].get(name, {}).get("all"))
+        recall, twins = (_gap([gap] if gap else []) for gap in both)
         own = [f"{record['runs'][name]['rsum']:.1f}", recall, f"{hard['runs'][name]['all']:.1f}", twins]
         cca = _gap([seed["hard_negatives_over_cca"] for seed in seeds])
         rows.append([name, *own, cca, f"{record['runs'][name]['cost']['training_seconds']:.0f}"])
         by_kind.append([name, *(f"{hard['runs'][name][kind]:.1f}" for kind in kinds)])
         if seeds[0]["over_text_only"]:
-            partial.append(
-                [name, *(_gap([seed["over_text_only"][ratio] for seed in seeds]) for ratio in ratios)]
-            )
+            gaps = [[seed["over_text_only"][ratio] for seed in seeds] for ratio in ratios]
+            partial.append([name, *map(_gap, gaps)])
     return [rows, by_kind, partial]
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 
 import pairjepa
+from pairjepa.apps.audit import audit
 from pairjepa.apps.export import export
 from pairjepa.apps.search.build import build
 from pairjepa.backbones.encoders import load_backbones
@@ -21,7 +22,7 @@ from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.pair import load_pair, pair_temperature
 from pairjepa.cli import main
 from pairjepa.config.recipes import recipe
-from pairjepa.config.settings import HeadConfig
+from pairjepa.config.settings import DataConfig, HeadConfig
 from pairjepa.evaluation.compare_tables import compare_table
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.illustrate import saliency
@@ -240,7 +241,7 @@ def test_labels_of_a_pair_are_the_zero_shot_classes_of_clip(
 
 @pytest.mark.parametrize("make", [clip, siglip], ids=lambda make: make.__name__)
 def test_what_comes_after_a_run_takes_an_adapted_pair(make: Callable[[], Any], tmp_path: Path) -> None:
-    """ONNX, which is compared with the run; an index; maps, where patches are projected as the class token is."""
+    """ONNX, compared with the run; an index; an audit; maps, where patches are projected as the class token."""
     save(tmp_path / "pair", make)
     given = {"data.source": "shapes:60", "model.pair": str(tmp_path / "pair"), "training.epochs": 1}
     run = pairjepa.train(recipe("adapt", given), None, tmp_path / "run").path
@@ -249,6 +250,8 @@ def test_what_comes_after_a_run_takes_an_adapted_pair(make: Callable[[], Any], t
     embedder = pairjepa.Embedder.load(run)
     query = embedder.encode_text("a red circle")[0]
     assert len(pairjepa.Index.open(tmp_path / "index").search(query, 5)) == 5
+    audited = audit(run, DataConfig(source="shapes:60"), tmp_path / "audit", folds=2)
+    assert audited["images"] == 60
     if make is siglip:
         with pytest.raises(PairJEPAError, match="pools the positions of a picture in a way of its own"):
             saliency(embedder, picture(0), CAPTIONS)

@@ -26,7 +26,6 @@ from pairjepa.apps.search.tables import Tables
 from pairjepa.apps.search.vectors import lance_module
 from pairjepa.config.settings import DataConfig
 from pairjepa.model.weights import save_weights
-from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from . import photos
@@ -438,7 +437,7 @@ def test_captions_that_stand_there_twice_are_taken_out_where_their_image_was_alr
     lance, table = lance_module(), f"{out}/{CAPTIONS}"
     before = lance.dataset(table).to_table()
     weights = index.meta.digest
-    correction = build_module._correction(RunFolder(run), weights)
+    correction = build_module._opened(run).correction
     tables = Tables(index.place, index.dim, pa.schema([]), weights, correction=correction)
     tables.once()
     assert lance.dataset(table).to_table() == before

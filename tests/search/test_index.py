@@ -272,7 +272,7 @@ class TestWhatIsNoIndex:
     def test_vectors_of_0_1_are_checked_by_their_norm(
         self, run: Path, tmp_path: Path, without_onnx: None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("pairjepa.apps.search.build._correction", lambda *_: None)
+        monkeypatch.setattr("pairjepa.apps.search.build.correction.load", lambda *_: None)
         build(run, [SHAPES], copy := tmp_path / "copy")
         table = lance_module().dataset(str(copy / "images.lance"))
         table.drop_columns([name for name in ALL_COLUMNS if name != "vector"])
