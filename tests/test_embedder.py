@@ -219,8 +219,11 @@ def test_arrays_bytes_and_files_are_pictures_too(tmp_path):
         pixels,
         torch.from_numpy(pixels.copy()).permute(2, 0, 1),
         data,
+        bytearray(data),
+        memoryview(data),
         io.BytesIO(data),
         tmp_path / "a.png",
+        np.array([str(tmp_path / "a.png")] * 2),
     ]
     for found in [opened(one) for way in ways for one in listed(way)]:
         np.testing.assert_array_equal(np.asarray(found), pixels)
@@ -229,11 +232,25 @@ def test_arrays_bytes_and_files_are_pictures_too(tmp_path):
     for wrong in (None, 3, [None], [object()]):
         with pytest.raises(UsageError, match="images must be paths, PIL images, bytes"):
             [opened(one) for one in listed(wrong)]
-    for array in (pixels / 255, pixels.astype(int), np.zeros((5, 5, 2), np.uint8), np.zeros(3, int)):
+    for array in (
+        pixels / 255,
+        pixels.astype(int),
+        np.zeros((5, 5, 2), np.uint8),
+        np.zeros(3, int),
+        pixels[:0],
+    ):
         with pytest.raises(UsageError, match=r"must hold 0 to 255 as uint8 .* Scale values of 0 to 1 by 255"):
             opened(array)
     with pytest.raises(BadImage, match="given as bytes"):
         opened(b"no image")
+    closed = Image.open(tmp_path / "a.png")
+    closed.close()
+    with pytest.raises(BadImage, match="damaged: Operation on closed image"):
+        opened(closed)
+    with (tmp_path / "a.png").open() as text, pytest.raises(UsageError, match="that is open for bytes, got"):
+        opened(text)
+    with pytest.raises(UsageError, match="captions must be strings, got NoneType"):
+        strings(None)
 
 
 def test_half_a_character_is_no_caption():

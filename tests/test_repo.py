@@ -172,7 +172,7 @@ def test_the_documented_files_are_those_that_are_written(written: Path) -> None:
         name = path.relative_to(written).as_posix()
         name = re.sub(r"features/[0-9a-f]{32}/", "features/KEY/", name)
         name = re.sub(r"KEY/[0-9a-f]{32}", "KEY/SHARD", name)
-        name = re.sub(r"(v2-|leaks/)[0-9a-f]{32}", r"\1DIGEST", name)
+        name = re.sub(r"(v3-|leaks/)[0-9a-f]{32}", r"\1DIGEST", name)
         name = re.sub(r"(embeddings|evaluation|illustrations)/test", r"\1/SPLIT", name)
         found.add(name)
     listed = re.findall(r"^((?:CACHE|RUN)/\S+)", section("artefacts.md", "Every file"), re.MULTILINE)

@@ -65,6 +65,24 @@ def test_quotes_in_a_tsv_are_text(write_images: Write) -> None:
     assert Pairs.open(root / "t.tsv").captions.to_pylist() == [*cells[:2], 'a "big" dog', cells[3], '"']
 
 
+@pytest.mark.parametrize(
+    ("content", "captions"),
+    [
+        ("image,caption\na.png,a dog,\nb.png,,\nc.png,a cat,\n", ["a dog", "a cat"]),
+        ("image,caption,,,\na.png,a dog,,,\n,,,,\n", ["a dog"]),
+        ("sep=;\nimage;caption\na.png;a dog, a cat\n", ["a dog, a cat"]),
+        ('image, caption\na.png, "a dog, ""Rex"""\nb.png, a cat\n', ['a dog, "Rex"', "a cat"]),
+        ('image,caption\na.png,"a \\"big\\", red dog"\nb.png,a 5\\" cat\n', ['a "big", red dog', 'a 5\\" cat']),
+        ('image,caption,to\na.png,"a dog, red","C:\\dir\\"\n', ["a dog, red"]),
+        ("image,caption\na.png,nan\nb.png,a nan\nc.png,None\nd.png,null\ne.png,NULL\nf.png,<NA>\n", ["a nan"]),
+    ],
+    ids=["delimiter at the end", "a spreadsheet's empty columns", "Excel's first line", "blanks before quotes",
+         "backslashes", "backslash at the end", "missing"],
+)  # fmt: skip
+def test_what_others_write_into_csv(write_images: Write, content: str, captions: list[str]) -> None:
+    assert _open(write_images("{name}"), content.encode()).captions.to_pylist() == captions
+
+
 def test_lines_that_are_not_utf8(write_images: Write) -> None:
     pairs = _open(write_images("{name}"), b"image,caption\na.png,caf\xe9\na.png,tea\nb.png,\xff\n")
     assert pairs.captions.to_pylist() == ["tea"]

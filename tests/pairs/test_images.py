@@ -22,14 +22,14 @@ def _pixel(image: Image.Image, at: tuple[int, int] = (0, 0)) -> Any:
     return image.getpixel(at)
 
 
-def _header_only(width: int, height: int) -> bytes:
-    """A PNG that says it is huge, in 60 bytes."""
+def _png(width: int, height: int, bits: int = 8, data: bytes = zlib.compress(b"")) -> bytes:
+    """A PNG in colours; without data it says it is huge, in 60 bytes."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def test_sixteen_bits_are_scaled_not_clipped(encoded: Encoded) -> None:
@@ -55,6 +55,15 @@ def test_deep_images_are_scaled_by_what_is_in_them(
     image = decode(encoded(Image.fromarray(np.array([values], dtype=kind)), "TIFF"))
     assert [_pixel(image, (x, 0))[0] for x in range(3)] == expected
     assert image.info["values"] == scale
+
+
+def test_colours_of_sixteen_bits_are_said() -> None:
+    """Pillow keeps the upper eight bits of them: those of 12 bits are dark, which nobody could know."""
+    row = b"\0" + np.array([[4095, 2048, 0]], dtype=">u2").tobytes()
+    image = decode(_png(1, 1, 16, zlib.compress(row)))
+    assert _pixel(image) == (15, 8, 0)
+    assert image.info["values"] == (0, 65535)
+    assert "values" not in decode(_png(1, 1, 8, zlib.compress(b"\0\1\2\3"))).info
 
 
 @pytest.mark.parametrize("form", ["JPEG2000", "PPM"])
@@ -165,9 +174,9 @@ def test_reasons() -> None:
         (b"", "the file is empty"),
         (b"<html>not found</html>", "not an image that can be read"),
         (b"\xff\xd8\xff\xe0nonsense", "not an image|damaged"),
-        (_header_only(20_000, 11_000), "too large"),
-        (_header_only(60_000, 60_000), "too large"),
-        (_header_only(10, 10), "damaged"),
+        (_png(20_000, 11_000), "too large"),
+        (_png(60_000, 60_000), "too large"),
+        (_png(10, 10), "damaged"),
     ):
         with pytest.raises(BadImage, match=match) as error:
             decode(data)

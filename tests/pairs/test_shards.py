@@ -235,12 +235,41 @@ def test_images_and_texts_under_any_suffix(six: Six, tmp_path: Path) -> None:
         [file for one in six for file in ((f"{one.name[0]}.img", one.data), (f"{one.name[0]}.cap", b"x"))],
     )
     with pytest.raises(
-        PairJEPAError, match=r"got files of the suffixes cap, img\. Name theirs with --data\.image-c"
+        PairJEPAError,
+        match=r"must hold images and captions, got .* names cap, img\. Name theirs with --data\.image-c",
     ):
         Pairs.open(tmp_path / "s")
     pairs = Pairs.open(tmp_path / "s", image_column="img", caption_column="cap")
     assert [pairs.read_bytes(row) for row in range(6)] == [one.data for one in six]
     assert pairs.captions.to_pylist() == ["x"] * 6
+
+
+def test_shards_without_captions_name_what_is_there(six: Six, tmp_path: Path) -> None:
+    files = ((f"{one.name[0]}.{suffix}", data) for one in six for suffix, data in _odd(one))
+    write_tar(tmp_path / "s" / "0.tar", files)
+    with pytest.raises(
+        PairJEPAError, match=r"must hold captions, got .* cls, input\.png, json, text_en\. Name"
+    ):
+        Pairs.open(tmp_path / "s")
+    assert Pairs.open(tmp_path / "s", caption_column="text_en").n_images == 6
+
+
+def _odd(one: Any) -> list[tuple[str, bytes]]:
+    return [("input.png", one.data), ("cls", b"1"), ("json", b'{"text_en": "x"}')]
+
+
+def test_names_with_dots_are_counted(six: Six, tmp_path: Path) -> None:
+    """A key ends at the first dot, so that these are one sample."""
+    files = [
+        (f"v1.{one.name[0]}.{end}", data) for one in six for end, data in (("png", one.data), ("txt", b"x"))
+    ]
+    write_tar(
+        tmp_path / "s" / "0.tar", [*files, ("g.png", six[0].data), ("g.seg.png", b"mask"), ("g.txt", b"y")]
+    )
+    pairs = Pairs.open(tmp_path / "s")
+    assert pairs.captions.to_pylist() == ["y"]
+    kind = "samples of several images and texts (the first counts; a name ends at its first dot)"
+    assert pairs.problems.to_dict()[kind] == {"count": 1, "examples": ["0.tar: v1"]}
 
 
 def test_files_of_a_sample_that_are_apart(six: Six, tmp_path: Path) -> None:

@@ -236,7 +236,7 @@ def _coco(six: Six, images: Write) -> str:
         content = {
             "images": [{"id": number, "file_name": one.name, "height": 30} for number, one in mine],
             "annotations": [
-                {"id": 0, "image_id": number, "caption": caption}
+                {"id": 0, "image_id": str(number) if split == "dev" else number, "caption": caption}
                 for number, one in mine
                 for caption in one.captions
             ],
@@ -252,6 +252,12 @@ def _json(six: Six, images: Write, content: Any) -> str:
     root = images("images/{name}")
     (root / "t.json").write_text(json.dumps(content))
     return str(root)
+
+
+def _json_lines(six: Six, images: Write) -> str:
+    path = next(Path(_json(six, images, [])).glob("*.json"))
+    path.write_text("".join(json.dumps(row) + "\n" for row in _rows(six)))
+    return str(path)
 
 
 def _json_of_splits(six: Six, images: Write) -> str:
@@ -312,6 +318,32 @@ def _annotations(six: Six, images: Write) -> str:
     root = images("images/{name}")
     (root / "annotations").mkdir()
     _csv(root / "annotations" / "t.csv", _long(six), ("image", "caption", "split"))
+    return str(root)
+
+
+def _split_folders(six: Six, images: Write, suffix: str) -> str:
+    root = images("{split}/images/{name}")
+    for split in ("train", "dev", "test"):
+        rows = [
+            (f"images/{one.name}", caption) for one in six if one.split == split for caption in one.captions
+        ]
+        if suffix == "csv":
+            _csv(root / split / "captions.csv", rows, ("image", "caption"))
+        else:
+            table = pa.table(
+                {"image": [name for name, _ in rows], "caption": [caption for _, caption in rows]}
+            )
+            pq.write_table(table, root / split / "0000.parquet")
+    return str(root)
+
+
+def _coco_by_split(six: Six, images: Write) -> str:
+    root = Path(_coco(six, images))
+    for path in list((root / "annotations").glob("captions_*")):
+        split = path.stem.removeprefix("captions_")
+        path.rename(path.with_name(f"{split.rstrip('0123456789')}.json"))
+        (root / split).rename(root / split.rstrip("0123456789"))
+    (root / "annotations" / "instances.json").write_text('{"images": [], "annotations": [{"image_id": 1}]}')
     return str(root)
 
 
@@ -432,9 +464,25 @@ FORMATS: dict[str, Callable[[Six, Write], str]] = {
     "tabs in a csv": lambda six, images: _separated(six, images, "t.csv", "\t"),
     "bars in a txt": lambda six, images: _separated(six, images, "t.txt", "|"),
     "coco": _coco,
+    "coco by split": _coco_by_split,
+    "split folders": lambda six, images: _split_folders(six, images, "csv"),
+    "split folders of the hub": lambda six, images: _split_folders(six, images, "parquet"),
     "json list": lambda six, images: _json(six, images, _rows(six)),
     "json list under a key": lambda six, images: _json(six, images, {"version": 1, "data": _rows(six)}),
     "json captions by image": _json_of_splits,
+    "json pairs by image": lambda six, images: _json(
+        six, images, {one.name: {"captions": one.captions, "split": one.split} for one in six}
+    ),
+    "json columns": lambda six, images: _json(
+        six,
+        images,
+        {
+            "image": [one.name for one in six],
+            "captions": {str(at): one.captions for at, one in enumerate(six)},
+            "split": [one.split for one in six],
+        },
+    ),
+    "json lines": _json_lines,
     "json lists by split": lambda six, images: _json(
         six,
         images,
@@ -730,6 +778,17 @@ def test_a_json_beside_an_image_that_is_none(six: Six, write_images: Write) -> N
     assert pairs.problems.counts["caption files that are no JSON object (not used)"] == 1
 
 
+def test_parts_with_metadata_of_several_types(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    for number, ids in enumerate(([1, 2, 3], ["4", None, "x"])):
+        mine = six[3 * number : 3 * number + 3]
+        rows = {"image": [one.name for one in mine], "caption": [one.captions for one in mine], "id": ids}
+        pq.write_table(pa.table(rows), root / f"train-{number}.parquet")
+    pairs = Pairs.open(root)
+    assert pairs.table["id"].to_pylist() == ["1", "2", "3", "4", None, "x"]
+    assert pairs.table["captions"].to_pylist() == [one.captions for one in six]
+
+
 def test_texts_of_chinese_clip_without_image(six: Six, write_images: Write) -> None:
     root = Path(_chinese_clip(six, write_images))
     with (root / "train_texts.jsonl").open("a") as file:
@@ -771,6 +830,58 @@ def test_lists_written_as_text(six: Six, write_images: Write) -> None:
     _csv(root / "t.csv", [(one.name, cell) for one, cell in zip(six, cells, strict=True)], ("image", "raw"))
     got = Pairs.open(root / "t.csv").table["captions"].to_pylist()
     assert got == [*(one.captions for one in six[:3]), *([cell] for cell in cells[3:5]), six[5].captions]
+    rows = [("a.png", "[]", "['x', None]"), ("b.png", "y", '["z", null]')]
+    _csv(root / "t.csv", rows, ("image", "raw", "more"))
+    pairs = Pairs.open(root / "t.csv", caption_column=["raw", "more"])
+    assert pairs.table["captions"].to_pylist() == [["x"], ["y", "z"]]
+
+
+def test_several_columns_of_lists(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    rows = {
+        "image": [one.name for one in six],
+        "short": [[], *(["a"] for _ in six[1:])],
+        "long": [["b", "c"]] * 6,
+    }
+    pq.write_table(pa.table(rows), root / "t.parquet")
+    pairs = Pairs.open(root / "t.parquet", caption_column=["short=0.75", "long=0.25"])
+    assert pairs.table["captions"].to_pylist() == [["b", "c"], *[["a", "b", "c"]] * 5]
+    assert pairs.table["weights"].to_pylist() == [[0.125, 0.125], *[[0.75, 0.125, 0.125]] * 5]
+
+
+def test_dictionaries_and_lists_of_integers(six: Six, tmp_path: Path) -> None:
+    """As pandas writes categories, and Arrow lists of Python's integers."""
+    words = pa.array([one.captions[0] for one in six]).dictionary_encode()
+    for cells in (
+        pa.array([one.data for one in six]).dictionary_encode(),
+        pa.array([[*one.data] for one in six]),
+    ):
+        pq.write_table(pa.table({"image": cells, "caption": words}), tmp_path / "t.parquet")
+        pairs = Pairs.open(tmp_path)
+        assert [pairs.read_bytes(row) for row in range(6)] == [one.data for one in six]
+        assert pairs.captions.to_pylist() == [one.captions[0] for one in six]
+
+
+def test_a_link_to_the_folder_of_the_images(six: Six, write_images: Write) -> None:
+    root = write_images("train/{name}")
+    (root / "train").rename(root / "all")
+    (root / "train").symlink_to("all")
+    _csv(root / "all" / "metadata.csv", [(one.name, one.captions[0]) for one in six], ("file_name", "text"))
+    pairs = Pairs.open(root)
+    assert pairs.n_images == 6
+    assert not pairs.problems.counts, "no image is without a caption"
+
+
+@pytest.mark.parametrize("image", [1, 2])
+def test_without_header_the_image_is_found(six: Six, write_images: Write, image: int) -> None:
+    root = write_images("{name}")
+    rows = [(one.name, one.captions[0])[:: 1 if image == 1 else -1] for one in six]
+    _csv(root / "t.csv", rows[1:], rows[0])
+    with pytest.raises(PairJEPAError, match=r"If its first line is a pair, add --data\.no-header"):
+        Pairs.open(root / "t.csv")
+    pairs = Pairs.open(root / "t.csv", no_header=True)
+    assert pairs.names == [one.name for one in six]
+    assert pairs.captions.to_pylist() == [one.captions[0] for one in six]
 
 
 def test_folders_behind_links_are_read(six: Six, write_images: Write) -> None:
@@ -918,6 +1029,12 @@ def test_columns_that_are_not_there(six: Six, write_images: Write) -> None:
     _csv(Path(path), [("a.png", "x")], ("Datei", "Worte"))
     with pytest.raises(PairJEPAError, match=r"with --data\.image-column and --data\.caption-column"):
         Pairs.open(path)
+    _csv(Path(path), [("",) * 3000], tuple(map(str, range(3000))))
+    with pytest.raises(PairJEPAError, match=r"28, 29, … \(3,000 in all\)\. Looked for"):
+        Pairs.open(path)
+    _csv(Path(path), [("http://a/b.png", "x")], ("image_urls", "captions"))
+    with pytest.raises(PairJEPAError, match="Download images behind addresses first: img2dataset"):
+        Pairs.open(path)
     _csv(Path(path), [("http://a/b.png", "x")], ("image", "caption"))
     with pytest.raises(PairJEPAError, match="must hold paths of image files, got addresses"):
         Pairs.open(path)
@@ -925,7 +1042,17 @@ def test_columns_that_are_not_there(six: Six, write_images: Write) -> None:
         Pairs.open(_flickr8k(six, write_images), image_column="image")
 
 
-@pytest.mark.parametrize("cell", ["images\\{stem}.png", "{stem}", "images/{stem}", "./images//{stem}.PNG"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "images\\{stem}.png",
+        "{stem}",
+        "images/{stem}",
+        "./images//{stem}.PNG",
+        "IMAGES/{stem}.Png",
+        "Images\\{stem}",
+    ],
+)
 def test_images_under_other_names(six: Six, write_images: Write, cell: str) -> None:
     root = write_images("images/{name}")
     if cell.endswith("PNG"):
@@ -936,6 +1063,40 @@ def test_images_under_other_names(six: Six, write_images: Write, cell: str) -> N
     _csv(root / "t.csv", rows, ("image", "caption"))
     pairs = Pairs.open(root / "t.csv")
     assert [pairs.read_bytes(row) for row in range(6)] == [one.data for one in six]
+
+
+def test_folders_of_another_normal_form_and_numbers(six: Six, write_images: Write) -> None:
+    root = write_images("x/{name}")
+    (root / "x").rename(root / unicodedata.normalize("NFD", "fünf"))
+    for at, one in enumerate(six):
+        inside = root / unicodedata.normalize("NFD", "fünf")
+        (inside / one.name).rename(inside / f"{at + 1:012d}.png")
+    _csv(root / "t.csv", [(f"fünf/{at + 1}", "x") for at in range(6)], ("image", "caption"))
+    pairs = Pairs.open(root / "t.csv")
+    assert [pairs.read_bytes(row) for row in range(6)] == [one.data for one in six]
+
+
+def test_names_that_two_files_may_mean(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    for name, one in (("x.png", six[0]), ("X.png", six[1]), ("01.png", six[2]), ("001.png", six[3])):
+        (root / name).write_bytes(one.data)
+    _csv(root / "t.csv", [("X.png", "a"), ("X.PNG", "b"), ("1", "c"), ("001", "d")], ("image", "caption"))
+    pairs = Pairs.open(root / "t.csv")
+    assert [pairs.read_bytes(row) for row in range(2)] == [six[1].data, six[3].data]
+    assert pairs.captions.to_pylist() == ["a", "d"]
+    assert pairs.problems.counts == {"captions that name no image file (dropped)": 2}
+
+
+def test_names_below_the_folder_of_the_images(six: Six, write_images: Write) -> None:
+    """As of MIMIC-CXR and WikiArt, whose tables hold the names alone."""
+    root = write_images("files/{split}/deep/{name}")
+    _csv(root / "t.csv", [(one.name[0], "x") for one in six], ("image", "caption"))
+    with pytest.raises(PairJEPAError, match=rf"Name their folder: --data\.images {root}\."):
+        Pairs.open(root / "t.csv")
+    pairs = Pairs.open(root / "t.csv", images=root)
+    assert [pairs.read_bytes(row) for row in range(6)] == [one.data for one in six]
+    (root / "files" / "a.png").write_bytes(six[1].data)
+    assert Pairs.open(root / "t.csv", images=root).n_images == 5, "which a.png is meant, nobody knows"
 
 
 def test_a_table_elsewhere(six: Six, write_images: Write, tmp_path: Path) -> None:

@@ -127,6 +127,9 @@ def test_long_words_and_an_unfinished_index(masked_index: Path, capsys: pytest.C
     record.write_text(text)
     said = capsys.readouterr().err
     assert "only their beginning counts" in said
+    assert "unknown" not in said
+    assert main(["search", str(masked_index), "红色的圆"]) == 0
+    assert "100% of the words' tokens are unknown to the text backbone" in capsys.readouterr().err
     assert "is not complete: run its `pairjepa index` command again" in said
 
 

@@ -70,6 +70,7 @@ def test_labels_from_words_and_from_a_file(tmp_path: Path) -> None:
     file.write_bytes("\ufeffhot dog, with mustard\r\n\r\n cat \n".encode())
     assert read_labels(f"@{file}") == ["hot dog, with mustard", "cat"]
     assert read_labels("dog, cat,,street,") == ["dog", "cat", "street"]
+    assert read_labels('"red, round", blue') == ["red, round", "blue"]
     with pytest.raises(UsageError, match=r"got '.*nosuch': No such file"):
         read_labels(f"@{tmp_path / 'nosuch'}")
     file.write_bytes(b"\xff\xfe")
@@ -126,6 +127,17 @@ def test_images_are_labelled_and_measured(run: Path, folders: Path) -> None:
     for best, row in zip(found.top(2), expected, strict=True):
         assert best[0][0] == LABELS[row.argmax()]
         assert [likely for _, likely in best] == pytest.approx(sorted(row, reverse=True)[:2], abs=1e-4)
+
+
+def test_labels_that_the_text_backbone_does_not_know(
+    run: Path, index: Index, folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the run, and of the ONNX model of its index, which has another tokenizer."""
+    for encoder in (run, index.path / "model"):
+        label_images(encoder, folders, ["红色", "绿色"])
+        assert "100% of the labels' tokens are unknown to the text backbone" in capsys.readouterr().err
+        label_images(encoder, folders, LABELS)
+        assert "unknown" not in capsys.readouterr().err
 
 
 def test_an_export_labels_the_same(run: Path, index: Index, folders: Path) -> None:

@@ -12,7 +12,7 @@ from pairjepa.apps.search.loading import Loaded, loaded, never
 from pairjepa.apps.search.sources import Entry, open_source
 from pairjepa.backbones.location import is_hub_id
 from pairjepa.config.settings import DataConfig, EngineName
-from pairjepa.embedder.encoder import Encoder
+from pairjepa.embedder.encoder import Encoder, KnowsWords
 from pairjepa.features.engines import check_engine
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.util.checksums import write_record
@@ -133,7 +133,7 @@ def _images(
     return Embedding(encoder, engine, images=images, captions=0, cache=cache_folder()).images
 
 
-def load_encoder(run: str | Path) -> Encoder:
+def load_encoder(run: str | Path) -> KnowsWords:
     """A run in use: from its ONNX graphs if the folder is an export, else with PyTorch; or a pretrained pair as it is.
 
     Raises:

@@ -146,6 +146,7 @@ def search(
     with stdout_for_results():
         from pairjepa.apps.search.index import Index
         from pairjepa.apps.search.query import Query, encode, is_cut
+        from pairjepa.embedder.encoder import warn_of_unknown
 
         query = Query(words, image, minus)
         opened = Index.open(index)
@@ -156,9 +157,12 @@ def search(
             say("The words are more than the run takes: only their beginning counts.")
         if words is not None and image is not None and not encoder.sees_captions:
             say("This run is contrastive: the query is half-way between the image and the words.")
+        vector = encode(encoder, [query])[0]
+        if words is not None:
+            warn_of_unknown(encoder, [words], "words")
         ask = partial(
             opened.search,
-            encode(encoder, [query])[0],
+            vector,
             by=by or query.by,
             where=where,
             raw_where=raw_where,

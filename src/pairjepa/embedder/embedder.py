@@ -224,6 +224,12 @@ class Embedder:
                     bar.advance(len(chosen))
         return rows
 
+    def unknown_share(self, captions: Sequence[str]) -> float:
+        """The share of the captions' tokens that the text backbone does not know; of vectors, none."""
+        if isinstance(self.text, VectorTexts):
+            return 0.0
+        return float(self.text.token_facts(list(captions))["unknown_share"])
+
     def predict_features(
         self, features: Float32[np.ndarray, "images view width"]
     ) -> Float32[np.ndarray, "images dim"]:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pairjepa.util.progress import say
+
 if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float32
@@ -45,3 +47,19 @@ class Encoder(Protocol):
         self, images: "Picture | Iterable[Picture]", captions: str | Sequence[str] | None = None
     ) -> "Float32[np.ndarray, 'images dim']":
         """Predicted embeddings of whole captions, from images and a part of each caption."""
+
+
+class KnowsWords(Encoder, Protocol):
+    """An encoder that also says which words it knows."""
+
+    def unknown_share(self, captions: Sequence[str]) -> float:
+        """The share of the captions' tokens that the text backbone does not know."""
+
+
+def warn_of_unknown(encoder: KnowsWords, texts: Sequence[str], what: str) -> None:
+    """Say how much of a query's words or of labels (`what`) is unknown to the run's text backbone."""
+    if (share := encoder.unknown_share(texts)) > 0.05:
+        say(
+            f"warning: {share:.0%} of the {what}' tokens are unknown to the text backbone of this run, so that they "
+            "say nothing to it. Use the language of its captions, or train a run with a multilingual encoder."
+        )

@@ -86,6 +86,17 @@ class OnnxEmbedder:
             rows.append(self._text.run(["target"], self._tokens(texts[start : start + BATCH]))[0])
         return self._together(rows, "The targets")
 
+    def unknown_share(self, captions: Sequence[str]) -> float:
+        """The share of the captions' tokens that the tokenizer does not know."""
+        unknown: Any = getattr(self._tokenizer.model, "unk_token", None)
+        own = [
+            token
+            for encoding in self._tokenizer.encode_batch(list(captions))
+            for token, special in zip(encoding.tokens, encoding.special_tokens_mask, strict=True)
+            if not special
+        ]
+        return own.count(unknown) / max(1, len(own))
+
     def predict(
         self, images: Picture | Iterable[Picture], captions: str | Sequence[str] | None = None
     ) -> Float32[np.ndarray, "images dim"]:

@@ -10,13 +10,16 @@ from jaxtyping import Int64
 UNDECODABLE = "\ufdd0"
 """Stands for bytes that are not UTF-8 (a Unicode noncharacter, so no honest text holds it)."""
 
+MISSING = ("", "nan", "NaN", "None", "null", "NULL", "<NA>")
+"""Captions that stand for none, as pandas, Python and databases write that."""
+
 _WITHOUT_BLANKS = r"([\p{Han}\p{Hiragana}\p{Katakana}]|[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]{1,4})"
 """About a word each in scripts that have no blanks between words."""
 _WORD_OR_MARK = r"[\p{L}\p{M}\p{N}_]+|[^\p{L}\p{M}\p{N}_\s]"
 
 
 def clean(captions: pa.Array) -> pa.Array:
-    """Strip white space and byte order marks, join lines; what holds no words or was not UTF-8 becomes null.
+    """Strip white space and byte order marks, join lines; without words, not UTF-8 or one of `MISSING` is null.
 
     Args:
         captions: strings, nulls allowed.
@@ -27,7 +30,8 @@ def clean(captions: pa.Array) -> pa.Array:
     captions = pc.replace_substring(captions, "\ufeff", "")
     captions = pc.replace_substring_regex(captions, r"[\r\n]+", " ")
     captions = pc.utf8_trim_whitespace(captions)
-    useless = pc.or_(pc.equal(pc.binary_length(captions), 0), pc.match_substring(captions, UNDECODABLE))
+    missing = pc.is_in(captions, pa.array(MISSING, captions.type))
+    useless = pc.or_(missing, pc.match_substring(captions, UNDECODABLE))
     return pc.if_else(useless, pa.scalar(None, captions.type), captions)
 
 

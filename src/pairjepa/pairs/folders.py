@@ -120,18 +120,23 @@ def walk(root: str | Path, *, _inside: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 class Files:
-    """Files by the names that data sets call them: also without suffix, as Windows writes paths, in any normal form."""
+    """Files by the names that data sets call them.
+
+    Also without suffix, numbers without leading zeros, as Windows writes paths, in any case and normal form.
+    """
 
     def __init__(self, folders: Sequence[Path], images: Path | None = None) -> None:
         """Look at nothing yet.
 
         Args:
             folders: where names are seen from, in this order.
-            images: looked at before them, there also for the end of a path alone.
+            images: looked at before them, there also for the end of a path alone, and in all folders below.
         """
         self._folders = [str(folder.absolute()) for folder in folders]
         self._images = None if images is None else str(images.absolute())
         self._listings: dict[str, dict[str, str]] = {}
+        self._there: dict[str, str] = {}
+        self._below: dict[str, str] | None = None
 
     def find(self, name: str) -> str | None:
         """The absolute path of the file that `name` names."""
@@ -143,25 +148,66 @@ class Files:
         for folder in folders:
             if found := self._listed(os.path.join(folder, posix)):
                 return found
+        if self._images is None:
+            return None
         steps = posix.split("/")
-        for start in range(1, len(steps) if self._images else 0):
-            if found := self._listed(os.path.join(str(self._images), *steps[start:])):
+        for start in range(1, len(steps)):
+            if found := self._listed(os.path.join(self._images, *steps[start:])):
                 return found
-        return None
+        if self._below is None:
+            self._below = _images_below(self._images)
+        found = self._below.get(unicodedata.normalize("NFC", steps[-1]))
+        return None if found is None else os.path.join(self._images, found)
 
-    def _listed(self, path: str) -> str | None:
+    def _listed(self, path: str, mark: str = "") -> str | None:
+        """The file at a path; with `/` for mark, the folder."""
         folder, name = os.path.split(path)
+        folder = self._folder(folder)
         if folder not in self._listings:
             self._listings[folder] = _listing(folder)
-        found = self._listings[folder].get(unicodedata.normalize("NFC", name))
+        listing, name = self._listings[folder], unicodedata.normalize("NFC", name) + mark
+        found = listing.get(name) or listing.get(_loosely(name))
         return None if found is None else os.path.join(folder, found)
+
+    def _folder(self, path: str) -> str:
+        """A folder as it is there, in whatever form its path is written."""
+        if path not in self._there:
+            is_there = os.path.isdir(path) or os.path.dirname(path) == path
+            self._there[path] = path if is_there else self._listed(path, "/") or path
+        return self._there[path]
 
 
 def _listing(folder: str) -> dict[str, str]:
-    """Files of a folder by name, and images by their name without suffix, in one normal form."""
+    """What is in a folder by name in one normal form, folders with a `/` behind; images also without suffix.
+
+    Behind a `:` stand names in lower case and numbers without leading zeros, where only one has that.
+    """
     try:
-        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+        found = sorted((entry.name, entry.is_dir()) for entry in os.scandir(folder))
     except OSError:
         return {}
-    stems = {os.path.splitext(name)[0]: name for name in reversed(names) if is_image(name)}
-    return {unicodedata.normalize("NFC", key): name for key, name in (stems | {n: n for n in names}).items()}
+    stems = {
+        os.path.splitext(name)[0]: name for name, is_dir in reversed(found) if not is_dir and is_image(name)
+    }
+    names = stems | {f"{name}/" if is_dir else name: name for name, is_dir in found}
+    exact = {unicodedata.normalize("NFC", key): name for key, name in names.items()}
+    return _unique((_loosely(key), name) for key, name in exact.items()) | exact
+
+
+def _loosely(name: str) -> str:
+    return ":" + (name.lstrip("0") if name.isdigit() else name.casefold())
+
+
+def _images_below(root: str) -> dict[str, str]:
+    """Images in and below a folder by their names, with and without suffix, where only one has that."""
+    images = [name for name in walk(root) if is_image(name)]
+    bases = [(unicodedata.normalize("NFC", os.path.basename(name)), name) for name in images]
+    return _unique([*bases, *((os.path.splitext(base)[0], name) for base, name in bases)])
+
+
+def _unique(names: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """What is known by each name, where that is one thing."""
+    found: dict[str, set[str]] = {}
+    for key, name in names:
+        found.setdefault(key, set()).add(name)
+    return {key: next(iter(those)) for key, those in found.items() if len(those) == 1}

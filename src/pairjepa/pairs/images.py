@@ -36,6 +36,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 _BAND = 250_000  # pixels that are brought to RGB at once
 _RANGES = {"F": (1, 255), "I": (255, 1023, 4095, 16383, 65535)}
 """Greatest values that a float, and an integer of more than 8 bits, is taken to be able to have."""
+_COLOURED = ("RGB", "RGBA", "LA")
+"""Modes in which Pillow opens images of several channels; of 16 bits it keeps the upper eight."""
 _BYTES_A_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2}  # of all other modes 4
 # these decode into pictures of their own; measured, the worst kinds
 _CODEC_BYTES_A_PIXEL = dict.fromkeys(("WEBP", "AVIF", "HEIF", "JPEG2000"), 20)
@@ -78,8 +80,8 @@ def decode(
 
     Images of one channel with more than 8 bits are scaled by their own range of values, which stands in the result's
     `info["values"]`: from 0 to the smallest of 255, 1,023, 4,095, 16,383 and 65,535 (floats: 1 and 255) that holds all,
-    else to their maximum; where there are negative ones, from their minimum to their maximum. Safe to call from
-    several threads. The file of a vector (`vectors.drawn`) is one, too.
+    else to their maximum; where there are negative ones, from their minimum to their maximum. Of several channels of 16
+    bits it is 0 to 65,535. Safe to call from several threads. The file of a vector (`vectors.drawn`) is one, too.
 
     Args:
         data: the file's bytes.
@@ -109,6 +111,7 @@ def decode_sized(
             picture = drawn(data)
             return picture, picture.size
         image = Image.open(io.BytesIO(data), formats=FORMATS)
+        deep = image.mode in _COLOURED and "16" in str(image.tile)
         whole = image.width * image.height
         if whole > MAX_PIXELS:
             raise _too_large(f"{whole / 1e6:,.0f} megapixels, at most {MAX_PIXELS / 1e6:,.0f} are read")
@@ -124,7 +127,10 @@ def decode_sized(
         here = image.width * image.height
         rgb = _to_rgb(image, 1 if pixels is None else math.ceil(math.sqrt(here / pixels)))
         upright = _UPRIGHT.get(orientation)
-        return (rgb if upright is None else rgb.transpose(upright)), size
+        rgb = rgb if upright is None else rgb.transpose(upright)
+        if deep:
+            rgb.info["values"] = 0.0, 65535.0
+        return rgb, size
     except BadImage:
         raise
     except UnidentifiedImageError:
@@ -194,7 +200,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
         upright = _UPRIGHT.get(_orientation(image))
         rgb = _to_rgb(image)
         return rgb if upright is None else rgb.transpose(upright)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a picture that is closed
         raise BadImage(f"damaged: {error}") from None
 
 

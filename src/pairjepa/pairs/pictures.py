@@ -17,6 +17,9 @@ Picture = str | Path | Image.Image | bytes | Any
 one of floats, or a row each."""
 
 
+_FILES = (str, Path, bytes, bytearray, memoryview)
+
+
 def listed(images: Picture | Iterable[Picture]) -> list[Picture]:
     """A single picture is a list of one.
 
@@ -24,9 +27,13 @@ def listed(images: Picture | Iterable[Picture]) -> list[Picture]:
         UsageError: it is neither a picture nor several.
     """
     axes = getattr(images, "ndim", None)
+    if isinstance(images, _FILES):
+        return [images]
+    if axes == 1 and images.dtype.kind in "OUT":  # type: ignore[union-attr]  # an array or a Series of paths
+        return list(images)  # type: ignore[arg-type]
     if axes == 2 and "float" in str(images.dtype):  # type: ignore[union-attr]
         return list(images)  # type: ignore[arg-type]
-    if isinstance(images, str | Path | Image.Image | bytes) or hasattr(images, "read") or axes in (1, 2, 3):
+    if isinstance(images, Image.Image) or hasattr(images, "read") or axes in (1, 2, 3):
         return [images]
     if not isinstance(images, Iterable):
         raise _no_picture(images)
@@ -46,10 +53,11 @@ def opened(picture: Picture, draft: tuple[int, int] | None = None) -> Image.Imag
     """
     if isinstance(picture, Image.Image):
         return upright_rgb(picture)
-    if hasattr(picture, "ndim"):
-        return _of_array(picture)
-    if not isinstance(picture, str | Path | bytes) and not hasattr(picture, "read"):
-        raise _no_picture(picture)
+    if not isinstance(picture, _FILES):
+        if hasattr(picture, "ndim"):
+            return _of_array(picture)
+        if not hasattr(picture, "read"):
+            raise _no_picture(picture)
     name = (
         str(picture) if isinstance(picture, str | Path) else str(getattr(picture, "name", "given as bytes"))
     )
@@ -57,12 +65,15 @@ def opened(picture: Picture, draft: tuple[int, int] | None = None) -> Image.Imag
         if isinstance(picture, str | Path):
             data = Path(picture).read_bytes()
         else:
-            data = picture if isinstance(picture, bytes) else picture.read()
+            given: Any = picture
+            data = bytes(given.read() if hasattr(given, "read") else given)
         return decode(data, draft=draft)
     except OSError as error:
         raise bad_image(error, name) from None
     except BadImage as error:
         raise BadImage(error.reason, name) from None
+    except (ValueError, TypeError) as error:  # closed, or open as text
+        raise UsageError(f"An image must be a file that is open for bytes, got {name}: {error}.") from None
 
 
 def _of_array(picture: Any) -> Image.Image:
@@ -73,7 +84,11 @@ def _of_array(picture: Any) -> Image.Image:
         values = values.transpose(1, 2, 0)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
-    if values.dtype != np.uint8 or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4))):
+    if (
+        values.dtype != np.uint8
+        or not values.size
+        or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] in (3, 4)))
+    ):
         raise UsageError(
             "an array of an image must hold 0 to 255 as uint8 in the shape (height, width), (height, width, 3) or "
             f"(height, width, 4), got {values.dtype} {values.shape}. Scale values of 0 to 1 by 255."
@@ -88,12 +103,14 @@ def _no_picture(picture: object) -> UsageError:
     )
 
 
-def strings(captions: Iterable[object]) -> list[str]:
+def strings(captions: Any) -> list[str]:
     """A single caption is a list of one.
 
     Raises:
         UsageError: one is no string, or holds half a character.
     """
+    if not isinstance(captions, Iterable):
+        raise UsageError(f"captions must be strings, got {type(captions).__name__}.")
     texts = []
     for text in [captions] if isinstance(captions, str) else captions:
         if not isinstance(text, str):

@@ -5,6 +5,7 @@ import posixpath
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from pairjepa.pairs import captions as text
 from pairjepa.pairs import splits as splitting
-from pairjepa.pairs.folders import Files
+from pairjepa.pairs.folders import Files, is_image, walk
 from pairjepa.pairs.problems import EXAMPLES, Problems
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import digest
@@ -257,7 +258,7 @@ def _count_missing(
     if not found.any():
         places = ", ".join(str(folder.absolute()) for folder in raw.folders)
         name, last = missing[0].as_py(), raw.folders[-1].absolute()
-        inside = next((path.parent for path in last.glob("*/*") if path.name == name), "FOLDER")
+        inside = _place_of([name, missing[-1].as_py()], raw.root or last)
         raise PairJEPAError(
             f"{raw.title} must name images that are there, but none of its {len(found):,} is. "
             f"Looked for '{name[:200]}' in {places}. {listing(last)} "
@@ -265,6 +266,18 @@ def _count_missing(
         )
     lost = int(per_image[~found].sum())
     problems.add("captions that name no image file (dropped)", missing[:EXAMPLES].to_pylist(), lost)
+
+
+def _place_of(names: Sequence[str], root: Path) -> Path | str:
+    """The folder in which images of these names are, or, if they are in several, the one around these."""
+    ends = {name.replace("\\", "/").rpartition("/")[2] for name in names}
+    files = (posixpath.split(path) for path in islice(walk(root), _MOST_LOOKED_AT) if is_image(path))
+    inside = {folder for folder, base in files if ends & {base, posixpath.splitext(base)[0]}}
+    return (root.absolute() / (inside.pop() if len(inside) == 1 else "")) if inside else "FOLDER"
+
+
+_MOST_LOOKED_AT = 100_000
+"""Files that are looked at for the folder of the images."""
 
 
 def _first_splits(

@@ -28,7 +28,7 @@ NO_HASH = np.uint64(0)
 """The perceptual hash of an image that has none: unreadable, or too flat to tell from another."""
 
 _SHARD = 2000
-_VERSION = "v2"  # a part of the shards' names: another way to measure needs another version
+_VERSION = "v3"  # a part of the shards' names: another way to measure needs another version
 _FLAT = 4.0  # grey levels of standard deviation
 _THUMBNAIL = (8, 8, 3)
 _SCHEMA = pa.schema(

@@ -30,7 +30,7 @@ class Rules:
 
 _WORDS = {
     "train": TRAIN, "training": TRAIN,
-    "dev": DEV, "val": DEV, "valid": DEV, "validation": DEV,
+    "dev": DEV, "val": DEV, "valid": DEV, "validation": DEV, "validate": DEV, "development": DEV, "eval": DEV,
     "test": TEST, "testing": TEST,
     "restval": TRAIN, "rest": REST,
 }  # fmt: skip

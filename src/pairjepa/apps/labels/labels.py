@@ -3,6 +3,7 @@
 Axes: `images`, `labels`, `dim` = shared space.
 """
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,7 +15,7 @@ from jaxtyping import Float32
 from pairjepa.apps.embed import embed_entries, load_encoder
 from pairjepa.apps.search.sources import Entry, open_source
 from pairjepa.config.settings import DataConfig, EngineName
-from pairjepa.embedder.encoder import Encoder
+from pairjepa.embedder.encoder import Encoder, warn_of_unknown
 from pairjepa.util.errors import PairJEPAError, UsageError, close_matches
 from pairjepa.util.files import write_rows
 
@@ -125,6 +126,7 @@ def label_images(
     if right is not None:
         _check_truth(right, chosen, str(truth))
     encoder = load_encoder(run)
+    warn_of_unknown(encoder, chosen, "labels")
     known = Labels(encoder, chosen, said)
     found = embed_entries(encoder, entries, engine)
     return Labelled(
@@ -145,7 +147,7 @@ def read_labels(text: str) -> list[str]:
         UsageError: the file cannot be read.
     """
     if not text.startswith("@"):
-        return [part.strip() for part in text.split(",") if part.strip()]
+        return split_labels(text)
     try:
         lines = Path(text[1:]).expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -154,6 +156,11 @@ def read_labels(text: str) -> list[str]:
             f"--labels must name a file of one label a line after the @, got {text[1:]!r}: {reason}."
         ) from None
     return [line.strip() for line in lines if line.strip()]
+
+
+def split_labels(text: str) -> list[str]:
+    """`dog,"red, round"` as two labels."""
+    return [part.strip() for part in next(csv.reader([text], skipinitialspace=True), []) if part.strip()]
 
 
 def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from anyio import CapacityLimiter, to_thread
 from PIL import Image
 
-from pairjepa.apps.labels.labels import Labels
+from pairjepa.apps.labels.labels import Labels, split_labels
 from pairjepa.apps.search.query import Query
 from pairjepa.apps.serve.batching import Batcher
 from pairjepa.apps.serve.schema import Choice
@@ -219,7 +219,7 @@ class Service:
 
 
 def _names(labels: str) -> tuple[str, ...]:
-    names = tuple(labels.split(","))
+    names = tuple(split_labels(labels))
     if len(names) > MAX_LABELS:
         raise UsageError(f"labels must be at most {MAX_LABELS}, got {len(names)}.")
     return names

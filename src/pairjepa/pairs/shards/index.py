@@ -28,13 +28,14 @@ TEXTS = ("txt", "text", "caption", "captions")
 """Suffixes of a sample's captions, one a line, in the order in which they are asked for."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character of JSON, a byte of a name in another encoding
-_VERSION = "v2"  # a part of the kept files' names: another way to read needs another version
+_VERSION = "v3"  # a part of the kept files' names: another way to read needs another version
 _REMOTE_BLOCK = 1 << 20  # smaller images are read through: a request takes as long as a megabyte
 _PLACE = {"image": pa.string(), "offset": pa.int64(), "length": pa.int64()}
 _SAMPLE = {"caption": pa.list_(pa.string()), "split": pa.string()}
 _FOUND = b"pairjepa"
 
 _TWICE = "samples whose key stands twice in its shard (the first counts; files apart? sort the tar by name)"
+_DOTTED = "samples of several images and texts (the first counts; a name ends at its first dot)"
 _CUT = "shards that end in the middle or are damaged (what is before that is used)"
 _NO_TAR = "shards that are no tar file (skipped)"
 _NO_IMAGE = "samples without an image (skipped)"
@@ -129,6 +130,7 @@ def _rows(file: Seekable, shard: Shard, request: Request) -> pa.Table:
             problems.add(_TWICE, where)
             continue
         seen.add(sample.key)
+        problems.add(_DOTTED, where if sample.dotted else [])
         image = sample.images.get(suffix) if suffix else next(iter(sample.images.values()), None)
         record = _json(sample, where, problems)
         names |= dict.fromkeys((*sample.images, *sample.texts, *sample.others, *record))
@@ -227,10 +229,14 @@ def _report(parts: Sequence[pa.Table], request: Request, problems: Problems) -> 
                 f"data.{kind}_column must be a suffix of the shards' files or a key of their .json, got {column!r}. "
                 f"There are: {', '.join(sorted(names)[:40]) or 'none'}."
             )
-    if not any(part.num_rows for part in parts) and names:
+    images, captions = (
+        sum(len(part) - part[name].null_count for part in parts) for name in ("image", "caption")
+    )
+    if names and (not images or not (captions or problems.counts)):
+        lacking = "captions" if images else "images and captions"
         raise PairJEPAError(
-            f"The shards must hold images, got files of the suffixes {', '.join(sorted(names)[:40])}. Name theirs with "
-            f"--data.image-column and --data.caption-column.{problems.summary()}"
+            f"The shards must hold {lacking}, got files and JSON keys of the names {', '.join(sorted(names)[:40])}. "
+            f"Name theirs with --data.image-column and --data.caption-column.{problems.summary()}"
         )
 
 

@@ -48,6 +48,14 @@ class Sample:
     others: set[str] = field(default_factory=set)
     """Suffixes of the other files."""
 
+    @property
+    def dotted(self) -> bool:
+        """Whether it looks like several samples whose names share their beginning, up to the first dot."""
+        texts = {suffix.rpartition(".")[0] for suffix in self.others if suffix.endswith((".txt", ".json"))}
+        return len(self.images) > 1 and bool(
+            texts & {suffix.rpartition(".")[0] for suffix in self.images} - {""}
+        )
+
     def __contains__(self, suffix: str) -> bool:
         return suffix in self.images or suffix in self.texts or suffix in self.others
 

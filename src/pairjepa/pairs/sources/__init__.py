@@ -25,6 +25,7 @@ from pairjepa.pairs.sources import (
     shard_folder,
     shards,
     sidecar,
+    split_folders,
     tables,
     vectors,
 )
@@ -63,6 +64,7 @@ SOURCES: dict[str, Source] = {
     "tables": tables,
     "sidecar": sidecar,
     "class folders": class_folders,
+    "split folders": split_folders,
 }
 """The sources in the order in which they are asked; the first that matches reads."""
 

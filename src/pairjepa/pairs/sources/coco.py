@@ -1,5 +1,6 @@
 """COCO's captions as published: `annotations/captions_train2017.json` beside `train2017/`, and data in its form."""
 
+from itertools import product
 from pathlib import Path
 
 import pyarrow as pa
@@ -43,8 +44,8 @@ def read(request: Request, problems: Problems) -> RawPairs:
 def _rows(path: Path, root: Path, problems: Problems) -> pa.Table:
     content = read_json(path, "COCO's file")
     try:
-        name_of = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
-        captions = [(entry["image_id"], str(entry["caption"])) for entry in content["annotations"]]
+        name_of = {str(entry["id"]): str(entry["file_name"]) for entry in content["images"]}
+        captions = [(str(entry["image_id"]), str(entry["caption"])) for entry in content["annotations"]]
     except (KeyError, TypeError, AttributeError) as error:
         raise PairJEPAError(
             f"{path} must have COCO's form (images: id, file_name; annotations: image_id, caption), but lacks {error}. "
@@ -52,12 +53,12 @@ def _rows(path: Path, root: Path, problems: Problems) -> pa.Table:
         ) from None
     problems.add(
         "captions of an image that is not listed (dropped)",
-        [str(key) for key, _ in captions if key not in name_of],
+        [key for key, _ in captions if key not in name_of],
     )
     bare = name_of.keys() - {key for key, _ in captions}
     problems.add("images with no caption (left out)", sorted(name_of[key] for key in bare))
-    folder = path.stem.partition("_")[2]
-    below = next((f"{at}{folder}/" for at in ("", "images/") if folder and (root / at / folder).is_dir()), "")
+    folder = path.stem.removeprefix("captions_")
+    below = next((f"{at}{folder}/" for at in ("", "images/") if (root / at / folder).is_dir()), "")
     kept = [(below + name_of[key], caption) for key, caption in captions if key in name_of]
     return pa.table(
         {
@@ -70,14 +71,26 @@ def _rows(path: Path, root: Path, problems: Problems) -> pa.Table:
 def _files(source: str) -> list[Path]:
     path = Path(source).expanduser()
     if path.is_dir():
-        found = matching(path / "annotations", "captions*.json") or matching(path, "captions*.json")
-        return [file for file in found if _is_coco(file)]
-    return [path] if path.suffix.lower() == ".json" and path.is_file() and _is_coco(path) else []
+        for folder, pattern in product((path / "annotations", path), ("captions*.json", "*.json")):
+            files = matching(folder, pattern)
+            if found := [
+                file for file in files if len(files) <= _MOST and _holds(file, *_WORDS, b'"caption"')
+            ]:
+                return found
+        return []
+    return [path] if path.suffix.lower() == ".json" and path.is_file() and _holds(path, *_WORDS) else []
 
 
-def _is_coco(path: Path) -> bool:
+_MOST = 20
+"""JSON files in a folder that are looked into; where there are more, each is about an image."""
+
+
+_WORDS = (b'"images"', b'"annotations"', b'"image_id"')
+
+
+def _holds(path: Path, *words: bytes) -> bool:
     try:
         data = path.read_bytes()
     except OSError:
         return False
-    return all(word in data for word in (b'"images"', b'"annotations"', b'"image_id"'))
+    return all(word in data for word in words)

@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pairjepa.pairs.folders import is_image
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED, Request
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -79,12 +79,16 @@ def find(names: list[str], request: Request, where: str) -> Columns:
     split = _named(names, request.split_column, "split", where) or _usual(names, "split")
     if lacking := [kind for kind, found in (("image", image), ("caption", captions)) if not found]:
         kind, flags = lacking[0], " and ".join(f"--data.{one}-column" for one in lacking)
-        header = " If its first line is a pair, add --data.no-header." if any(map(is_image, names)) else ""
+        header = (
+            " If its first line is a pair, add --data.no-header."
+            if len(lacking) > 1 and not request.no_header
+            else ""
+        )
         urls = " Download images behind addresses first: img2dataset does, and all that it writes is read."
         raise PairJEPAError(
-            f"{where} must have a column for the {kind}, got the columns {', '.join(name[:60] for name in names)}. "
+            f"{where} must have a column for the {kind}, got the columns {_some(names)}. "
             f"Looked for {', '.join(_USUAL[kind])}; name yours with {flags}.{header}"
-            f"{urls if kind == 'image' and 'url' in map(str.lower, names) else ''}"
+            f"{urls if kind == 'image' and any('url' in name.lower() for name in names) else ''}"
         )
     assert image is not None
     weights = tuple(weight for _, weight in weighted)
@@ -136,9 +140,11 @@ def long_form(table: pa.Table, columns: Columns, where: str) -> pa.Table:
         PairJEPAError: a column holds something else than what it stands for.
     """
     image, data = _image_cells(table[columns.image], columns.image, where)
-    rows = {"image": image, "caption": _caption_cells(table, columns.captions, where)}
-    if columns.weights:
-        rows["weights"] = pa.array([columns.weights] * len(table), pa.list_(pa.float32()))
+    rows = {"image": image, "caption": _caption_cells(table[columns.captions[0]], columns.captions[0], where)}
+    if len(columns.captions) > 1:
+        rows["caption"], weights = _joined(table, columns, where)
+        if columns.weights:
+            rows["weights"] = weights
     if data is not None:
         rows["bytes"] = data
     if columns.split is not None:
@@ -166,7 +172,18 @@ def together(parts: list[pa.Table]) -> pa.Table:
             )
             for part in parts
         ]
-    return pa.concat_tables(parts, promote_options="permissive")
+    try:
+        return pa.concat_tables(parts, promote_options="permissive")
+    except pa.ArrowException:  # metadata of another type in another part
+        return pa.concat_tables([_metadata_as_text(part) for part in parts], promote_options="default")
+
+
+def _metadata_as_text(part: pa.Table) -> pa.Table:
+    for at, name in enumerate(part.column_names):
+        if name not in RESERVED:
+            cells = [None if cell is None else str(cell) for cell in part[name].to_pylist()]
+            part = part.set_column(at, name, pa.array(cells, pa.string()))
+    return part
 
 
 def usual_captions(names: list[str]) -> tuple[str, ...]:
@@ -189,8 +206,13 @@ def _named(names: list[str], name: str | None, kind: str, where: str) -> str | N
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UsageError(
-        f"data.{kind}_column must be a column of {where}, got {name!r}.{hint} There are: {', '.join(names)}."
+        f"data.{kind}_column must be a column of {where}, got {name!r}.{hint} There are: {_some(names)}."
     )
+
+
+def _some(names: list[str]) -> str:
+    more = f", … ({len(names):,} in all)" if len(names) > 30 else ""
+    return ", ".join(name[:60] for name in names[:30]) + more
 
 
 def _usual(names: list[str], kind: str) -> str | None:
@@ -207,10 +229,10 @@ def _image_cells(
         return pc.struct_field(cells, "path").cast(pa.string()), pc.struct_field(cells, "bytes").cast(
             pa.large_binary()
         )
-    if pa.types.is_list(kind) and kind.value_type == pa.uint8():  # NumPy's way
-        cells = pa.chunked_array(
-            [[None if cell.values is None else bytes(cell.values.to_numpy()) for cell in cells]], pa.binary()
-        )
+    if pa.types.is_dictionary(kind):
+        return _image_cells(cells.cast(kind.value_type), name, where)
+    if pa.types.is_list(kind) and pa.types.is_integer(kind.value_type):  # NumPy's way
+        cells = pa.chunked_array([[_bytes(cell) for cell in cells]], pa.binary())
     if pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
         return pa.chunked_array([pa.nulls(len(cells), pa.string())]), cells.cast(pa.large_binary())
     paths = _strings(cells, name, where)
@@ -222,6 +244,13 @@ def _image_cells(
             "(img2dataset does, and all that it writes is read), or name a column of paths with --data.image-column."
         )
     return paths, None
+
+
+def _bytes(cell: pa.ListScalar) -> bytes | None:
+    try:
+        return None if cell.values is None else bytes(cell.values.to_pylist())
+    except (TypeError, ValueError):
+        return b"no bytes"  # which is no image, and counted
 
 
 _BASE64 = r"^\s*(?:data:image/\w+;base64,)?(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD|Qk[0-9])[A-Za-z0-9+/_=\s-]{20}"
@@ -240,29 +269,34 @@ def _decoded(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([[decode(cell) for cell in cells.to_pylist()]], pa.large_binary())
 
 
-def _caption_cells(table: pa.Table, names: tuple[str, ...], where: str) -> pa.ChunkedArray:
-    if len(names) == 1:
-        cells = table[names[0]]
-        if isinstance(cells.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
-            if not _is_text(cells.type.value_type):
-                raise _wrong(names[0], where, "captions", cells.type)
-            return cells.cast(pa.list_(pa.string()))
-        return _listed(_strings(cells, names[0], where))
-    parts = [_strings(table[name], name, where).combine_chunks() for name in names]
-    flat = pa.concat_arrays(parts).take(
-        pa.array(
-            [row + part * len(table) for row in range(len(table)) for part in range(len(parts))], pa.int64()
-        )
-    )
-    offsets = pa.array(range(0, len(flat) + 1, len(parts)), pa.int32())
-    return pa.chunked_array([pa.ListArray.from_arrays(offsets, flat)])
+def _caption_cells(cells: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
+    """Captions, or lists of them."""
+    if isinstance(cells.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
+        if not _is_text(cells.type.value_type):
+            raise _wrong(name, where, "captions", cells.type)
+        return cells.cast(pa.list_(pa.string()))
+    return _listed(_strings(cells, name, where))
+
+
+def _joined(table: pa.Table, columns: Columns, where: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+    """The captions of all columns row by row, and their weights: those of a list share that of its column."""
+    captions, weights = [], []
+    for name, weight in zip(columns.captions, columns.weights or (1.0,) * len(columns.captions), strict=True):
+        cells = [
+            cell if isinstance(cell, list) else [cell]
+            for cell in _caption_cells(table[name], name, where).to_pylist()
+        ]
+        captions.append(cells)
+        weights.append([[weight / max(len(cell), 1)] * len(cell) for cell in cells])
+    rows = ([list(chain(*row)) for row in zip(*parts, strict=True)] for parts in (captions, weights))
+    kinds = (pa.string(), pa.float32())
+    texts, shares = (pa.chunked_array([pa.array(r, pa.list_(k))]) for r, k in zip(rows, kinds, strict=True))
+    return texts, shares
 
 
 def _listed(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     """Lists of captions where they are written as text, in JSON or as Python or NumPy print them."""
-    written = pc.match_substring_regex(cells, r"(?s)^\s*[\[(]\s*['\"].*['\"]\s*,?\s*[\])]\s*$").fill_null(
-        False
-    )
+    written = pc.match_substring_regex(cells, _LIST).fill_null(False)
     if not pc.any(written).as_py():
         return cells
     rows = [
@@ -272,14 +306,17 @@ def _listed(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(rows, pa.list_(pa.string()))])
 
 
+_LIST = r"(?s)^\s*(?:[\[(]\s*(?:None\s*,\s*|null\s*,\s*)*['\"].*(?:['\"]|None|null)\s*,?\s*[\])]|\[\s*\])\s*$"
+
+
 def _list(cell: str) -> list[str]:
     for parse in (json.loads, ast.literal_eval):
         try:
             found = parse(re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", cell))
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        if isinstance(found, list | tuple) and all(isinstance(item, str) for item in found):
-            return list(found)
+        if isinstance(found, list | tuple) and all(item is None or isinstance(item, str) for item in found):
+            return [item for item in found if item is not None]
     return [cell]
 
 
@@ -292,7 +329,9 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _strings(cells: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
     kind = cells.type
-    if _is_text(kind) or pa.types.is_dictionary(kind) or pa.types.is_integer(kind):
+    if pa.types.is_dictionary(kind):
+        return _strings(cells.cast(kind.value_type), name, where)
+    if _is_text(kind) or pa.types.is_integer(kind):
         return cells.cast(pa.string())
     raise _wrong(name, where, "text", kind)
 

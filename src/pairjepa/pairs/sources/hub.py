@@ -43,7 +43,7 @@ def read(request: Request, problems: Problems) -> RawPairs:
     loaded = _load(datasets, path) if local else download(datasets, request.source)
     parts = loaded if isinstance(loaded, dict) else {None: loaded}
     tables = [_rows(datasets, part, name, request) for name, part in parts.items()]
-    rows = pa.concat_tables(tables, promote_options="permissive")
+    rows = columns.together(tables)
     rows, folder = _relative(rows, path if local else Path())
     title = path.absolute().name if local else request.source
     return RawPairs(rows, title, folders=(folder,), root=path if local else None)

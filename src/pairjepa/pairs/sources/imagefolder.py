@@ -1,16 +1,16 @@
 """Hugging Face's ImageFolder: images, and a `metadata.csv` (or .jsonl, .parquet) with `file_name` in their folder."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.folders import count_unread, folders_below, is_image, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Request
 from pairjepa.pairs.sources import columns
-from pairjepa.pairs.sources.tables import read_rows
+from pairjepa.pairs.sources.tables import read_rows, seen_from_above
 
 WHAT = "a Hugging Face ImageFolder (metadata.csv, .jsonl or .parquet beside the images, or in folders below)"
 COLUMNS = True
@@ -31,7 +31,7 @@ def read(request: Request, problems: Problems) -> RawPairs:
         rows = read_rows(path, request, problems)
         if path.parent != root:
             below = path.parent.relative_to(root).as_posix()
-            rows = rows.set_column(0, "image", pc.binary_join_element_wise(below, rows["image"], "/"))
+            rows = seen_from_above(rows, below)
         parts.append(rows)
     rows = columns.together(parts)
     if "split" not in rows.column_names:
@@ -40,7 +40,10 @@ def read(request: Request, problems: Problems) -> RawPairs:
             rows = rows.append_column("split", pa.array(splits, pa.string()).take(encoded.indices))
     files = list(walk(root))
     count_unread(files, problems)
-    images = [name for name in files if is_image(name)]
+    taken = {folder.resolve(): folder for folder in (path.parent for path in _metadata(root))}
+    real = {folder: (root / folder).resolve() for folder in map(os.path.dirname, files)}
+    once = {folder for folder, there in real.items() if taken.get(there, root / folder) == root / folder}
+    images = [name for name in files if is_image(name) and os.path.dirname(name) in once]
     return RawPairs(rows, f"ImageFolder {root.absolute().name}", folders=(root,), files=images, root=root)
 
 

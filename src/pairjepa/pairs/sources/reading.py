@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pairjepa.pairs.captions import UNDECODABLE
 from pairjepa.pairs.problems import Problems
+from pairjepa.pairs.sources.columns import usual_captions
 from pairjepa.pairs.sources.quotes import mend
 from pairjepa.pairs.splits import known
 from pairjepa.util.errors import PairJEPAError
@@ -29,6 +30,9 @@ _SAMPLE = 100
 _TOKEN = re.compile(rb"\S[^\t]*#\d+\t")
 _FLICKR30K_ROW = re.compile(rb"^([^|\n]+\|\s*\d+)\s{2,}(?=[^|\n]*$)", re.MULTILINE)
 """The row of Flickr30k's table that lacks its second mark."""
+
+_BACKSLASHED = re.compile(rb'(?<=[,;\n])"(?:[^"\\\n]|\\.)*\\"(?:[^"\\\n]|\\.)*"(?=[,;\n]|$)')
+"""A cell whose quotes stand behind a backslash, as MySQL and Spark write them, and not twice."""
 
 _BLOCK = 1 << 24
 """Bytes that Arrow parses at once, and so the longest line."""
@@ -110,6 +114,10 @@ def read_table(path: Path, problems: Problems, header: bool = True) -> pa.Table:
         raise PairJEPAError(
             f"{path} must be a {suffix[1:].upper()} table, but cannot be read: {error}."
         ) from None
+    if "" in table.column_names:  # what a spreadsheet writes behind the last column
+        table = table.select(
+            [n for n, name in enumerate(table.column_names) if name or _filled(table.column(n))]
+        )
     if len(set(table.column_names)) < table.num_columns:
         twice = next(name for name in table.column_names if table.column_names.count(name) > 1)
         raise PairJEPAError(
@@ -120,8 +128,14 @@ def read_table(path: Path, problems: Problems, header: bool = True) -> pa.Table:
     return table
 
 
+def _filled(cells: pa.ChunkedArray) -> bool:
+    return any(value not in (None, "") for value in cells.unique().to_pylist())
+
+
 def _read_separated(path: Path, problems: Problems, header: bool) -> pa.Table:
     data = read_text(path, problems)
+    if data[:4].lower() == b"sep=":  # Excel's line for itself
+        data = data.partition(b"\n")[2]
     lines = data.split(b"\n", _SAMPLE)[:_SAMPLE]
     if _TOKEN.match(lines[0]):  # as Flickr8k and Flickr30k are published: name#number, tab, caption
         problems.note(f"The cells of {path.name} are separated by tabs.")
@@ -132,10 +146,26 @@ def _read_separated(path: Path, problems: Problems, header: bool) -> pa.Table:
     problems.note(f"The cells of {path.name} are separated by {_SEPARATORS[separator]}.")
     names = None if header else [str(n + 1) for n in range(lines[0].decode().count(separator) + 1)]
     if separator in ",;":
+        data = _as_csv(data, lines, separator.encode(), path.name, problems)
         return _parse(data, path.name, problems, separator, names, quoted=True)
     data = _FLICKR30K_ROW.sub(rb"\1|", data) if b"| comment_number" in lines[0] else data
     table = _parse(data, path.name, problems, separator, names, quoted=False)
     return pa.Table.from_arrays([_unquoted(cells) for cells in table.columns], names=table.column_names)
+
+
+def _as_csv(data: bytes, lines: list[bytes], mark: bytes, name: str, problems: Problems) -> bytes:
+    """The table without what others write: separators at the ends of rows, blanks or backslashes before quotes."""
+    head, *rows = [line for line in lines if line.strip()] or [b""]
+    cells = head.count(mark)
+    if rows and not head.endswith(mark) and all(r.endswith(mark) and r.count(mark) > cells for r in rows):
+        data = data.replace(head, head + mark, 1)
+    if mark + b" " in head and mark + b' "' in data:
+        data = re.sub(mark + rb' +(?="[^"])', mark, data)
+    if b'\\"' in data:
+        data, count = _BACKSLASHED.subn(lambda cell: cell[0].replace(b'\\"', b'""'), data)
+        if count:
+            problems.note(f'In {count:,} cells of {name}, \\" is read as a quote.')
+    return data
 
 
 def _separator(lines: list[str], usual: str) -> str:
@@ -214,24 +244,39 @@ def _unquoted(cells: pa.ChunkedArray) -> pa.ChunkedArray:
 def _read_json(path: Path, problems: Problems) -> pa.Table:
     """A list of objects, alone, under a key or one for each split; or captions by image."""
     try:
-        content = json.loads(read_text(path, problems))
+        data = read_text(path, problems)
+        content = json.loads(data)
     except (ValueError, RecursionError):
+        if json_object(data.strip().partition(b"\n")[0]) is not None:  # an object a line
+            return _read_jsonl(path, problems)
         raise PairJEPAError(f"{path} is not valid JSON. Restore or rebuild it.") from None
-    rows = content
-    if isinstance(content, dict):
-        lists = {key: rows for key, rows in content.items() if isinstance(rows, list) and _objects(rows)}
-        if len(lists) == 1:
-            (rows,) = lists.values()
-        elif lists and all(map(known, lists)):
-            rows = [{"split": split, **row} for split, some in lists.items() for row in some]
-        elif not lists and all(map(_is_caption, content.values())):
-            rows = [{"image": image, "caption": captions} for image, captions in content.items()]
+    rows = _rows(content) if isinstance(content, dict) else content
     if not isinstance(rows, list) or not _objects(rows):
         raise PairJEPAError(
             f'{path} must hold a list of pairs ([{{"image": …, "caption": …}}, …]), captions by image '
             "({\"a.jpg\": …}), COCO's captions or Karpathy's form, but holds something else."
         )
     return _table(rows)
+
+
+def _rows(content: dict[str, Any]) -> Any:
+    """The rows that an object stands for: a list in it, one of each split, columns, or what there is of each image."""
+    lists = {key: rows for key, rows in content.items() if isinstance(rows, list) and _objects(rows)}
+    values = list(content.values())
+    if len(lists) == 1:
+        (rows,) = lists.values()
+        return rows
+    if lists and all(map(known, lists)):
+        return [{"split": split, **row} for split, some in lists.items() for row in some]
+    if usual_captions(list(content)):  # as pandas writes a table
+        columns = [list(value.values()) if isinstance(value, dict) else value for value in values]
+        if all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+            return [dict(zip(content, row, strict=True)) for row in zip(*columns, strict=True)]
+    if values and all(map(_is_caption, values)):
+        return [{"image": image, "caption": captions} for image, captions in content.items()]
+    if values and all(isinstance(value, dict) for value in values):
+        return [{"image_id": image, **value} for image, value in content.items()]
+    return content
 
 
 def _objects(rows: list[Any]) -> bool:

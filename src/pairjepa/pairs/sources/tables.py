@@ -1,9 +1,11 @@
 """Tables, one or one for each split: CSV, TSV, JSON, JSONL, Parquet, with a column for image and one for caption."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pairjepa.pairs.folders import entries, image_folders, is_image
 from pairjepa.pairs.problems import Problems
@@ -59,11 +61,21 @@ def read(request: Request, problems: Problems) -> RawPairs:
 def read_rows(path: Path, request: Request, problems: Problems) -> pa.Table:
     """The rows of one table, as `RawPairs.rows` documents them."""
     table = read_table(path, problems, header=not request.no_header)
+    if request.no_header and request.image_column is None:
+        first = next((name for name in table.column_names if is_image(str(table[name][0].as_py()))), "1")
+        captions = request.caption_column or ("1" if first == "2" else "2",)
+        request = replace(request, image_column=first, caption_column=captions)
     if vector_columns.there(table.column_names):
         return vector_columns.rows_of(table, request, str(path), problems)
     found = columns.find(table.column_names, request, str(path))
     columns.note(found, table.column_names, request, problems)
     return columns.long_form(table, found, str(path))
+
+
+def seen_from_above(rows: pa.Table, folder: str) -> pa.Table:
+    """Rows whose images are named as from the folder above theirs."""
+    at = rows.column_names.index("image")
+    return rows.set_column(at, "image", pc.binary_join_element_wise(folder, rows["image"], "/"))
 
 
 def _belong_together(files: list[Path], splits: list[str] | None) -> bool:
@@ -76,11 +88,11 @@ def files_of(source: str) -> list[Path]:
     path = Path(source).expanduser()
     if not path.is_dir():
         return [path] if kind_of(path) in (*SUFFIXES, *TEXTS) and path.is_file() else []
-    found = [_tables(path), *(_tables(path / name) for name in _INNER)]
+    found = [tables_in(path), *(tables_in(path / name) for name in _INNER)]
     return next((files for files in found if files), [])
 
 
-def _tables(folder: Path) -> list[Path]:
+def tables_in(folder: Path) -> list[Path]:
     """The tables in a folder, JSON only where there is no other.
 
     Those beside a folder or shard of the same name are img2dataset's about its pairs; a JSON that is named like an

@@ -100,7 +100,8 @@ def checked(vectors: np.ndarray, where: str) -> Float32[np.ndarray, "row width"]
     """
     if not vectors.size:
         raise PairJEPAError(f"{where} must hold at least one vector, got none.")
-    vectors = np.ascontiguousarray(vectors, np.float32)
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(vectors, np.float32)
     for good, what in (
         (np.isfinite(vectors).all(1), "NaN or infinity"),
         ((vectors != 0).any(1), "zeros alone"),
