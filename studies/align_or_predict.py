@@ -26,10 +26,9 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "masked": ("masked", {}),
     **{f"predict-align-{x:g}": ("predict-align", {"objective.weights.info_nce": x}) for x in (0.1, 1.0)},
     "two-way": ("two-way", {}),
-    **{
-        f"{name}-twins": (name, {"objective.weights.hard_negatives": 1.0})
-        for name in ("contrastive", "masked")
-    },
+    "contrastive-twins": ("contrastive", {"objective.weights.hard_negatives": 1.0}),
+    "contrastive-twins-2": ("contrastive", {"objective.weights.hard_negatives": 2.0}),
+    "masked-twins": ("masked", {"objective.weights.hard_negatives": 1.0}),
 }
 app = App(help_format="plaintext")
 
