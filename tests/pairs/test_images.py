@@ -148,6 +148,7 @@ def test_draft_is_smaller_never_below_and_knows_the_whole_size(encoded: Encoded,
         image, size = decode_sized(data, draft=draft)
         assert size == upright
         assert image.size == (upright[0] // expected, upright[1] // expected)
+        assert "values" not in image.info  # the 16 of its width says nothing of its depth
 
 
 @pytest.mark.parametrize("draft", [None, (64, 64)])

@@ -111,7 +111,7 @@ def decode_sized(
             picture = drawn(data)
             return picture, picture.size
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-        deep = image.mode in _COLOURED and "16" in str(image.tile)
+        deep = image.mode in _COLOURED and any(";16" in str(tile[3]) for tile in image.tile)
         whole = image.width * image.height
         if whole > MAX_PIXELS:
             raise _too_large(f"{whole / 1e6:,.0f} megapixels, at most {MAX_PIXELS / 1e6:,.0f} are read")
