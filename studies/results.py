@@ -61,7 +61,7 @@ def results(
         "seeds": seeds,
         "runs": found,
         "ensemble": ensemble,
-        "verdict": list(compared["verdict"].values()),
+        "verdict": [said.replace(f", {first}", "") for said in compared["verdict"].values()],
         "cost": [run["cost"] for run in compared["runs"].values()],
     }
     write_json(docs / "docs" / "results.json", record)
@@ -79,8 +79,8 @@ def recall_table(record: dict[str, Any]) -> str:
             if label not in [row[0] for row in rows]:
                 rows.append([label, *_row(run["baselines"][baseline])])
         means = zip(cells(run["mean"]), cells(run["sd"]), strict=True)
-        corrected = f"{mean(run['corrected_rsum_by_seed']):.1f} ± {stdev(run['corrected_rsum_by_seed']):.1f}"
-        rows.append([name, *(f"{middle:.1f} ± {sd:.1f}" for (middle, _), (sd, _) in means), corrected])
+        corrected = f"{mean(run['corrected_rsum_by_seed']):.1f}±{stdev(run['corrected_rsum_by_seed']):.1f}"
+        rows.append([name, *(f"{middle:.1f}±{sd:.1f}" for (middle, _), (sd, _) in means), corrected])
     rows.append([f"the {record['seeds']} seeds as one model", *_row(record["ensemble"])])
     said = (
         "Recall@K in percent, rsum (the sum of the six) and rsum corrected for hubs: mean ± standard deviation over "
