@@ -80,7 +80,7 @@ def tables(record: dict[str, Any]) -> list[list[list[str]]]:
     """Recall and hard negatives beside contrastive and CCA, by kind, and partial captions beside the words alone."""
     hard = record["hard_negatives"]
     kinds = list(next(iter(hard["runs"].values())))
-    columns = "image-only rsum,over contrastive,hard negatives,over contrastive,over CCA,seconds"
+    columns = "image-only rsum,over contrastive,hard negatives,over contrastive,over CCA"
     rows = [["", *columns.split(",")]]
     by_kind = [["hard negatives", *kinds]]
     ratios = {ratio: None for of in record["seeds"].values() for ratio in of[0]["over_text_only"]}
@@ -90,7 +90,7 @@ def tables(record: dict[str, Any]) -> list[list[list[str]]]:
         recall, twins = (_gap([gap] if gap else []) for gap in both)
         own = [f"{record['runs'][name]['rsum']:.1f}", recall, f"{hard['runs'][name]['all']:.1f}", twins]
         cca = _gap([seed["hard_negatives_over_cca"] for seed in seeds])
-        rows.append([name, *own, cca, f"{record['runs'][name]['cost']['training_seconds']:.0f}"])
+        rows.append([name, *own, cca])
         by_kind.append([name, *(f"{hard['runs'][name][kind]:.1f}" for kind in kinds)])
         if seeds[0]["over_text_only"]:
             gaps = [[seed["over_text_only"][ratio] for seed in seeds] for ratio in ratios]
