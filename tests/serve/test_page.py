@@ -117,7 +117,9 @@ def test_an_answer_that_comes_late_is_dropped(opened: Callable[..., Any], client
     page.keyboard.type(" circle")
     expected = client.get("/api/search", params={"q": "red circle", "k": 24}).json()["results"]
     late = client.get("/api/search", params={"q": "red", "k": 24}).json()["results"]
-    expect(page.locator("body")).to_have_attribute("data-late", "answered")
+    first = re.compile(expected[0]["id"])
+    expect(page.locator(".open img").first).to_have_attribute("src", first, timeout=15_000)
+    expect(page.locator("body")).to_have_attribute("data-late", "answered", timeout=15_000)
     page.wait_for_timeout(200)  # in which the page would show it
     assert ids(page) == [result["id"] for result in expected] != [result["id"] for result in late]
 
