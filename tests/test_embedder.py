@@ -98,6 +98,10 @@ def test_a_generator_of_images_is_read_as_its_rows_are_taken(embedder: pairjepa.
     assert [len(rows) for rows in rest] == [2] * 5
     np.testing.assert_allclose(np.concatenate([first, *rest]), embedder.encode_image(pictures), atol=1e-5)
     assert not list(embedder.encode_image_batches([]))
+    (alone,) = embedder.encode_image_batches(pictures[0])
+    np.testing.assert_allclose(alone, embedder.encode_image(pictures[0]), atol=1e-5)
+    with pytest.raises(UsageError, match="images must be paths"):
+        next(embedder.encode_image_batches(None))
 
 
 def test_nothing_gives_no_rows(embedder: pairjepa.Embedder) -> None:

@@ -71,6 +71,7 @@ def test_labels_from_words_and_from_a_file(tmp_path: Path) -> None:
     assert read_labels(f"@{file}") == ["hot dog, with mustard", "cat"]
     assert read_labels("dog, cat,,street,") == ["dog", "cat", "street"]
     assert read_labels('"red, round", blue') == ["red, round", "blue"]
+    assert read_labels("dog\r\n,hot\ndog") == ["dog", "hot dog"]
     with pytest.raises(UsageError, match=r"got '.*nosuch': No such file"):
         read_labels(f"@{tmp_path / 'nosuch'}")
     file.write_bytes(b"\xff\xfe")

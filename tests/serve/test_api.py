@@ -170,7 +170,7 @@ def test_labels(client: TestClient, index: Index, encoder: Encoder, photo: bytes
     names = ["red circle", "blue square", "green star"]
     picture = Image.open(io.BytesIO(photo))
     (likely,) = Labels(encoder, names).probabilities(encoder.encode_image(picture))
-    found = client.post("/api/label", files={"image": photo}, data={"labels": ", ".join(names)}).json()[
+    found = client.post("/api/label", files={"image": photo}, data={"labels": ",\n".join(names)}).json()[
         "labels"
     ]
     assert [entry["label"] for entry in found] == [names[at] for at in np.argsort(-likely)]

@@ -145,9 +145,8 @@ def load_encoder(run: str | Path) -> KnowsWords:
         return onnx_embedder.OnnxEmbedder.load(run)
     from pairjepa.run.folder import RunFolder
 
-    folder = (
-        None if is_pair(run) else RunFolder(Path(run))
-    )  # says that there is none before PyTorch is loaded
+    # says that there is no run before PyTorch is loaded
+    folder = None if is_pair(run) else RunFolder(Path(run))
     from pairjepa.embedder.embedder import Embedder
 
     return Embedder.from_pair(run) if folder is None else Embedder.load(folder)

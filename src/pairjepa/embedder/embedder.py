@@ -24,7 +24,7 @@ from pairjepa.model.build import build_module
 from pairjepa.model.joint import JointModel, mean_direction
 from pairjepa.model.weights import load_weights
 from pairjepa.objectives import Objective
-from pairjepa.pairs.pictures import Picture, asked, listed, opened, strings
+from pairjepa.pairs.pictures import Picture, asked, each, listed, opened, strings
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import digest
@@ -184,7 +184,7 @@ class Embedder:
         return self._predicted(listed(images), None, batch_size, threads, progress)
 
     def encode_image_batches(
-        self, images: Iterable[Picture], *, batch_size: int = BATCH, threads: int | None = None
+        self, images: Picture | Iterable[Picture], *, batch_size: int = BATCH, threads: int | None = None
     ) -> Generator[Float32[np.ndarray, "images dim"], None, None]:
         """`encode_image` of more images than fit into memory: the rows of `batch_size` of them at a time.
 
@@ -196,7 +196,7 @@ class Embedder:
         Raises:
             PairJEPAError: an image is missing or unreadable; the message names it.
         """
-        yield from self._batches(images, None, batch_size, threads)
+        yield from self._batches(each(images), None, batch_size, threads)
 
     def encode_text(
         self, captions: str | Sequence[str] | np.ndarray, *, batch_size: int = BATCH, progress: bool = False

@@ -207,7 +207,7 @@ def _images_below(root: str) -> dict[str, str]:
 
 def _unique(names: Iterable[tuple[str, str]]) -> dict[str, str]:
     """What is known by each name, where that is one thing."""
-    found: dict[str, set[str]] = {}
+    found: dict[str, str | None] = {}
     for key, name in names:
-        found.setdefault(key, set()).add(name)
-    return {key: next(iter(those)) for key, those in found.items() if len(those) == 1}
+        found[key] = name if found.get(key, name) == name else None
+    return {key: name for key, name in found.items() if name is not None}

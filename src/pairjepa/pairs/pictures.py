@@ -21,7 +21,12 @@ _FILES = (str, Path, bytes, bytearray, memoryview)
 
 
 def listed(images: Picture | Iterable[Picture]) -> list[Picture]:
-    """A single picture is a list of one.
+    """A single picture is a list of one; raises `UsageError` for what is neither a picture nor several."""
+    return list(each(images))
+
+
+def each(images: Picture | Iterable[Picture]) -> Iterable[Picture]:
+    """Pictures one by one, of which a generator is not read yet; a single one is one of one.
 
     Raises:
         UsageError: it is neither a picture nor several.
@@ -30,14 +35,14 @@ def listed(images: Picture | Iterable[Picture]) -> list[Picture]:
     if isinstance(images, _FILES):
         return [images]
     if axes == 1 and images.dtype.kind in "OUT":  # type: ignore[union-attr]  # an array or a Series of paths
-        return list(images)  # type: ignore[arg-type]
+        return images  # type: ignore[return-value]
     if axes == 2 and "float" in str(images.dtype):  # type: ignore[union-attr]
-        return list(images)  # type: ignore[arg-type]
+        return images  # type: ignore[return-value]
     if isinstance(images, Image.Image) or hasattr(images, "read") or axes in (1, 2, 3):
         return [images]
     if not isinstance(images, Iterable):
         raise _no_picture(images)
-    return list(images)
+    return images
 
 
 def opened(picture: Picture, draft: tuple[int, int] | None = None) -> Image.Image:

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,10 +35,18 @@ from pairjepa.util.memory import keep_freed_memory, peak_rss
 from pairjepa.util.progress import advise, say, update
 from pairjepa.util.threads import ahead
 
-_Tensors = tuple[torch.Tensor, ...]
-_BatchInputs = tuple[_Tensors, _Tensors, _Tensors | None, tuple[_Tensors, np.ndarray] | None]
-
 PROBE_EVERY = 8  # epochs between two measurements of the train probe, which cost as much as dev
+
+
+class Batch(NamedTuple):
+    """A process's part of a batch, as `Inputs.batch` gives it."""
+
+    images: tuple[torch.Tensor, ...]
+    texts: tuple[torch.Tensor, ...]
+    masked: tuple[torch.Tensor, ...] | None
+    """Partly masked captions."""
+    twins: tuple[tuple[torch.Tensor, ...], np.ndarray] | None
+    """One twin of each caption, and which captions have one."""
 
 
 class Trainer:
@@ -259,10 +267,10 @@ class Trainer:
             "seconds": position["seconds"],
         }
 
-    def _read(self, epoch: int, first: int) -> Generator[tuple[int, Samples, _BatchInputs], None, None]:
+    def _read(self, epoch: int, first: int) -> Generator[tuple[int, Samples, Batch], None, None]:
         """Steps of an epoch from its batch `first` on; images are decoded during the step before."""
 
-        def read(batch: tuple[int, Samples]) -> tuple[int, Samples, _BatchInputs]:
+        def read(batch: tuple[int, Samples]) -> tuple[int, Samples, Batch]:
             step = (epoch - 1) * self.plan.steps_per_epoch + batch[0]
             return step, batch[1], self._inputs(batch[1], step)
 
@@ -272,26 +280,28 @@ class Trainer:
         else:
             yield from map(read, batches)
 
-    def _inputs(self, samples: Samples, step: int) -> _BatchInputs:
-        """This process's part of a batch: images, captions, partly masked captions, twins."""
+    def _inputs(self, samples: Samples, step: int) -> Batch:
+        """This process's part of a batch."""
         local, split = samples.rows(self.group.local_rows(len(samples.images))), self.train_split
         images = split.images.batch(local.images, local.views)
         texts = split.texts.batch(local.captions, np.zeros_like(local.captions))
         masked = None if split.masked is None else split.masked.batch(local.captions, local.masks)
         if split.twins is None:
-            return images, texts, masked, None
+            return Batch(images, texts, masked, None)
         rows, there = split.twins.draw(samples.captions, self.plan.step_seed(step))
         rows = rows[self.group.local_rows(len(rows))]
-        return images, texts, masked, (split.twins.texts.batch(rows, np.zeros_like(rows)), there)
+        return Batch(images, texts, masked, (split.twins.texts.batch(rows, np.zeros_like(rows)), there))
 
     def _loss(
-        self, samples: Samples, inputs: _BatchInputs, step: int
+        self, samples: Samples, inputs: Batch, step: int
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """The loss of a batch, and its terms."""
-        images, texts, masked = (None if one is None else to_device(one, self.device) for one in inputs[:3])
+        images, texts = to_device(inputs.images, self.device), to_device(inputs.texts, self.device)
+        masked = None if inputs.masked is None else to_device(inputs.masked, self.device)
         twins = None
-        if inputs[3] is not None:
-            twins = to_device(inputs[3][0], self.device), torch.from_numpy(inputs[3][1]).to(self.device)
+        if inputs.twins is not None:
+            tokens, there = inputs.twins
+            twins = to_device(tokens, self.device), torch.from_numpy(there).to(self.device)
         labels = Labels(
             torch.from_numpy(samples.images), self._text_group[torch.from_numpy(samples.captions)]
         )
@@ -299,7 +309,7 @@ class Trainer:
         total, terms = self._forward(images, texts, masked, twins, labels.to(self.device), seed)
         return total, terms
 
-    def _step(self, samples: Samples, inputs: _BatchInputs, step: int) -> dict[str, float]:
+    def _step(self, samples: Samples, inputs: Batch, step: int) -> dict[str, float]:
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * self.plan.lr_multiplier(step)
         self.module.train()

@@ -159,8 +159,9 @@ def read_labels(text: str) -> list[str]:
 
 
 def split_labels(text: str) -> list[str]:
-    """`dog,"red, round"` as two labels."""
-    return [part.strip() for part in next(csv.reader([text], skipinitialspace=True), []) if part.strip()]
+    """`dog,"red, round"` as two labels; a line break is a blank."""
+    line = " ".join(text.split())
+    return [part.strip() for part in next(csv.reader([line], skipinitialspace=True), []) if part.strip()]
 
 
 def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
