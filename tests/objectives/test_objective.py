@@ -17,6 +17,7 @@ TWINS = (
     torch.randn(6, 4, generator=torch.Generator().manual_seed(3)),
     torch.tensor([True, True, False, True, False, True]),
 )
+TEACHER = tuple(torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(4)))
 GIVEN = {
     "labels": LABELS,
     "temperature": 0.07,
@@ -24,6 +25,7 @@ GIVEN = {
     "sigreg_directions": 5,
     "auxiliary": AUXILIARY,
     "twins": TWINS,
+    "teacher": TEACHER,
 }
 PREDICTIVE = [name for name, term in TERMS.items() if not (term.one_sided or name.startswith("auxiliary_"))]
 REGULARIZERS = [name for name, term in TERMS.items() if term.one_sided]
@@ -46,7 +48,7 @@ def vectors():
 def value_of(weights, prediction, target, **settings):
     config = ObjectiveConfig(weights=weights, label_smoothing=0.1, sigreg_directions=5, **settings)
     torch.manual_seed(1)
-    return Objective(config)(prediction, target, LABELS, AUXILIARY, TWINS)
+    return Objective(config)(prediction, target, LABELS, AUXILIARY, TWINS, TEACHER)
 
 
 def gradients(total, leaves):
@@ -77,6 +79,7 @@ def test_the_order_of_samples_changes_nothing(name):
         "labels": Labels(LABELS.image[order], LABELS.text[order]),
         "auxiliary": tuple(side[order] for side in AUXILIARY),
         "twins": tuple(side[order] for side in TWINS),
+        "teacher": tuple(side[order] for side in TEACHER),
     }
     torch.testing.assert_close(TERMS[name].value(prediction[order], target[order], moved), same)
 

@@ -149,6 +149,13 @@ def _check_objective(config: RunConfig) -> None:
     used = [term for term, weight in o.weights.items() if weight > 0]
     if not used:
         raise bad("objective.weights", "give at least one term a positive weight", o.weights)
+    if bool(config.training.teachers) != ("distillation" in used):
+        raise bad(
+            "training.teachers",
+            "go with a weight of the term distillation",
+            config.training.teachers,
+            "Give both, as in --training.teachers runs/a --objective.weights.distillation 1.",
+        )
     if m.auxiliary is None and any(term.startswith("auxiliary_") for term in used):
         raise bad("model.auxiliary", "be given where an auxiliary_ term has a weight", None)
     if m.auxiliary == "context" and config.context.caption is not None:

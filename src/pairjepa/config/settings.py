@@ -213,6 +213,8 @@ class TrainingConfig:
     """Least time between two checkpoints."""
     start: str | None = None
     """Run whose weights the training starts from, with more pairs or epochs; what is not given of the model is its."""
+    teachers: tuple[str, ...] = ()
+    """Runs or seed groups on the same pairs: the term `distillation` learns what they, as one model, find alike."""
     seed: int = 0
     """Seed of initial weights, order, captions, views and dropout."""
 

@@ -4,23 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from pairjepa.backbones.device import best_device
-from pairjepa.backbones.encoders import describe, load_backbones
-from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation import baseline_rows
 from pairjepa.evaluation.embedding_set import check_target
 from pairjepa.evaluation.evaluate import embedding_set
-from pairjepa.evaluation.result import Baseline, evaluate_embeddings
+from pairjepa.evaluation.result import evaluate_embeddings
 from pairjepa.pairs.data import read_known
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.seeds import runs_at
-from pairjepa.training.hubness import Embed, embed_rows, fit
-from pairjepa.training.material import Material
+from pairjepa.training.ensemble import side_by_side, trained, untrained
+from pairjepa.training.hubness import Embed, fit
 from pairjepa.util.errors import UsageError
 from pairjepa.util.files import digest, writing
-from pairjepa.util.progress import say
 
 
 def evaluate_ensemble(
@@ -51,36 +45,22 @@ def evaluate_ensemble(
         )
     if export is not None:
         check_target(Path(export))
-    first = folders[0].config
-    data = read_known(opened(pairs, first.data), 1.0, folders[0])
+    data = read_known(opened(pairs, folders[0].config.data), 1.0, folders[0])
     data.pairs.check_split(split)
-    models: list[tuple[Material, Embed, str]] = []
-    forms: dict[str, Baseline] = {}
+    models: list[tuple[Embed, str]] = []
     for folder in folders:
-        folder.check_trained()
-        folder.check_data(data.record)
-        image, text = load_backbones(folder.config, (), folder.path)
-        folder.check_backbones(describe(folder.config, image, text))
-        material = Material(folder.config, data, image, text, folder.record.get("engines"))
-        if not models:  # while the backbones are untrained
-            forms = baseline_rows.closed_forms(material, split, True, (), folder)
-        embedder = Embedder.of(folder, image, text)
-        models.append((material, embed_rows(embedder.joint, material, best_device()), embedder.weights))
-        say(f"{folder.path}: {material.config.recipe}, seed {material.config.training.seed}")
-
-    def embed(images: np.ndarray, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        sides = zip(*(one(images, captions) for _, one, _ in models), strict=True)
-        image, text = (np.concatenate(side, axis=1) / np.float32(len(models) ** 0.5) for side in sides)
-        return image, text
-
-    material = models[0][0]
-    images, captions, _ = material.rows(split)
-    weights = digest([weights for _, _, weights in models])
-    embeddings = embedding_set(material, split, *embed(images, captions), weights)
+        material = untrained(folder, data)
+        if not models:  # of features before any training
+            first, forms = material, baseline_rows.closed_forms(material, split, True, (), folder)
+        models.append(trained(folder, material))
+    embed = side_by_side([one for one, _ in models])
+    images, captions, _ = first.rows(split)
+    weights = digest([weights for _, weights in models])
+    embeddings = embedding_set(first, split, *embed(images, captions), weights)
     if export is not None:
         with writing(Path(export)):
             embeddings.save(Path(export))
-    correction, cca = fit(material, embed)[0], forms.pop("cca", None)
+    correction, cca = fit(first, embed)[0], forms.pop("cca", None)
     result = evaluate_embeddings(
         embeddings, cca=cca, regressions=forms, hubness=correction, relevance=relevance
     )

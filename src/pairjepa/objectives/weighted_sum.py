@@ -51,6 +51,7 @@ class Objective(nn.Module):
         labels: Labels,
         auxiliary: tuple[Float[Tensor, "sample width"], ...] = (),
         twins: tuple[Float[Tensor, "sample dim"], Bool[Tensor, " sample"]] | None = None,
+        teacher: tuple[Float[Tensor, "sample taught"], Float[Tensor, "sample taught"]] | None = None,
     ) -> ObjectiveValue:
         """Compute every term with a positive weight; a weight of 0 costs nothing and changes nothing.
 
@@ -60,12 +61,14 @@ class Objective(nn.Module):
             labels: of the samples.
             auxiliary: what is predicted beside the target and what it should be, for the terms that name it.
             twins: targets of the captions' twins, and which captions have one, for `hard_negatives`.
+            teacher: embeddings of the images and captions by other runs, for `distillation`.
         """
         given = vars(self.config) | {
             "labels": labels,
             "temperature": self.temperature,
             "auxiliary": auxiliary,
             "twins": twins,
+            "teacher": teacher,
         }
         compared = target
         if self.config.stop_gradient:

@@ -160,6 +160,19 @@ class RunFolder:
             with writing(self.path):
                 write_record(self.path / "run.json", self.record)
 
+    def note_teachers(self, weights: str) -> None:
+        """Record the digest of the teachers' weights, or check that they are the same as when the run began.
+
+        Raises:
+            PairJEPAError: they are others.
+        """
+        if self.record.get("teachers", weights) != weights:
+            raise PairJEPAError(
+                f"training.teachers must have the weights with which {self.path} was begun, got others. "
+                "Put them back, or give another --run folder."
+            )
+        self._note(teachers=weights)
+
     def note_backbones(self, backbones: dict[str, Any]) -> None:
         """Record what the backbones are, or check that they are the same as when the run began."""
         if "backbones" in self.record:

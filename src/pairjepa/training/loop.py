@@ -64,6 +64,7 @@ class Trainer:
         run: RunFolder,
         device: torch.device,
         track: str | None = None,
+        teacher: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         """Make ready.
 
@@ -75,12 +76,14 @@ class Trainer:
             run: where metrics, weights and checkpoints go.
             device: where the module is.
             track: the tracker that gets the metrics, too.
+            teacher: embeddings of the training images and captions by other runs.
 
         Raises:
             UsageError: there are too many processes for a batch.
         """
         self.config, self.module, self.run, self.device = config, module, run, device
         self._track, self._stages, self._stage = track, stages, -1
+        self._teacher = teacher
         self.group = current()
         module.train()
         keep_statistics(config.model, module)
@@ -305,8 +308,12 @@ class Trainer:
         labels = Labels(
             torch.from_numpy(samples.images), self._text_group[torch.from_numpy(samples.captions)]
         )
+        teacher = None
+        if self._teacher is not None:
+            rows = (self._teacher[0][samples.images], self._teacher[1][samples.captions])
+            teacher = tuple(torch.from_numpy(side).to(self.device).float() for side in rows)
         seed = self.plan.step_seed(step)
-        total, terms = self._forward(images, texts, masked, twins, labels.to(self.device), seed)
+        total, terms = self._forward(images, texts, masked, twins, labels.to(self.device), teacher, seed)
         return total, terms
 
     def _step(self, samples: Samples, inputs: Batch, step: int) -> dict[str, float]:

@@ -46,6 +46,7 @@ class TrainStep(nn.Module):
         masked: tuple[Tensor, ...] | None,
         twins: tuple[tuple[Tensor, ...], Bool[Tensor, " batch"]] | None,
         labels: Labels,
+        teacher: tuple[Tensor, Tensor] | None,
         seed: int,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the global batch, and its terms.
@@ -59,6 +60,7 @@ class TrainStep(nn.Module):
             masked: the same of the partly masked captions; None hides all of them whole.
             twins: the same of a twin of each caption; and of the global batch, which captions have one.
             labels: of the global batch.
+            teacher: embeddings of the global batch by other runs, for queries by the image alone.
             seed: of this step's dropout.
         """
         joint: Any = self.module["joint"]
@@ -87,13 +89,14 @@ class TrainStep(nn.Module):
         if self._group.size > 1:
             torch.manual_seed(seed)  # what an objective draws is the same in all processes
         target, total, terms = self._gathered(target, labels), target.new_zeros(()), dict[str, Tensor]()
-        for (share, _), prediction, auxiliary in zip(asked, predictions, beside, strict=True):
+        for (share, words), prediction, auxiliary in zip(asked, predictions, beside, strict=True):
             value = self.module["objective"](
                 self._gathered(prediction, labels),
                 target,
                 labels,
                 tuple(self._gathered(side, labels) for side in auxiliary),
                 twin,
+                teacher if words is None else None,
             )
             total = total + share * value.total
             for name, term in value.terms.items():

@@ -30,6 +30,7 @@ from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import free_folder, plan_seeds
 from pairjepa.training.adapter_scale import adapters, set_scale
 from pairjepa.training.cca_heads import CCATrainer, finish
+from pairjepa.training.ensemble import teach
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
 from pairjepa.training.processes import current, joined
@@ -228,6 +229,10 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
     material.fit_standardizers(module["joint"], stages[0].train)  # type: ignore[arg-type]
     if config.training.start is not None:
         _start_from(Path(config.training.start), module, material)
+    teacher = None
+    if config.training.teachers and config.context.image:
+        teacher, weights = teach(config.training.teachers, material)
+        folder.note_teachers(weights)
     trainer = (CCATrainer if config.training.solver == "cca" else Trainer)(
         config,
         module.to(device),
@@ -236,6 +241,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         run=folder,
         device=device,
         track=track,
+        teacher=teacher,
     )
     if isinstance(trainer, CCATrainer):
         trainer.material = material
@@ -318,6 +324,8 @@ def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
     training = config.training
     if training.start is not None:
         training = replace(training, start=os.path.abspath(os.path.expanduser(training.start)))
+    teachers = tuple(os.path.abspath(os.path.expanduser(path)) for path in training.teachers)
+    training = replace(training, teachers=teachers)
     return replace(config, data=data, model=replace(config.model, **names), training=training)
 
 
