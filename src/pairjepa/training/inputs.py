@@ -3,6 +3,7 @@
 Axes: `row` = images or captions of one split, `view` = renditions of an image, `width` = backbone features.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, runtime_checkable
@@ -267,19 +268,24 @@ def all_features(inputs: Inputs, device: torch.device) -> Iterator[tuple[np.ndar
 
 
 class CaptionTwins:
-    """Twins of captions, wrong in one thing: several of some captions, none of others."""
+    """Twins of captions, wrong in one thing: several of some captions, none of others.
+
+    A kind of which there are few is drawn the more often: else hardly any negative would be of that kind.
+    """
 
     def __init__(self, twins: Sequence[Twin], texts: Inputs, captions: int) -> None:
         """`texts`: those of `twins`, in the order of the captions; `captions`: of the split."""
         self.texts = texts
-        rows = [twin.caption for twin in twins]
-        self._first = np.searchsorted(rows, np.arange(captions))
-        self._count = np.searchsorted(rows, np.arange(captions), side="right") - self._first
+        kinds = Counter(twin.kind for twin in twins)
+        self._ends = np.cumsum([0.0, *(1 / kinds[twin.kind] for twin in twins)])
+        self._first = np.searchsorted([twin.caption for twin in twins], np.arange(captions + 1))
 
     def draw(
         self, captions: Int[np.ndarray, " sample"], seed: int
     ) -> tuple[Int[np.ndarray, " sample"], Bool[np.ndarray, " sample"]]:
         """For each caption the row of one of its twins, and whether it has one; where not, the row is any."""
-        count = self._count[captions]
-        drawn = (np.random.default_rng(seed).random(len(captions)) * count).astype(np.int64)
-        return np.where(count > 0, self._first[captions] + drawn, 0), count > 0
+        first, end = self._first[captions], self._first[captions + 1]
+        low, high = self._ends[first], self._ends[end]
+        at = low + np.random.default_rng(seed).random(len(captions)) * (high - low)
+        drawn = np.searchsorted(self._ends, at, side="right") - 1
+        return np.where(end > first, np.clip(drawn, first, end - 1), 0), end > first
