@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from cyclopts import App
-from results import ROOT, fill
+from results import ROOT, evaluated, fill
 
 from pairjepa.config.recipes import recipe
 from pairjepa.evaluation.compare import compare
-from pairjepa.evaluation.evaluate import evaluate
 from pairjepa.evaluation.tables import markdown
-from pairjepa.run.seeds import runs_at
 from pairjepa.training.train import train_seeds
-from pairjepa.util.files import read_json, write_json
+from pairjepa.util.files import write_json
 
 RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "contrastive": ("contrastive", {}),
@@ -53,10 +51,7 @@ def study(
     for name in recipes:
         base, values = RECIPES[name]
         train_seeds(recipe(base, given | values), None, work / name, seeds)
-        results = [run.path / "evaluation" / f"{split}.json" for run in runs_at(work / name)]
-        if not all(file.is_file() for file in results):
-            evaluate(work / name, split)
-        found[name] = [read_json(file, "The evaluation") for file in results]
+        found[name] = evaluated(work / name, split)
     compared = compare([work / name for name in recipes], split)
     record = {key: compared[key] for key in ("split", "runs", "differences", "hard_negatives", "verdict")}
     record |= {

@@ -2,10 +2,9 @@
 
     python studies/results.py DATA --text TXT --image EfficientNet-Lite2=FOLDER --image MobileNetV2=FOLDER
 
-Trains `contrastive` and `masked` on the first image backbone, `contrastive` on the others, and on all side by side with
-two captions of an image in a batch; the seeds of the last are measured as one model, too. Writes
-docs/results.json, and fills the blocks between `<!-- NAME -->` and `<!-- /NAME -->` of README.md and docs/masked.md.
-What is finished under --work is not done again.
+Each of `steps` is trained and measured. Writes docs/results.json, the tables on test in README.md and docs/masked.md,
+and on dev what each step brings and costs in docs/choosing.md, between `<!-- NAME -->` and `<!-- /NAME -->`. What is
+finished under --work is not done again.
 """
 
 import sys
@@ -17,15 +16,47 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from pairjepa.config.recipes import recipe
-from pairjepa.evaluation import compare as comparison
+from pairjepa.evaluation.compare import compare
 from pairjepa.evaluation.ensemble import evaluate_ensemble
 from pairjepa.evaluation.evaluate import evaluate
+from pairjepa.evaluation.seeds import MEASURED, over_seeds
 from pairjepa.evaluation.tables import COLUMNS, cells, markdown
+from pairjepa.run.seeds import runs_at
 from pairjepa.training.train import train_seeds
-from pairjepa.util.files import atomic_path, write_json
+from pairjepa.util.files import atomic_path, read_json, write_json
 
 ROOT = Path(__file__).parent.parent
 app = App(help_format="plaintext")
+
+
+def steps(
+    backbones: dict[str, str], size: int, work: Path
+) -> dict[str, tuple[str, Any, dict[str, Any], str]]:
+    """Name of a group of runs → recipe, image backbones, settings, and what it costs more than the first."""
+    first, together = next(iter(backbones)), " + ".join(backbones)
+    one, several = backbones[first], tuple(backbones.values())
+    large, two = {"model.image_size": size}, {"training.captions_per_image": 2}
+    teachers = f"contrastive, {together}, {size} px, two captions"
+    taught = {"training.teachers": (str(work / teachers),), "objective.weights.distillation": 1.0}
+    pixels = f"{(size / 224) ** 2:.1f} times the pixels"
+    return {
+        f"contrastive, {first}": ("contrastive", one, {}, ""),
+        f"masked, {first}": ("masked", one, {}, "masked captions, its control"),
+        f"contrastive, {together}, two captions": ("contrastive", several, two, "the second backbone"),
+        f"contrastive, {first}, {size} px": ("contrastive", one, large, pixels),
+        f"masked, {first}, {size} px": ("masked", one, large, f"masked captions, its control, {pixels}"),
+        teachers: ("contrastive", several, large | two, f"the second backbone, {pixels}"),
+        f"distilled, {first}, {size} px": (
+            "contrastive",
+            one,
+            large | taught,
+            "its teachers: the seeds above",
+        ),
+        f"distilled, {together}, {size} px, two captions": (
+            *("contrastive", several, large | two | taught),
+            "its teachers: the seeds above",
+        ),
+    }
 
 
 @app.default
@@ -36,52 +67,67 @@ def results(
     text: str,
     image: Sequence[str],
     seeds: int = 3,
+    size: int = 256,
     work: Path = Path("runs/results"),
     docs: Annotated[Path, Parameter(help="Folder of README.md and docs/.")] = ROOT,
 ) -> None:
     """Measure and write."""
     backbones = dict(name.split("=", 1) for name in image)
-    first, together = next(iter(backbones)), " + ".join(backbones)
-    runs: dict[str, tuple[str, Any, dict[str, Any]]] = {
-        f"{approach}, {name}": (approach, folder, {})
-        for name, folder in backbones.items()
-        for approach in (("contrastive", "masked") if name == first else ("contrastive",))
-    }
-    last = f"contrastive, {together}, two captions"
-    runs[last] = ("contrastive", tuple(backbones.values()), {"training.captions_per_image": 2})
-    found: dict[str, Any] = {}
-    for name, (approach, images, values) in runs.items():
+    planned = steps(backbones, size, work.absolute())
+    found: dict[str, dict[str, Any]] = {"dev": {}, "test": {}}
+    for name, (approach, images, values, _) in planned.items():
         given = {"data.source": data, "model.image": images, "model.text": text} | values
         train_seeds(recipe(approach, given), None, work / name, seeds)
-        found[name] = _short(evaluate(work / name, "test"))
-    one = evaluate_ensemble([work / last], "test")
-    ensemble = {key: one[key] for key in ("image_to_text", "text_to_image", "rsum", "corrected")}
-    compared = comparison.compare([work / f"contrastive, {first}", work / f"masked, {first}"])
+        for split, of in found.items():
+            of[name] = _short(evaluated(work / name, split))
+    shown = [name for name in planned if f"{size} px" in name]
+    last = next(name for name in shown if "two captions" in name)
+    compared = compare([work / name for name in shown[:2]])
     record = {
         "seeds": seeds,
-        "runs": found,
-        "ensemble": ensemble,
-        "verdict": [said.replace(f", {first}", "") for said in compared["verdict"].values()],
-        "cost": [run["cost"] for run in compared["runs"].values()],
+        "runs": found["test"],
+        "dev": found["dev"],
+        "steps": compare([work / name for name in planned], "dev")["corrected"]["differences"],
+        "ensemble": {
+            split: {key: one[key] for key in (*MEASURED, "corrected")}
+            for split in found
+            for one in [evaluate_ensemble([work / last], split)]
+        },
+        "taught_by": last,
+        "verdict": list(compared["verdict"].values()),
     }
     write_json(docs / "docs" / "results.json", record)
-    fill(docs / "README.md", "results", recall_table(record))
-    fill(docs / "docs" / "masked.md", "results", partial_table(record))
+    fill(docs / "README.md", "results", recall_table(record, shown))
+    fill(docs / "docs" / "masked.md", "results", partial_table(record["runs"][shown[1]]))
+    fill(
+        docs / "docs" / "choosing.md",
+        "results",
+        step_table(record, {name: of[3] for name, of in planned.items()}),
+    )
 
 
-def recall_table(record: dict[str, Any]) -> str:
-    """Recalls of every run beside chance and CCA, and the verdict of the comparison."""
+def evaluated(group: Path, split: str) -> list[dict[str, Any]]:
+    """What each seed was measured at, once."""
+    files = [run.path / "evaluation" / f"{split}.json" for run in runs_at(group)]
+    if not all(file.is_file() for file in files):
+        evaluate(group, split)
+    return [read_json(file, "The evaluation") for file in files]
+
+
+def recall_table(record: dict[str, Any], shown: Sequence[str]) -> str:
+    """Recalls on test of the runs that are shown, beside chance and CCA, and the verdict of the comparison."""
     columns = [f"{way.replace('_to_', '→')} {name}" for way, name in COLUMNS]
     rows = [["test", *columns, "rsum", "corrected"]]
-    for name, run in record["runs"].items():
-        backbone = name.split(", ")[1]
-        for label, baseline in (("chance", "chance"), (f"CCA, {backbone}", "cca")):
+    for name in shown:
+        run, backbones = record["runs"][name], name.split(", ")[1]
+        for label, baseline in (("chance", "chance"), (f"CCA, {backbones}", "cca")):
             if label not in [row[0] for row in rows]:
                 rows.append([label, *_row(run["baselines"][baseline])])
         means = zip(cells(run["mean"]), cells(run["sd"]), strict=True)
-        corrected = f"{mean(run['corrected_rsum_by_seed']):.1f}±{stdev(run['corrected_rsum_by_seed']):.1f}"
-        rows.append([name, *(f"{middle:.1f}±{sd:.1f}" for (middle, _), (sd, _) in means), corrected])
-    rows.append([f"the {record['seeds']} seeds as one model", *_row(record["ensemble"])])
+        recalls = (f"{middle:.1f}±{sd:.1f}" for (middle, _), (sd, _) in means)
+        rows.append([name, *recalls, _spread(run["corrected_rsum_by_seed"])])
+        if name == record["taught_by"]:
+            rows.append([f"its {record['seeds']} seeds as one model", *_row(record["ensemble"]["test"])])
     said = (
         "Recall@K in percent, rsum (the sum of the six) and rsum corrected for hubs: mean ± standard deviation over "
         f"{record['seeds']} seeds, {run['images']:,} images and {run['captions']:,} captions, image-only queries."
@@ -89,14 +135,33 @@ def recall_table(record: dict[str, Any]) -> str:
     return "\n\n".join([markdown(rows), said, *record["verdict"]])
 
 
+def step_table(record: dict[str, Any], costs: dict[str, str]) -> str:
+    """What each step brings on dev, over the first one, and what it costs."""
+    rows = [["dev", "rsum", "corrected", "over the first, 95 % interval", "costs more"]]
+    for name, of in record["dev"].items():
+        gain = record["steps"].get(name, {}).get("rsum")
+        brings = f"{gain['difference']:+.1f} [{gain['ci'][0]:+.1f}, {gain['ci'][1]:+.1f}]" if gain else ""
+        both = (_spread(list(of[key])) for key in ("rsum_by_seed", "corrected_rsum_by_seed"))
+        rows.append([name, *both, brings, costs[name]])
+        if name == record["taught_by"]:
+            one = record["ensemble"]["dev"]
+            rows.append(
+                ["its seeds as one model", f"{one['rsum']:.1f}", f"{one['corrected']['rsum']:.1f}", "", ""]
+            )
+    return markdown(rows)
+
+
+def _spread(seeds: Sequence[float]) -> str:
+    return f"{mean(seeds):.1f}±{stdev(seeds):.1f}"
+
+
 def _row(result: dict[str, Any]) -> list[str]:
     corrected = result.get("corrected")
     return [*(f"{value:.1f}" for value, _ in cells(result)), f"{corrected['rsum']:.1f}" if corrected else ""]
 
 
-def partial_table(record: dict[str, Any]) -> str:
+def partial_table(run: dict[str, Any]) -> str:
     """What a part of the caption adds to the image, and the image to it; means over seeds."""
-    run = next(run for name, run in record["runs"].items() if name.startswith("masked"))
     rows = [["caption hidden", "image + caption", "shuffled image", "text only"]]
     for ratio, one in run["partial"].items():
         rows.append([f"{float(ratio):.0%}", *(f"{one[key]:.1f}" for key in ("own", "shuffled", "text_only"))])
@@ -113,18 +178,18 @@ def fill(page: Path, name: str, block: str) -> None:
         temporary.write_text(f"{head}{start}\n\n{block}\n\n{end}{tail}", encoding="utf-8")
 
 
-def _short(group: dict[str, Any]) -> dict[str, Any]:
+def _short(seeds: list[dict[str, Any]]) -> dict[str, Any]:
     """Numbers alone: no path, no name."""
-    seeds = group["seeds"]
+    group = over_seeds(seeds)
     short = {key: seeds[0][key] for key in ("images", "captions", "baselines")} | {
         "mean": group["mean"],
         "sd": group["sd"],
-        "rsum_by_seed": {seed["seed"]: seed["rsum"] for seed in seeds},
+        "rsum_by_seed": [seed["rsum"] for seed in seeds],
         "corrected_rsum_by_seed": [seed["corrected"]["rsum"] for seed in seeds],
-        "rsum_ci_by_seed": {seed["seed"]: seed["rsum_ci"] for seed in seeds},
-        "beats_cca_by_seed": {seed["seed"]: seed["beats_cca"] for seed in seeds},
+        "rsum_ci_by_seed": [seed["rsum_ci"] for seed in seeds],
+        "beats_cca_by_seed": [seed["beats_cca"] for seed in seeds],
     }
-    if "partial" in seeds[0]:
+    if seeds[0].get("partial"):
         partial = {ratio: [seed["partial"][ratio] for seed in seeds] for ratio in seeds[0]["partial"]}
         short["partial"] = {ratio: _partial(of) for ratio, of in partial.items()}
     return short
