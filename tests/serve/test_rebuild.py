@@ -1,8 +1,6 @@
-"""Many clients while the index is rebuilt: `benchmarks/serve_rebuild.py` for a few seconds, and what it would find."""
+"""Many clients while the index is rebuilt: `rebuild.py` for a few seconds, and what it would find."""
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -11,33 +9,28 @@ from pairjepa.apps.search import Index
 from pairjepa.apps.search.build import build
 from pairjepa.apps.serve import service
 
+from . import rebuild
 from .conftest import serving
 
 
 @pytest.fixture
-def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    return importlib.import_module("serve_rebuild")
-
-
-@pytest.fixture
-def truth(benchmark: ModuleType, run: Path, tmp_path: Path, without_onnx: None) -> Any:
-    return benchmark.prepared(run, "shapes:100", tmp_path)
+def truth(run: Path, tmp_path: Path, without_onnx: None) -> Any:
+    return rebuild.prepared(run, "shapes:100", tmp_path)
 
 
 def test_every_answer_is_right(
-    benchmark: ModuleType, truth: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    truth: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "LOOK", 0.0)
     index = Index.open(tmp_path / "index")
     index.warm()
 
-    def rebuild(there: bool) -> None:
-        benchmark.moved(tmp_path, there)
+    def again(there: bool) -> None:
+        rebuild.moved(tmp_path, there)
         build(run, [tmp_path / "photos"], tmp_path / "index")
 
     with serving(index, index.encoder()) as url:
-        result = benchmark.stress(url, truth, rebuild, lambda: 0, clients=8, seconds=4)
+        result = rebuild.stress(url, truth, again, lambda: 0, clients=8, seconds=4)
     assert result["wrong"] == {}
     assert set(result["statuses"]) <= {"200", "503"}
     assert result["rebuilt"] >= 2

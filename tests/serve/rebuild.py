@@ -1,6 +1,6 @@
 """Ask a server from many clients while its index is rebuilt; check every answer, and the server's memory.
 
-    python benchmarks/serve_rebuild.py RUN [--data shapes:600] [--clients 64] [--seconds 30] [--out FILE]
+    PYTHONPATH=benchmarks python tests/serve/rebuild.py RUN [--data shapes:600] [--clients 64] [--seconds 30]
 
 Half of the images of DATA stay in the index; the other half is taken out of their folder and put back, over and over,
 each time with `pairjepa index`. Whatever the moment, a right answer has the true scores in falling order, and of the
@@ -26,8 +26,6 @@ from typing import Any
 import httpx
 import numpy as np
 from PIL import Image
-from serve_clients import served
-from sides import finish, machine, memory_of, parser_of
 
 from pairjepa.apps.search.build import build
 from pairjepa.pairs import Pairs
@@ -170,6 +168,9 @@ def moved(folder: Path, there: bool) -> None:
 
 def main() -> int:
     """Measure and print."""
+    from serve_clients import served
+    from sides import finish, machine, memory_of, parser_of
+
     parser = parser_of(__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--data", default="shapes:600")
