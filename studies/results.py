@@ -36,25 +36,25 @@ def steps(
     first, together = next(iter(backbones)), " + ".join(backbones)
     one, several = backbones[first], tuple(backbones.values())
     large, two = {"model.image_size": size}, {"training.captions_per_image": 2}
-    teachers = f"contrastive, {together}, {size} px, two captions"
+    teachers = f"contrastive, {together}, two captions"
     taught = {"training.teachers": (str(work / teachers),), "objective.weights.distillation": 1.0}
-    pixels = f"{(size / 224) ** 2:.1f} times the pixels"
+    pixels, words = f"{(size / 224) ** 2:.1f} times the pixels", "masked captions, the control"
     return {
         f"contrastive, {first}": ("contrastive", one, {}, ""),
-        f"masked, {first}": ("masked", one, {}, "masked captions, its control"),
-        f"contrastive, {together}, two captions": ("contrastive", several, two, "the second backbone"),
+        f"masked, {first}": ("masked", one, {}, words),
+        teachers: ("contrastive", several, two, "the second backbone"),
         f"contrastive, {first}, {size} px": ("contrastive", one, large, pixels),
-        f"masked, {first}, {size} px": ("masked", one, large, f"masked captions, its control, {pixels}"),
-        teachers: ("contrastive", several, large | two, f"the second backbone, {pixels}"),
-        f"distilled, {first}, {size} px": (
-            "contrastive",
+        f"masked, {first}, {size} px": ("masked", one, large, f"{pixels}, {words}"),
+        f"contrastive-tuned, {first}, {size} px": ("contrastive-tuned", one, large, pixels),
+        f"taught, {first}, {size} px": (
+            "contrastive-tuned",
             one,
             large | taught,
-            "its teachers: the seeds above",
+            f"{pixels}, three teachers",
         ),
-        f"distilled, {together}, {size} px, two captions": (
-            *("contrastive", several, large | two | taught),
-            "its teachers: the seeds above",
+        f"taught, {together}, {size} px": (
+            *("contrastive-tuned", several, large | two | taught),
+            f"the second backbone, {pixels}, three teachers",
         ),
     }
 
@@ -81,7 +81,7 @@ def results(
         for split, of in found.items():
             of[name] = _short(evaluated(work / name, split))
     shown = [name for name in planned if f"{size} px" in name]
-    last = next(name for name in shown if "two captions" in name)
+    last = shown[-1]
     compared = compare([work / name for name in shown[:2]])
     record = {
         "seeds": seeds,
@@ -93,7 +93,7 @@ def results(
             for split in found
             for one in [evaluate_ensemble([work / last], split)]
         },
-        "taught_by": last,
+        "together": last,
         "verdict": list(compared["verdict"].values()),
     }
     write_json(docs / "docs" / "results.json", record)
@@ -119,14 +119,14 @@ def recall_table(record: dict[str, Any], shown: Sequence[str]) -> str:
     columns = [f"{way.replace('_to_', '→')} {name}" for way, name in COLUMNS]
     rows = [["test", *columns, "rsum", "corrected"]]
     for name in shown:
-        run, backbones = record["runs"][name], name.split(", ")[1]
+        run, backbones = record["runs"][name], ", ".join(name.split(", ")[1:])
         for label, baseline in (("chance", "chance"), (f"CCA, {backbones}", "cca")):
             if label not in [row[0] for row in rows]:
                 rows.append([label, *_row(run["baselines"][baseline])])
         means = zip(cells(run["mean"]), cells(run["sd"]), strict=True)
         recalls = (f"{middle:.1f}±{sd:.1f}" for (middle, _), (sd, _) in means)
         rows.append([name, *recalls, _spread(run["corrected_rsum_by_seed"])])
-        if name == record["taught_by"]:
+        if name == record["together"]:
             rows.append([f"its {record['seeds']} seeds as one model", *_row(record["ensemble"]["test"])])
     said = (
         "Recall@K in percent, rsum (the sum of the six) and rsum corrected for hubs: mean ± standard deviation over "
@@ -143,7 +143,7 @@ def step_table(record: dict[str, Any], costs: dict[str, str]) -> str:
         brings = f"{gain['difference']:+.1f} [{gain['ci'][0]:+.1f}, {gain['ci'][1]:+.1f}]" if gain else ""
         both = (_spread(list(of[key])) for key in ("rsum_by_seed", "corrected_rsum_by_seed"))
         rows.append([name, *both, brings, costs[name]])
-        if name == record["taught_by"]:
+        if name == record["together"]:
             one = record["ensemble"]["dev"]
             rows.append(
                 ["its seeds as one model", f"{one['rsum']:.1f}", f"{one['corrected']['rsum']:.1f}", "", ""]

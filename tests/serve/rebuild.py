@@ -9,7 +9,6 @@ than 200 and 503, or if the server's memory grew by more than a tenth after its 
 """
 
 import io
-import itertools
 import random
 import subprocess
 import sys
@@ -113,13 +112,13 @@ def stress(
     seconds: float,
 ) -> dict[str, Any]:
     """Ask for so long from so many clients while `rebuild` is called, with and without the images that come and go."""
-    until = time.monotonic() + seconds
+    until, done = time.monotonic() + seconds, threading.Event()
     used: list[int] = []
 
     def client(number: int) -> Counter[tuple[int, str]]:
         seen, drawn = Counter[tuple[int, str]](), random.Random(number)
         with httpx.Client(base_url=url, timeout=60) as http:
-            while time.monotonic() < until:
+            while not done.is_set():
                 try:
                     status, wrong = ask(http, truth, drawn)
                 except httpx.HTTPError as error:
@@ -130,7 +129,7 @@ def stress(
         return seen
 
     def watch() -> None:
-        while time.monotonic() < until:
+        while not done.is_set():
             used.append(memory())
             time.sleep(0.2)
 
@@ -139,11 +138,12 @@ def stress(
     rebuilt = 0
     with ThreadPoolExecutor(clients) as pool:
         asked = [pool.submit(client, number) for number in range(clients)]
-        for there in itertools.cycle([False, True]):
-            if time.monotonic() >= until:
-                break
-            rebuild(there)
-            rebuilt += 1
+        try:
+            while rebuilt < 2 or time.monotonic() < until:  # gone and back, however slow the machine is
+                rebuild(rebuilt % 2 == 1)
+                rebuilt += 1
+        finally:
+            done.set()
         seen = sum((one.result() for one in asked), Counter())
     watching.join()
     third = max(1, len(used) // 3)

@@ -173,6 +173,8 @@ def _check_closed_form(config: RunConfig) -> None:
             "cca",
             "Take the recipe closed-form as it is.",
         )
+    if config.training.teachers:
+        raise bad("training.teachers", "be left out where training.solver is cca", config.training.teachers)
     if config.training.epochs != 1:
         raise bad("training.epochs", "be 1 where training.solver is cca", config.training.epochs)
 

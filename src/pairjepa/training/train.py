@@ -231,8 +231,9 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         _start_from(Path(config.training.start), module, material)
     teacher = None
     if config.training.teachers and config.context.image:
-        teacher, weights = teach(config.training.teachers, material)
-        folder.note_teachers(weights)
+        with group.turns():
+            teacher, weights = teach(config.training.teachers, material)
+            folder.note_teachers(weights)
     trainer = (CCATrainer if config.training.solver == "cca" else Trainer)(
         config,
         module.to(device),
