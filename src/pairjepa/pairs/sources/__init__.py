@@ -4,7 +4,6 @@ A source is a module with `WHAT` (a line for people), `COLUMNS` (whether the use
 `matches(source)` (quick, raises nothing) and `read(request, problems)`.
 """
 
-import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from pairjepa.pairs.sources import (
     tables,
     vectors,
 )
-from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError, near_path
 
 
 class Source(Protocol):
@@ -122,11 +121,7 @@ def _nothing_matches(source: str) -> str:
     if path.exists():
         return f"The file {path} must be pairs of a known kind, but is not. {looked}"
     parent = next(folder for folder in path.parents if folder.is_dir())
-    near = difflib.get_close_matches(
-        path.relative_to(parent).parts[0], [one.name for one in parent.glob("*")], n=1
-    )
-    meant = f"Did you mean {str(parent / near[0])!r}? " if near else ""
     return (
-        f"{source!r} must be pairs that are there, but {path} is not. {meant}{listing(parent)} Name a folder, a file, "
-        "shards, a data set of the hub (user/name), or shapes."
+        f"{source!r} must be pairs that are there, but {path} is not. {near_path(path)}{listing(parent)} "
+        "Name a folder, a file, shards, a data set of the hub (user/name), or shapes."
     )
