@@ -29,6 +29,14 @@ RESULT = {
     "hard_negatives": None,
 }
 
+AUDIT = {
+    "estimated_wrong": 1,
+    "captions": 5,
+    "worst": [],
+    "twin_images": {"count": 0},
+    "shared_captions": {"count": 0},
+}
+
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
@@ -48,6 +56,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     monkeypatch.setattr("pairjepa.training.train.train", record("train", None))
     monkeypatch.setattr("pairjepa.training.train.train_seeds", record("train_seeds", None))
     monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", record("evaluate", RESULT))
+    monkeypatch.setattr("pairjepa.evaluation.zero_shot.evaluate_pair", record("pair", RESULT))
+    monkeypatch.setattr("pairjepa.apps.audit.audit", record("audit", AUDIT))
     monkeypatch.setattr("pairjepa.pairs.inspect.render", lambda r: f"{r['images']} images")
     monkeypatch.setattr("pairjepa.evaluation.tables.table", lambda r: f"table of {list(r)}")
     return made
@@ -280,9 +290,26 @@ def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
     ("command", "following"),
     [
         (["inspect", "my data"], "next: pairjepa train contrastive --data 'my data'\n"),
+        (
+            ["inspect", "DATA", "--data.caption-column", "a", "b", "--data.no-header", "--model.text", "TXT"],
+            "next: pairjepa train contrastive --data DATA --data.caption-column a b --data.no-header\n",
+        ),
+        (["inspect", "DATA", "--data.no-drop-leaks"], "next: pairjepa train contrastive --data DATA\n"),
         (["train", "contrastive", *RUN_FLAGS], "wrote RUN\nnext: pairjepa evaluate RUN --split test\n"),
         (["evaluate", "RUN", "--split", "dev"], "next: pairjepa evaluate RUN --split test\n"),
         (["evaluate", "RUN"], "next: pairjepa report RUN --out report.html\n"),
+        (
+            ["evaluate", "RUN", "--split", "val", "--data", "OTHER", "--data.images", "photos"],
+            "next: pairjepa evaluate RUN --data OTHER --data.images photos --split test\n",
+        ),
+        (
+            ["evaluate", "--model.pair", "CLIP", "--data", "DATA", "--data.caption-column", "words"],
+            "next: pairjepa train adapt --data DATA --data.caption-column words --model.pair CLIP --run",
+        ),
+        (
+            ["audit", "RUN", "DATA", "--out", "OUT", "--data.image-column", "file"],
+            "next: pairjepa inspect DATA --data.image-column file\n",
+        ),
     ],
 )
 def test_a_command_ends_with_what_to_run_next(

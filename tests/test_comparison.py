@@ -16,7 +16,7 @@ import pairjepa
 from pairjepa.cli import main
 from pairjepa.config.recipes import recipe
 from pairjepa.evaluation.compare import compare
-from pairjepa.evaluation.compare_tables import compare_table
+from pairjepa.evaluation.compare_tables import compare_latex, compare_table
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.illustrations import Illustrations
 from pairjepa.evaluation.result import Baseline, evaluate_embeddings
@@ -318,12 +318,14 @@ def test_baselines_stand_first_as_evaluate_left_them(
         out = capsys.readouterr().out
         assert [line for line in out.splitlines() if line.startswith(first)]
     lines = out.splitlines()
-    assert lines[0] == r"\begin{tabular}{lrrrrrrrr}"
+    assert lines[:2] == [r"% \usepackage{booktabs}", r"\begin{tabular}{lrrrrrrrr}"]
     rows = [line for line in lines if line.endswith(r" \\")]
     assert len({row.replace(r"\&", "").count("&") for row in rows[1:]}) == 1
     low, high = found["runs"]["a_b"]["rsum_ci"]
     assert next(row for row in rows if row.startswith(r"a\_b &")).endswith(rf"& [{low:.1f}, {high:.1f}] \\")
     assert lines[-1] == f"% {found['verdict']['c']}"
+    ridge = {"ridge image→caption": found["baselines"]["CCA"]}
+    assert r"ridge image$\rightarrow$caption & " in compare_latex(found | {"baselines": ridge})
 
 
 def test_a_run_without_cost_or_further_seeds_has_a_table(

@@ -84,6 +84,10 @@ def test_another_backbone_is_refused(tmp_path: Path) -> None:
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(PairJEPAError, match=r"is no run folder \(no run.json; it is not there\)"):
         RunFolder(tmp_path / "nosuch")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(PairJEPAError, match=r"it is not there\)\. Did you mean '.*photos'\? Make one"):
+        RunFolder(tmp_path / "photoss" / "seed-0")
+    (tmp_path / "photos").rmdir()
     (tmp_path / "file").touch()
     with pytest.raises(PairJEPAError, match=r"no run.json; it holds file"):
         RunFolder(tmp_path)

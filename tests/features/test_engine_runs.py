@@ -51,9 +51,7 @@ def test_evaluation_takes_the_features_of_training(
     assert before == {"torch", "onnx"}
     capsys.readouterr()
     pairjepa.evaluate(tmp_path / "run")
-    said = capsys.readouterr().err
-    assert "image features: 120 cached" in said
-    assert "text features: 510 cached" in said
+    assert "image features" not in capsys.readouterr().err
     assert stores(cache) == before
 
 

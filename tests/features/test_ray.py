@@ -139,7 +139,7 @@ def test_a_cluster_gives_the_files_of_this_machine(backbone, images, address, tm
     monkeypatch.setattr(on_ray, "computed", None)
     for engine in ("ray", "torch", "auto"):
         np.testing.assert_array_equal(images(tmp_path / "ray", engine), got)
-    assert capsys.readouterr().err.splitlines()[-1] == "image features: 14 cached"
+    assert "image features" not in capsys.readouterr().err
 
 
 def test_captions_too(joined, text_folder, tmp_path):

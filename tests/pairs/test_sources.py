@@ -1001,9 +1001,11 @@ def test_nothing_there_says_what_is_there_instead(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PairJEPAError, match=r"photo must|holds photos/") as error:
         Pairs.open("photo")
-    assert "holds photos/" in str(error.value)
-    assert "Looked for:\n  shapes" in str(error.value)
-    with pytest.raises(PairJEPAError, match=r"nothing in it is known\. .*holds readme\.md"):
+    assert f"Did you mean {str(tmp_path / 'photos')!r}? {tmp_path} holds photos/." in str(error.value)
+    assert "\n" not in str(error.value)
+    with pytest.raises(
+        PairJEPAError, match=r"nothing in it is known\. .*holds readme\.md\..* for:\n  shapes"
+    ):
         Pairs.open("photos")
     with pytest.raises(PairJEPAError, match=r"photos/missing is not\. .*holds readme\.md"):
         Pairs.open("photos/missing")  # not taken for a data set of the hub

@@ -155,6 +155,12 @@ def test_thumbnails_beyond_the_limit_are_left_out_but_not_those_of_examples(
     assert f"{IMAGES - 1 - len(shown)} thumbnails were left out" in text
 
 
+def test_a_warning_names_its_run_beside_another() -> None:
+    report = make_report(("one", "two"))
+    report["runs"][1]["warnings"] = ["It fell."]
+    assert "two: It fell." in render(report)
+
+
 def test_sections_that_do_not_apply_are_left_out() -> None:
     report = make_report(("plain",))
     report["thumbnails"] = [None] * IMAGES

@@ -204,6 +204,9 @@ class TestWhatIsNoIndex:
     def test_no_folder_or_another(self, tmp_path: Path, run: Path) -> None:
         with pytest.raises(PairJEPAError, match=r"nix is no index .*it is not there.*pairjepa index RUN"):
             Index.open(tmp_path / "nix")
+        (tmp_path / "my.index").mkdir()
+        with pytest.raises(PairJEPAError, match=r"it is not there\)\. Did you mean '.*my\.index'\? Make one"):
+            Index.open(tmp_path / "my.inde")
         with pytest.raises(PairJEPAError, match=r"no meta\.json; it holds .*hubness"):
             Index.open(run)
 

@@ -172,7 +172,7 @@ def test_the_command(run: Path, folders: Path, tmp_path: Path, capsys: pytest.Ca
     assert main(words) == 0
     printed, said = capsys.readouterr()
     assert len(printed.splitlines()) == 20
-    assert "--truth" in said
+    assert said.endswith(" --labels circle,square,triangle --out labels.csv\n")
 
 
 def test_the_truth_out_of_a_table(run: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from pairjepa.cli.common import Device, Json, next_command, print_json, stdout_for_results
-from pairjepa.cli.flags import given_settings, settings, with_flags
+from pairjepa.cli.flags import as_flags, given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
 from pairjepa.util.progress import say
@@ -44,7 +44,7 @@ def audit(
         _print(found)
     say(f"wrote {', '.join(str(out / f'audit.{kind}') for kind in ('csv', 'json', 'html'))}")
     say(f"Look at {out / 'audit.html'}, mend the data, and:")
-    next_command("inspect", data)
+    next_command("inspect", data, *as_flags(given_settings(given)))
 
 
 def _print(found: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 from cyclopts import Parameter, Token
@@ -58,12 +58,3 @@ def print_json(result: dict[str, Any]) -> None:
 def next_command(*words: str, then: str = "") -> None:
     """Say what to run next; `then` is not quoted: what the user has to fill in."""
     say(f"next: {shlex.join(['pairjepa', *words])} {then}".rstrip())
-
-
-def as_flags(given: Mapping[str, Any]) -> list[str]:
-    """Settings that the user gave, as flags of a command."""
-    words: list[str] = []
-    for name, value in given.items():
-        flag = f"--{name.replace('_', '-')}"
-        words += [flag] if value is True else [flag, str(value)]
-    return words

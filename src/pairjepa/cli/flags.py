@@ -52,7 +52,7 @@ class Setting:
         annotation: Any = Annotated[
             self.kind,
             Parameter(
-                name=_FLAGS.get(self.name, ("--" + self.name.replace("_", "-"),)),
+                name=_flags(self.name),
                 group=_GROUPS[self.section],
                 help=self.help,
                 show_default=_shown if self.value is not None else False,
@@ -93,6 +93,20 @@ def with_flags(
 def given_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted setting → value, from the keyword arguments that the user gave."""
     return {argument.replace("__", "."): value for argument, value in arguments.items()}
+
+
+def as_flags(given: Mapping[str, Any], *parts: str) -> list[str]:
+    """Settings as words of a command; of these `parts` of the configuration alone, if any are named."""
+    words: list[str] = []
+    for name, value in given.items():
+        if value is not False and (not parts or name.split(".")[0] in parts):
+            values = () if value is True else value if isinstance(value, tuple) else (value,)
+            words += [_flags(name)[0], *map(str, values)]
+    return words
+
+
+def _flags(name: str) -> tuple[str, ...]:
+    return _FLAGS.get(name, ("--" + name.replace("_", "-"),))
 
 
 def _leaves(config: Any, prefix: str) -> Iterable[Setting]:

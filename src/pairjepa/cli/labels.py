@@ -90,10 +90,11 @@ def label(
 
             write_rows(written[1], confusion.matrix_rows(measured))
         say(f"wrote {' and '.join(map(str, written))}")
-    if truth is None:
-        next_command("label", str(run), images, "--labels", labels, then="--truth folder|COLUMN")
-    elif out is None:
-        next_command("label", str(run), images, "--labels", labels, "--truth", truth, then="--out labels.csv")
+    same = ["label", str(run), images, "--labels", labels, *(["--truth", truth] if truth else [])]
+    if out is None:
+        next_command(*same, "--out", "labels.csv")
+    elif truth is None:
+        next_command(*same, "--out", str(out), then="--truth folder|COLUMN")
 
 
 def _print(found: "Labelled", top_k: int, each: bool) -> None:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter
 
-from pairjepa.cli.common import Device, Json, Split, as_flags, next_command, print_json, stdout_for_results
-from pairjepa.cli.flags import given_settings, settings, with_flags
+from pairjepa.cli.common import Device, Json, Split, next_command, print_json, stdout_for_results
+from pairjepa.cli.flags import as_flags, given_settings, settings, with_flags
 from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
 from pairjepa.config.settings import DeviceName, RunConfig
 from pairjepa.util.errors import UsageError
@@ -99,8 +99,7 @@ def inspect(
 
             print(f"\n{probe_table(report['probe'])}")
     if "train" in report["splits"]:
-        flags = as_flags({name: value for name, value in given_settings(given).items() if "data." in name})
-        next_command("train", "contrastive", "--data", data, *flags)
+        next_command("train", "contrastive", "--data", data, *as_flags(given_settings(given), "data"))
 
 
 def train_command(name: str) -> Callable[..., None]:
@@ -265,8 +264,7 @@ def evaluate(
     if run is None:
         if exported:
             say(f"wrote {export}")
-        pair = ("--data", str(chosen["data.source"]), "--model.pair", name)
-        next_command("train", "adapt", *pair, "--run", "runs/adapt")
+        next_command("train", "adapt", *as_flags(chosen), "--run", "runs/adapt")
         return
     folders = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
     other = result.get("seeds", [result])[0]["data"]["other"]
@@ -275,7 +273,7 @@ def evaluate(
     if split == "test":
         next_command("report", str(run), "--out", "report.html")
     else:
-        next_command("evaluate", str(run), "--split", "test")
+        next_command("evaluate", str(run), *as_flags(data), "--split", "test")
 
 
 def _evaluate_ensemble(

@@ -91,6 +91,7 @@ def compare_latex(result: dict[str, Any]) -> str:
     below = [*footer({"": result}), *([SPREAD] if _several(result) else []), *_verdicts(result)]
     return "\n".join(
         [
+            r"% \usepackage{booktabs}",
             r"\begin{tabular}{l" + "r" * (len(COLUMNS) + 2) + "}",
             r"\toprule",
             r"& \multicolumn{3}{c}{image $\rightarrow$ text} & \multicolumn{3}{c}{text $\rightarrow$ image} & & \\",
@@ -122,6 +123,7 @@ _LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "−": "$-$",
+    "→": r"$\rightarrow$",
 }
 
 

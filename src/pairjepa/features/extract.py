@@ -62,11 +62,10 @@ def compute(work: Work, cache: Path, engine: str, part: tuple[int, int] = (0, 1)
         found = name, choice.open_store(work, name, cache)
     name, store = found
     missing = [key for key in distinct if key not in store]
-    if len(missing) < len(distinct):
-        cached = f"{len(distinct) - len(missing):,}" + (f" of {len(distinct):,}" if missing else "")
+    if 0 < len(missing) < len(distinct):
         copies = len(work.keys) - len(distinct)
         why = f"; {copies:,} of {len(work.keys):,} {unit} are copies" if copies else ""
-        say(f"{label}: {cached} cached{why}")
+        say(f"{label}: {len(distinct) - len(missing):,} of {len(distinct):,} cached{why}")
     if missing:
         check_engine(name)
         with _still(work.backbone, name):

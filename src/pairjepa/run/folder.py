@@ -25,7 +25,7 @@ from safetensors import safe_open
 from pairjepa.config.renamed import updated
 from pairjepa.config.settings import RunConfig, result_settings
 from pairjepa.util.checksums import KEY, from_metadata, read_record, signed, unsigned, write_record
-from pairjepa.util.errors import PairJEPAError, UsageError, unreadable
+from pairjepa.util.errors import PairJEPAError, UsageError, near_path, unreadable
 from pairjepa.util.files import LEFTOVER, atomic_path, digest_file, parse_json, remove_leftovers, writing
 from pairjepa.util.lock import LOCK
 from pairjepa.util.progress import say
@@ -48,7 +48,7 @@ class RunFolder:
             there = sorted(p.name for p in path.iterdir())[:8] if path.is_dir() else None
             found = f"it holds {', '.join(there) or 'nothing'}" if there is not None else "it is not there"
             raise PairJEPAError(
-                f"{path} is no run folder (no run.json; {found}). "
+                f"{path} is no run folder (no run.json; {found}). {near_path(path)}"
                 "Make one with: pairjepa train contrastive --data DATA --run FOLDER."
             )
         mend = "Put the run's own back, or train it again in another folder."

@@ -26,6 +26,17 @@ def close_matches(name: str, known: Iterable[str]) -> str:
     return f"{hint} Known: {listed or 'none'}."
 
 
+def near_path(path: Path) -> str:
+    """`Did you mean 'photos'? ` where a path that is not there is nearly one that is, else nothing."""
+    path = path.absolute()
+    if path.exists():
+        return ""
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    names = [one.name for one in folder.glob("*")]
+    near = difflib.get_close_matches(path.relative_to(folder).parts[0], names, n=1)
+    return f"Did you mean {str(folder / near[0])!r}? " if near else ""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is in no registry."""
     return UsageError(f"Unknown {kind} {name!r}.{close_matches(name, known)}")

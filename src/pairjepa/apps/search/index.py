@@ -340,7 +340,7 @@ def _no_threshold(threshold: float, by: str, *, words: bool) -> str:
         return f"threshold must be between 0 and 1, got {threshold}."
     rule = f"threshold must be left out here, got {threshold}: "
     if not words:
-        return rule + "how probably one fits, is known of images that words alone are searched for."
+        return rule + "only images that are searched by words alone have a probability."
     return (
         rule
         + f"the run's dev split did not show how probably an image fits by {by}. Train it again, or leave it out."

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pairjepa.apps.search.place import Place
 from pairjepa.util.checksums import checked_record, signed
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, near_path
 from pairjepa.util.files import is_digest, parse_json
 
 FORMAT = 2
@@ -80,8 +80,10 @@ class Meta:
             )
             if there is None and not place.exists():
                 found = "it is not there"
+            near = "" if place.folder is None else near_path(place.folder)
             raise PairJEPAError(
-                f"{place} is no index (no {META}; {found}). Make one with: pairjepa index RUN IMAGES --out FOLDER."
+                f"{place} is no index (no {META}; {found}). "
+                f"{near}Make one with: pairjepa index RUN IMAGES --out FOLDER."
             )
         mend = "Put it back, or make the index again in another folder."
         try:

@@ -29,7 +29,7 @@ from pairjepa.pairs.sources import (
     tables,
     vectors,
 )
-from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError, near_path
 
 
 class Source(Protocol):
@@ -121,4 +121,7 @@ def _nothing_matches(source: str) -> str:
     if path.exists():
         return f"The file {path} must be pairs of a known kind, but is not. {looked}"
     parent = next(folder for folder in path.parents if folder.is_dir())
-    return f"{source!r} must be pairs that are there, but {path} is not. {listing(parent)} {looked}"
+    return (
+        f"{source!r} must be pairs that are there, but {path} is not. {near_path(path)}{listing(parent)} "
+        "Name a folder, a file, shards, a data set of the hub (user/name), or shapes."
+    )
