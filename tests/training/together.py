@@ -42,7 +42,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "frozen": (
         "contrastive",
         {
-            "objective.weights": dict.fromkeys(TERMS, 0.5),
+            "objective.weights": {name: 0.5 for name in TERMS if name != "distillation"},
             "model.auxiliary": "features",
             "training.captions_per_image": 2,
         },
@@ -138,13 +138,14 @@ def term(name: str, group: Group) -> dict[str, torch.Tensor]:
     """Value and gradients of one term; samples of one image and equal words stand in all processes."""
     generator = torch.Generator().manual_seed(0)
     vectors = torch.randn(4, 11, 5, generator=generator, dtype=torch.float64)
+    teacher = torch.randn(2, 11, 6, generator=generator, dtype=torch.float64)  # whole in each process
     labels = Labels(torch.tensor([0, 1, 2, 3, 4, 5, 0, 1, 6, 7, 8]), torch.tensor([*range(9), 0, 3]))
     sides = local = [side[group.local_rows(11)].requires_grad_() for side in vectors]
     if group.size > 1:
         sides = [group.gather(side, 11) for side in local]
     objective = Objective(ObjectiveConfig(weights={name: 2.0}, label_smoothing=0.1)).double()
     torch.manual_seed(1)
-    value = objective(*sides[:2], labels, tuple(sides[2:]), (sides[3], labels.text < 7))
+    value = objective(*sides[:2], labels, tuple(sides[2:]), (sides[3], labels.text < 7), tuple(teacher))
     value.total.backward()
     gradients = [torch.zeros_like(side) if side.grad is None else side.grad for side in local]
     temperature = objective.log_temperature.grad

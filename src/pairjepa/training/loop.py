@@ -313,7 +313,7 @@ class Trainer:
             rows = (self._teacher[0][samples.images], self._teacher[1][samples.captions])
             teacher = tuple(torch.from_numpy(side).to(self.device).float() for side in rows)
         seed = self.plan.step_seed(step)
-        total, terms = self._forward(images, texts, masked, twins, labels.to(self.device), teacher, seed)
+        total, terms = self._forward(images, texts, masked, twins, labels.to(self.device), seed, teacher)
         return total, terms
 
     def _step(self, samples: Samples, inputs: Batch, step: int) -> dict[str, float]:

@@ -46,8 +46,8 @@ class TrainStep(nn.Module):
         masked: tuple[Tensor, ...] | None,
         twins: tuple[tuple[Tensor, ...], Bool[Tensor, " batch"]] | None,
         labels: Labels,
-        teacher: tuple[Tensor, Tensor] | None,
         seed: int,
+        teacher: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the global batch, and its terms.
 
@@ -60,8 +60,8 @@ class TrainStep(nn.Module):
             masked: the same of the partly masked captions; None hides all of them whole.
             twins: the same of a twin of each caption; and of the global batch, which captions have one.
             labels: of the global batch.
-            teacher: embeddings of the global batch by other runs, for queries by the image alone.
             seed: of this step's dropout.
+            teacher: embeddings of the global batch by other runs, for queries by the image alone.
         """
         joint: Any = self.module["joint"]
         split, size = self.split, self.micro_batch
