@@ -50,10 +50,6 @@ def steps(
             large | taught,
             f"{pixels}, three teachers",
         ),
-        f"taught, {together}, {size} px": (
-            *("contrastive-tuned", several, large | two | taught),
-            f"the second backbone, {pixels}, three teachers",
-        ),
     }
 
 
