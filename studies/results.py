@@ -88,7 +88,7 @@ def results(
             for one in [evaluate_ensemble([work / last], split)]
         },
         "together": last,
-        "verdict": list(compared["verdict"].values()),
+        "verdict": [said.replace(f", {next(iter(backbones))}", "") for said in compared["verdict"].values()],
     }
     write_json(docs / "docs" / "results.json", record)
     fill(docs / "README.md", "results", recall_table(record, shown))
