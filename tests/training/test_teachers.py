@@ -16,6 +16,7 @@ from pairjepa.pairs.data import read_data
 from pairjepa.pairs.table import Pairs
 from pairjepa.run.folder import RunFolder
 from pairjepa.training import ensemble
+from pairjepa.training import train as training
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 IMAGES = 90
@@ -110,6 +111,15 @@ def test_teachers_of_other_pairs_are_refused(data: Path, teachers: Path, tmp_pat
     other = table(tmp_path / "other.parquet", 1)
     taught = config(other, training__teachers=(str(teachers),), objective__weights__distillation=1.0)
     with pytest.raises(PairJEPAError, match=r"The data of .*teachers.* must be those it was trained on"):
+        pairjepa.train(taught, None, tmp_path / "run")
+
+
+def test_a_teacher_that_is_no_trained_run_is_refused_before_anything_is_computed(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "load_backbones", lambda *_: pytest.fail("too late"))
+    taught = config(data, training__teachers=(str(tmp_path / "runs"),), objective__weights__distillation=1.0)
+    with pytest.raises(PairJEPAError, match=r"runs is no run folder \(no run\.json; it is not there\)"):
         pairjepa.train(taught, None, tmp_path / "run")
 
 

@@ -62,10 +62,9 @@ def teach(runs: Sequence[str], material: Material) -> tuple[tuple[np.ndarray, np
     """
     models = [trained(run, untrained(run, material.data)) for path in runs for run in runs_at(Path(path))]
     embed, (images, captions, _) = side_by_side([one for one, _ in models]), material.rows("train")
-    parts = [
-        [side.astype(np.float16) for side in embed(*rows)]
-        for start in range(0, len(captions), ROWS)
-        for rows in [(images[start : start + ROWS], captions[start : start + ROWS])]
-    ]
+    parts = []
+    for start in range(0, len(captions), ROWS):
+        part = slice(start, start + ROWS)
+        parts.append([side.astype(np.float16) for side in embed(images[part], captions[part])])
     image, text = (np.concatenate(side) for side in zip(*parts, strict=True))
     return (image, text), digest([weights for _, weights in models])

@@ -27,7 +27,7 @@ from pairjepa.pairs.data import known_table, read_data, read_known
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
-from pairjepa.run.seeds import free_folder, plan_seeds
+from pairjepa.run.seeds import free_folder, plan_seeds, runs_at
 from pairjepa.training.adapter_scale import adapters, set_scale
 from pairjepa.training.cca_heads import CCATrainer, finish
 from pairjepa.training.ensemble import teach
@@ -133,6 +133,10 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
     base = path if begun or config.training.start is None else Path(config.training.start)
     then = RunFolder(base).config if begun or base != path else None
     config = _located(config, then)
+    complete = begun and RunFolder(path).summary is not None
+    teachers = () if complete else [run for one in config.training.teachers for run in runs_at(Path(one))]
+    for run in teachers:
+        run.check_trained()
     # those that the run keeps, unless others are named now: these are loaded and compared
     alike = then is None or all(
         getattr(then.model, role) == getattr(config.model, role) for role in backbones.ROLES
@@ -148,6 +152,8 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
         most = config.data.max_bad
         data = read_known(pairs, most, RunFolder(path)) if begun else read_data(pairs, most)
     data.pairs.check_trainable()  # without its unreadable images
+    for run in teachers:
+        run.check_data(data.record)
     warn_of_leaks(data.record)
     if data.pairs.text_vectors is None:
         _warn_of_captions(data.pairs, text)
