@@ -59,7 +59,7 @@ def together_in(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Pat
             )
             for rank in range(size)
         ]
-        words = [process.communicate(timeout=240)[1] for process in started]
+        words = [process.communicate(timeout=600)[1] for process in started]
         ends = [process.returncode for process in started]
         assert ends == ([1, -9] if size == 2 else [1, 1, 1]), "\n\n".join(words)
         whole = all(len(kept(path, name)) == size for name in [*TERMS, *together.STEPS[size]])
@@ -165,7 +165,7 @@ def test_torchrun(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "--"]
     flags = ["--data", "shapes:60", "--training.epochs", "1", "--training.batch-size", "20"]
     command += ["pairjepa", "train", "tiny", *flags, "--run", str(tmp_path / "run")]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120)
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("epoch 1/1") == 1
     assert done.stderr.count("BatchNorm takes the statistics of each process's own samples") == 1
