@@ -137,6 +137,7 @@ def test_a_cluster_gives_the_files_of_this_machine(backbone, images, address, tm
     assert files(tmp_path / "ray") == files(tmp_path / "here")
 
     monkeypatch.setattr(on_ray, "computed", None)
+    capsys.readouterr()
     for engine in ("ray", "torch", "auto"):
         np.testing.assert_array_equal(images(tmp_path / "ray", engine), got)
     assert "image features" not in capsys.readouterr().err

@@ -102,7 +102,7 @@ def test_both_together_and_names_that_are_commands(
         (
             ["a star", "--minus", "a ring", "--threshold", "0.5"],
             2,
-            "of images that words alone are searched for",
+            "only images that are searched by words alone have a probability",
         ),
         (["x", "--by", "words"], 2, "by"),
         (["x", "-k", "0"], 2, "k must be at least 1"),
