@@ -30,7 +30,7 @@ SPLITS = {"train": 300, "dev": 100, "test": 300}
 """Images of the shifted world."""
 CLIP = {
     "data.source": "shapes:2000",
-    "training.epochs": 26,
+    "training.epochs": 40,
     "training.learning_rate": 1e-3,
     "training.warmup": 0.15,
 }
