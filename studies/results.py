@@ -20,10 +20,12 @@ from pairjepa.evaluation.compare import compare
 from pairjepa.evaluation.ensemble import evaluate_ensemble
 from pairjepa.evaluation.evaluate import evaluate
 from pairjepa.evaluation.seeds import MEASURED, over_seeds
+from pairjepa.evaluation.stored import read_evaluation
 from pairjepa.evaluation.tables import COLUMNS, cells, markdown
 from pairjepa.run.seeds import runs_at
 from pairjepa.training.train import train_seeds
-from pairjepa.util.files import atomic_path, read_json, write_json
+from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.files import atomic_path, write_json
 
 ROOT = Path(__file__).parent.parent
 app = App(help_format="plaintext")
@@ -101,11 +103,11 @@ def results(
 
 
 def evaluated(group: Path, split: str) -> list[dict[str, Any]]:
-    """What each seed was measured at, once."""
-    files = [run.path / "evaluation" / f"{split}.json" for run in runs_at(group)]
-    if not all(file.is_file() for file in files):
-        evaluate(group, split)
-    return [read_json(file, "The evaluation") for file in files]
+    """What the weights of each seed were measured at; measured if it was not."""
+    try:
+        return [read_evaluation(run, split, run.weights, "") for run in runs_at(group)]
+    except PairJEPAError:
+        return evaluate(group, split)["seeds"]  # type: ignore[no-any-return]
 
 
 def recall_table(record: dict[str, Any], shown: Sequence[str]) -> str:

@@ -17,6 +17,8 @@ from pairjepa.apps.export.hub import check_name, export_hub, push
 from pairjepa.backbones.tiny import tiny_bert, tiny_preprocessing, tiny_resnet
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.pairs.pictures import Picture
+from pairjepa.run.folder import RunFolder
+from pairjepa.util.checksums import KEY, write_record
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .conftest import CAPTIONS, SMALL
@@ -84,6 +86,21 @@ def test_nothing_of_the_machine_and_no_pickle(run: Path, folder: Path) -> None:
     for file in (file for file in folder.rglob("*") if file.is_file()):
         assert file.suffix in {".json", ".jsonl", ".safetensors", ".md"}
         assert str(run.parent).encode() not in file.read_bytes()
+
+
+def test_no_setting_names_a_folder_of_the_machine(run: Path, tmp_path: Path) -> None:
+    """Whichever it is: where the images are, what the training started from, or was taught by."""
+    shutil.copytree(run, tmp_path / "run")
+    record = {key: value for key, value in RunFolder(run).record.items() if key != KEY}
+    record["config"]["data"]["images"] = "/home/me/pictures"
+    record["config"]["training"] |= {"start": "/home/me/runs/a", "teachers": ["/home/me/runs/b"]}
+    record["config"]["objective"]["weights"]["distillation"] = 1.0
+    write_record(tmp_path / "run" / "run.json", record)
+    export_hub(Embedder.load(tmp_path / "run"), tmp_path / "out", licence="apache-2.0")
+    config = RunFolder(tmp_path / "out").config
+    assert "/home/me" not in (tmp_path / "out" / "run.json").read_text()
+    assert (config.data.images, config.training.start, config.training.teachers) == ("pictures", "a", ("b",))
+    assert config.model.image_views == RunFolder(run).config.model.image_views
 
 
 def test_the_card_has_the_runs_own_numbers(run: Path, folder: Path) -> None:

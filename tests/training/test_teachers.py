@@ -1,8 +1,10 @@
 """Training with teachers: a run learns what others, as one model, find alike."""
 
 import json
-from dataclasses import replace
+import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ from pairjepa.pairs.table import Pairs
 from pairjepa.run.folder import RunFolder
 from pairjepa.training import ensemble
 from pairjepa.training import train as training
+from pairjepa.training.loop import Trainer
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 IMAGES = 90
@@ -124,11 +127,43 @@ def test_a_teacher_that_is_no_trained_run_is_refused_before_anything_is_computed
 
 
 def test_a_run_goes_on_with_the_teachers_that_it_began_with(
-    data: Path, teachers: Path, tmp_path: Path
+    data: Path, teachers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    taught = config(data, training__teachers=(str(teachers),), objective__weights__distillation=1.0)
-    run = pairjepa.train(replace(taught, training=replace(taught.training, epochs=1)), None, tmp_path / "run")
+    own = shutil.copytree(teachers, tmp_path / "teachers")
+    taught = config(data, training__teachers=(str(own),), objective__weights__distillation=1.0)
+    run = pairjepa.train(taught, None, tmp_path / "run")
+    own.rename(tmp_path / "away")
+    assert pairjepa.train(taught, None, run.path).path == run.path
+    assert "Nothing to do" in capsys.readouterr().err
+
+    run.summary_file.unlink()  # as if it had not come to its end
+    with pytest.raises(PairJEPAError, match="teachers is no run folder"):
+        pairjepa.train(taught, None, run.path)
+    pairjepa.train_seeds(config(data, training__epochs=2), None, own, 2)
     with pytest.raises(
         PairJEPAError, match=r"training\.teachers must have the weights with which .* was begun"
     ):
-        run.note_teachers("others")
+        pairjepa.train(taught, None, run.path)
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(
+    data: Path, teachers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = config(data, training__teachers=(str(teachers),), objective__weights__distillation=1.0)
+    whole = pairjepa.train(taught, None, tmp_path / "whole")
+    step, steps = Trainer._step, iter(range(5))
+
+    def stopped(trainer: Any, *given: Any) -> dict[str, float]:
+        numbers = step(trainer, *given)
+        if next(steps, None) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return numbers
+
+    monkeypatch.setattr(Trainer, "_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pairjepa.train(taught, None, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoint.safetensors").is_file()
+    assert (
+        pairjepa.train(taught, None, tmp_path / "run").model_file.read_bytes()
+        == whole.model_file.read_bytes()
+    )

@@ -193,23 +193,15 @@ def check_name(name: str) -> None:
 
 def _without_paths(record: dict[str, Any]) -> dict[str, Any]:
     """A run's record without the folders of this machine and the names of images."""
-    config, data = record["config"], record["data"]
-    model = {role: _last(config["model"].get(role)) for role in ROLES}
-    return record | {
-        "config": config
-        | {
-            "data": config["data"] | {"source": _last(config["data"]["source"])},
-            "model": config["model"] | model,
-            "training": config["training"] | {"start": _last(config["training"].get("start"))},
-        },
-        "data": data | {"leaks": data["leaks"] | {"examples": []}},
-        "backbones": {
-            side: backbone | {"source": _last(backbone["source"])}
-            for side, backbone in record["backbones"].items()
-        },
-    }
+    short: dict[str, Any] = _last_parts(record)
+    data = short["data"]
+    return short | {"data": data | {"leaks": data["leaks"] | {"examples": []}}}
 
 
-def _last(source: str | None) -> str | None:
-    """The last part of a path, which is absolute in a run; hub ids, URLs and built-in names are kept whole."""
-    return Path(source).name if source is not None and Path(source).is_absolute() else source
+def _last_parts(value: Any) -> Any:
+    """The last part of each path, which is absolute in a run; hub ids, URLs and built-in names are kept whole."""
+    if isinstance(value, dict):
+        return {key: _last_parts(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_last_parts(one) for one in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

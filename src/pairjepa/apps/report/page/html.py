@@ -54,8 +54,10 @@ def render(report: dict[str, Any]) -> str:
     runs = [run | {"style": f"s{number % SERIES}"} for number, run in enumerate(report["runs"])]
     figures = _figures(report)
     leaks = (leak_warning(run["evaluation"].get("data", {})) for run in runs)
-    of = {run["name"]: f"{run['name']}: " if len(runs) > 1 else "" for run in runs}
-    warnings = [*filter(None, leaks), *(of[run["name"]] + one for run in runs for one in run["warnings"])]
+    own_warnings = (
+        f"{run['name']}: {one}" if len(runs) > 1 else one for run in runs for one in run["warnings"]
+    )
+    warnings = [*filter(None, leaks), *own_warnings]
     own = {
         "headline": True,
         "map": any(run["projection"] for run in runs),
