@@ -107,7 +107,7 @@ def evaluated(group: Path, split: str) -> list[dict[str, Any]]:
     try:
         return [read_evaluation(run, split, run.weights, "") for run in runs_at(group)]
     except PairJEPAError:
-        return evaluate(group, split)["seeds"]  # type: ignore[no-any-return]
+        return evaluate(group, split)["seeds"]
 
 
 def recall_table(record: dict[str, Any], shown: Sequence[str]) -> str:
