@@ -41,16 +41,24 @@ def steps(
     teachers = f"contrastive, {together}, two captions"
     taught = {"training.teachers": (str(work / teachers),), "objective.weights.distillation": 1.0}
     pixels = f"{(size / 224) ** 2:.1f} times the pixels"
+    both = f"the second backbone, {pixels}"
     return {
         f"contrastive, {first}": ("contrastive", one, {}, ""),
         f"masked, {first}": ("masked", one, {}, "masked captions, the control"),
         teachers: ("contrastive", several, two, "the second backbone"),
         f"contrastive, {first}, {size} px": ("contrastive", one, large, pixels),
+        f"tuned, {first}, {size} px": ("contrastive-tuned", one, large, f"{pixels}, tuned text"),
         f"taught, {first}, {size} px": (
             "contrastive-tuned",
             one,
             large | taught,
-            f"{pixels}, three teachers",
+            f"{pixels}, tuned text, three teachers",
+        ),
+        f"taught, {together}, {size} px": (
+            "contrastive-tuned",
+            several,
+            large | two | taught,
+            f"{both}, tuned text, three teachers",
         ),
     }
 

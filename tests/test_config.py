@@ -119,6 +119,7 @@ def test_the_defaults_are_valid() -> None:
         ("model.text_projection.dropout", -0.1, r"be in \[0, 1\)"),
         ("objective.weights", {}, "give at least one term a positive weight"),
         ("objective.temperature", 0.001, r"be in \[0.01, 1\]"),
+        ("objective.bias", -5.0, r"be in \[-100, 100\] beside a weight of the term sigmoid"),
         ("objective.label_smoothing", 1.0, r"be in \[0, 1\)"),
         ("objective.sigreg_directions", 0, "be at least 1"),
         ("training.epochs", 0, "be at least 1"),

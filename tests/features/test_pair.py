@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.pair import load_pair, pair_temperature
 from pairjepa.cli import main
 from pairjepa.config.recipes import recipe
-from pairjepa.config.settings import DataConfig, HeadConfig
+from pairjepa.config.settings import DataConfig, HeadConfig, ObjectiveConfig
 from pairjepa.evaluation.compare_tables import compare_table
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.illustrate import saliency
@@ -206,6 +207,20 @@ def test_the_temperature_of_siglip_is_not_raised_to_that_of_clip(tmp_path: Path)
     objective: Any = build_module(embedder.config, embedder.image, embedder.text)["objective"]
     objective.clamp_()
     assert objective.temperature.item() == pytest.approx(1 / 118)
+
+
+@pytest.mark.parametrize(("given", "start"), [(None, -12.0), (-3.0, -3.0)])
+def test_the_sigmoid_loss_starts_at_the_bias_of_siglip(
+    given: float | None, start: float, tmp_path: Path
+) -> None:
+    model, *_ = save(tmp_path, siglip)
+    with torch.no_grad():
+        model.logit_bias.fill_(-12.0)
+    model.save_pretrained(tmp_path)
+    embedder = pairjepa.Embedder.from_pair(tmp_path)
+    config = replace(embedder.config, objective=ObjectiveConfig({"sigmoid": 1.0}, bias=given))
+    objective: Any = build_module(config, embedder.image, embedder.text)["objective"]
+    assert objective.bias.item() == start
 
 
 @pytest.mark.parametrize("make", [clip, siglip], ids=lambda make: make.__name__)

@@ -21,6 +21,7 @@ TEACHER = tuple(torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(4))
 GIVEN = {
     "labels": LABELS,
     "temperature": 0.07,
+    "bias": -10.0,
     "label_smoothing": 0.1,
     "sigreg_directions": 5,
     "auxiliary": AUXILIARY,

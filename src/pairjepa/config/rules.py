@@ -163,6 +163,8 @@ def _check_objective(config: RunConfig) -> None:
     low, high = TEMPERATURES
     if o.temperature is not None and not low <= o.temperature <= high:
         raise bad("objective.temperature", f"be in [{low:g}, {high:g}]", o.temperature)
+    if o.bias is not None and not (-100 <= o.bias <= 100 and o.weights.get("sigmoid")):
+        raise bad("objective.bias", "be in [-100, 100] beside a weight of the term sigmoid", o.bias)
 
 
 def _check_closed_form(config: RunConfig) -> None:

@@ -175,9 +175,11 @@ class ObjectiveConfig:
     weights: dict[str, float] = field(default_factory=lambda: {"info_nce": 1.0})
     """Weight of each term by name, as in `--objective.weights.cosine 1`; 0 leaves a term out."""
     temperature: float | None = 0.07
-    """τ of InfoNCE; where it is learned, its start; `none` is that of a pretrained pair."""
+    """τ of InfoNCE and `sigmoid`; where it is learned, its start; `none` is that of a pretrained pair."""
+    bias: float | None = None
+    """Start of the bias of `sigmoid`; if not given, that of a pretrained pair (SigLIP), else -10."""
     learn_temperature: bool = True
-    """Learn τ, clamped to [0.01, 1]."""
+    """Learn τ, clamped to [0.01, 1], and the bias."""
     label_smoothing: float = 0.0
     """Share of the target distribution of InfoNCE that is spread over the whole batch."""
     stop_gradient: bool = False

@@ -185,7 +185,9 @@ def hard_negatives_table(results: Sequence[dict[str, dict[str, Any]]]) -> str:
             for name in ("accuracy", "blind", "prior", "cca")
         }
         shown = {name: "-" if mean is None else f"{mean:.1f}" for name, mean in means.items()}
-        ci = "-" if len(results) > 1 else "{:.1f}–{:.1f}".format(*first["accuracy_ci"])
+        ci = "-"
+        if len(results) == 1:
+            ci = "{:.1f}–{:.1f}".format(*first["accuracy_ci"]) if first["accuracy_ci"] else "too few"
         rows.append([kind, shown.pop("accuracy"), ci, *shown.values(), f"{first['twins']:,}"])
     legend = (
         "Percent: an image's own caption scores above its twin, which is wrong in one thing. Other image, mean image: "

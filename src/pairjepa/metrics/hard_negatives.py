@@ -15,6 +15,8 @@ from pairjepa.metrics.partial import shuffled_images
 from pairjepa.metrics.retrieval import TIE_TOLERANCE
 
 ALL = "all"
+ENOUGH = 10
+"""Twins from which on there is an interval: a resample of two wrong ones is sure that all are wrong."""
 Embeddings = tuple[
     Float[np.ndarray, "images dim"], Float[np.ndarray, "captions dim"], Float[np.ndarray, "twins dim"]
 ]
@@ -54,9 +56,10 @@ def evaluate_hard_negatives(
         seed: Of the resamples and of the other images.
 
     Returns:
-        For each kind `accuracy` (percent) with `accuracy_ci` by image; the same beside another image (`blind`) and
-        beside the mean of all images (`prior`): what the words alone tell, by their grammar or by how common they
-        are; `cca`, and `over_cca`, the paired `difference` in points with its `ci`; and `twins`, their number.
+        For each kind `accuracy` (percent) with `accuracy_ci` by image (None of fewer than 10 twins); the same beside
+        another image (`blind`) and beside the mean of all images (`prior`): what the words alone tell, by their
+        grammar or by how common they are; `cca`, and `over_cca`, the paired `difference` in points with its `ci`; and
+        `twins`, their number.
     """
     image = owner[caption]
     mean = model[0].mean(axis=0, keepdims=True)
@@ -73,7 +76,9 @@ def evaluate_hard_negatives(
     return {
         kind: {name: float(right[name][rows].mean()) if name in right else None for name in measured}
         | {
-            "accuracy_ci": mean_interval(right["accuracy"][rows], image[rows], **options),
+            "accuracy_ci": mean_interval(right["accuracy"][rows], image[rows], **options)
+            if len(rows) >= ENOUGH
+            else None,
             "over_cca": None if gap is None else _mean(gap, rows, image, options),
             "twins": len(rows),
         }

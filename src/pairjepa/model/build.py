@@ -9,7 +9,7 @@ from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.layers import upper_layers
 from pairjepa.backbones.pair import pair_temperature
 from pairjepa.backbones.text import TextBackbone
-from pairjepa.config.settings import RunConfig, tuned
+from pairjepa.config.settings import ObjectiveConfig, RunConfig, tuned
 from pairjepa.model.joint import JointModel, TokenWidths
 from pairjepa.objectives import Objective
 
@@ -18,9 +18,7 @@ def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) ->
     """`joint` and `objective`, freshly initialised from the run's seed, and the backbones that are tuned."""
     if config.model.pair is not None:  # its own width, and its own τ where none is given
         config = replace(config, model=replace(config.model, dim=image.width))
-        if config.objective.temperature is None:
-            own = min(max(pair_temperature(image.model) or 0.07, 1e-3), 1.0)
-            config = replace(config, objective=replace(config.objective, temperature=own))
+        config = replace(config, objective=_as_pretrained(config.objective, image.model))
     with torch.random.fork_rng([]):  # weights are drawn on the CPU: no GPU is touched
         torch.default_generator.manual_seed(config.training.seed)
         parts: dict[str, nn.Module] = {
@@ -36,6 +34,17 @@ def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) ->
         side: part.tower for side, part in (("image", image), ("text", text)) if tuned(config.model, side)
     }
     return nn.ModuleDict(parts)
+
+
+def _as_pretrained(objective: ObjectiveConfig, pair: nn.Module) -> ObjectiveConfig:
+    """With the pair's own τ and bias where none are given."""
+    if objective.temperature is None:
+        temperature = min(max(pair_temperature(pair) or 0.07, 1e-3), 1.0)
+        objective = replace(objective, temperature=temperature)
+    bias = getattr(pair, "logit_bias", None)  # SigLIP's
+    if objective.bias is None and bias is not None:
+        objective = replace(objective, bias=float(bias.detach()))
+    return objective
 
 
 def _tokens(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> TokenWidths | None:

@@ -7,9 +7,9 @@
     def vicreg_variance(projection): ...
 
 A term sees the whole batch, also where several processes share it: ordinary tensors, samples first, as the heads give
-them, before L2 normalisation. Keyword arguments are given by name: `labels`, `temperature` (learned), `auxiliary`,
-`twins`, `teacher`, and every field of `ObjectiveConfig`. The docstring's first line, `Source:` and `Start with:` are
-the term's row in the documents.
+them, before L2 normalisation. Keyword arguments are given by name: `labels`, `temperature` and `bias` (learned),
+`auxiliary`, `twins`, `teacher`, and every field of `ObjectiveConfig`. The docstring's first line, `Source:` and
+`Start with:` are the term's row in the documents.
 """
 
 import inspect

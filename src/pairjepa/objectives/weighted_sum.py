@@ -1,4 +1,4 @@
-"""The weighted sum of the terms that a configuration names, and the learned temperature."""
+"""The weighted sum of the terms that a configuration names, and the learned temperature and bias."""
 
 import math
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class ObjectiveValue:
 
 
 class Objective(nn.Module):
-    """The weighted sum of terms that a configuration names, and the learned temperature."""
+    """The weighted sum of terms that a configuration names, the learned temperature and the bias of `sigmoid`."""
 
     def __init__(self, config: ObjectiveConfig) -> None:
         """Raises `UsageError` for a term that is not in `TERMS`."""
@@ -33,6 +33,10 @@ class Objective(nn.Module):
         self.log_temperature = nn.Parameter(
             torch.tensor(config.temperature).log(), requires_grad=config.learn_temperature
         )
+        self.bias = None
+        if config.weights.get("sigmoid"):
+            start = torch.tensor(-10.0 if config.bias is None else config.bias)
+            self.bias = nn.Parameter(start, requires_grad=config.learn_temperature)
 
     @property
     def temperature(self) -> Tensor:
@@ -66,6 +70,7 @@ class Objective(nn.Module):
         given = vars(self.config) | {
             "labels": labels,
             "temperature": self.temperature,
+            "bias": self.bias,
             "auxiliary": auxiliary,
             "twins": twins,
             "teacher": teacher,

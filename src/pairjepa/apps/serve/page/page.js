@@ -144,7 +144,7 @@ function card(hit, place, hits) {
     bar.style.setProperty("--share", `${Math.max(0, Math.min(1, share)) * 100}%`);
     const title = known ? `probability ${hit.probability.toFixed(3)}, score ${hit.score}` : `score ${hit.score}`;
     about.append(element("p", { className: "score number", title },
-      element("span", { textContent: hit.score.toFixed(3) }), bar));
+      element("span", { textContent: known ? `${Math.round(100 * hit.probability)} %` : hit.score.toFixed(3) }), bar));
   }
   if (first) about.append(element("p", { className: "words", textContent: first }));
   about.append(element("p", { className: "name", textContent: hit.name, title: hit.name }));
