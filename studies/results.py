@@ -4,7 +4,8 @@
 
 Each of `steps` is trained and measured. Writes docs/results.json, the tables on test in README.md and docs/masked.md,
 and on dev what each step brings and costs in docs/choosing.md, between `<!-- NAME -->` and `<!-- /NAME -->`. What is
-finished under --work is not done again.
+finished under --work is not done again. With `--step NAME` (several times) only these and the first are measured, for
+the others docs/results.json has been.
 """
 
 import sys
@@ -25,7 +26,7 @@ from pairjepa.evaluation.tables import COLUMNS, cells, markdown
 from pairjepa.run.seeds import runs_at
 from pairjepa.training.train import train_seeds
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import atomic_path, write_json
+from pairjepa.util.files import atomic_path, read_json, write_json
 
 ROOT = Path(__file__).parent.parent
 app = App(help_format="plaintext")
@@ -72,42 +73,41 @@ def results(
     image: Sequence[str],
     seeds: int = 3,
     size: int = 256,
+    step: Annotated[Sequence[str], Parameter(help="A step to measure; all, if none is named.")] = (),
     work: Path = Path("runs/results"),
     docs: Annotated[Path, Parameter(help="Folder of README.md and docs/.")] = ROOT,
 ) -> None:
     """Measure and write."""
     backbones = dict(name.split("=", 1) for name in image)
-    planned = steps(backbones, size, work.absolute())
-    found: dict[str, dict[str, Any]] = {"dev": {}, "test": {}}
-    for name, (approach, images, values, _) in planned.items():
+    planned, path = steps(backbones, size, work.absolute()), docs / "docs" / "results.json"
+    first, second = [*planned][:2]
+    chosen = [name for name in planned if not step or name in (first, *step)]
+    for name in chosen:
+        approach, images, values, _ = planned[name]
         given = {"data.source": data, "model.image": images, "model.text": text} | values
         train_seeds(recipe(approach, given), None, work / name, seeds)
-        for split, of in found.items():
-            of[name] = _short(evaluated(work / name, split))
-    shown = [*planned][:2] + [name for name in planned if name.startswith("taught")]
-    last = shown[-1]
-    compared = compare([work / name for name in shown[:2]])
-    record = {
-        "seeds": seeds,
-        "runs": found["test"],
-        "dev": found["dev"],
-        "steps": compare([work / name for name in planned], "dev")["corrected"]["differences"],
-        "ensemble": {
-            split: {key: one[key] for key in (*MEASURED, "corrected")}
-            for split in found
-            for one in [evaluate_ensemble([work / last], split)]
-        },
-        "together": last,
-        "verdict": [said.replace(f", {next(iter(backbones))}", "") for said in compared["verdict"].values()],
-    }
-    write_json(docs / "docs" / "results.json", record)
+    record = read_json(path, "The record") if step else {"test": {}, "dev": {}}
+    record["seeds"] = seeds
+    for split in ("test", "dev"):
+        record[split] |= {name: _short(evaluated(work / name, split)) for name in chosen}
+    gains = compare([work / name for name in chosen], "dev")["corrected"]["differences"]
+    for name, gain in gains.items():
+        record["dev"][name]["gain"] = gain["rsum"]
+    for name in chosen:
+        if name.startswith("taught"):
+            for split in ("test", "dev"):
+                together = evaluate_ensemble([work / name], split)
+                record[split][name]["ensemble"] = {key: together[key] for key in (*MEASURED, "corrected")}
+    if second in chosen:
+        said = compare([work / name for name in (first, second)])["verdict"].values()
+        record["verdict"] = [one.replace(f", {next(iter(backbones))}", "") for one in said]
+    write_json(path, record)
+    known = [name for name in planned if name in record["test"]]
+    shown = [name for name in known if name in (first, second) or name.startswith("taught")]
     fill(docs / "README.md", "results", recall_table(record, shown))
-    fill(docs / "docs" / "masked.md", "results", partial_table(record["runs"][shown[1]]))
-    fill(
-        docs / "docs" / "choosing.md",
-        "results",
-        step_table(record, {name: of[3] for name, of in planned.items()}),
-    )
+    fill(docs / "docs" / "masked.md", "results", partial_table(record["test"][second]))
+    costs = {name: planned[name][3] for name in known}
+    fill(docs / "docs" / "choosing.md", "results", step_table(record, costs))
 
 
 def evaluated(group: Path, split: str) -> list[dict[str, Any]]:
@@ -123,15 +123,15 @@ def recall_table(record: dict[str, Any], shown: Sequence[str]) -> str:
     columns = [f"{way.replace('_to_', '→')} {name}" for way, name in COLUMNS]
     rows = [["test", *columns, "rsum", "corrected"]]
     for name in shown:
-        run, backbones = record["runs"][name], ", ".join(name.split(", ")[1:])
+        run, backbones = record["test"][name], ", ".join(name.split(", ")[1:])
         for label, baseline in (("chance", "chance"), (f"CCA, {backbones}", "cca")):
             if label not in [row[0] for row in rows]:
                 rows.append([label, *_row(run["baselines"][baseline])])
         means = zip(cells(run["mean"]), cells(run["sd"]), strict=True)
         recalls = (f"{middle:.1f}±{sd:.1f}" for (middle, _), (sd, _) in means)
         rows.append([name, *recalls, _spread(run["corrected_rsum_by_seed"])])
-        if name == record["together"]:
-            rows.append([f"its {record['seeds']} seeds as one model", *_row(record["ensemble"]["test"])])
+        if "ensemble" in run:
+            rows.append([f"its {record['seeds']} seeds as one model", *_row(run["ensemble"])])
     said = (
         "Recall@K in percent, rsum (the sum of the six) and rsum corrected for hubs: mean ± standard deviation over "
         f"{record['seeds']} seeds, {run['images']:,} images and {run['captions']:,} captions, image-only queries."
@@ -142,16 +142,15 @@ def recall_table(record: dict[str, Any], shown: Sequence[str]) -> str:
 def step_table(record: dict[str, Any], costs: dict[str, str]) -> str:
     """What each step brings on dev, over the first one, and what it costs."""
     rows = [["dev", "rsum", "corrected", "over the first, 95 % interval", "costs more"]]
-    for name, of in record["dev"].items():
-        gain = record["steps"].get(name, {}).get("rsum")
+    for name, more in costs.items():
+        of = record["dev"][name]
+        gain = of.get("gain")
         brings = f"{gain['difference']:+.1f} [{gain['ci'][0]:+.1f}, {gain['ci'][1]:+.1f}]" if gain else ""
         both = (_spread(list(of[key])) for key in ("rsum_by_seed", "corrected_rsum_by_seed"))
-        rows.append([name, *both, brings, costs[name]])
-        if name == record["together"]:
-            one = record["ensemble"]["dev"]
-            rows.append(
-                ["its seeds as one model", f"{one['rsum']:.1f}", f"{one['corrected']['rsum']:.1f}", "", ""]
-            )
+        rows.append([name, *both, brings, more])
+        if one := of.get("ensemble"):
+            rsums = (f"{sum_:.1f}" for sum_ in (one["rsum"], one["corrected"]["rsum"]))
+            rows.append(["its seeds as one model", *rsums, "", ""])
     return markdown(rows)
 
 
