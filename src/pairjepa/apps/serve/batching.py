@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from starlette.exceptions import HTTPException
+
 from pairjepa.apps.search.query import Query, encode
 
 if TYPE_CHECKING:
@@ -24,12 +26,12 @@ BATCH = 16
 """Queries encoded at once."""
 
 
-class Busy(Exception):
+class Busy(HTTPException):
     """The queue is full; in `retry_after` whole seconds it probably has room."""
 
     def __init__(self, retry_after: int) -> None:
-        self.retry_after = retry_after
-        super().__init__(f"The server is busy. Try again in {retry_after} s.")
+        detail = f"The server is busy. Try again in {retry_after} s."
+        super().__init__(503, detail, {"Retry-After": str(retry_after)})
 
 
 class Batcher:
