@@ -250,8 +250,6 @@ class _Build:
         self._keep_model()
         new = len(todo) - len(self._unreadable)
         changed = bool(new or gone or unfinished)
-        if changed and self._place.folder is None:
-            self._tables.once()
         if changed:
             self._tables.finish()
         ways = self._approximated(choice, changed)

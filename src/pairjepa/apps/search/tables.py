@@ -5,7 +5,8 @@ are taken out when the next run begins, or, where another writer may be about to
 process may be killed between any two commits.
 
 Each commit is a new version of a table. Lance writes it down by a file that may be made once only, and a writer that
-comes second puts its change on top of the other's.
+comes second puts its change on top of the other's. An image that both have put in has two rows until its source is
+indexed again; a search shows one of them.
 """
 
 import contextlib
@@ -151,10 +152,11 @@ class Tables:
         with reading(place / IMAGES):
             images = self._images.to_table(columns=["id", "source", "stamp", "digest"])
         columns_of = (images[name].to_pylist() for name in ("id", "source", "stamp", "digest"))
-        self.known = {
-            id: Known(intern(source), stamp, digest)
-            for id, source, stamp, digest in zip(*columns_of, strict=True)
-        }
+        self.known: dict[str, Known] = {}
+        for id, source, stamp, digest in zip(*columns_of, strict=True):
+            # two writers have put it in at the same moment: unlike any stamp, so that it is put in once
+            twice = id in self.known
+            self.known[id] = Known(intern(source), "" if twice else stamp, digest)
         self._held = {known.digest: id for id, known in self.known.items()}
         with reading(place / CAPTIONS):
             ids = self._tables[CAPTIONS].to_table(columns=["id"])["id"]
@@ -248,38 +250,6 @@ class Tables:
             if self._held.get(known.digest) == id:
                 del self._held[known.digest]
 
-    def once(self) -> None:
-        """Keep one row of an image that two writers have put in at the same moment, and its captions once.
-
-        The other one may be doing the same: what is too much is looked up anew after each of its commits, for row ids
-        are those of one version alone.
-        """
-        for name in (IMAGES, CAPTIONS):
-            while more := self._too_many(name):
-                with _unless_another_writes():
-                    self._tables[name].delete(f"_rowid IN ({', '.join(map(str, more))})", conflict_retries=0)
-
-    def _too_many(self, name: str) -> list[int]:
-        """Row ids of a table that stand there again: beyond one of an image, and beyond its number of captions."""
-        for table in self._tables.values():
-            table.checkout_latest()
-        images = self._images.to_table(columns=["id", "captions"])
-        lengths = pc.list_value_length(images["captions"]).to_pylist()
-        wanted = dict(
-            zip(images["id"].to_pylist(), [1] * len(lengths) if name == IMAGES else lengths, strict=True)
-        )
-        ids = images["id"] if name == IMAGES else self._tables[name].to_table(columns=["id"])["id"]
-        counts = {count["values"]: count["counts"] for count in pc.value_counts(ids).to_pylist()}
-        # captions whose image has not come are another writer's, or left over
-        over = sorted(id for id, count in counts.items() if count > wanted.get(id, count))
-        rows_of: dict[str, list[int]] = {}
-        for part in _quoted(over):
-            found = self._tables[name].to_table(columns=["id"], filter=f"id IN ({part})", with_row_id=True)
-            for id, row in zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True):
-                rows_of.setdefault(id, []).append(row)
-        # a writer appends all captions of an image at once, so that those of one stand together
-        return [row for id, rows in rows_of.items() for row in sorted(rows)[wanted[id] :]]
-
     def finish(self) -> None:
         """Make many small files one, so that an index opens quickly, and forget versions that nobody reads any more."""
         for table in self._tables.values():
@@ -301,8 +271,6 @@ class Tables:
         for table in self._tables.values():
             with _unless_another_writes():
                 table.cleanup_old_versions(KEPT, delete_unverified=self._alone)
-            if self._alone:
-                _remove_unfinished(table)
 
     @property
     def _images(self) -> Any:
@@ -378,25 +346,6 @@ def _make(uri: str, schema: pa.Schema) -> None:
             lance.dataset(uri)  # another writer was first
         except (OSError, ValueError, RuntimeError):
             raise error from None
-
-
-def _remove_unfinished(table: Any) -> None:
-    """Remove what Lance's own cleaning leaves of commits that were killed: parts of files, records of transactions.
-
-    Args:
-        table: on this machine's disk; nobody else writes it.
-    """
-    folder = Path(table.uri)
-    manifests = [
-        file.read_bytes() for file in folder.glob("_versions/*.manifest")
-    ]  # each names its transaction
-    left = [
-        file
-        for file in folder.glob("_transactions/*.txn")
-        if not any(file.name.encode() in m for m in manifests)
-    ]
-    for file in [*left, *folder.glob("_versions/*#*"), *folder.rglob(".tmp*")]:
-        file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
