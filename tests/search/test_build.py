@@ -19,11 +19,11 @@ from pairjepa.apps.search import Hit, Index
 from pairjepa.apps.search import build as build_module
 from pairjepa.apps.search.build import build
 from pairjepa.apps.search.embedding import Embedding
-from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.vectors import lance_module
 from pairjepa.config.settings import DataConfig
 from pairjepa.model.weights import save_weights
 from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.lock import exclusive
 
 from . import photos
 
@@ -422,7 +422,7 @@ def test_what_two_writers_put_in_at_the_same_moment_is_kept_once(run: Path, tmp_
 def test_a_writer_waits_for_another(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     photos.write(tmp_path / "photos", [0])
-    with build_module._alone(Place(out)):
+    with exclusive(out, wait=True):
         command = [sys.executable, "-c", BUILD, str(run), str(tmp_path / "photos"), str(out)]
         writer = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert writer.stderr is not None

@@ -84,7 +84,9 @@ def build(
     model, place = _opened(run), Place(out)
     _checked(place, model)
     opened = {source.key: source for source in (open_source(str(s), data or DataConfig()) for s in sources)}
-    with _written(place), _alone(place):
+    # On object storage there is no such lock, and none is needed: Lance puts one writer's commits on top of another's.
+    alone = contextlib.nullcontext() if place.folder is None else exclusive(place.folder, wait=True)
+    with _written(place), alone:
         if place.folder is not None:
             remove_leftovers(place.folder)
         meta = _checked(place, model)  # as whoever wrote it before has left it
@@ -152,19 +154,6 @@ def _checked(place: Place, model: _Model) -> Meta | None:
             f"({model.weights[:8]}): their vectors do not compare. Give another --out, or index with the same run."
         )
     return meta
-
-
-@contextlib.contextmanager
-def _alone(place: Place) -> Iterator[None]:
-    """Wait until no other process writes the same index; whatever ends this one lets the next go on.
-
-    There is no such lock on object storage, and none is needed: Lance puts one writer's commits on top of another's.
-    """
-    if place.folder is None:
-        yield
-        return
-    with exclusive(place.folder, wait=True):
-        yield
 
 
 @contextlib.contextmanager

@@ -22,23 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32
 
+from pairjepa.apps.search import stored
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.sources import Entry
-from pairjepa.apps.search.stored import (
-    COLUMNS,
-    DIM,
-    MORE,
-    WEIGHTS,
-    check_weights,
-    checked_vectors,
-    checksum_of,
-    dim_of,
-    row_checksums,
-    vector_columns,
-    width_of,
-    with_penalty,
-)
 from pairjepa.apps.search.vectors import lance_module, reading
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.mixture import CAPTION_WEIGHT, mean_directions, mixed
@@ -107,10 +94,10 @@ class Tables:
         """
         vectors = [
             field
-            for column in COLUMNS.values()
+            for column in stored.COLUMNS.values()
             for field in (
-                pa.field(checksum_of(column), pa.uint64()),
-                pa.field(column, pa.list_(pa.float32(), dim if correction is None else dim + MORE)),
+                pa.field(stored.checksum_of(column), pa.uint64()),
+                pa.field(column, pa.list_(pa.float32(), dim if correction is None else dim + stored.MORE)),
             )
         ]
         base = [
@@ -132,7 +119,9 @@ class Tables:
         self._tables: dict[str, Any] = {}
         for name, fields in own.items():
             if name not in there:
-                schema = pa.schema([*base, *columns, *fields], {WEIGHTS: weights, DIM: str(dim)})
+                schema = pa.schema(
+                    [*base, *columns, *fields], {stored.WEIGHTS: weights, stored.DIM: str(dim)}
+                )
                 if place.folder is None:
                     _make(place / name, schema)
                 else:
@@ -140,11 +129,13 @@ class Tables:
                         _make(str(new), schema)
             self._tables[name] = _opened(place / name)
         for name in own:
-            check_weights(self._tables[name], place / name, weights)
+            stored.check_weights(self._tables[name], place / name, weights)
             self._add_columns(name, pa.schema([*columns, vectors[0], pa.field("digest", pa.string())]))
         self._caption_weight = CAPTION_WEIGHT if caption_weight is None else caption_weight
         self._correction, self._penalties = correction, list[np.ndarray]()
-        if correction is None and any(width_of(table) > dim_of(table) for table in self._tables.values()):
+        if correction is None and any(
+            stored.width_of(table) > stored.dim_of(table) for table in self._tables.values()
+        ):
             raise PairJEPAError(
                 f"{place} was made with a run that corrects scores for hubs, and the run's "
                 "hubness.safetensors is gone or of other weights. Put it back, or evaluate the run again."
@@ -174,7 +165,9 @@ class Tables:
     def searched_columns(self, name: str, *, mixed: bool) -> list[str]:
         """Columns of vectors of one table that are searched; `mixed`: with captions."""
         return [
-            c for c in COLUMNS.values() if c in self._tables[name].schema.names and (mixed or c == "vector")
+            c
+            for c in stored.COLUMNS.values()
+            if c in self._tables[name].schema.names and (mixed or c == "vector")
         ]
 
     @property
@@ -193,44 +186,31 @@ class Tables:
     def embedded(self, digests: Collection[str]) -> dict[str, Embedded]:
         """What is kept of the images of these bytes, as far as they are still there."""
         ids = [self._held[digest] for digest in digests if digest in self._held]
-        found = [
-            self._images.to_table(
-                columns=["digest", "thumbnail", "width", "height", *vector_columns(self._images)],
-                filter=f"id IN ({part})",
+        facts, rows = ["digest", "thumbnail", "width", "height"], dict[str, Embedded]()
+        for part in _quoted(ids):
+            found = self._images.to_table(
+                columns=[*facts, *stored.vector_columns(self._images)], filter=f"id IN ({part})"
             )
-            for part in _quoted(ids)
-        ]
-        rows = [
-            Embedded(digest, vector, thumbnail, width, height)
-            for table in found
-            for vector, digest, thumbnail, width, height in zip(
-                checked_vectors(table, self._images.uri)[:, : dim_of(self._images)],
-                *(table[name].to_pylist() for name in ("digest", "thumbnail", "width", "height")),
-                strict=True,
-            )
-        ]
-        return {row.digest: row for row in rows}
+            vectors = stored.checked_vectors(found, self._images.uri)[:, : stored.dim_of(self._images)]
+            for one, vector in zip(found.select(facts).to_pylist(), vectors, strict=True):
+                rows[one["digest"]] = Embedded(vector=vector, **one)
+        return rows
 
     def put(self, rows: Sequence[Row]) -> None:
         """Add images, or put them in the place of those of the same id."""
         ids = [row.entry.id for row in rows]
         self.remove([id for id in ids if id in self.known])
         self._delete(CAPTIONS, self._left_over.intersection(ids))
-        images = [self._base(row) for row in rows]
-        captions = [
-            base | {"caption": c, "digest": row.image.digest}
-            for base, row in zip(images, rows, strict=True)
-            for c in row.entry.captions
+        images = [
+            row.entry.metadata
+            | {name: getattr(row.entry, name) for name in ("id", "name", "path", "source", "split", "stamp")}
+            | {name: getattr(row.image, name) for name in ("digest", "width", "height", "thumbnail")}
+            | {"captions": row.entry.captions}
+            for row in rows
         ]
+        captions = [image | {"caption": caption} for image in images for caption in image["captions"]]
         if captions:
             self._append(CAPTIONS, captions, {"vector": np.concatenate([row.captions for row in rows])})
-        for base, row in zip(images, rows, strict=True):
-            base |= {
-                "captions": list(row.entry.captions),
-                "digest": row.image.digest,
-                "stamp": row.entry.stamp,
-                "thumbnail": row.image.thumbnail,
-            }
         vectors, words = (
             np.stack([row.image.vector for row in rows]),
             mean_directions([r.captions for r in rows]),
@@ -276,37 +256,24 @@ class Tables:
     def _images(self) -> Any:
         return self._tables[IMAGES]
 
-    def _base(self, row: Row) -> dict[str, Any]:
-        entry = row.entry
-        return entry.metadata | {
-            "id": entry.id,
-            "name": entry.name,
-            "path": entry.path,
-            "source": entry.source,
-            "split": entry.split,
-            "width": row.image.width,
-            "height": row.image.height,
-        }
-
     def _append(self, name: str, rows: list[dict[str, Any]], vectors: dict[str, np.ndarray]) -> None:
+        """Rows, of which what a table has no column for is left out."""
         table = self._tables[name]
         schema: pa.Schema = table.schema
         check_unit(vectors["vector"], "What is indexed", "Its run is of no use: train another.")
-        columns = [field for field in schema if field.name in vectors]  # earlier versions wrote one
-        stored = vectors
-        if (correction := self._correction) is not None and width_of(table) > dim_of(table):
+        if (correction := self._correction) is not None and stored.width_of(table) > stored.dim_of(table):
             penalty = correction.of_image if name == IMAGES else correction.of_text
-            stored = {column: with_penalty(some, penalty(some)) for column, some in vectors.items()}
+            vectors = {column: stored.with_penalty(some, penalty(some)) for column, some in vectors.items()}
             if name == IMAGES:
-                self._penalties.append(stored["vector"][:, dim_of(table)])
-        for field in columns:
-            for row, checksum in zip(rows, row_checksums(stored[field.name]).tolist(), strict=True):
-                row[checksum_of(field.name)] = checksum
-        full = pa.Table.from_pylist(rows, schema=pa.schema([f for f in schema if f.name not in vectors]))
-        for field in columns:
-            flat = pa.array(stored[field.name].ravel())
-            full = full.append_column(field, pa.FixedSizeListArray.from_arrays(flat, field.type.list_size))
-        full = full.select(schema.names)
+                self._penalties.append(vectors["vector"][:, stored.dim_of(table)])
+        full = pa.Table.from_pylist(rows, schema)
+        for column in vectors.keys() & set(schema.names):  # 0.1 wrote one
+            flat = pa.array(vectors[column].ravel())
+            for field, array in (
+                (column, pa.FixedSizeListArray.from_arrays(flat, stored.width_of(table, column))),
+                (stored.checksum_of(column), pa.array(stored.row_checksums(vectors[column]))),
+            ):
+                full = full.set_column(schema.get_field_index(field), schema.field(field), array)
         self._tables[name] = lance_module().write_dataset(full, table, mode="append")
 
     def _delete(self, name: str, ids: Collection[str]) -> None:
