@@ -11,7 +11,7 @@ indexed again; a search shows one of them.
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from sys import intern
@@ -23,9 +23,9 @@ import pyarrow.compute as pc
 from jaxtyping import Float32
 
 from pairjepa.apps.search import stored
+from pairjepa.apps.search.loading import Loaded
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES
 from pairjepa.apps.search.place import Place
-from pairjepa.apps.search.sources import Entry
 from pairjepa.apps.search.vectors import lance_module, reading
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.mixture import CAPTION_WEIGHT, mean_directions, mixed
@@ -48,28 +48,6 @@ class Known:
     source: str
     stamp: str
     digest: str
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """What an image file becomes, whatever its name."""
-
-    digest: str
-    """Of the file's bytes."""
-    vector: Float32[np.ndarray, " dim"]
-    thumbnail: bytes
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Row:
-    """An image on its way into the index."""
-
-    entry: Entry
-    image: Embedded
-    captions: Float32[np.ndarray, "captions dim"]
-    """Their vectors."""
 
 
 class Tables:
@@ -183,43 +161,41 @@ class Tables:
         """Whether an image of these bytes is in the index."""
         return digest in self._held
 
-    def embedded(self, digests: Collection[str]) -> dict[str, Embedded]:
-        """What is kept of the images of these bytes, as far as they are still there."""
-        ids = [self._held[digest] for digest in digests if digest in self._held]
-        facts, rows = ["digest", "thumbnail", "width", "height"], dict[str, Embedded]()
-        for part in _quoted(ids):
-            found = self._images.to_table(
+    def embedded(self, images: Collection[Loaded]) -> dict[str, Loaded]:
+        """By digest, images with what is kept of others of the same bytes, as far as those are still there."""
+        of, found = {one.digest: one for one in images}, dict[str, Loaded]()
+        facts = ["digest", "thumbnail", "width", "height"]
+        for part in _quoted([self._held[digest] for digest in of if digest in self._held]):
+            rows = self._images.to_table(
                 columns=[*facts, *stored.vector_columns(self._images)], filter=f"id IN ({part})"
             )
-            vectors = stored.checked_vectors(found, self._images.uri)[:, : stored.dim_of(self._images)]
-            for one, vector in zip(found.select(facts).to_pylist(), vectors, strict=True):
-                rows[one["digest"]] = Embedded(vector=vector, **one)
-        return rows
+            vectors = stored.checked_vectors(rows, self._images.uri)[:, : stored.dim_of(self._images)]
+            for row, vector in zip(rows.select(facts).to_pylist(), vectors, strict=True):
+                size = row["width"], row["height"]
+                one = replace(of[row["digest"]], vector=vector, thumbnail=row["thumbnail"], size=size)
+                found[one.digest] = one
+        return found
 
-    def put(self, rows: Sequence[Row]) -> None:
-        """Add images, or put them in the place of those of the same id."""
-        ids = [row.entry.id for row in rows]
+    def put(self, images: Sequence[Loaded], captions: Sequence[Float32[np.ndarray, "captions dim"]]) -> None:
+        """Add images with vectors, or put them in the place of those of the same id; and their captions' vectors."""
+        ids = [one.entry.id for one in images]
         self.remove([id for id in ids if id in self.known])
         self._delete(CAPTIONS, self._left_over.intersection(ids))
-        images = [
-            row.entry.metadata
-            | {name: getattr(row.entry, name) for name in ("id", "name", "path", "source", "split", "stamp")}
-            | {name: getattr(row.image, name) for name in ("digest", "width", "height", "thumbnail")}
-            | {"captions": row.entry.captions}
-            for row in rows
+        rows = [
+            one.entry.metadata
+            | {name: getattr(one.entry, name) for name in ("id", "name", "path", "source", "split", "stamp")}
+            | {"digest": one.digest, "width": one.size[0], "height": one.size[1]}
+            | {"thumbnail": one.thumbnail, "captions": one.entry.captions}
+            for one in images
         ]
-        captions = [image | {"caption": caption} for image in images for caption in image["captions"]]
-        if captions:
-            self._append(CAPTIONS, captions, {"vector": np.concatenate([row.captions for row in rows])})
-        vectors, words = (
-            np.stack([row.image.vector for row in rows]),
-            mean_directions([r.captions for r in rows]),
-        )
+        if texts := [row | {"caption": caption} for row in rows for caption in row["captions"]]:
+            self._append(CAPTIONS, texts, {"vector": np.concatenate(captions)})
+        vectors, words = np.stack([one.vector for one in images if one.vector is not None]), mean_directions(captions)
         both = mixed(vectors, words, self._caption_weight)
-        self._append(IMAGES, images, {"vector": vectors, "caption_vector": words, "both_vector": both})
+        self._append(IMAGES, rows, {"vector": vectors, "caption_vector": words, "both_vector": both})
         for row in rows:
-            self.known[row.entry.id] = Known(row.entry.source, row.entry.stamp, row.image.digest)
-            self._held[row.image.digest] = row.entry.id
+            self.known[row["id"]] = Known(row["source"], row["stamp"], row["digest"])
+            self._held[row["digest"]] = row["id"]
 
     def remove(self, ids: Collection[str]) -> None:
         """Take images out, and their captions."""
