@@ -125,14 +125,8 @@ def open_source(source: str, data: DataConfig) -> Source:
 
 
 def _open_pairs(source: str, data: DataConfig) -> Pairs:
-    return Pairs.open(
-        source,
-        image_column=data.image_column,
-        caption_column=data.caption_column,
-        split_column=data.split_column,
-        images=data.images,
-        no_header=data.no_header,
-    )
+    columns = ("image_column", "caption_column", "split_column", "images", "no_header")
+    return Pairs.open(source, **{name: getattr(data, name) for name in columns})
 
 
 def _of_pairs(key: str, pairs: Pairs) -> Source:

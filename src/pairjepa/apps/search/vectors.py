@@ -178,12 +178,9 @@ class Vectors:
             hits = found.select(self._display).take(first).to_pylist()
             return hits, scores[first].tolist(), np.vecdot(vectors[first], plain)
         vectors = self._vectors(column)
-        scores = scores_of(vectors, vector)
         rows = self._all_once if condition is None else self._once(self._matching(condition))
-        if len(rows) < len(scores):
-            scores, every = np.full_like(scores, -np.inf), scores
-            scores[rows] = every[rows]
-        best = top(scores, k)
+        scores = scores_of(vectors, vector)
+        best = rows[top(scores[rows], k)]
         hits = self._columns.select(self._display).take(best).to_pylist()
         return hits, scores[best].tolist(), np.vecdot(vectors[best], plain)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 
 from pairjepa.apps.report.figures import style
 from pairjepa.apps.report.figures.registry import figure
@@ -167,7 +167,7 @@ def spectrum(run: dict[str, Any], ax: Axes | None = None) -> Axes:
         ax.set_yscale("log")
         # what float32 leaves of a direction that is not used says nothing
         ax.set_ylim(max(ax.get_ylim()[0], 1e-4), 1.3)
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_xlim(left=0)
         ax.set_xlabel("direction (mark: the effective rank)")
@@ -225,7 +225,7 @@ def hubness(run: dict[str, Any], ax: Axes | None = None) -> Axes:
             return ax
         k = next(iter(found.values()))["k"]
         ax.set_xscale("symlog", linthresh=10)
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_major_formatter("{x:g}")
         ax.set_xlim(left=0)
         ax.set_ylim(0, 130)
         ax.set_yticks([0, 25, 50, 75, 100])
