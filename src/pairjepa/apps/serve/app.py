@@ -62,9 +62,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with batcher:
-            yield
-            await current.settled()
+        yield
+        await current.settled()
+        batcher.close()
 
     app = FastAPI(
         title="PairJEPA",

@@ -37,8 +37,6 @@ class Busy(HTTPException):
 class Batcher:
     """Collects queries for a moment and encodes those of a kind together, in one thread.
 
-    An asynchronous context manager, for the event loop that serves.
-
     Args:
         encoder: what encodes them.
         queue: how many requests may wait or be worked on; one more is refused.
@@ -48,16 +46,12 @@ class Batcher:
         self._encoder, self._limit = encoder, queue
         self._held = 0
         self._seconds = 0.0  # that the last batch took
-
-    async def __aenter__(self) -> "Batcher":
         self._thread = ThreadPoolExecutor(1, "inference")
-        self._waiting: asyncio.Queue[Waiting] = asyncio.Queue()
-        self._collector = asyncio.create_task(self._collect())
-        return self
+        self._waiting: list[Waiting] = []
+        self._collecting: asyncio.Task[None] | None = None
 
-    async def __aexit__(self, *_: object) -> None:
-        self._collector.cancel()
-        await asyncio.gather(self._collector, return_exceptions=True)
+    def close(self) -> None:
+        """Wait until nothing is encoded any more."""
         self._thread.shutdown()
 
     @asynccontextmanager
@@ -78,7 +72,9 @@ class Batcher:
     async def encode(self, query: Query) -> "Float32[np.ndarray, ' dim']":
         """The unit vector of a query, encoded with those that come at the same time."""
         answer: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((query, answer))
+        self._waiting.append((query, answer))
+        if self._collecting is None or self._collecting.done():
+            self._collecting = asyncio.create_task(self._collect())
         return await answer
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -86,12 +82,10 @@ class Batcher:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _collect(self) -> None:
-        while True:
-            batch = [await self._waiting.get()]
+        while self._waiting:
             if self._held > 1:
                 await asyncio.sleep(WAIT)
-            while len(batch) < BATCH and not self._waiting.empty():
-                batch.append(self._waiting.get_nowait())
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             start = asyncio.get_running_loop().time()
             # words alone go first: they take a tenth of the time of a picture, and someone types them
             await self._answer([waiting for waiting in batch if waiting[0].image is None])
