@@ -96,15 +96,12 @@ class Tables:
             (place.folder / FILE).unlink(missing_ok=True)  # of tables that are gone
         self._tables: dict[str, Any] = {}
         for name, fields in own.items():
-            if name not in there:
-                schema = pa.schema(
-                    [*base, *columns, *fields], {stored.WEIGHTS: weights, stored.DIM: str(dim)}
-                )
-                if place.folder is None:
-                    _make(place / name, schema)
-                else:
-                    with atomic_folder(place.folder / name) as new:  # a table that is begun would be damaged
-                        _make(str(new), schema)
+            schema = pa.schema([*base, *columns, *fields], {stored.WEIGHTS: weights, stored.DIM: str(dim)})
+            if place.folder is None and not _is_there(place / name):
+                _make(place / name, schema)
+            elif place.folder is not None and name not in there:
+                with atomic_folder(place.folder / name) as new:  # a table that is begun would be damaged
+                    _make(str(new), schema)
             self._tables[name] = _opened(place / name)
         for name in own:
             stored.check_weights(self._tables[name], place / name, weights)
@@ -287,11 +284,18 @@ def _make(uri: str, schema: pa.Schema) -> None:
         lance.LanceDataset.commit(
             uri, lance.LanceOperation.Overwrite(schema, []), read_version=0, max_retries=0
         )
-    except (OSError, RuntimeError) as error:
-        try:
-            lance.dataset(uri)  # another writer was first
-        except (OSError, ValueError, RuntimeError):
-            raise error from None
+    except (OSError, RuntimeError):
+        if not _is_there(uri):  # else another writer was first
+            raise
+
+
+def _is_there(uri: str) -> bool:
+    """Whether a table has a version: of object storage its folder is seen before."""
+    try:
+        lance_module().dataset(uri)
+    except (OSError, ValueError, RuntimeError) as error:
+        return "was not found" not in str(error)
+    return True
 
 
 @contextlib.contextmanager
