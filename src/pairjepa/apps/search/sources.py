@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pairjepa.apps.search.stored import ALL_COLUMNS
+from pairjepa.apps.search.stored import INNER
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.folders import count_unread, is_image, walk
@@ -230,7 +230,7 @@ def _path_of(name: str, folder: str) -> PurePath | None:
     return None
 
 
-OWN = ("id", "source", "digest", "stamp", "width", "height", "thumbnail", *ALL_COLUMNS)
+OWN = ("id", "source", "width", "height", *INNER)
 """Columns of the index; metadata of such a name gets a `_` behind it."""
 
 
