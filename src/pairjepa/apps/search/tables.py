@@ -284,13 +284,15 @@ def _make(uri: str, schema: pa.Schema) -> None:
         lance.LanceDataset.commit(
             uri, lance.LanceOperation.Overwrite(schema, []), read_version=0, max_retries=0
         )
-    except (OSError, RuntimeError):
-        if not _is_there(uri):  # else another writer was first
-            raise
+    except (OSError, RuntimeError) as error:
+        try:
+            _opened(uri)  # another writer was first
+        except PairJEPAError:
+            raise error from None
 
 
 def _is_there(uri: str) -> bool:
-    """Whether a table has a version: of object storage its folder is seen before."""
+    """Whether a table has a version, sound or not: on object storage its folder is seen before."""
     try:
         lance_module().dataset(uri)
     except (OSError, ValueError, RuntimeError) as error:
