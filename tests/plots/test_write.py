@@ -80,14 +80,12 @@ def test_the_same_report_gives_the_same_bytes(written: list[Path], tmp_path: Pat
             assert path.read_bytes() == (written[0].parent / path.name).read_bytes()
 
 
-def test_runs_of_like_names_keep_their_own_files(tmp_path: Path) -> None:
+def test_runs_of_like_names_keep_their_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pairjepa.apps.report.figures.registry.FIGURES", {"spectrum": FIGURES["spectrum"]})
     runs = [run(name) for name in ("a b", "a/b", "A-b", "../..")]
-    for one in runs:
-        one |= {"projection": None, "margin": None, "training": None}
-        one["geometry"]["hubness"] = None
     files = write_figures(report(*runs), tmp_path / "figures")
     assert {path.parent for path in files} == {tmp_path / "figures"}
-    spectra = [path.stem for path in files if path.name.startswith("spectrum") and path.suffix == ".png"]
+    spectra = [path.stem for path in files if path.suffix == ".png"]
     assert spectra == ["spectrum-a-b", "spectrum-a-b-2", "spectrum-A-b-3", "spectrum-run"]
 
 
@@ -154,10 +152,11 @@ def test_from_a_run_to_its_figures(tmp_path: Path) -> None:
     """What `collect` makes is what the figures are drawn from, also of four images and one epoch."""
     from pairjepa.apps.report import collect
 
-    settings = {"data.source": "shapes:40", "training.epochs": 1}
+    settings = {"data.source": "shapes:40", "training.epochs": 1, "model.dim": 16}
     pairjepa.train(recipe("tiny-masked", settings), None, tmp_path / "run")
     pairjepa.evaluate(tmp_path / "run")
     gathered = collect([tmp_path / "run"], projection="pca")
-    files = {path.name for path in write_figures(gathered, tmp_path / "figures")}
-    assert {"recall-bars.png", "map-by-modality-run.pdf", "partial-recall-run.png"} <= files
+    for one in drawings(gathered):
+        one.draw().canvas.draw()
+    assert {"recall-bars", "map-by-modality", "partial-recall"} <= texts(gathered).keys()
     assert "None" not in str(texts(gathered))

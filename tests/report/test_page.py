@@ -73,8 +73,19 @@ def data_of(text: str) -> dict[str, Any]:
     return json.loads(found[1])
 
 
-def test_loads_nothing_and_lets_nothing_out() -> None:
-    text = render(make_report())
+@pytest.fixture(scope="module")
+def text() -> str:
+    """The page of two runs; a report is made the same each time."""
+    return render(make_report())
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are most of the time of a page, and all there in `text`."""
+    monkeypatch.setattr("pairjepa.apps.report.figures.registry.FIGURES", {})
+
+
+def test_loads_nothing_and_lets_nothing_out(text: str) -> None:
     page = Page(text)
     assert SCRIPT not in text  # a name, a caption, a cluster's word, a heat map's text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
@@ -87,22 +98,21 @@ def test_loads_nothing_and_lets_nothing_out() -> None:
     assert {address[1:] for address in page.addresses if address[0] == "#"} <= set(page.ids)
 
 
-def test_headings_go_down_by_one() -> None:
-    headings = Page(render(make_report())).headings
+def test_headings_go_down_by_one(text: str) -> None:
+    headings = Page(text).headings
     assert headings[0] == 1
     assert headings.count(1) == 1
     assert all(below - above <= 1 for above, below in itertools.pairwise(headings))
 
 
-def test_every_section_is_there_and_linked() -> None:
-    text = render(make_report())
+def test_every_section_is_there_and_linked(text: str) -> None:
     for id in SECTIONS:
         assert f'<section id="{id}"' in text
         assert f'href="#{id}"' in text
 
 
-def test_tables_hold_the_numbers() -> None:
-    headline, differences, mistakes, measured = Page(render(make_report())).tables
+def test_tables_hold_the_numbers(text: str) -> None:
+    headline, differences, mistakes, measured = Page(text).tables
     assert mistakes[2] == ["plain: colour", "75.5 [70.0, 80.0]", "50.0", "61.2", "–", "4"]
     assert [row[0] for row in headline] == ["", "plain", "masked", "CCA", "chance"]
     assert headline[1][1] == "36.4 [36.3, 36.5]"
@@ -111,16 +121,15 @@ def test_tables_hold_the_numbers() -> None:
     assert ["chosen epoch", "3 of 3", "3 of 3"] in measured
 
 
-def test_different_ccas_stand_apart() -> None:
+def test_different_ccas_stand_apart(without_figures: None) -> None:
     report = make_report()
     report["runs"][1]["evaluation"]["baselines"]["cca"]["rsum"] = 1.0
     names = [row[0] for row in Page(render(report)).tables[0]]
     assert names == ["", "plain", "masked", "CCA (plain)", "CCA (masked)", "chance"]
 
 
-def test_every_figure_is_there_with_its_words_in_the_colours_of_the_theme() -> None:
+def test_every_figure_is_there_with_its_words_in_the_colours_of_the_theme(text: str) -> None:
     report = make_report()
-    text = render(report)
     shown = [one for one in drawings(report) if one.kind.section is not None]
     assert text.count("<svg") == len(shown) > 10
     for one in shown:
@@ -133,9 +142,8 @@ def test_every_figure_is_there_with_its_words_in_the_colours_of_the_theme() -> N
     assert re.search(r">dev recall, %</text>", drawn), "text is text"
 
 
-def test_each_thumbnail_stands_once_in_the_data() -> None:
+def test_each_thumbnail_stands_once_in_the_data(text: str) -> None:
     report = make_report()
-    text = render(report)
     thumbnails = data_of(text)["thumbnails"]
     assert {int(row): base64.b64decode(picture) for row, picture in thumbnails.items()} == {
         row: picture for row, picture in enumerate(report["thumbnails"]) if picture is not None
@@ -144,7 +152,7 @@ def test_each_thumbnail_stands_once_in_the_data() -> None:
 
 
 def test_thumbnails_beyond_the_limit_are_left_out_but_not_those_of_examples(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, without_figures: None
 ) -> None:
     report = make_report(("plain",))
     shown = {0, 1, 4, 5, 6, 7, 8}  # of the examples
@@ -155,7 +163,7 @@ def test_thumbnails_beyond_the_limit_are_left_out_but_not_those_of_examples(
     assert f"{IMAGES - 1 - len(shown)} thumbnails were left out" in text
 
 
-def test_a_warning_names_its_run_beside_another() -> None:
+def test_a_warning_names_its_run_beside_another(without_figures: None) -> None:
     report = make_report(("one", "two"))
     report["runs"][1]["warnings"] = ["It fell."]
     assert "two: It fell." in render(report)
@@ -210,7 +218,7 @@ def test_runs_that_are_hardly_any_still_give_a_page(
 
 
 def test_the_command_says_what_it_wrote_and_writes_it_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], without_figures: None
 ) -> None:
     runs = [str(make_run(tmp_path / name, embeddings(seed=seed))) for seed, name in enumerate("ab")]
     out = tmp_path / "report.html"
@@ -222,7 +230,9 @@ def test_the_command_says_what_it_wrote_and_writes_it_again(
     assert Page(out.read_text(encoding="utf-8")).tables[1][1][0] == "b − a"
 
 
-def test_figures_are_written_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_figures_are_written_where_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_figures: None
+) -> None:
     asked: list[tuple[str, Path]] = []
     monkeypatch.setattr(
         pairjepa.apps.report.figures,
@@ -257,7 +267,7 @@ def test_no_run_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert "at least one run" in capsys.readouterr().err
 
 
-def test_a_page_that_cannot_be_written_says_where(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_says_where(tmp_path: Path, without_figures: None) -> None:
     (tmp_path / "report.html").mkdir()
     with pytest.raises(PairJEPAError, match=r"report\.html cannot be written"):
         write_page(make_report(("plain",)), tmp_path / "report.html")

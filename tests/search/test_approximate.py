@@ -7,11 +7,12 @@ import pyarrow as pa
 import pytest
 
 from pairjepa.apps.search import Index, approximate
+from pairjepa.apps.search.loading import Loaded
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES, Approximation, Meta
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.sources import Entry
 from pairjepa.apps.search.stored import COLUMNS
-from pairjepa.apps.search.tables import Embedded, Row, Tables
+from pairjepa.apps.search.tables import Tables
 
 DIM, ROWS = 32, 3000
 
@@ -26,14 +27,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vectors = centres[generator.integers(0, 60, ROWS)] + 0.5 * generator.standard_normal((ROWS, DIM))
     unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     tables = Tables(Place(path), DIM, pa.schema([]), "0" * 32)
-    rows = []
+    rows, captions = [], []
     for number, vector in enumerate(unit):
         split = "test" if number % 2 else "train"
         entry = Entry("made", str(number), None, lambda: b"", (f"caption {number}",), split)
         noisy = vector + 0.1 * generator.standard_normal(DIM).astype(np.float32)
-        caption = (noisy / np.linalg.norm(noisy))[None]
-        rows.append(Row(entry, Embedded(str(number), vector, b"", 1, 1), caption))
-    tables.put(rows)
+        captions.append((noisy / np.linalg.norm(noisy))[None])
+        rows.append(Loaded(entry, str(number), size=(1, 1), vector=vector))
+    tables.put(rows, captions)
     tables.finish()
     Meta("run", "0" * 32, DIM, "run", "0", complete=True).write(Place(path))
     return path
@@ -103,12 +104,17 @@ def test_an_index_of_few_images_may_be_approximate(run: Path, tmp_path: Path, wi
     assert build(run, ["shapes:80"], tmp_path / "out", approximate="off").meta.approximate == {}
 
 
-def _rows(vectors: np.ndarray, first: int) -> list[Row]:
-    return [
-        Row(Entry("made", str(number), None, lambda: b"", (f"caption {number}",)), image, vector[None])
-        for number, vector in enumerate(vectors, first)
-        for image in [Embedded(str(number), vector, b"", 1, 1)]
+def _rows(vectors: np.ndarray, first: int) -> tuple[list[Loaded], np.ndarray]:
+    """Images, each with a caption of the same vector."""
+    entries = [
+        Entry("made", str(number), None, lambda: b"", (f"caption {number}",))
+        for number in range(first, first + len(vectors))
     ]
+    images = [
+        Loaded(entry, entry.name, size=(1, 1), vector=vector)
+        for entry, vector in zip(entries, vectors, strict=True)
+    ]
+    return images, vectors[:, None]
 
 
 def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +145,7 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def grown(to: int, way: Approximation | None) -> Approximation:
         nonlocal done
         tables = Tables(place, DIM, pa.schema([]), "0" * 32)
-        tables.put(_rows(vectors[done:to], done))
+        tables.put(*_rows(vectors[done:to], done))
         done = to
         tables.finish()
         way = approximate.approximate(table, table, way)
@@ -180,7 +186,7 @@ def test_an_equal_vector_under_another_row_is_one_of_the_nearest(tmp_path: Path)
     """Of twenty equal ones, any ten are the ten nearest."""
     vectors = np.random.default_rng(0).standard_normal((30, DIM)).astype(np.float32)
     vectors = np.tile(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), (20, 1))
-    Tables(Place(tmp_path), DIM, pa.schema([]), "0" * 32).put(_rows(vectors, 0))
+    Tables(Place(tmp_path), DIM, pa.schema([]), "0" * 32).put(*_rows(vectors, 0))
     way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / CAPTIONS))
     assert way.recall_at_10 == 1
 
@@ -189,7 +195,7 @@ def test_a_width_that_its_codes_do_not_take(tmp_path: Path) -> None:
     vectors = np.random.default_rng(0).standard_normal((300, 20)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     tables = Tables(Place(tmp_path), 20, pa.schema([]), "0" * 32)
-    tables.put(_rows(vectors, 0))
+    tables.put(*_rows(vectors, 0))
     way = approximate.approximate(str(tmp_path / IMAGES), str(tmp_path / IMAGES))
     assert way.kind == approximate.OTHER_KIND
     assert way.recall_at_10 > 0.9

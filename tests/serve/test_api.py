@@ -156,7 +156,7 @@ WORDS_OF_CONDITIONS = [
 CONDITIONS = st.text(max_size=30) | st.lists(st.sampled_from(WORDS_OF_CONDITIONS), max_size=8).map(" ".join)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(where=CONDITIONS)
 def test_any_condition_is_answered_or_refused(client: TestClient, where: str) -> None:
     assert client.get("/api/search", params={"q": WORDS, "where": where}).status_code in (200, 422)

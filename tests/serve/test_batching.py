@@ -5,6 +5,7 @@ import itertools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 
 import httpx
 import numpy as np
@@ -42,7 +43,7 @@ class Stub:
 
 def run(stub: Stub, words: Sequence[str], queue: int = 100) -> list[object]:
     async def ask() -> list[object]:
-        async with Batcher(stub, queue) as batcher:  # type: ignore[arg-type]
+        with closing(Batcher(stub, queue)) as batcher:  # type: ignore[arg-type]
 
             async def one(text: str) -> np.ndarray:
                 async with batcher.place():
@@ -73,7 +74,7 @@ def test_a_failure_is_that_of_its_batch_alone() -> None:
 def test_one_more_than_the_queue_is_refused_and_has_its_place_when_there_is_room() -> None:
     async def ask() -> None:
         stub = Stub(open_gate=False)
-        async with Batcher(stub, 3) as batcher:  # type: ignore[arg-type]
+        with closing(Batcher(stub, 3)) as batcher:  # type: ignore[arg-type]
 
             async def one() -> np.ndarray:
                 async with batcher.place():

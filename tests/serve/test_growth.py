@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 import pairjepa
 from pairjepa.apps.search import Index
 from pairjepa.apps.search.build import build
-from pairjepa.apps.serve import service
+from pairjepa.apps.serve import current
 
 from .conftest import client_of
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch, without_onnx: None) -> None:
-    monkeypatch.setattr(service, "LOOK", 0.0)
+    monkeypatch.setattr(current, "LOOK", 0.0)
 
 
 def _add(folder: Path, rows: range, words: str = "") -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from pairjepa.apps.search import Index
 from pairjepa.apps.search.build import build
-from pairjepa.apps.serve import service
+from pairjepa.apps.serve import current
 
 from . import rebuild
 from .conftest import serving
@@ -21,7 +21,7 @@ def truth(run: Path, tmp_path: Path, without_onnx: None) -> Any:
 def test_every_answer_is_right(
     truth: Any, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "LOOK", 0.0)
+    monkeypatch.setattr(current, "LOOK", 0.0)
     index = Index.open(tmp_path / "index")
     index.warm()
 

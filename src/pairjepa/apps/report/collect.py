@@ -67,7 +67,10 @@ def collect(
         raise UsageError(f"seed must be between 0 and {2**32 - 1}, got {seed}.")
     check_method(projection)
     groups = evaluated(runs, split)
-    evaluations = {name: [_evaluation(one, split) for one in group] for name, group in groups.items()}
+    evaluations = {
+        name: [read_evaluation(one.run, split, one.embeddings.run, one.command) for one in group]
+        for name, group in groups.items()
+    }
     first = next(iter(groups.values()))[0].embeddings
     notes: list[str] = []
     pictures = {name: _illustrations(name, group[0], split, notes) for name, group in groups.items()}
@@ -100,10 +103,6 @@ def collect(
         "notes": notes,
         "compare": compare(runs, split) if len(groups) > 1 else None,
     }
-
-
-def _evaluation(one: Evaluated, split: str) -> dict[str, Any]:
-    return read_evaluation(one.run, split, one.embeddings.run, one.command)
 
 
 def _illustrations(name: str, one: Evaluated, split: str, notes: list[str]) -> Illustrations:

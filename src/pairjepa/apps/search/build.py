@@ -18,7 +18,7 @@ from pairjepa.apps.search.loading import Loaded, load, loaded, never
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES, META, MODEL, Approximation, Meta
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.sources import Entry, Source, open_source
-from pairjepa.apps.search.tables import Embedded, Row, Tables
+from pairjepa.apps.search.tables import Tables
 from pairjepa.apps.search.vectors import first_line
 from pairjepa.backbones import location
 from pairjepa.config.settings import DataConfig, EngineName
@@ -84,7 +84,9 @@ def build(
     model, place = _opened(run), Place(out)
     _checked(place, model)
     opened = {source.key: source for source in (open_source(str(s), data or DataConfig()) for s in sources)}
-    with _written(place), _alone(place):
+    # On object storage there is no such lock, and none is needed: Lance puts one writer's commits on top of another's.
+    alone = contextlib.nullcontext() if place.folder is None else exclusive(place.folder, wait=True)
+    with _written(place), alone:
         if place.folder is not None:
             remove_leftovers(place.folder)
         meta = _checked(place, model)  # as whoever wrote it before has left it
@@ -152,19 +154,6 @@ def _checked(place: Place, model: _Model) -> Meta | None:
             f"({model.weights[:8]}): their vectors do not compare. Give another --out, or index with the same run."
         )
     return meta
-
-
-@contextlib.contextmanager
-def _alone(place: Place) -> Iterator[None]:
-    """Wait until no other process writes the same index; whatever ends this one lets the next go on.
-
-    There is no such lock on object storage, and none is needed: Lance puts one writer's commits on top of another's.
-    """
-    if place.folder is None:
-        yield
-        return
-    with exclusive(place.folder, wait=True):
-        yield
 
 
 @contextlib.contextmanager
@@ -250,8 +239,6 @@ class _Build:
         self._keep_model()
         new = len(todo) - len(self._unreadable)
         changed = bool(new or gone or unfinished)
-        if changed and self._place.folder is None:
-            self._tables.once()
         if changed:
             self._tables.finish()
         ways = self._approximated(choice, changed)
@@ -280,11 +267,11 @@ class _Build:
             captions=sum(len(entry.captions) for entry in todo),
             cache=cache_folder(),
         )
-        waiting: list[tuple[Entry, Embedded]] = []
+        waiting: list[Loaded] = []
         enough = chunk_size(len(todo), COMMIT)
         with progress("index", len(todo), "images") as bar, closing(self._read(todo, embedding)) as batches:
             for batch in batches:
-                waiting += self._embedded(batch, {image.digest: image for _, image in waiting}, embedding)
+                waiting += self._embedded(batch, {one.digest: one for one in waiting}, embedding)
                 if len(waiting) >= enough:
                     self._commit(waiting, embedding)
                     waiting = []
@@ -296,10 +283,10 @@ class _Build:
         return embedding.images_on_ray(batches) if self._engine == "ray" else batches
 
     def _embedded(
-        self, loaded: list[Loaded], kept: dict[str, Embedded], embedding: "Embedding"
-    ) -> list[tuple[Entry, Embedded]]:
+        self, loaded: list[Loaded], kept: dict[str, Loaded], embedding: "Embedding"
+    ) -> list[Loaded]:
         """Images with their vectors; those of the same bytes as one that is there take its."""
-        kept |= self._tables.embedded([one.digest for one in loaded if one.held])
+        kept |= self._tables.embedded([one for one in loaded if one.held])
         # What was there when it was read may have been overwritten since.
         loaded = [
             load(one.entry, never, embedding.min_decode_size) if one.held and one.digest not in kept else one
@@ -307,26 +294,20 @@ class _Build:
         ]
         self._unreadable += [one for one in loaded if one.reason]
         good = [one for one in loaded if not one.reason]
-        new = {one.digest: one for one in good if one.digest not in kept}
-        vectors = {digest: one.vector for digest, one in new.items() if one.vector is not None}
-        if here := [one for one in new.values() if one.vector is None]:
-            vectors |= zip([one.digest for one in here], embedding.images(here), strict=True)
-        for digest, one in new.items():
-            kept[digest] = Embedded(digest, vectors[digest], one.thumbnail, *one.size)
-        return [(one.entry, kept[one.digest]) for one in good]
+        kept |= {one.digest: one for one in good if one.vector is not None}
+        new = list({one.digest: one for one in good if one.digest not in kept}.values())
+        vectors = embedding.images(new) if new else ()
+        kept |= {one.digest: replace(one, image=None, vector=v) for one, v in zip(new, vectors, strict=True)}
+        return [replace(kept[one.digest], entry=one.entry) for one in good]
 
-    def _commit(self, images: list[tuple[Entry, Embedded]], embedding: "Embedding") -> None:
+    def _commit(self, images: list[Loaded], embedding: "Embedding") -> None:
         if not images:
             return
-        captions = list(dict.fromkeys(caption for entry, _ in images for caption in entry.captions))
+        captions = list(dict.fromkeys(caption for one in images for caption in one.entry.captions))
         vectors = embedding.captions(captions)
         place = {caption: row for row, caption in enumerate(captions)}
-        self._tables.put(
-            [
-                Row(entry, image, vectors[np.array([place[c] for c in entry.captions], np.int64)])
-                for entry, image in images
-            ]
-        )
+        rows = ([place[caption] for caption in one.entry.captions] for one in images)
+        self._tables.put(images, [vectors[np.array(some, np.int64)] for some in rows])
 
     def _encoding(self) -> "Embedder":
         """The model, loaded when something is to be embedded."""

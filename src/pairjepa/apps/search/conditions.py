@@ -16,14 +16,14 @@ from typing import Any
 import pyarrow as pa
 from lark import Lark, Token, Tree, UnexpectedInput
 
-from pairjepa.apps.search.stored import ALL_COLUMNS
+from pairjepa.apps.search.stored import INNER
 from pairjepa.util.errors import UsageError, unknown
 
 MAX_LENGTH = 1000
 """Characters of a condition."""
 MAX_DEPTH = 10
 """Parentheses and NOTs within each other."""
-HIDDEN = frozenset(("path", "source", "digest", "stamp", "thumbnail", "captions", "caption", *ALL_COLUMNS))
+HIDDEN = frozenset(("path", "source", "captions", "caption", *INNER))
 """Columns that say where an image lies, or that are no property to choose images by."""
 
 _GRAMMAR = r"""

@@ -46,13 +46,12 @@ def scores_of(
 
 
 def top(scores: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " top"]:
-    """Rows of the `k` highest scores, best first, equal ones in their order; -inf is none."""
+    """Rows of the `k` highest scores, best first, equal ones in their order."""
     k = min(k, len(scores))
     if not k:
         return np.empty(0, np.int64)
     floor = np.partition(scores, len(scores) - k)[len(scores) - k]
     candidates = np.flatnonzero(scores >= floor)
-    candidates = candidates[scores[candidates] > -np.inf]
     return candidates[np.argsort(-scores[candidates], kind="stable")][:k]
 
 

@@ -20,7 +20,7 @@ from jaxtyping import Float, Float32
 
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES, MODEL, Meta
 from pairjepa.apps.search.place import Place
-from pairjepa.apps.search.stored import ALL_COLUMNS, COLUMNS
+from pairjepa.apps.search.stored import COLUMNS, INNER
 from pairjepa.apps.search.vectors import Vectors
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
 from pairjepa.util.files import digest_bytes
@@ -29,8 +29,6 @@ from pairjepa.util.unit import check_unit
 if TYPE_CHECKING:
     from pairjepa.embedder.encoder import KnowsWords
 
-BASE = ("id", "name", "path", "source", "split", "width", "height")
-"""Columns of both tables; those that came with the pairs stand beside them."""
 By = Literal["image", "caption", "both"]
 WIDE = 100
 """Nearest images that a threshold picks from, for the best score need not be the highest probability."""
@@ -255,22 +253,13 @@ class Index:
 
     @property
     def _described(self) -> list[str]:
-        hidden = {*ALL_COLUMNS, "thumbnail", "digest", "stamp"}
-        return [name for name in self._images.schema.names if name not in hidden]
+        return [name for name in self._images.schema.names if name not in (*INNER, "source")]
 
     @staticmethod
     def _item(row: dict[str, Any]) -> Item:
-        metadata = {name: value for name, value in row.items() if name not in {*BASE, "captions"}}
-        return Item(
-            id=row["id"],
-            name=row["name"],
-            captions=tuple(row["captions"]),
-            path=_path(row["path"]),
-            split=row["split"],
-            width=row["width"],
-            height=row["height"],
-            metadata=metadata,
-        )
+        given = {name: row.pop(name) for name in ("id", "name", "split", "width", "height")}
+        captions, path = tuple(row.pop("captions")), _path(row.pop("path"))
+        return Item(**given, captions=captions, path=path, metadata=row)
 
     def thumbnail(self, id: str) -> bytes | None:
         """A JPEG of at most 256 pixels a side; None if there is no such image."""

@@ -35,7 +35,7 @@ class Loaded:
     reason: str = ""
     """Why it cannot be used; empty if it can."""
     vector: Float32[np.ndarray, " dim"] | None = None
-    """What it was embedded to, where that was done elsewhere."""
+    """What it was embedded to, as soon as it is."""
 
     @property
     def held(self) -> bool:

@@ -40,9 +40,8 @@ class Place:
         if self.folder is not None:
             path = self.folder / name
             return path.read_bytes() if path.is_file() else None
-        files, root = self._files()
         return self._asked(
-            lambda: files.cat_file(f"{root}/{name}") if files.exists(f"{root}/{name}") else None
+            lambda files, root: files.cat_file(f"{root}/{name}") if files.exists(f"{root}/{name}") else None
         )
 
     def write(self, name: str, data: bytes) -> None:
@@ -57,14 +56,16 @@ class Place:
             return
         from fsspec.implementations.local import LocalFileSystem
 
-        files, root = self._files()
-        self._asked(lambda: files.makedirs(root, exist_ok=True))
-        if isinstance(files, LocalFileSystem):  # a disk shows a file from its first byte
+        def put(files: Any, root: str) -> None:
+            files.makedirs(root, exist_ok=True)
+            if not isinstance(files, LocalFileSystem):
+                files.pipe_file(f"{root}/{name}", data)
+                return
             with files.open(f"{root}/{name}", "wb", autocommit=False) as file:
                 file.write(data)
-            file.commit()
-            return
-        self._asked(lambda: files.pipe_file(f"{root}/{name}", data))
+            file.commit()  # a disk shows a file from its first byte
+
+        self._asked(put)
 
     def names(self) -> list[str] | None:
         """What is in it, without temporary folders; None if it is no folder, or is not there.
@@ -76,10 +77,8 @@ class Place:
             if not self.folder.is_dir():
                 return None
             return sorted(p.name for p in self.folder.iterdir() if not p.name.endswith(LEFTOVER))
-        files, root = self._files()
-        if not self._asked(lambda: files.isdir(root)):
-            return None
-        return sorted(PurePath(path).name for path in self._asked(lambda: files.ls(root, detail=False)))
+        paths = self._asked(lambda files, root: files.ls(root, detail=False) if files.isdir(root) else None)
+        return None if paths is None else sorted(PurePath(path).name for path in paths)
 
     def holds(self, name: str) -> bool:
         """Whether a file is in it.
@@ -89,8 +88,7 @@ class Place:
         """
         if self.folder is not None:
             return (self.folder / name).is_file()
-        files, root = self._files()
-        return self._asked(lambda: bool(files.exists(f"{root}/{name}")))
+        return self._asked(lambda files, root: bool(files.exists(f"{root}/{name}")))
 
     def exists(self) -> bool:
         """Whether there is a folder or a file."""
@@ -105,13 +103,12 @@ class Place:
         if self.folder is not None:
             make(self.folder / name)
             return
-        files, root = self._files()
         with temporary_folder() as temporary:
             made = temporary / name
             make(made)
             data = (made / last).read_bytes()
             (made / last).unlink()
-            self._asked(lambda: files.put(f"{made}/", f"{root}/{name}/", recursive=True))
+            self._asked(lambda files, root: files.put(f"{made}/", f"{root}/{name}/", recursive=True))
         self.write(f"{name}/{last}", data)
 
     def here(self, name: str, digest: str) -> Path:
@@ -126,27 +123,23 @@ class Place:
         """
         if self.folder is not None:
             return self.folder / name
-        files, root = self._files()
         kept = cache_folder() / "models" / digest
         if not kept.is_dir():
+            paths = self._asked(lambda files, root: files.find(f"{root}/{name}", maxdepth=1))
+            names = [PurePath(path).name for path in paths]
+            # object storage takes names that lead elsewhere on a disk
+            if bad := next((one for one in names if not _PLAIN.fullmatch(one)), None):
+                raise PairJEPAError(
+                    f"{self / name} must hold files with plain names, got {bad!r}. Make the index again."
+                )
             with writing(kept), atomic_folder(kept) as temporary:
-                for path in self._asked(lambda: files.find(f"{root}/{name}", maxdepth=1)):
-                    file = PurePath(path).name
-                    if not _PLAIN.fullmatch(file):  # object storage takes names that lead elsewhere on a disk
-                        raise PairJEPAError(
-                            f"{self / name} must hold files with plain names, got {file!r}. Make the index again."
-                        )
-                    self._asked(lambda: files.get_file(path, temporary / file))  # noqa: B023 called at once
+                targets = [str(temporary / one) for one in names]
+                self._asked(lambda files, _: files.get(paths, targets))
         return kept
 
-    def _files(self) -> tuple[Any, str]:
-        """The file system, and the path in it."""
-        from pairjepa.pairs.shards.places import connect
+    def _asked(self, work: Callable[[Any, str], T]) -> T:
+        """`work(file system, path in it)`, and what is wrong with object storage is said in a sentence."""
+        from pairjepa.pairs.shards.places import connect, tried
 
-        return connect(self._name)
-
-    def _asked(self, work: Callable[[], T]) -> T:
-        """`work()`, and what is wrong with object storage is said in a sentence."""
-        from pairjepa.pairs.shards.places import tried
-
-        return tried(self._name, work)
+        files, root = connect(self._name)
+        return tried(self._name, lambda: work(files, root))

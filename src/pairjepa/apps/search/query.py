@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float32
 
 from pairjepa.util.errors import UsageError
+from pairjepa.util.unit import unit
 
 if TYPE_CHECKING:
     from pairjepa.embedder.encoder import Encoder, Picture
@@ -60,33 +61,29 @@ def encode(encoder: "Encoder", queries: Sequence[Query]) -> Float32[np.ndarray, 
         UsageError: `minus` is the query itself.
     """
     vectors = np.empty((len(queries), encoder.dim), np.float32)
-    asked = [(row, query.image, query.words) for row, query in enumerate(queries)]
-    if words := [(row, words) for row, image, words in asked if image is None and words is not None]:
-        rows, texts = zip(*words, strict=True)
-        vectors[list(rows)] = encoder.encode_text(texts)
-    if images := [(row, image) for row, image, words in asked if image is not None and words is None]:
-        rows, pictures = zip(*images, strict=True)
-        vectors[list(rows)] = encoder.encode_image(pictures)
-    if both := [(row, i, w) for row, i, w in asked if i is not None and w is not None]:
-        rows, pictures, texts = zip(*both, strict=True)
-        vectors[list(rows)] = _together(encoder, pictures, texts)
-    if less := [(row, query.minus) for row, query in enumerate(queries) if query.minus is not None]:
-        rows, texts = zip(*less, strict=True)
-        difference = vectors[list(rows)] - encoder.encode_text(texts)
+    number = range(len(queries))
+    words = [n for n in number if queries[n].image is None]
+    images = [n for n in number if queries[n].words is None]
+    both = [n for n in number if n not in words and n not in images]
+
+    def of(rows: list[int], name: str) -> list[Any]:
+        return [getattr(queries[n], name) for n in rows]
+
+    if words:
+        vectors[words] = encoder.encode_text(of(words, "words"))
+    if images:
+        vectors[images] = encoder.encode_image(of(images, "image"))
+    if both and encoder.sees_captions:
+        vectors[both] = encoder.predict(of(both, "image"), of(both, "words"))
+    elif both:
+        apart = encoder.encode_image(of(both, "image")), encoder.encode_text(of(both, "words"))
+        vectors[both] = unit(np.add(*apart))
+    if less := [n for n in number if queries[n].minus is not None]:
+        difference = vectors[less] - encoder.encode_text(of(less, "minus"))
         if (np.linalg.norm(difference, axis=1) < SAME).any():
             raise UsageError("minus must be other words than the query, got the same. Leave it out.")
-        vectors[list(rows)] = _unit(difference)
+        vectors[less] = unit(difference)
     return vectors
-
-
-def _together(encoder: "Encoder", pictures: Sequence["Picture"], texts: Sequence[str]) -> np.ndarray:
-    if encoder.sees_captions:
-        return encoder.predict(pictures, texts)
-    return _unit(encoder.encode_image(pictures) + encoder.encode_text(texts))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def is_cut(encoder: "Encoder", words: str) -> bool:

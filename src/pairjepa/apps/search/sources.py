@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pairjepa.apps.search.stored import ALL_COLUMNS
+from pairjepa.apps.search.stored import INNER
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.folders import count_unread, is_image, walk
@@ -125,14 +125,8 @@ def open_source(source: str, data: DataConfig) -> Source:
 
 
 def _open_pairs(source: str, data: DataConfig) -> Pairs:
-    return Pairs.open(
-        source,
-        image_column=data.image_column,
-        caption_column=data.caption_column,
-        split_column=data.split_column,
-        images=data.images,
-        no_header=data.no_header,
-    )
+    columns = ("image_column", "caption_column", "split_column", "images", "no_header")
+    return Pairs.open(source, **{name: getattr(data, name) for name in columns})
 
 
 def _of_pairs(key: str, pairs: Pairs) -> Source:
@@ -236,7 +230,7 @@ def _path_of(name: str, folder: str) -> PurePath | None:
     return None
 
 
-OWN = ("id", "source", "digest", "stamp", "width", "height", "thumbnail", *ALL_COLUMNS)
+OWN = ("id", "source", "width", "height", *INNER)
 """Columns of the index; metadata of such a name gets a `_` behind it."""
 
 

@@ -30,6 +30,8 @@ def checksum_of(column: str) -> str:
 
 ALL_COLUMNS = (*COLUMNS.values(), *map(checksum_of, COLUMNS.values()))
 """Columns of vectors and of their checksums."""
+INNER = (*ALL_COLUMNS, "thumbnail", "digest", "stamp")
+"""Columns that say nothing of an image to who searches."""
 
 
 def row_checksums(vectors: Float32[np.ndarray, "rows dim"]) -> UInt64[np.ndarray, " rows"]:

@@ -5,12 +5,13 @@ are taken out when the next run begins, or, where another writer may be about to
 process may be killed between any two commits.
 
 Each commit is a new version of a table. Lance writes it down by a file that may be made once only, and a writer that
-comes second puts its change on top of the other's.
+comes second puts its change on top of the other's. An image that both have put in has two rows until its source is
+indexed again; a search shows one of them.
 """
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from sys import intern
@@ -21,23 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float32
 
+from pairjepa.apps.search import stored
+from pairjepa.apps.search.loading import Loaded
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES
 from pairjepa.apps.search.place import Place
-from pairjepa.apps.search.sources import Entry
-from pairjepa.apps.search.stored import (
-    COLUMNS,
-    DIM,
-    MORE,
-    WEIGHTS,
-    check_weights,
-    checked_vectors,
-    checksum_of,
-    dim_of,
-    row_checksums,
-    vector_columns,
-    width_of,
-    with_penalty,
-)
 from pairjepa.apps.search.vectors import lance_module, reading
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.mixture import CAPTION_WEIGHT, mean_directions, mixed
@@ -62,28 +50,6 @@ class Known:
     digest: str
 
 
-@dataclass(frozen=True)
-class Embedded:
-    """What an image file becomes, whatever its name."""
-
-    digest: str
-    """Of the file's bytes."""
-    vector: Float32[np.ndarray, " dim"]
-    thumbnail: bytes
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Row:
-    """An image on its way into the index."""
-
-    entry: Entry
-    image: Embedded
-    captions: Float32[np.ndarray, "captions dim"]
-    """Their vectors."""
-
-
 class Tables:
     """Both tables, open for writing."""
 
@@ -106,10 +72,10 @@ class Tables:
         """
         vectors = [
             field
-            for column in COLUMNS.values()
+            for column in stored.COLUMNS.values()
             for field in (
-                pa.field(checksum_of(column), pa.uint64()),
-                pa.field(column, pa.list_(pa.float32(), dim if correction is None else dim + MORE)),
+                pa.field(stored.checksum_of(column), pa.uint64()),
+                pa.field(column, pa.list_(pa.float32(), dim if correction is None else dim + stored.MORE)),
             )
         ]
         base = [
@@ -130,20 +96,21 @@ class Tables:
             (place.folder / FILE).unlink(missing_ok=True)  # of tables that are gone
         self._tables: dict[str, Any] = {}
         for name, fields in own.items():
-            if name not in there:
-                schema = pa.schema([*base, *columns, *fields], {WEIGHTS: weights, DIM: str(dim)})
-                if place.folder is None:
-                    _make(place / name, schema)
-                else:
-                    with atomic_folder(place.folder / name) as new:  # a table that is begun would be damaged
-                        _make(str(new), schema)
+            schema = pa.schema([*base, *columns, *fields], {stored.WEIGHTS: weights, stored.DIM: str(dim)})
+            if place.folder is None and not _is_there(place / name):
+                _make(place / name, schema)
+            elif place.folder is not None and name not in there:
+                with atomic_folder(place.folder / name) as new:  # a table that is begun would be damaged
+                    _make(str(new), schema)
             self._tables[name] = _opened(place / name)
         for name in own:
-            check_weights(self._tables[name], place / name, weights)
+            stored.check_weights(self._tables[name], place / name, weights)
             self._add_columns(name, pa.schema([*columns, vectors[0], pa.field("digest", pa.string())]))
         self._caption_weight = CAPTION_WEIGHT if caption_weight is None else caption_weight
         self._correction, self._penalties = correction, list[np.ndarray]()
-        if correction is None and any(width_of(table) > dim_of(table) for table in self._tables.values()):
+        if correction is None and any(
+            stored.width_of(table) > stored.dim_of(table) for table in self._tables.values()
+        ):
             raise PairJEPAError(
                 f"{place} was made with a run that corrects scores for hubs, and the run's "
                 "hubness.safetensors is gone or of other weights. Put it back, or evaluate the run again."
@@ -151,10 +118,11 @@ class Tables:
         with reading(place / IMAGES):
             images = self._images.to_table(columns=["id", "source", "stamp", "digest"])
         columns_of = (images[name].to_pylist() for name in ("id", "source", "stamp", "digest"))
-        self.known = {
-            id: Known(intern(source), stamp, digest)
-            for id, source, stamp, digest in zip(*columns_of, strict=True)
-        }
+        self.known: dict[str, Known] = {}
+        for id, source, stamp, digest in zip(*columns_of, strict=True):
+            # two writers have put it in at the same moment: unlike any stamp, so that it is put in once
+            twice = id in self.known
+            self.known[id] = Known(intern(source), "" if twice else stamp, digest)
         self._held = {known.digest: id for id, known in self.known.items()}
         with reading(place / CAPTIONS):
             ids = self._tables[CAPTIONS].to_table(columns=["id"])["id"]
@@ -172,7 +140,9 @@ class Tables:
     def searched_columns(self, name: str, *, mixed: bool) -> list[str]:
         """Columns of vectors of one table that are searched; `mixed`: with captions."""
         return [
-            c for c in COLUMNS.values() if c in self._tables[name].schema.names and (mixed or c == "vector")
+            c
+            for c in stored.COLUMNS.values()
+            if c in self._tables[name].schema.names and (mixed or c == "vector")
         ]
 
     @property
@@ -188,56 +158,44 @@ class Tables:
         """Whether an image of these bytes is in the index."""
         return digest in self._held
 
-    def embedded(self, digests: Collection[str]) -> dict[str, Embedded]:
-        """What is kept of the images of these bytes, as far as they are still there."""
-        ids = [self._held[digest] for digest in digests if digest in self._held]
-        found = [
-            self._images.to_table(
-                columns=["digest", "thumbnail", "width", "height", *vector_columns(self._images)],
-                filter=f"id IN ({part})",
+    def embedded(self, images: Collection[Loaded]) -> dict[str, Loaded]:
+        """By digest, images with what is kept of others of the same bytes, as far as those are still there."""
+        of, found = {one.digest: one for one in images}, dict[str, Loaded]()
+        facts = ["digest", "thumbnail", "width", "height"]
+        for part in _quoted([self._held[digest] for digest in of if digest in self._held]):
+            rows = self._images.to_table(
+                columns=[*facts, *stored.vector_columns(self._images)], filter=f"id IN ({part})"
             )
-            for part in _quoted(ids)
-        ]
-        rows = [
-            Embedded(digest, vector, thumbnail, width, height)
-            for table in found
-            for vector, digest, thumbnail, width, height in zip(
-                checked_vectors(table, self._images.uri)[:, : dim_of(self._images)],
-                *(table[name].to_pylist() for name in ("digest", "thumbnail", "width", "height")),
-                strict=True,
-            )
-        ]
-        return {row.digest: row for row in rows}
+            vectors = stored.checked_vectors(rows, self._images.uri)[:, : stored.dim_of(self._images)]
+            for row, vector in zip(rows.select(facts).to_pylist(), vectors, strict=True):
+                size = row["width"], row["height"]
+                one = replace(of[row["digest"]], vector=vector, thumbnail=row["thumbnail"], size=size)
+                found[one.digest] = one
+        return found
 
-    def put(self, rows: Sequence[Row]) -> None:
-        """Add images, or put them in the place of those of the same id."""
-        ids = [row.entry.id for row in rows]
+    def put(self, images: Sequence[Loaded], captions: Sequence[Float32[np.ndarray, "captions dim"]]) -> None:
+        """Add images with vectors, or put them in the place of those of the same id; and their captions' vectors."""
+        ids = [one.entry.id for one in images]
         self.remove([id for id in ids if id in self.known])
         self._delete(CAPTIONS, self._left_over.intersection(ids))
-        images = [self._base(row) for row in rows]
-        captions = [
-            base | {"caption": c, "digest": row.image.digest}
-            for base, row in zip(images, rows, strict=True)
-            for c in row.entry.captions
+        rows = [
+            one.entry.metadata
+            | {name: getattr(one.entry, name) for name in ("id", "name", "path", "source", "split", "stamp")}
+            | {"digest": one.digest, "width": one.size[0], "height": one.size[1]}
+            | {"thumbnail": one.thumbnail, "captions": one.entry.captions}
+            for one in images
         ]
-        if captions:
-            self._append(CAPTIONS, captions, {"vector": np.concatenate([row.captions for row in rows])})
-        for base, row in zip(images, rows, strict=True):
-            base |= {
-                "captions": list(row.entry.captions),
-                "digest": row.image.digest,
-                "stamp": row.entry.stamp,
-                "thumbnail": row.image.thumbnail,
-            }
+        if texts := [row | {"caption": caption} for row in rows for caption in row["captions"]]:
+            self._append(CAPTIONS, texts, {"vector": np.concatenate(captions)})
         vectors, words = (
-            np.stack([row.image.vector for row in rows]),
-            mean_directions([r.captions for r in rows]),
+            np.stack([one.vector for one in images if one.vector is not None]),
+            mean_directions(captions),
         )
         both = mixed(vectors, words, self._caption_weight)
-        self._append(IMAGES, images, {"vector": vectors, "caption_vector": words, "both_vector": both})
+        self._append(IMAGES, rows, {"vector": vectors, "caption_vector": words, "both_vector": both})
         for row in rows:
-            self.known[row.entry.id] = Known(row.entry.source, row.entry.stamp, row.image.digest)
-            self._held[row.image.digest] = row.entry.id
+            self.known[row["id"]] = Known(row["source"], row["stamp"], row["digest"])
+            self._held[row["digest"]] = row["id"]
 
     def remove(self, ids: Collection[str]) -> None:
         """Take images out, and their captions."""
@@ -247,38 +205,6 @@ class Tables:
             known = self.known.pop(id)
             if self._held.get(known.digest) == id:
                 del self._held[known.digest]
-
-    def once(self) -> None:
-        """Keep one row of an image that two writers have put in at the same moment, and its captions once.
-
-        The other one may be doing the same: what is too much is looked up anew after each of its commits, for row ids
-        are those of one version alone.
-        """
-        for name in (IMAGES, CAPTIONS):
-            while more := self._too_many(name):
-                with _unless_another_writes():
-                    self._tables[name].delete(f"_rowid IN ({', '.join(map(str, more))})", conflict_retries=0)
-
-    def _too_many(self, name: str) -> list[int]:
-        """Row ids of a table that stand there again: beyond one of an image, and beyond its number of captions."""
-        for table in self._tables.values():
-            table.checkout_latest()
-        images = self._images.to_table(columns=["id", "captions"])
-        lengths = pc.list_value_length(images["captions"]).to_pylist()
-        wanted = dict(
-            zip(images["id"].to_pylist(), [1] * len(lengths) if name == IMAGES else lengths, strict=True)
-        )
-        ids = images["id"] if name == IMAGES else self._tables[name].to_table(columns=["id"])["id"]
-        counts = {count["values"]: count["counts"] for count in pc.value_counts(ids).to_pylist()}
-        # captions whose image has not come are another writer's, or left over
-        over = sorted(id for id, count in counts.items() if count > wanted.get(id, count))
-        rows_of: dict[str, list[int]] = {}
-        for part in _quoted(over):
-            found = self._tables[name].to_table(columns=["id"], filter=f"id IN ({part})", with_row_id=True)
-            for id, row in zip(found["id"].to_pylist(), found["_rowid"].to_pylist(), strict=True):
-                rows_of.setdefault(id, []).append(row)
-        # a writer appends all captions of an image at once, so that those of one stand together
-        return [row for id, rows in rows_of.items() for row in sorted(rows)[wanted[id] :]]
 
     def finish(self) -> None:
         """Make many small files one, so that an index opens quickly, and forget versions that nobody reads any more."""
@@ -301,44 +227,29 @@ class Tables:
         for table in self._tables.values():
             with _unless_another_writes():
                 table.cleanup_old_versions(KEPT, delete_unverified=self._alone)
-            if self._alone:
-                _remove_unfinished(table)
 
     @property
     def _images(self) -> Any:
         return self._tables[IMAGES]
 
-    def _base(self, row: Row) -> dict[str, Any]:
-        entry = row.entry
-        return entry.metadata | {
-            "id": entry.id,
-            "name": entry.name,
-            "path": entry.path,
-            "source": entry.source,
-            "split": entry.split,
-            "width": row.image.width,
-            "height": row.image.height,
-        }
-
     def _append(self, name: str, rows: list[dict[str, Any]], vectors: dict[str, np.ndarray]) -> None:
+        """Rows, of which what a table has no column for is left out."""
         table = self._tables[name]
         schema: pa.Schema = table.schema
         check_unit(vectors["vector"], "What is indexed", "Its run is of no use: train another.")
-        columns = [field for field in schema if field.name in vectors]  # earlier versions wrote one
-        stored = vectors
-        if (correction := self._correction) is not None and width_of(table) > dim_of(table):
+        if (correction := self._correction) is not None and stored.width_of(table) > stored.dim_of(table):
             penalty = correction.of_image if name == IMAGES else correction.of_text
-            stored = {column: with_penalty(some, penalty(some)) for column, some in vectors.items()}
+            vectors = {column: stored.with_penalty(some, penalty(some)) for column, some in vectors.items()}
             if name == IMAGES:
-                self._penalties.append(stored["vector"][:, dim_of(table)])
-        for field in columns:
-            for row, checksum in zip(rows, row_checksums(stored[field.name]).tolist(), strict=True):
-                row[checksum_of(field.name)] = checksum
-        full = pa.Table.from_pylist(rows, schema=pa.schema([f for f in schema if f.name not in vectors]))
-        for field in columns:
-            flat = pa.array(stored[field.name].ravel())
-            full = full.append_column(field, pa.FixedSizeListArray.from_arrays(flat, field.type.list_size))
-        full = full.select(schema.names)
+                self._penalties.append(vectors["vector"][:, stored.dim_of(table)])
+        full = pa.Table.from_pylist(rows, schema)
+        for column in vectors.keys() & set(schema.names):  # 0.1 wrote one
+            flat = pa.array(vectors[column].ravel())
+            for field, array in (
+                (column, pa.FixedSizeListArray.from_arrays(flat, stored.width_of(table, column))),
+                (stored.checksum_of(column), pa.array(stored.row_checksums(vectors[column]))),
+            ):
+                full = full.set_column(schema.get_field_index(field), schema.field(field), array)
         self._tables[name] = lance_module().write_dataset(full, table, mode="append")
 
     def _delete(self, name: str, ids: Collection[str]) -> None:
@@ -375,28 +286,18 @@ def _make(uri: str, schema: pa.Schema) -> None:
         )
     except (OSError, RuntimeError) as error:
         try:
-            lance.dataset(uri)  # another writer was first
-        except (OSError, ValueError, RuntimeError):
+            _opened(uri)  # another writer was first
+        except PairJEPAError:
             raise error from None
 
 
-def _remove_unfinished(table: Any) -> None:
-    """Remove what Lance's own cleaning leaves of commits that were killed: parts of files, records of transactions.
-
-    Args:
-        table: on this machine's disk; nobody else writes it.
-    """
-    folder = Path(table.uri)
-    manifests = [
-        file.read_bytes() for file in folder.glob("_versions/*.manifest")
-    ]  # each names its transaction
-    left = [
-        file
-        for file in folder.glob("_transactions/*.txn")
-        if not any(file.name.encode() in m for m in manifests)
-    ]
-    for file in [*left, *folder.glob("_versions/*#*"), *folder.rglob(".tmp*")]:
-        file.unlink(missing_ok=True)
+def _is_there(uri: str) -> bool:
+    """Whether a table has a version, sound or not: on object storage its folder is seen before."""
+    try:
+        lance_module().dataset(uri)
+    except (OSError, ValueError, RuntimeError) as error:
+        return "was not found" not in str(error)
+    return True
 
 
 @contextlib.contextmanager

@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from pairjepa.apps.search import stored
 from pairjepa.apps.search.exact import read_vectors, scores_of, top
 from pairjepa.apps.search.meta import Approximation
-from pairjepa.apps.search.stored import (
-    as_query,
-    check_weights,
-    checked_vectors,
-    dim_of,
-    vector_columns,
-    width_of,
-)
 from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, needs
 
 if TYPE_CHECKING:
@@ -57,8 +50,8 @@ class Vectors:
             self._table: Any = lance_module().dataset(uri, session=session)
             self._rows = self._table.count_rows()
             self.schema: pa.Schema = self._table.schema
-        check_weights(self._table, uri, weights)
-        self._weights = weights
+        stored.check_weights(self._table, uri, weights)
+        self._weights, self._dim = weights, stored.dim_of(self._table)
         self._display = list(display)
         self._read = [*display, *({"digest"} & set(self.schema.names))]
         self._warm: str | None = None
@@ -90,11 +83,8 @@ class Vectors:
 
     def row(self, id: str, columns: list[str]) -> dict[str, Any] | None:
         """The first row of that id."""
-        if not _ID.fullmatch(id):
-            return None
-        with reading(self._uri):
-            found = self._table.to_table(columns=columns, filter=f"id = '{id}'", limit=1).to_pylist()
-        return found[0] if found else None
+        found = self._of_id(id, columns)
+        return None if found is None else found.to_pylist()[0]
 
     def spread(self, count: int, columns: list[str]) -> list[dict[str, Any]]:
         """Rows of about `count` pictures, evenly spread over the table."""
@@ -116,11 +106,15 @@ class Vectors:
 
     def vector(self, id: str) -> Float32[np.ndarray, " dim"] | None:
         """That of the first row of that id."""
+        found = self._of_id(id, stored.vector_columns(self._table))
+        return None if found is None else stored.checked_vectors(found, self._uri)[0, : self._dim]
+
+    def _of_id(self, id: str, columns: list[str]) -> "pa.Table | None":
         if not _ID.fullmatch(id):
             return None
         with reading(self._uri):
-            found = self._table.to_table(columns=vector_columns(self._table), filter=f"id = '{id}'", limit=1)
-        return checked_vectors(found, self._uri)[0, : dim_of(self._table)] if found.num_rows else None
+            found = self._table.to_table(columns=columns, filter=f"id = '{id}'", limit=1)
+        return found if found.num_rows else None
 
     @property
     def ids(self) -> list[str]:
@@ -130,7 +124,7 @@ class Vectors:
 
     def matrix(self) -> Float32[np.ndarray, "pictures dim"]:
         """The vectors of all pictures, as a copy."""
-        return self._vectors("vector")[self._all_once, : dim_of(self._table)]
+        return self._vectors("vector")[self._all_once, : self._dim]
 
     @cached_property
     def pictures(self) -> int:
@@ -162,8 +156,8 @@ class Vectors:
             column: of the vectors that are compared.
             corrected: scores are corrected for hubs, where the vectors were written so.
         """
-        width = width_of(self._table, column)
-        plain, vector = (as_query(vector, width, corrected=some) for some in (False, corrected))
+        width = stored.width_of(self._table, column)
+        plain, vector = (stored.as_query(vector, width, corrected=some) for some in (False, corrected))
         conditions = [f"({where})"] if where is not None else []
         conditions += [f"id != '{exclude}'"] if exclude is not None and _ID.fullmatch(exclude) else []
         if digest is not None and "digest" in self.schema.names:
@@ -184,12 +178,9 @@ class Vectors:
             hits = found.select(self._display).take(first).to_pylist()
             return hits, scores[first].tolist(), np.vecdot(vectors[first], plain)
         vectors = self._vectors(column)
-        scores = scores_of(vectors, vector)
         rows = self._all_once if condition is None else self._once(self._matching(condition))
-        if len(rows) < len(scores):
-            scores, every = np.full_like(scores, -np.inf), scores
-            scores[rows] = every[rows]
-        best = top(scores, k)
+        scores = scores_of(vectors, vector)
+        best = rows[top(scores[rows], k)]
         hits = self._columns.select(self._display).take(best).to_pylist()
         return hits, scores[best].tolist(), np.vecdot(vectors[best], plain)
 
@@ -311,7 +302,7 @@ def approximately(
         filter: a condition in SQL.
     """
     found = table.to_table(
-        columns=[*columns, *vector_columns(table, column), "_distance"],
+        columns=[*columns, *stored.vector_columns(table, column), "_distance"],
         nearest={
             "column": column,
             "q": vector,
@@ -322,7 +313,7 @@ def approximately(
         filter=filter,
         prefilter=True,
     )
-    vectors = checked_vectors(found, table.uri, column)
+    vectors = stored.checked_vectors(found, table.uri, column)
     scores = np.vecdot(vectors, vector)
     best = top(scores, k)
     return found.select(list(columns)).take(best), scores[best], vectors[best]

@@ -1,31 +1,44 @@
-"""The HTTP side: routes, what they answer, and which status each mistake has. docs/serve.md says what there is."""
+"""The HTTP side: operations, and which status each mistake has. docs/serve.md says what there is."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, TypeVar
 
+import numpy as np
+from anyio import CapacityLimiter, to_thread
 from fastapi import FastAPI, Form, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from PIL import Image
 from starlette.exceptions import HTTPException
 
 import pairjepa
+from pairjepa.apps.labels.labels import Labels, split_labels
+from pairjepa.apps.search import query
 from pairjepa.apps.serve import schema
-from pairjepa.apps.serve.batching import Busy
+from pairjepa.apps.serve.batching import Batcher
+from pairjepa.apps.serve.current import Current
 from pairjepa.apps.serve.guard import Guard
 from pairjepa.apps.serve.page import add_page
-from pairjepa.apps.serve.schema import LabelNames, LabelProbabilities, Results, problems
-from pairjepa.apps.serve.service import Replaced, Service, UnknownImage
-from pairjepa.pairs.images import BadImage
+from pairjepa.apps.serve.schema import LabelNames, LabelProbabilities, Listing, Results, problems
+from pairjepa.apps.serve.uploads import read_picture
+from pairjepa.pairs.images import BadImage, media_type
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.progress import say
 
 if TYPE_CHECKING:
-    from pairjepa.apps.search import Hit, Index
+    from pairjepa.apps.search import Index
     from pairjepa.embedder.encoder import Encoder
+
+T = TypeVar("T")
 
 QUEUE = 64
 MAX_UPLOAD = 10_000_000
+MAX_LABELS = 100
+DECODERS = 2
+"""Uploads decoded at once, each in `uploads.MEMORY`."""
+KEPT = {"Cache-Control": "private, max-age=3600"}
 
 
 def create_app(
@@ -45,12 +58,13 @@ def create_app(
         queue: how many requests may wait for the encoder; beyond it they are refused with 503.
         max_upload: bytes of the largest request.
     """
-    service = Service(index, encoder, queue)
+    batcher, current = Batcher(encoder, queue), Current(index)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with service:
-            yield
+        yield
+        await current.settled()
+        batcher.close()
 
     app = FastAPI(
         title="PairJEPA",
@@ -62,140 +76,151 @@ def create_app(
     )
     app.add_middleware(Guard, host=host, max_body=max_upload)
     _answer_mistakes(app)
-    _add_images(app, service)
-    _add_search(app, service)
-    _add_labels(app, service)
-
-    @app.get("/healthz", responses=problems(503))
-    async def healthz() -> schema.Health:
-        """Whether the server answers, and what from."""
-        service.look()
-        index = service.index
-        return schema.Health(images=len(index), captions=index.has_captions, max_upload=max_upload)
-
+    operations = _Operations(encoder, batcher, current, max_upload)
+    picture = {200: {"content": {"image/*": {}}, "description": "A picture."}} | problems(404, 503)
+    asked, of_image = problems(422, 503), problems(404, 422, 503)
+    get, post = app.get, app.post
+    get("/api/images", responses=asked)(operations.images)
+    get("/api/images/{id}", responses=picture, response_class=Response)(operations.image)
+    get("/api/images/{id}/original", responses=picture, response_class=Response)(operations.original)
+    get("/api/search", responses=asked)(operations.search)
+    post("/api/search", responses=asked)(operations.search_by_picture)
+    get("/api/similar/{id}", responses=of_image)(operations.similar)
+    post("/api/label", responses=asked)(operations.label)
+    get("/api/label/{id}", responses=of_image)(operations.label_image)
+    get("/healthz", responses=problems(503))(operations.healthz)
     add_page(app)
     return app
 
 
-PICTURE: dict[int | str, dict[str, object]] = {200: {"content": {"image/*": {}}, "description": "A picture."}}
-KEPT = {"Cache-Control": "private, max-age=3600"}
+class _Operations:
+    """What can be asked; nothing of it is computed on the event loop. The docstrings are shown at /docs."""
 
+    def __init__(self, encoder: "Encoder", batcher: Batcher, current: Current, max_upload: int) -> None:
+        self._batcher, self._current, self._max_upload = batcher, current, max_upload
+        self._min_decode_size = encoder.min_decode_size
+        self._decoders = CapacityLimiter(DECODERS)
+        self._labels = lru_cache(16)(partial(Labels, encoder))
 
-def _add_images(app: FastAPI, service: Service) -> None:
-    @app.get("/api/images", responses=problems(422, 503))
-    async def images(k: Annotated[schema.K, Query()] = 24) -> schema.Listing:
+    async def images(self, k: Annotated[schema.K, Query()] = 24) -> Listing:
         """Some images, evenly spread over the index."""
-        return schema.Listing(
-            results=[
-                schema.Listed(id=item.id, name=item.name, captions=list(item.captions))
-                for item in await service.spread(k)
-            ]
-        )
+        some = await to_thread.run_sync(self._current.look().spread, k)
+        return Listing.model_validate({"results": some}, from_attributes=True)
 
-    @app.get("/api/images/{id}", response_class=Response, responses=PICTURE | problems(404, 503))
-    async def image(id: str) -> Response:
+    async def image(self, id: str) -> Response:
         """A picture of an image of the index, at most 256 pixels a side."""
-        return Response(await service.thumbnail(id), media_type="image/jpeg", headers=KEPT)
+        small = await self._of_image(self._current.look().thumbnail, id)
+        return Response(small, media_type="image/jpeg", headers=KEPT)
 
-    @app.get("/api/images/{id}/original", response_class=Response, responses=PICTURE | problems(404, 503))
-    async def original(id: str) -> Response:
+    async def original(self, id: str) -> Response:
         """The file of an image as it was indexed; the small picture where that is gone or changed, or in a table."""
-        picture, kind = await service.original(id)
-        return Response(picture, media_type=kind, headers=KEPT)
+        index = self._current.look()
+        small = await self._of_image(index.thumbnail, id)
+        data = await to_thread.run_sync(index.original, id, limiter=self._decoders)
+        kind = "image/jpeg" if data is None else media_type(data)
+        return Response(small if data is None else data, media_type=kind, headers=KEPT)
 
-
-def _add_search(app: FastAPI, service: Service) -> None:
-    @app.get("/api/search", responses=problems(422, 503))
-    async def search(query: Annotated[schema.WordsQuery, Query()]) -> Results:
+    async def search(self, query: Annotated[schema.WordsQuery, Query()]) -> Results:
         """Images, or captions, that words fit best."""
-        return _results(await service.search(query.q, None, query.minus, query, query.threshold))
+        return await self._search(query.q, None, query.minus, query, query.threshold)
 
-    @app.post("/api/search", responses=problems(422, 503))
     async def search_by_picture(
-        form: Annotated[schema.SearchForm, Form(media_type="multipart/form-data")],
+        self, form: Annotated[schema.SearchForm, Form(media_type="multipart/form-data")]
     ) -> Results:
         """Images, or captions, that a picture fits best, or a picture and words together."""
         if form.q is None and form.image is None:
             raise UsageError("The query must be words (q), a picture (image) or both, got neither.")
         upload = None if form.image is None else form.image.file
-        return _results(await service.search(form.q, upload, form.minus, form))
+        return await self._search(form.q, upload, form.minus, form)
 
-    @app.get("/api/similar/{id}", responses=problems(404, 422, 503))
-    async def similar(id: str, choice: Annotated[schema.Choice, Query()]) -> Results:
+    async def similar(self, id: str, choice: Annotated[schema.Choice, Query()]) -> Results:
         """Images most like one of the index, without itself; or the captions that fit it best."""
-        return _results(await service.similar(id, choice))
+        vector = await self._of_image(self._current.look().vector, id)
+        exclude = id if choice.of == "images" else None
+        return await self._nearest(vector, choice, by=choice.by or "image", words=False, exclude=exclude)
 
-
-def _add_labels(app: FastAPI, service: Service) -> None:
-    @app.post("/api/label", responses=problems(422, 503))
     async def label(
-        form: Annotated[schema.LabelForm, Form(media_type="multipart/form-data")],
+        self, form: Annotated[schema.LabelForm, Form(media_type="multipart/form-data")]
     ) -> LabelProbabilities:
         """Which of some labels fits a picture, and how likely each is if one is right."""
-        return _labels(await service.label_upload(form.image.file, form.labels))
+        names = _names(form.labels)
+        async with self._batcher.place():
+            picture = await self._decoded(form.image.file)
+            return await self._label(await self._batcher.encode(query.Query(image=picture)), names)
 
-    @app.get("/api/label/{id}", responses=problems(404, 422, 503))
-    async def label_image(id: str, labels: Annotated[LabelNames, Query()]) -> LabelProbabilities:
+    async def label_image(self, id: str, labels: Annotated[LabelNames, Query()]) -> LabelProbabilities:
         """Which of some labels fits an image of the index."""
-        return _labels(await service.label_image(id, labels))
+        names = _names(labels)
+        vector = await self._of_image(self._current.look().vector, id)
+        async with self._batcher.place():
+            return await self._label(vector, names)
+
+    async def healthz(self) -> schema.Health:
+        """Whether the server answers, and what from."""
+        index = self._current.look()
+        return schema.Health(images=len(index), captions=index.has_captions, max_upload=self._max_upload)
+
+    async def _search(
+        self,
+        words: str | None,
+        upload: BinaryIO | None,
+        minus: str | None,
+        choice: schema.Choice,
+        threshold: float | None = None,
+    ) -> Results:
+        async with self._batcher.place():
+            picture = None if upload is None else await self._decoded(upload)
+            asked = query.Query(words, picture, minus)
+            vector = await self._batcher.encode(asked)
+        if choice.of == "captions" or not asked.plain_words:
+            threshold = None
+        how = {"by": choice.by or asked.by, "words": asked.plain_words, "threshold": threshold}
+        return await self._nearest(vector, choice, **how)
+
+    async def _nearest(self, vector: np.ndarray, choice: schema.Choice, **how: Any) -> Results:
+        search = partial(self._current.look().search, vector, choice.k, where=choice.where, of=choice.of)
+        hits = await to_thread.run_sync(partial(search, **how))
+        return Results.model_validate({"results": hits}, from_attributes=True)
+
+    async def _label(self, vector: np.ndarray, names: tuple[str, ...]) -> LabelProbabilities:
+        labels = await self._batcher.run(partial(self._labels, names))
+        (likely,) = labels.probabilities(vector[None])
+        best = np.argsort(-likely, kind="stable")
+        return LabelProbabilities(
+            labels=[schema.LabelProbability(label=labels.labels[at], probability=likely[at]) for at in best]
+        )
+
+    async def _decoded(self, upload: BinaryIO) -> Image.Image:
+        return await to_thread.run_sync(read_picture, upload, self._min_decode_size, limiter=self._decoders)
+
+    async def _of_image(self, get: Callable[[str], T | None], id: str) -> T:
+        """What the index has of an image."""
+        if (found := await to_thread.run_sync(get, id)) is None:
+            raise HTTPException(404, "No image of the index has this id. Ids are what a search gives.")
+        return found
+
+
+def _names(labels: str) -> tuple[str, ...]:
+    names = tuple(split_labels(labels))
+    if len(names) > MAX_LABELS:
+        raise UsageError(f"labels must be at most {MAX_LABELS}, got {len(names)}.")
+    return names
 
 
 def _answer_mistakes(app: FastAPI) -> None:
     """Every mistake is `{"detail": sentence}`, and no words of ours but these reach a client."""
 
-    def refuse(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-        return JSONResponse({"detail": detail}, status, headers)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return refuse(422, schema.sentence(error.errors()))
-
-    @app.exception_handler(UsageError)
-    async def wrong(_: Request, error: UsageError) -> JSONResponse:
-        return refuse(422, str(error))
-
-    @app.exception_handler(BadImage)
-    async def no_picture(_: Request, error: BadImage) -> JSONResponse:
-        return refuse(422, f"image: {error.reason}.")
-
-    @app.exception_handler(UnknownImage)
-    async def nowhere(_: Request, error: UnknownImage) -> JSONResponse:
-        return refuse(404, str(error))
-
-    @app.exception_handler(Busy)
-    async def busy(_: Request, error: Busy) -> JSONResponse:
-        return refuse(503, str(error), {"Retry-After": str(error.retry_after)})
-
-    @app.exception_handler(Replaced)
-    async def replaced(_: Request, error: Replaced) -> JSONResponse:
-        return refuse(503, str(error))
-
-    @app.exception_handler(PairJEPAError)
-    async def damaged(_: Request, error: PairJEPAError) -> JSONResponse:
+    def damaged(error: PairJEPAError) -> str:
         say(f"error: {error}")
-        return refuse(500, "The index cannot be read. What is wrong stands where the server was started.")
+        return "The index cannot be read. What is wrong stands where the server was started."
 
-    @app.exception_handler(HTTPException)
-    async def other(_: Request, error: HTTPException) -> JSONResponse:
-        return refuse(error.status_code, error.detail, dict(error.headers or {}))
+    def answer(kind: type[Exception], status: int, detail: Callable[[Any], str]) -> None:
+        async def refuse(_: Request, error: Exception) -> JSONResponse:
+            return JSONResponse({"detail": detail(error)}, status)
 
+        app.add_exception_handler(kind, refuse)
 
-def _results(hits: list["Hit"]) -> Results:
-    return Results(
-        results=[
-            schema.Result(
-                id=hit.id,
-                name=hit.name,
-                score=hit.score,
-                probability=hit.probability,
-                captions=list(hit.captions),
-            )
-            for hit in hits
-        ]
-    )
-
-
-def _labels(labels: list[tuple[str, float]]) -> LabelProbabilities:
-    return LabelProbabilities(
-        labels=[schema.LabelProbability(label=label, probability=likely) for label, likely in labels]
-    )
+    answer(RequestValidationError, 422, lambda error: schema.sentence(error.errors()))
+    answer(UsageError, 422, str)
+    answer(BadImage, 422, lambda error: f"image: {error.reason}.")
+    answer(PairJEPAError, 500, damaged)

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from starlette.exceptions import HTTPException
+
 from pairjepa.apps.search.query import Query, encode
 
 if TYPE_CHECKING:
@@ -24,18 +26,16 @@ BATCH = 16
 """Queries encoded at once."""
 
 
-class Busy(Exception):
+class Busy(HTTPException):
     """The queue is full; in `retry_after` whole seconds it probably has room."""
 
     def __init__(self, retry_after: int) -> None:
-        self.retry_after = retry_after
-        super().__init__(f"The server is busy. Try again in {retry_after} s.")
+        detail = f"The server is busy. Try again in {retry_after} s."
+        super().__init__(503, detail, {"Retry-After": str(retry_after)})
 
 
 class Batcher:
     """Collects queries for a moment and encodes those of a kind together, in one thread.
-
-    An asynchronous context manager, for the event loop that serves.
 
     Args:
         encoder: what encodes them.
@@ -46,16 +46,12 @@ class Batcher:
         self._encoder, self._limit = encoder, queue
         self._held = 0
         self._seconds = 0.0  # that the last batch took
-
-    async def __aenter__(self) -> "Batcher":
         self._thread = ThreadPoolExecutor(1, "inference")
-        self._waiting: asyncio.Queue[Waiting] = asyncio.Queue()
-        self._collector = asyncio.create_task(self._collect())
-        return self
+        self._waiting: list[Waiting] = []
+        self._collecting: asyncio.Task[None] | None = None
 
-    async def __aexit__(self, *_: object) -> None:
-        self._collector.cancel()
-        await asyncio.gather(self._collector, return_exceptions=True)
+    def close(self) -> None:
+        """Wait until nothing is encoded any more."""
         self._thread.shutdown()
 
     @asynccontextmanager
@@ -76,7 +72,9 @@ class Batcher:
     async def encode(self, query: Query) -> "Float32[np.ndarray, ' dim']":
         """The unit vector of a query, encoded with those that come at the same time."""
         answer: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
-        self._waiting.put_nowait((query, answer))
+        self._waiting.append((query, answer))
+        if self._collecting is None or self._collecting.done():
+            self._collecting = asyncio.create_task(self._collect())
         return await answer
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -84,12 +82,10 @@ class Batcher:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _collect(self) -> None:
-        while True:
-            batch = [await self._waiting.get()]
+        while self._waiting:
             if self._held > 1:
                 await asyncio.sleep(WAIT)
-            while len(batch) < BATCH and not self._waiting.empty():
-                batch.append(self._waiting.get_nowait())
+            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             start = asyncio.get_running_loop().time()
             # words alone go first: they take a tenth of the time of a picture, and someone types them
             await self._answer([waiting for waiting in batch if waiting[0].image is None])

@@ -55,17 +55,15 @@ class Guard:
             return message
 
         headers = Headers(scope=scope)
-        answer: ASGIApp = self.app
+        length = headers.get("content-length", "")
+        refusal = None
         if not self._trusts(headers.get("host", "")):
-            answer = _refusal(
-                400, "The Host header must be localhost or a numeric address. Open the page by one."
-            )
+            refusal = 400, "The Host header must be localhost or a numeric address. Open the page by one."
         elif _from_another_site(headers, scope["path"]):
-            answer = _refusal(
-                403, "The request must come from this server's own page. Open that in the browser."
-            )
-        elif _declared(headers) > self._max_body:
-            answer = _refusal(413, self._too_large)
+            refusal = 403, "The request must come from this server's own page. Open that in the browser."
+        elif length.isdecimal() and int(length) > self._max_body:
+            refusal = 413, self._too_large
+        answer = self.app if refusal is None else JSONResponse({"detail": refusal[1]}, refusal[0])
         await answer(scope, receive_counted, send_guarded)
 
     @property
@@ -87,12 +85,3 @@ def _from_another_site(headers: Headers, path: str) -> bool:
         return True
     to_our_page = path == "/" and headers.get("sec-fetch-dest") == "document"
     return site not in ("none", "same-origin") and not to_our_page
-
-
-def _declared(headers: Headers) -> int:
-    length = headers.get("content-length", "")
-    return int(length) if length.isdecimal() else 0
-
-
-def _refusal(status: int, detail: str) -> ASGIApp:
-    return JSONResponse({"detail": detail}, status)

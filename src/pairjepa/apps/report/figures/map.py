@@ -7,22 +7,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
+from pairjepa.apps.report.figures import style
 from pairjepa.apps.report.figures.registry import figure
-from pairjepa.apps.report.figures.style import (
-    COLUMN,
-    GREY,
-    INK,
-    PREDICTION,
-    SERIES,
-    TARGET,
-    YELLOW,
-    drawing,
-    point_size,
-    say_on,
-)
 
 METHODS = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
-TINTS = [*(look.color for look in SERIES), YELLOW, INK]  # of clusters; then they begin again
+TINTS = [
+    *(look.color for look in style.SERIES),
+    style.YELLOW,
+    style.INK,
+]  # of clusters; then they begin again
 MANY = 1_000  # points, from which on they are drawn as pixels
 
 
@@ -69,9 +62,9 @@ def map_by_cluster(run: dict[str, Any], ax: Axes | None = None) -> Axes:
 
 def _map(run: dict[str, Any], color: Literal["modality", "cluster"], ax: Axes | None) -> Axes:
     shown = run["projection"]
-    with drawing(ax, COLUMN + 0.6) as ax:
+    with style.drawing(ax, style.COLUMN + 0.6) as ax:
         if shown is None:
-            say_on(ax, "No map of the space: there are too few points, or they are one.")
+            style.say_on(ax, "No map of the space: there are too few points, or they are one.")
             return ax
         points = np.column_stack([shown["x"], shown["y"]])
         kind, link = np.array(shown["kind"]), np.array(shown["link"])
@@ -79,16 +72,18 @@ def _map(run: dict[str, Any], color: Literal["modality", "cluster"], ax: Axes | 
         lines = np.stack([points[linked], points[link[linked]]], axis=1)
         raster = len(points) > MANY
         ax.add_collection(
-            LineCollection(list(lines), colors=GREY, linewidths=0.3, alpha=0.15, zorder=0, rasterized=raster)
+            LineCollection(
+                list(lines), colors=style.GREY, linewidths=0.3, alpha=0.15, zorder=0, rasterized=raster
+            )
         )
-        markers = ((0, "prediction", "o", PREDICTION, 1.6), (1, "target", "^", TARGET, 1.0))
+        markers = ((0, "prediction", "o", style.PREDICTION, 1.6), (1, "target", "^", style.TARGET, 1.0))
         clusters = np.array(shown["cluster"])
         for side, name, marker, tint, scale in reversed(markers):  # the fewer predictions on top
             here = kind == side
             ax.scatter(
                 points[here, 0],
                 points[here, 1],
-                s=scale * point_size(len(points)),
+                s=scale * style.point_size(len(points)),
                 marker=marker,
                 c=tint if color == "modality" else [_tint(n) for n in clusters[here]],
                 alpha=0.6,
@@ -118,7 +113,7 @@ def _map(run: dict[str, Any], color: Literal["modality", "cluster"], ax: Axes | 
         for handle in legend.legend_handles:
             handle.set_alpha(1)  # type: ignore[union-attr]
             if color == "cluster":
-                handle.set_color(INK)  # type: ignore[union-attr]
+                handle.set_color(style.INK)  # type: ignore[union-attr]
         ax.set_xticks([])
         ax.set_yticks([])
         ax.set_aspect("equal", adjustable="datalim")

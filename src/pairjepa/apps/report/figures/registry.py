@@ -34,25 +34,15 @@ class Kind:
     """A registered figure."""
 
     name: str
+    title: str
+    """The first line of the function's docstring."""
+    reading: str
+    """How to read it: the rest of the docstring, without its arguments."""
     section: str | None
     draw: Callable[[Subject], Axes | list[Axes]]
     alt: Callable[[Subject], str]
     of: Literal["report", "run", "saliency"]
     needs: Callable[[Subject], Any]
-
-    @property
-    def title(self) -> str:
-        """The first line of the function's docstring."""
-        return self._said.partition("\n")[0].rstrip(".")
-
-    @property
-    def reading(self) -> str:
-        """How to read it: the rest of the docstring, without its arguments."""
-        return self._said.partition("\n")[2].strip()
-
-    @property
-    def _said(self) -> str:
-        return re.split(r"\n\n(?:Args|Raises|Returns):", inspect.getdoc(self.draw) or "")[0]
 
 
 @dataclass(frozen=True)
@@ -104,7 +94,9 @@ def figure(
     assert section is None or section in SECTIONS, section
 
     def register(draw: Callable[..., Any]) -> Callable[..., Any]:
-        FIGURES[name] = Kind(name, section, draw, alt, of, needs)
+        said = re.split(r"\n\n(?:Args|Raises|Returns):", inspect.getdoc(draw) or "")[0]
+        title, _, reading = said.partition("\n")
+        FIGURES[name] = Kind(name, title.rstrip("."), reading.strip(), section, draw, alt, of, needs)
         return draw
 
     return register
@@ -112,14 +104,10 @@ def figure(
 
 def drawings(report: Subject) -> Iterator[Drawing]:
     """Every figure that the report has something for, those of all runs first."""
-    for kind in FIGURES.values():
-        if kind.of == "report" and kind.needs(report):
-            yield Drawing(kind, report, None, None)
-    for run in report["runs"]:
+    for run in (None, *report["runs"]):
         for kind in FIGURES.values():
-            if kind.of == "run" and kind.needs(run):
-                yield Drawing(kind, run, run, None)
-            elif kind.of == "saliency":
-                shown = (one for one in run["saliency"] if kind.needs(one))
-                for number, one in enumerate(shown, start=1):
-                    yield Drawing(kind, one, run, number)
+            if kind.of == "saliency":
+                shown = [one for one in run["saliency"] if kind.needs(one)] if run else []
+                yield from (Drawing(kind, one, run, number) for number, one in enumerate(shown, start=1))
+            elif (kind.of == "report") is (run is None) and kind.needs(run or report):
+                yield Drawing(kind, run or report, run, None)

@@ -9,22 +9,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from pairjepa.apps.report.figures import style
 from pairjepa.apps.report.figures.registry import figure
-from pairjepa.apps.report.figures.style import (
-    BLUE,
-    COLUMN,
-    GREEN,
-    GREY,
-    INK,
-    STYLE,
-    VERMILION,
-    drawing,
-    legend_above,
-    legend_name,
-    new_figure,
-    say_on,
-    series,
-)
 
 ARROWS = {"image_to_text": "image → text", "text_to_image": "text → image"}
 RECALLS = ("R@1", "R@5", "R@10")
@@ -69,11 +55,11 @@ def recall_bars(report: dict[str, Any], ax: Axes | None = None) -> Axes:
     # a gap between the two directions
     middle = np.arange(len(groups)) + 0.5 * (np.arange(len(groups)) >= len(RECALLS))
     width = WIDE / len(runs)
-    names = [legend_name(run["name"]) for run in runs]
+    names = [style.legend_name(run["name"]) for run in runs]
     handles: list[Any] = []
-    with drawing(ax, 2.3 + 0.15 * len(runs)) as ax:
+    with style.drawing(ax, 2.3 + 0.15 * len(runs)) as ax:
         for number, run in enumerate(runs):
-            look, found = series(number), run["evaluation"]
+            look, found = style.series(number), run["evaluation"]
             places = middle + (number - (len(runs) - 1) / 2) * width
             values = [found[way][name] for way, name in groups]
             ends = [found[way].get(f"{name}_ci") or 2 * [found[way][name]] for way, name in groups]
@@ -82,24 +68,26 @@ def recall_bars(report: dict[str, Any], ax: Axes | None = None) -> Axes:
                     places, values, 0.92 * width, color=look.color, hatch=look.hatch, edgecolor="white", lw=0
                 )
             )
-            ax.vlines(places, *np.transpose(ends), color=INK, linewidth=0.9)
+            ax.vlines(places, *np.transpose(ends), color=style.INK, linewidth=0.9)
             if cca := found["baselines"].get("cca"):
                 level = [cca[way][name] for way, name in groups]
-                for color, thick in (("white", 2.4), (INK, 1.2)):
+                for color, thick in (("white", 2.4), (style.INK, 1.2)):
                     ax.hlines(level, places - width / 2, places + width / 2, color=color, linewidth=thick)
         if any(run["evaluation"]["baselines"].get("cca") for run in runs):
             names.append("CCA, same features")
-            handles.append(Line2D([], [], color=INK, linewidth=1.2))
+            handles.append(Line2D([], [], color=style.INK, linewidth=1.2))
         if chance := runs[0]["evaluation"]["baselines"].get("chance"):
             names.append("chance")
             level = [chance[way][name] for way, name in groups]
             handles.append(
-                ax.hlines(level, middle - WIDE / 2, middle + WIDE / 2, color=GREY, linewidth=1.2, zorder=4)
+                ax.hlines(
+                    level, middle - WIDE / 2, middle + WIDE / 2, color=style.GREY, linewidth=1.2, zorder=4
+                )
             )
         _label_groups(ax, middle, [name for _, name in groups])
         ax.set_ylim(0, 100)
         ax.set_ylabel("recall, % (line: 95 % by image)")
-        legend_above(ax, handles, names)
+        style.legend_above(ax, handles, names)
     return ax
 
 
@@ -146,19 +134,19 @@ def recall_curves(report: dict[str, Any], figure: Figure | SubFigure | None = No
         figure: where to draw, with its layout; None makes one.
     """
     runs = report["runs"]
-    with rc_context(STYLE):
-        figure = figure if figure is not None else new_figure(COLUMN, 3.9 + 0.15 * len(runs))
+    with rc_context(style.STYLE):
+        figure = figure if figure is not None else style.new_figure(style.COLUMN, 3.9 + 0.15 * len(runs))
         axes = figure.subplots(2, 1, sharex=True).tolist()
         for ax, (way, arrow) in zip(axes, ARROWS.items(), strict=True):
             lines = []
             for number, run in enumerate(runs):
-                look, ks, curve = series(number), run["recall_curve"]["k"], run["recall_curve"][way]
+                look, ks, curve = style.series(number), run["recall_curve"]["k"], run["recall_curve"][way]
                 ax.fill_between(ks, curve["low"], curve["high"], color=look.color, alpha=0.2, linewidth=0)
                 lines += ax.plot(ks, curve["recall"], color=look.color, linestyle=look.line)
-            lines += ax.plot(ks, curve["chance"], color=GREY, linestyle=":")
+            lines += ax.plot(ks, curve["chance"], color=style.GREY, linestyle=":")
             ax.set_ylim(0, 101)
             ax.set_ylabel(f"{arrow} recall@K, %")
-        legend_above(axes[0], lines, [*(legend_name(run["name"]) for run in runs), "chance"])
+        style.legend_above(axes[0], lines, [*(style.legend_name(run["name"]) for run in runs), "chance"])
         axes[1].set_xscale("log")
         axes[1].xaxis.set_major_locator(FixedLocator(K_TICKS))
         axes[1].xaxis.set_major_formatter(FixedFormatter([str(k) for k in K_TICKS]))
@@ -197,14 +185,14 @@ def partial_recall(run: dict[str, Any], ax: Axes | None = None) -> Axes:
         ax: where to draw; None makes a figure.
     """
     partial = run["evaluation"].get("partial")
-    with drawing(ax) as ax:
+    with style.drawing(ax) as ax:
         if not partial:
-            say_on(ax, "No partial queries: this run sees no part of a caption.")
+            style.say_on(ax, "No partial queries: this run sees no part of a caption.")
             return ax
         for key, name, color, line, marker in (
-            (None, "with the image", BLUE, "-", "o"),
-            ("text_only", "trained without images", GREEN, "-.", "^"),
-            ("shuffled", "with another image", VERMILION, "--", "s"),
+            (None, "with the image", style.BLUE, "-", "o"),
+            ("text_only", "trained without images", style.GREEN, "-.", "^"),
+            ("shuffled", "with another image", style.VERMILION, "--", "s"),
         ):
             shown = {
                 float(ratio): found if key is None else found.get(key) for ratio, found in partial.items()

@@ -4,23 +4,13 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullFormatter
 
+from pairjepa.apps.report.figures import style
 from pairjepa.apps.report.figures.registry import figure
-from pairjepa.apps.report.figures.style import (
-    COLUMN,
-    INK,
-    PREDICTION,
-    SERIES,
-    TARGET,
-    drawing,
-    point_size,
-    say_on,
-    series,
-)
 from pairjepa.metrics.verdicts import number, percent
 
-MATCHED, RANDOM = SERIES[0], SERIES[1]
+MATCHED, RANDOM = style.SERIES[0], style.SERIES[1]
 
 
 def _cosine_alt(run: dict[str, Any]) -> str:
@@ -47,7 +37,7 @@ def cosine_distribution(run: dict[str, Any], ax: Axes | None = None) -> Axes:
         ax: where to draw; None makes a figure.
     """
     cosine, shown = run["evaluation"]["cosine"], run["cosine"]
-    with drawing(ax) as ax:
+    with style.drawing(ax) as ax:
         for kind, look in (("matched", MATCHED), ("random", RANDOM)):
             if not shown[kind] or not cosine[kind]:
                 continue
@@ -96,20 +86,20 @@ def prediction_margin(run: dict[str, Any], ax: Axes | None = None) -> Axes:
         ax: where to draw; None makes a figure.
     """
     margin = run["margin"]
-    with drawing(ax, COLUMN) as ax:
+    with style.drawing(ax, style.COLUMN) as ax:
         if not margin or not margin["own"]:
-            say_on(ax, "No margins: the split has no other image.")
+            style.say_on(ax, "No margins: the split has no other image.")
             return ax
         own, other = np.array(margin["own"]), np.array(margin["other"])
         right = own > other
         for chosen, look, name in (
-            (right, SERIES[0], "own caption first"),
-            (~right, SERIES[1], "another image's first"),
+            (right, style.SERIES[0], "own caption first"),
+            (~right, style.SERIES[1], "another image's first"),
         ):
             ax.scatter(
                 other[chosen],
                 own[chosen],
-                s=point_size(len(own)),
+                s=style.point_size(len(own)),
                 marker=look.marker,
                 color=look.color,
                 alpha=0.5,
@@ -119,7 +109,7 @@ def prediction_margin(run: dict[str, Any], ax: Axes | None = None) -> Axes:
         low, high = min(own.min(), other.min()), max(own.max(), other.max())
         room = 0.05 * max(high - low, 0.1)
         ends = (low - room, high + room)
-        ax.plot(ends, ends, color=INK, linewidth=0.8)
+        ax.plot(ends, ends, color=style.INK, linewidth=0.8)
         ax.set(xlim=ends, ylim=ends, aspect="equal")
         ax.set_xlabel("cosine with the best caption of another image")
         ax.set_ylabel("cosine with its best own caption")
@@ -150,11 +140,11 @@ def spectrum(run: dict[str, Any], ax: Axes | None = None) -> Axes:
         ax: where to draw; None makes a figure.
     """
     spectra, rank = run["geometry"]["spectrum"], run["evaluation"]["geometry"]["effective_rank"]
-    with drawing(ax) as ax:
+    with style.drawing(ax) as ax:
         drawn = False
         for side, key, look, tint in (
-            ("prediction", "image", SERIES[0], PREDICTION),
-            ("target", "text", SERIES[1], TARGET),
+            ("prediction", "image", style.SERIES[0], style.PREDICTION),
+            ("target", "text", style.SERIES[1], style.TARGET),
         ):
             values = np.array(spectra[side]) if spectra else np.zeros(0)
             if not len(values) or values[0] < 1e-6:
@@ -172,12 +162,12 @@ def spectrum(run: dict[str, Any], ax: Axes | None = None) -> Axes:
             height = float(np.interp(at, np.arange(1, len(values) + 1), values / values[0]))
             ax.plot(at, height, look.marker, color=tint, markersize=6)
         if not drawn:
-            say_on(ax, "No spectrum: all rows of each side are one point. The space has collapsed.")
+            style.say_on(ax, "No spectrum: all rows of each side are one point. The space has collapsed.")
             return ax
         ax.set_yscale("log")
         # what float32 leaves of a direction that is not used says nothing
         ax.set_ylim(max(ax.get_ylim()[0], 1e-4), 1.3)
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_xlim(left=0)
         ax.set_xlabel("direction (mark: the effective rank)")
@@ -214,12 +204,12 @@ def hubness(run: dict[str, Any], ax: Axes | None = None) -> Axes:
         ax: where to draw; None makes a figure.
     """
     found = run["geometry"]["hubness"] or {}
-    with drawing(ax) as ax:
+    with style.drawing(ax) as ax:
         for nth, (way, gallery) in enumerate((("image_to_text", "captions"), ("text_to_image", "images"))):
             hubs = found.get(way)
             if not hubs:
                 continue
-            look, counts = series(nth), np.array(hubs["counts"])
+            look, counts = style.series(nth), np.array(hubs["counts"])
             # the share of the items that stand in at least so many: a tail that can be read without bins
             least = counts[::-1].cumsum()[::-1] / counts.sum()
             ax.plot(
@@ -231,11 +221,11 @@ def hubness(run: dict[str, Any], ax: Axes | None = None) -> Axes:
                 label=f"{gallery}: {percent(hubs['share_for_half'])} fill half, {percent(hubs['never'])} never",
             )
         if not ax.lines:
-            say_on(ax, "Hubness was not measured.")
+            style.say_on(ax, "Hubness was not measured.")
             return ax
         k = next(iter(found.values()))["k"]
         ax.set_xscale("symlog", linthresh=10)
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.xaxis.set_major_formatter("{x:g}")
         ax.set_xlim(left=0)
         ax.set_ylim(0, 130)
         ax.set_yticks([0, 25, 50, 75, 100])

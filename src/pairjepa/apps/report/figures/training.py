@@ -8,19 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
+from pairjepa.apps.report.figures import style
 from pairjepa.apps.report.figures.registry import figure
-from pairjepa.apps.report.figures.style import (
-    COLUMN,
-    GREY,
-    INK,
-    PREDICTION,
-    SERIES,
-    STYLE,
-    TARGET,
-    new_figure,
-    say_on,
-    series,
-)
 from pairjepa.metrics import verdicts
 
 PANELS: list[tuple[str, list[tuple[str, str]]]] = [
@@ -33,7 +22,7 @@ PANELS: list[tuple[str, list[tuple[str, str]]]] = [
     ("modality gap", [("modality_gap", "distance of the means")]),
 ]
 """Title, and what of `dev` is drawn under which name; the loss is the last panel."""
-SIDES = {"prediction": PREDICTION, "target": TARGET}
+SIDES = {"prediction": style.PREDICTION, "target": style.TARGET}
 
 
 def _alt(run: dict[str, Any]) -> str:
@@ -81,11 +70,11 @@ def training(run: dict[str, Any], figure: Figure | SubFigure | None = None) -> l
         The axes in the order of `PANELS`, and that of the loss.
     """
     measured = run["training"]
-    with rc_context(STYLE):
-        figure = figure if figure is not None else new_figure(COLUMN, 5.4)
+    with rc_context(style.STYLE):
+        figure = figure if figure is not None else style.new_figure(style.COLUMN, 5.4)
         if not measured or not measured["epoch"]:
             ax = figure.add_subplot()
-            say_on(ax, "No epoch of the training was measured.")
+            style.say_on(ax, "No epoch of the training was measured.")
             return [ax]
         grid = figure.subplots(4, 2, sharex=True)
         axes = [ax for row in grid for ax in row]
@@ -99,12 +88,12 @@ def training(run: dict[str, Any], figure: Figure | SubFigure | None = None) -> l
         _draw_loss(axes[7], measured)
         for ax in axes:
             if ax.lines:
-                ax.axvline(measured["best_epoch"], color=INK, linewidth=0.7, linestyle=":")
+                ax.axvline(measured["best_epoch"], color=style.INK, linewidth=0.7, linestyle=":")
                 if len(ax.get_legend_handles_labels()[0]) > 1:
                     legend = ax.legend(fontsize=6, handlelength=1.6, frameon=True, edgecolor="none")
                     legend.set_zorder(3)  # over the line of the chosen epoch
             else:
-                say_on(ax, "not measured")
+                style.say_on(ax, "not measured")
         for ax in axes[:2]:
             ax.set_ylim(bottom=0)
         for ax in grid[-1]:
@@ -125,7 +114,7 @@ def _draw(
     """One line; epochs without a number are passed over."""
     at = [(epoch, value) for epoch, value in zip(epochs, values or [], strict=False) if value is not None]
     if at:
-        look = series(number)
+        look = style.series(number)
         ax.plot(
             *np.array(at).T,
             color=color or look.color,
@@ -138,7 +127,7 @@ def _draw(
 def _rank_possible(ax: Axes, possible: float) -> None:
     """The most that the effective rank can be, where it is near enough to be shown."""
     if ax.lines and possible < 2 * ax.get_ylim()[1]:
-        ax.axhline(possible, color=GREY, linewidth=0.8, linestyle="--", label="possible")
+        ax.axhline(possible, color=style.GREY, linewidth=0.8, linestyle="--", label="possible")
 
 
 def _draw_loss(ax: Axes, measured: dict[str, Any]) -> None:
@@ -147,4 +136,4 @@ def _draw_loss(ax: Axes, measured: dict[str, Any]) -> None:
     _draw(ax, measured["epoch"], measured["loss"], 0, "loss")
     if len(measured["terms"]) > 1:
         for number, (name, values) in enumerate(measured["terms"].items(), start=1):
-            _draw(ax, measured["epoch"], values, number % len(SERIES), name)
+            _draw(ax, measured["epoch"], values, number % len(style.SERIES), name)

@@ -21,8 +21,8 @@ PLACES = 4  # digits of a point on the map
 MAPS = 4  # pictures of a run whose saliency maps are on the page; all are among the files
 SERIES = 6  # colours of runs; then they begin again
 
-Figures = dict[str, list[tuple[Kind, list[tuple[Drawing, Markup]]]]]
-"""Section → each kind of figure with its drawings and their SVG."""
+Figures = dict[str, dict[Kind, list[tuple[Drawing, Markup]]]]
+"""Section → each kind of figure → its drawings and their SVG."""
 
 
 def write_page(report: dict[str, Any], path: Path) -> None:
@@ -100,11 +100,8 @@ def _figures(report: dict[str, Any]) -> Figures:
     ]
     with progress("page", len(every), "figures") as bar:
         for number, one in enumerate(every):
-            kinds = found.setdefault(str(one.kind.section), [])
-            if not kinds or one.kind not in [kind for kind, _ in kinds]:
-                kinds.append((one.kind, []))
-            shown = next(shown for kind, shown in kinds if kind is one.kind)
-            shown.append((one, inline(one.draw(), one.alt, f"f{number}")))
+            kinds = found.setdefault(str(one.kind.section), {})
+            kinds.setdefault(one.kind, []).append((one, inline(one.draw(), one.alt, f"f{number}")))
             bar.advance()
     return found
 

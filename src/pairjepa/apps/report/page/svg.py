@@ -1,6 +1,7 @@
 """A Matplotlib figure as a part of the page: its colours are the theme's, its text is text."""
 
 import io
+import re
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -12,7 +13,6 @@ from pairjepa.apps.report.figures import style
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 ElementTree.register_namespace("", SVG)
 ElementTree.register_namespace("xlink", XLINK)
-SETTINGS = style.STYLE | {"svg.fonttype": "none", "svg.hashsalt": "pairjepa"}
 COLOURS = {
     colour.lower(): f"var(--series-{n})"
     for n, colour in enumerate([*(s.color for s in style.SERIES), style.YELLOW])
@@ -24,15 +24,16 @@ def inline(figure: Figure, alt: str, key: str) -> Markup:
     """The figure as an SVG element.
 
     Matplotlib's `style` attributes become attributes, as the page's policy wants it; what is not referred to loses its
-    id, and what is gets one of this figure alone.
+    id, and what is has one of this figure alone.
 
     Args:
         figure: what `Drawing.draw` gives.
         alt: what it shows, for who cannot see it.
-        key: unique on the page; a part of ids.
+        key: unique on the page; what ids are made from.
     """
     file = io.StringIO()
-    with rc_context(SETTINGS), style.missing_letters():  # the browser has a font for them
+    settings = style.STYLE | {"svg.fonttype": "none", "svg.hashsalt": key}
+    with rc_context(settings), style.missing_letters():  # the browser has a font for them
         figure.savefig(file, format="svg", transparent=True, dpi=150, metadata={"Date": None})
     root = ElementTree.fromstring(file.getvalue())
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": alt}
@@ -40,31 +41,19 @@ def inline(figure: Figure, alt: str, key: str) -> Markup:
         for child in list(parent):
             if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):
                 parent.remove(child)
-        for name, value in _declarations(parent.attrib.pop("style", "")):
-            parent.set(name, value)
-        for name, value in list(parent.attrib.items()):
-            parent.set(name, COLOURS.get(value.lower(), value).replace("url(#", f"url(#{key}-"))
-        if reference := parent.get(f"{{{XLINK}}}href", ""):
-            parent.set(
-                f"{{{XLINK}}}href",
-                reference.replace("#", f"#{key}-", 1) if reference[0] == "#" else reference,
-            )
-        if "id" in parent.attrib:
-            parent.set("id", f"{key}-{parent.attrib['id']}")
+        parent.attrib |= _declarations(parent.attrib.pop("style", ""))
+        parent.attrib |= {name: COLOURS.get(value.lower(), value) for name, value in parent.items()}
     text = ElementTree.tostring(root, encoding="unicode")
     for element in root.iter():
-        if "id" in element.attrib and f"#{element.attrib['id']}" not in text:
-            del element.attrib["id"]
+        if f"#{element.get('id')}" not in text:
+            element.attrib.pop("id", None)
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 
-def _declarations(css: str) -> list[tuple[str, str]]:
+def _declarations(css: str) -> dict[str, str]:
     """Of a `style` attribute, without the font's family, which is the page's."""
-    found = []
-    for declaration in filter(str.strip, css.split(";")):
-        name, value = (part.strip() for part in declaration.split(":", 1))
-        if name == "font":
-            name, value = "font-size", next(word for word in value.split() if word.endswith("px"))
-        if name != "font-family":
-            found.append((name, value))
+    found = dict(re.findall(r"([\w-]+): *([^;]+)", css))
+    if font := found.pop("font", None):
+        found["font-size"] = next(word for word in font.split() if word.endswith("px"))
+    found.pop("font-family", None)
     return found
