@@ -117,7 +117,16 @@ def align() -> Any:
     return AlignModel(AlignConfig(text_config=TEXT, vision_config=vision, projection_dim=16))
 
 
-FAMILIES = [clip, clip_of_the_first_checkpoints, siglip, altclip, chinese_clip, metaclip2, align]
+def aimv2() -> Any:
+    """With the attention that is causal in any batch: with the other one a caption depends on its batch."""
+    from transformers import Aimv2Config, Aimv2Model
+
+    model = Aimv2Model(Aimv2Config(text_config=TEXT, vision_config=VISION, projection_dim=12))
+    model.set_attn_implementation("eager")
+    return model
+
+
+FAMILIES = [clip, clip_of_the_first_checkpoints, siglip, altclip, chinese_clip, metaclip2, align, aimv2]
 
 
 def save(folder: Path, make: Callable[[], Any]) -> Any:

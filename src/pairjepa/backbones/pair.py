@@ -21,6 +21,8 @@ from pairjepa.util.files import digest
 
 PADS_TO_FULL_LENGTH = ("siglip", "siglip2")
 """Families whose text tower was trained on captions padded to its full length, and without an attention mask."""
+CAUSAL_BY_MASK = ("aimv2",)
+"""Families whose SDPA attention reads a caption in both directions where no caption of the batch is padded."""
 
 
 class PairImage(ImageBackbone):
@@ -127,12 +129,15 @@ def load_pair(folder: Path, max_tokens: int | None = None) -> tuple[PairImage, P
             sides do not fit.
         UsageError: `max_tokens` is more than the tower takes.
     """
+    model: Any
     model, tokenizer = load_pair_model(folder)
+    if model.config.model_type in CAUSAL_BY_MASK:
+        model.set_attn_implementation("eager")
     weights = weights_digest(model)
     if (folder / SETTINGS).is_file():  # of `save_pair`
         preprocessing = read_settings(folder)[0]
     else:
-        size = getattr(model.config.vision_config, "image_size", None)  # type: ignore[union-attr]
+        size = getattr(model.config.vision_config, "image_size", None)
         preprocessing = read_preprocessing(folder, size if isinstance(size, int) else 224)
     with usable("model.pair", folder):
         image, text = (
