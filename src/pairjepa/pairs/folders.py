@@ -52,6 +52,48 @@ def count_unread(files: Iterable[str], problems: Problems) -> None:
     problems.add("pictures of a kind that is not read (save them as JPEG)", others)
 
 
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
+TEXT_TABLES = (".txt", ".token")
+"""Suffixes of tables that are read where the file itself is given."""
+TABLE_FOLDERS = ("data", "annotations")
+"""Folders of tables beside that of the images."""
+
+
+def kind_of(path: Path) -> str:
+    """The suffix of a file that says what it holds: `.csv` of `pairs.csv.gz`."""
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def tables_of(source: str) -> list[Path]:
+    """The table that a source is, or the tables in it, or else in its `data` or `annotations`."""
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        return [path] if kind_of(path) in (*TABLES, *TEXT_TABLES) and path.is_file() else []
+    return next((files for name in ("", *TABLE_FOLDERS) if (files := tables_in(path / name))), [])
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The tables in a folder, JSON only where there is no other.
+
+    Those beside a folder or shard of the same name are img2dataset's about its pairs; a JSON that is named like an
+    image is about that.
+    """
+    names = [name for name, is_dir in entries(folder) if not is_dir]
+    files = [
+        file
+        for file in map(folder.joinpath, names)
+        if (kind_of(file) in TABLES or file.suffix == ".token" or file.name == "captions.txt")
+        and file.is_file()
+        and not file.with_suffix("").is_dir()
+        and not file.with_suffix(".tar").is_file()
+    ]
+    others = [file for file in files if kind_of(file) != ".json"]
+    if others or not files:
+        return others
+    images = {Path(name).stem for name in names if is_image(name)}
+    return [file for file in files if file.stem not in images and not file.stem.endswith("_stats")]
+
+
 _LISTINGS: ContextVar[dict[str, list[tuple[str, bool]]] | None] = ContextVar("listings", default=None)
 
 

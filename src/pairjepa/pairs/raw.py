@@ -3,15 +3,17 @@
 import os
 import posixpath
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import captions as text
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.folders import Files, is_image, walk
@@ -36,19 +38,6 @@ RESERVED = (
 
 
 @dataclass
-class Request:
-    """What the user asks of a source."""
-
-    source: str
-    image_column: str | None = None
-    caption_column: tuple[str, ...] | None = None
-    split_column: str | None = None
-    seed: int = 0
-    images: str | None = None
-    no_header: bool = False
-
-
-@dataclass
 class RawPairs:
     """What a source read: rows as they stand there, not yet merged, cleaned or checked."""
 
@@ -70,6 +59,25 @@ class RawPairs:
     generated: bool = False
     images: Path | None = None
     """Where the user says that they are: looked at first, also for the ends of paths of another machine."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A form of pairs that can be read."""
+
+    what: str
+    """What it reads, for people."""
+    find: Callable[[str], Any]
+    """What of this form there is where the user says: files, say; empty if there is none. Quick, raises nothing."""
+    read: Callable[[Any, DataConfig, Problems], RawPairs]
+    """The rows of what was found; what can be skipped goes into the problems."""
+    columns: bool = False
+    """Whether the user may name columns."""
+
+
+def place_of(config: DataConfig) -> Path:
+    """The folder or file of the pairs."""
+    return Path(config.source or "").expanduser()
 
 
 def assemble(

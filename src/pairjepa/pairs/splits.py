@@ -1,6 +1,7 @@
 """Which image is for training, which for choosing, which for reporting. Always by image, never by caption."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,12 @@ def from_folders(names: Sequence[str]) -> list[str] | None:
     if not tops or not all(known(top) for top in set(tops)):
         return None
     return [_WORDS[_word(top)] for top in tops]
+
+
+def from_words(names: Sequence[str]) -> list[str] | None:
+    """The split that each file's name says in one of its words, if each says exactly one."""
+    said = [{_WORDS[word] for word in re.split("[^a-z]+", name.lower()) if word in _WORDS} for name in names]
+    return [split for one in said for split in one] if names and all(len(one) == 1 for one in said) else None
 
 
 def _word(name: str) -> str:

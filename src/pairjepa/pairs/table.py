@@ -15,7 +15,7 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.images import BadImage, bad_image, decode
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import Request, assemble, group_keys
+from pairjepa.pairs.raw import assemble, group_keys
 from pairjepa.pairs.shards.reading import read as read_member
 from pairjepa.pairs.sources import read
 from pairjepa.pairs.vectors import INFO
@@ -86,17 +86,21 @@ class Pairs:
             PairJEPAError: nothing is there, nothing matches, or nothing usable is in it.
             UsageError: a setting does not fit the source.
         """
-        problems = Problems()
-        folder = None if images is None else str(images)
         if caption_column is not None:
             caption_column = (caption_column,) if isinstance(caption_column, str) else tuple(caption_column)
-        request = Request(str(source), image_column, caption_column, split_column, seed, folder, no_header)
-        raw = read(request, problems)
-        table, origin, drawn = assemble(raw, problems, group_column)
-        description = f"{raw.title} ({origin}), {table.num_rows:,} images"
-        rules = splitting.Rules(drawn, group_column, drop_leaks)
-        opened = cls(table, description, raw.generated, problems, raw.root, rules)
-        return opened if pairs is None else opened._subsample(pairs, seed)
+        config = DataConfig(
+            source=str(source),
+            image_column=image_column,
+            caption_column=caption_column,
+            split_column=split_column,
+            group_column=group_column,
+            images=None if images is None else str(images),
+            no_header=no_header,
+            pairs=pairs,
+            seed=seed,
+            drop_leaks=drop_leaks,
+        )
+        return open_pairs(config)
 
     @property
     def n_images(self) -> int:
@@ -311,18 +315,13 @@ def open_pairs(config: DataConfig) -> Pairs:
             "data.source must name the pairs, got none. Give --data FOLDER, a table, a data set id of the Hugging "
             "Face hub, or shapes (pairs that the program draws itself)."
         )
-    return Pairs.open(
-        config.source,
-        image_column=config.image_column,
-        caption_column=config.caption_column,
-        split_column=config.split_column,
-        group_column=config.group_column,
-        images=config.images,
-        no_header=config.no_header,
-        pairs=config.pairs,
-        seed=config.seed,
-        drop_leaks=config.drop_leaks,
-    )
+    problems = Problems()
+    raw = read(config, config.source, problems)
+    table, origin, drawn = assemble(raw, problems, config.group_column)
+    description = f"{raw.title} ({origin}), {table.num_rows:,} images"
+    rules = splitting.Rules(drawn, config.group_column, config.drop_leaks)
+    pairs = Pairs(table, description, raw.generated, problems, raw.root, rules)
+    return pairs if config.pairs is None else pairs._subsample(config.pairs, config.seed)
 
 
 def opened(pairs: Pairs | None, config: DataConfig) -> Pairs:

@@ -12,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs.captions import UNDECODABLE
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RESERVED, Request
+from pairjepa.pairs.raw import RESERVED
 from pairjepa.pairs.shards.places import THREADS, Shard, connect, is_url, reason, tried
 from pairjepa.pairs.shards.tars import CutShort, Sample, Seekable, samples, unescaped
 from pairjepa.pairs.sources.columns import strings_of, usual_captions
@@ -43,7 +44,7 @@ _BAD_JSON = "samples whose .json is no JSON object (it is not used)"
 _BAD_TEXT = "samples whose text is not UTF-8 (those captions are dropped)"
 
 
-def index(shards: Sequence[Shard], request: Request, problems: Problems) -> pa.Table:
+def index(shards: Sequence[Shard], config: DataConfig, problems: Problems) -> pa.Table:
     """One row a sample with an image, shard after shard, with the columns that `RawPairs.rows` documents.
 
     Raises:
@@ -52,7 +53,7 @@ def index(shards: Sequence[Shard], request: Request, problems: Problems) -> pa.T
     """
     remove_leftovers(cache_folder(), deep=True)
     kept = cache_folder() / "shards"
-    files = [kept / f"{_VERSION}-{digest(*_key(shard, request))}.parquet" for shard in shards]
+    files = [kept / f"{_VERSION}-{digest(*_key(shard, config))}.parquet" for shard in shards]
     tables: dict[int, pa.Table] = {}
     for number, file in enumerate(files):
         if (table := _known(file)) is not None:
@@ -60,7 +61,7 @@ def index(shards: Sequence[Shard], request: Request, problems: Problems) -> pa.T
     missing = [number for number in range(len(shards)) if number not in tables]
 
     def work(number: int) -> pa.Table:
-        table = _read(shards[number], request)
+        table = _read(shards[number], config)
         with writing(kept):
             write_table(table, files[number])
         return table
@@ -74,18 +75,18 @@ def index(shards: Sequence[Shard], request: Request, problems: Problems) -> pa.T
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)  # after an error, no further shard
     parts = [tables.pop(number) for number in range(len(shards))]
-    _report(parts, request, problems)
+    _report(parts, config, problems)
     return _joined(shards, parts)
 
 
-def _key(shard: Shard, request: Request) -> list[Any]:
+def _key(shard: Shard, config: DataConfig) -> list[Any]:
     return [
         shard.url,
         shard.size,
         shard.stamp,
-        request.image_column,
-        request.caption_column,
-        request.split_column,
+        config.image_column,
+        config.caption_column,
+        config.split_column,
     ]
 
 
@@ -100,30 +101,30 @@ def _known(file: Path) -> pa.Table | None:
     return table if _FOUND in (table.schema.metadata or {}) else None
 
 
-def _read(shard: Shard, request: Request) -> pa.Table:
+def _read(shard: Shard, config: DataConfig) -> pa.Table:
     """The rows of one shard; its problems and the names of what is in it go into the schema's metadata."""
     if is_url(shard.url):
         fs, path = connect(shard.url)
 
         def remote() -> pa.Table:
             with fs.open(path, "rb", block_size=_REMOTE_BLOCK, cache_type="readahead") as file:
-                return _rows(file, shard, request)
+                return _rows(file, shard, config)
 
         return tried(shard.url, remote)
     try:
         with open(shard.url, "rb") as file:
-            return _rows(file, shard, request)
+            return _rows(file, shard, config)
     except OSError as error:
         raise PairJEPAError(f"The shard {shard.url} must be readable, got: {reason(error)}.") from None
 
 
-def _rows(file: Seekable, shard: Shard, request: Request) -> pa.Table:
+def _rows(file: Seekable, shard: Shard, config: DataConfig) -> pa.Table:
     problems = Problems()
-    texts = (*(request.caption_column or ()), *TEXTS)
+    texts = (*(config.caption_column or ()), *TEXTS)
     rows: list[dict[str, Any]] = []
     names: dict[str, None] = {}
     seen: set[str] = set()
-    suffix = (request.image_column or "").removeprefix(".")
+    suffix = (config.image_column or "").removeprefix(".")
     for sample in _whole(samples(file, shard.size, frozenset((*texts, "json")), suffix), shard, problems):
         where = [f"{shard.name}: {sample.key}"]
         if sample.key in seen:
@@ -137,10 +138,10 @@ def _rows(file: Seekable, shard: Shard, request: Request) -> pa.Table:
         if image is None:
             problems.add(_NO_IMAGE, where if sample.images or sample.texts else [])
             continue
-        captions, used = _captions(sample, record, request, texts)
+        captions, used = _captions(sample, record, config, texts)
         if any(UNDECODABLE in caption for caption in captions or ()):
             problems.add(_BAD_TEXT, where)
-        named = request.split_column or "split"
+        named = config.split_column or "split"
         split = record.pop(named, None)
         rows.append(
             {
@@ -186,10 +187,10 @@ def _json(sample: Sample, where: list[str], problems: Problems) -> dict[str, Any
 
 
 def _captions(
-    sample: Sample, record: dict[str, Any], request: Request, texts: Sequence[str]
+    sample: Sample, record: dict[str, Any], config: DataConfig, texts: Sequence[str]
 ) -> tuple[list[str] | None, tuple[str, ...]]:
     """A sample's captions, and the keys of its JSON that hold captions, which are no metadata then."""
-    named = request.caption_column
+    named = config.caption_column
     keys = named or usual_captions(list(record))
     found = [sample.texts[suffix] for suffix in named or texts if suffix in sample.texts]
     lines = []
@@ -215,15 +216,15 @@ def _one_type(cells: list[Any]) -> pa.Array:
         return pa.array([None if cell is None else str(cell) for cell in cells], pa.string())
 
 
-def _report(parts: Sequence[pa.Table], request: Request, problems: Problems) -> None:
+def _report(parts: Sequence[pa.Table], config: DataConfig, problems: Problems) -> None:
     names: dict[str, None] = {}
     for part in parts:
         found = json.loads(part.schema.metadata[_FOUND])
         names |= dict.fromkeys(found["names"])
         for kind, problem in found["problems"].items():
             problems.add(kind, problem["examples"], problem["count"])
-    columns = [("image", request.image_column), ("split", request.split_column)]
-    for kind, column in (*columns, *(("caption", name) for name in request.caption_column or ())):
+    columns = [("image", config.image_column), ("split", config.split_column)]
+    for kind, column in (*columns, *(("caption", name) for name in config.caption_column or ())):
         if column is not None and column.removeprefix(".") not in names:
             raise UsageError(
                 f"data.{kind}_column must be a suffix of the shards' files or a key of their .json, got {column!r}. "

@@ -5,7 +5,7 @@ import base64
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -13,8 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RESERVED, Request
+from pairjepa.pairs.raw import RESERVED
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 _USUAL = {
@@ -64,24 +65,24 @@ class Columns:
     """Of the captions, where the user gave them."""
 
 
-def find(names: list[str], request: Request, where: str) -> Columns:
+def find(names: list[str], config: DataConfig, where: str) -> Columns:
     """The columns that the user named, else those of a usual name (`caption_0`, `caption_1`, … are captions too).
 
     Raises:
         UsageError: a named column is not there.
         PairJEPAError: there is no image or caption column of a usual name.
     """
-    image = image_column(names, request, where)
-    asked = request.caption_column or (("2",) if request.no_header else ())
+    image = image_column(names, config, where)
+    asked = config.caption_column or (("2",) if config.no_header else ())
     weighted = [_weighted(name, names) for name in asked]
     captions = tuple(name for name, _ in weighted if _named(names, name, "caption", where))
     captions = captions or usual_captions(names)
-    split = _named(names, request.split_column, "split", where) or _usual(names, "split")
+    split = _named(names, config.split_column, "split", where) or _usual(names, "split")
     if lacking := [kind for kind, found in (("image", image), ("caption", captions)) if not found]:
         kind, flags = lacking[0], " and ".join(f"--data.{one}-column" for one in lacking)
         header = (
             " If its first line is a pair, add --data.no-header."
-            if len(lacking) > 1 and not request.no_header
+            if len(lacking) > 1 and not config.no_header
             else ""
         )
         urls = " Download images behind addresses first: img2dataset does, and all that it writes is read."
@@ -95,13 +96,24 @@ def find(names: list[str], request: Request, where: str) -> Columns:
     return Columns(image, captions, split, weights if len(set(weights)) > 1 else ())
 
 
-def image_column(names: list[str], request: Request, where: str) -> str | None:
+def image_column(names: list[str], config: DataConfig, where: str) -> str | None:
     """The column of the image, if there is one; `UsageError` if the one that is named is not there."""
-    named = request.image_column or ("1" if request.no_header else None)
+    named = config.image_column or ("1" if config.no_header else None)
     return _named(names, named, "image", where) or _usual(names, "image")
 
 
-def note(columns: Columns, names: list[str], request: Request, problems: Problems) -> None:
+def rows_of(table: pa.Table, config: DataConfig, where: str, problems: Problems) -> pa.Table:
+    """The rows of a table, as `RawPairs.rows` documents them.
+
+    Raises:
+        UsageError, PairJEPAError: as `find` and `long_form`.
+    """
+    found = find(table.column_names, config, where)
+    _note(found, table.column_names, config, problems)
+    return long_form(table, found, where)
+
+
+def _note(columns: Columns, names: list[str], config: DataConfig, problems: Problems) -> None:
     """Say which columns the captions are of where others could be meant."""
     usual = {*_USUAL["caption"]}
     others = [
@@ -109,7 +121,7 @@ def note(columns: Columns, names: list[str], request: Request, problems: Problem
         for name in names
         if (name.strip().lower() in usual or _NUMBERED.fullmatch(name)) and name not in columns.captions
     ]
-    if others and not request.caption_column:
+    if others and not config.caption_column:
         taken = ", ".join(columns.captions)
         problems.note(
             f"The captions are those of the column {taken}. To take {', '.join(others)} too: --data.caption-column "
@@ -155,8 +167,20 @@ def long_form(table: pa.Table, columns: Columns, where: str) -> pa.Table:
     return pa.table(rows)
 
 
-def together(parts: list[pa.Table]) -> pa.Table:
-    """The rows of several tables; where one has lists of captions, a single caption is a list of one."""
+def together(parts: list[pa.Table], splits: Sequence[str | None] | None = None) -> pa.Table:
+    """The rows of several tables; where one has lists of captions, a single caption is a list of one.
+
+    Args:
+        parts: the tables.
+        splits: that of each part which has no column of splits.
+    """
+    if splits is not None:
+        parts = [
+            part
+            if split is None or "split" in part.column_names
+            else part.append_column("split", pa.repeat(split, len(part)))
+            for part, split in zip(parts, splits, strict=True)
+        ]
     if len({part["caption"].type for part in parts}) > 1:
         parts = [
             part.set_column(

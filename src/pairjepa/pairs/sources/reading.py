@@ -15,15 +15,12 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from pairjepa.pairs.captions import UNDECODABLE
+from pairjepa.pairs.folders import kind_of
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.sources.columns import usual_captions
 from pairjepa.pairs.sources.quotes import mend
 from pairjepa.pairs.splits import known
 from pairjepa.util.errors import PairJEPAError
-
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
-TEXTS = (".txt", ".token")
-"""Suffixes of tables that are read where the file itself is given."""
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "|"}
 _SAMPLE = 100
@@ -82,11 +79,6 @@ def _decodes(line: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def kind_of(path: Path) -> str:
-    """The suffix of a file that says what it holds: `.csv` of `pairs.csv.gz`."""
-    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
 def read_table(path: Path, problems: Problems, header: bool = True) -> pa.Table:

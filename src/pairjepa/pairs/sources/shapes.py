@@ -15,12 +15,10 @@ from typing import TypeVar
 import pyarrow as pa
 from PIL import Image, ImageDraw
 
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RawPairs, Request
+from pairjepa.pairs.raw import RawPairs, Source
 from pairjepa.util.errors import UsageError
-
-WHAT = "shapes or shapes:3000 (images that the program draws)"
-COLUMNS = False
 
 SIZE = 64
 """Side of an image in pixels."""
@@ -103,33 +101,31 @@ class _Dice:
         return [rest.pop(self.below(len(rest))) for _ in items]
 
 
-def matches(source: str) -> bool:
+def named(source: str) -> str:
     """The word itself, with or without a number; a folder of that name is `./shapes`."""
-    return source == "shapes" or source.startswith("shapes:")
+    return source if source == "shapes" or source.startswith("shapes:") else ""
 
 
-def read(request: Request, problems: Problems) -> RawPairs:
+def _read(source: str, config: DataConfig, problems: Problems) -> RawPairs:
     """Draw the scenes; of ten in a row eight are for training, one is dev, one is test.
 
     Raises:
         UsageError: what follows `shapes:` is no number of at least 1.
     """
-    number = request.source.partition(":")[2] or str(_DEFAULT)
+    number = source.partition(":")[2] or str(_DEFAULT)
     if not re.fullmatch(r"[0-9]{1,7}", number) or int(number) < 1:
-        raise UsageError(
-            f"data.source must be shapes or shapes:NUMBER, got {request.source!r}. Try shapes:3000."
-        )
+        raise UsageError(f"data.source must be shapes or shapes:NUMBER, got {source!r}. Try shapes:3000.")
     count = int(number)
-    drawn = [draw(request.seed, index) for index in range(count)]
+    drawn = [draw(config.seed, index) for index in range(count)]
     rows = pa.table(
         {
-            "image": pa.array([f"shapes-{request.seed}-{index:06d}" for index in range(count)], pa.string()),
+            "image": pa.array([f"shapes-{config.seed}-{index:06d}" for index in range(count)], pa.string()),
             "bytes": pa.array([data for data, _ in drawn], pa.large_binary()),
             "caption": pa.array([captions for _, captions in drawn], pa.list_(pa.string())),
             "split": pa.array([{8: "dev", 9: "test"}.get(index % 10, "train") for index in range(count)]),
         }
     )
-    title = f"generated shapes of {SIZE} x {SIZE} pixels, seed {request.seed}"
+    title = f"generated shapes of {SIZE} x {SIZE} pixels, seed {config.seed}"
     return RawPairs(rows, title, "8 of 10 for training", generated=True)
 
 
@@ -253,3 +249,6 @@ def _relations(first: Thing, second: Thing) -> list[str]:
 def _place(thing: Thing) -> str:
     row, column = ("top", "", "bottom")[thing.row], ("left", "", "right")[thing.column]
     return f"at the {f'{row} {column}'.strip() or 'centre'}"
+
+
+SHAPES_SOURCE = Source("shapes or shapes:3000 (images that the program draws)", named, _read)

@@ -1,28 +1,31 @@
 """WebDataset shards: tar files of images with a `.txt` or `.json` of the same key, read by place, never unpacked."""
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
+from pairjepa.pairs.folders import folders_below, is_image, matching, walk
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RawPairs, Request
+from pairjepa.pairs.raw import RawPairs, Source
 from pairjepa.pairs.shards import places
 from pairjepa.pairs.shards.index import index
 
-WHAT = "WebDataset shards: a .tar, a pattern ('shards/{000..127}.tar', 'shards/*.tar'), or a URL of them (s3://, …)"
-COLUMNS = True
+
+def _named(source: str) -> str:
+    return source if places.is_pattern(source) else ""
 
 
-def matches(source: str) -> bool:
-    """A URL, or the name or a pattern of `.tar` files."""
-    return places.is_pattern(source)
+def _in_folder(source: str) -> str:
+    """A folder with `.tar` files in it or one below, and no image: beside images, a tar is somebody's copy of them."""
+    root = Path(source).expanduser()
+    there = any(matching(folder, "*.tar") for folder in folders_below(root, 1))
+    return source if there and not any(is_image(name) for name in walk(root)) else ""
 
 
-def read(request: Request, problems: Problems) -> RawPairs:
+def _read(source: str, config: DataConfig, problems: Problems) -> RawPairs:
     """Go through the shards, or take what was found the last time.
 
     A split in a sample's `.json` counts, else that in the name of its shard (`train-000.tar`, `val/000.tar`), where
@@ -32,25 +35,28 @@ def read(request: Request, problems: Problems) -> RawPairs:
         PairJEPAError: there are none, or one cannot be reached.
         UsageError: a named column is in no sample.
     """
-    shards = places.find(request.source)
-    rows = index(shards, request, problems)
-    named = splits_of([shard.name for shard in shards])
+    shards = places.find(source)
+    rows = index(shards, config, problems)
+    named = splitting.from_words([shard.name for shard in shards])
     given = rows["split"].null_count < len(rows)
     if named is not None:
         numbers = pc.struct_field(rows["member"], "shard").combine_chunks().indices
         split = pc.coalesce(rows["split"], pa.array(named, pa.string()).take(numbers))
         rows = rows.set_column(rows.column_names.index("split"), "split", split)
-    name = request.source if places.is_url(request.source) else Path(request.source).name
+    name = source if places.is_url(source) else Path(source).name
     title = f"{len(shards):,} shard{'s' if len(shards) > 1 else ''} of {name}"
     return RawPairs(rows, title, "split as given" if given else "split as the shards are named")
 
 
-def splits_of(names: Sequence[str]) -> list[str] | None:
-    """The split that each shard's name says in one of its words, if each says exactly one."""
-    found = []
-    for name in names:
-        words = [word for word in re.split(r"[^A-Za-z]+", name.removesuffix(".tar")) if splitting.known(word)]
-        if len({splitting.normalise(word, name) for word in words}) != 1:
-            return None
-        found.append(splitting.normalise(words[0], name))
-    return found or None
+SHARDS = Source(
+    "WebDataset shards: a .tar, a pattern ('shards/{000..127}.tar', 'shards/*.tar'), or a URL of them (s3://, …)",
+    _named,
+    _read,
+    columns=True,
+)
+SHARD_FOLDER = Source(
+    "a folder of WebDataset shards (.tar), in it or in a folder for each split",
+    _in_folder,
+    _read,
+    columns=True,
+)
