@@ -18,10 +18,10 @@ from pairjepa.pairs.images import BadImage, decode_sized
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.pairs.table import Pairs
 from pairjepa.pairs.vectors import INFO
-from pairjepa.util.errors import PairJEPAError, hindrance, unreadable
+from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import cache_folder, chunk_size, digest, digest_bytes, remove_leftovers
 from pairjepa.util.progress import progress, say
-from pairjepa.util.tables import read_table, write_table
+from pairjepa.util.tables import cached_table, write_table
 from pairjepa.util.threads import cores
 
 NO_HASH = np.uint64(0)
@@ -217,13 +217,7 @@ def _known(folder: Path, keys: pa.Array) -> pa.Table:
     """
     wanted, waiting = [_SCHEMA.empty_table()], list[pa.Table]()
     for path in sorted(folder.glob(f"{_VERSION}-*.parquet")):
-        try:
-            table = read_table(path)
-        except (pa.ArrowException, OSError) as error:
-            if hindrance(error):
-                raise unreadable(path, error, "") from None
-            continue
-        if table.schema.equals(_SCHEMA):
+        if (table := cached_table(path)) is not None and table.schema.equals(_SCHEMA):
             waiting.append(table)
         if sum(len(one) for one in waiting) > len(keys):
             rows = pa.concat_tables(waiting)

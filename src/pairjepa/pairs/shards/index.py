@@ -2,10 +2,8 @@
 
 import json
 import re
-import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +15,13 @@ from pairjepa.pairs.captions import UNDECODABLE
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED
 from pairjepa.pairs.shards.places import THREADS, Shard, connect, is_url, reason, tried
-from pairjepa.pairs.shards.tars import CutShort, Sample, Seekable, samples, unescaped
-from pairjepa.pairs.sources.columns import strings_of, usual_captions
-from pairjepa.pairs.sources.reading import json_object
-from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, unreadable
+from pairjepa.pairs.shards.tars import Sample, samples, unescaped
+from pairjepa.pairs.sources.columns import strings_of, together, usual_captions
+from pairjepa.pairs.sources.reading import json_object, one_type
+from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import cache_folder, digest, remove_leftovers, writing
 from pairjepa.util.progress import progress
-from pairjepa.util.tables import read_table, write_table
+from pairjepa.util.tables import cached_table, write_table
 
 TEXTS = ("txt", "text", "caption", "captions")
 """Suffixes of a sample's captions, one a line, in the order in which they are asked for."""
@@ -37,8 +35,6 @@ _FOUND = b"pairjepa"
 
 _TWICE = "samples whose key stands twice in its shard (the first counts; files apart? sort the tar by name)"
 _DOTTED = "samples of several images and texts (the first counts; a name ends at its first dot)"
-_CUT = "shards that end in the middle or are damaged (what is before that is used)"
-_NO_TAR = "shards that are no tar file (skipped)"
 _NO_IMAGE = "samples without an image (skipped)"
 _BAD_JSON = "samples whose .json is no JSON object (it is not used)"
 _BAD_TEXT = "samples whose text is not UTF-8 (those captions are dropped)"
@@ -53,12 +49,11 @@ def index(shards: Sequence[Shard], config: DataConfig, problems: Problems) -> pa
     """
     remove_leftovers(cache_folder(), deep=True)
     kept = cache_folder() / "shards"
-    files = [kept / f"{_VERSION}-{digest(*_key(shard, config))}.parquet" for shard in shards]
-    tables: dict[int, pa.Table] = {}
-    for number, file in enumerate(files):
-        if (table := _known(file)) is not None:
-            tables[number] = table
-    missing = [number for number in range(len(shards)) if number not in tables]
+    asked = config.image_column, config.caption_column, config.split_column
+    keys = [digest(shard.url, shard.size, shard.stamp, *asked) for shard in shards]
+    files = [kept / f"{_VERSION}-{key}.parquet" for key in keys]
+    tables = [cached_table(file) for file in files]
+    missing = [number for number, table in enumerate(tables) if table is None]
 
     def work(number: int) -> pa.Table:
         table = _read(shards[number], config)
@@ -74,31 +69,8 @@ def index(shards: Sequence[Shard], config: DataConfig, problems: Problems) -> pa
                     bar.advance()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)  # after an error, no further shard
-    parts = [tables.pop(number) for number in range(len(shards))]
-    _report(parts, config, problems)
-    return _joined(shards, parts)
-
-
-def _key(shard: Shard, config: DataConfig) -> list[Any]:
-    return [
-        shard.url,
-        shard.size,
-        shard.stamp,
-        config.image_column,
-        config.caption_column,
-        config.split_column,
-    ]
-
-
-def _known(file: Path) -> pa.Table | None:
-    """What was kept of a shard; a damaged file is as good as none."""
-    try:
-        table = read_table(file)
-    except (OSError, pa.ArrowException) as error:
-        if hindrance(error):
-            raise unreadable(file, error, "") from None
-        return None
-    return table if _FOUND in (table.schema.metadata or {}) else None
+    _report(tables, config, problems)
+    return _joined(shards, tables)
 
 
 def _read(shard: Shard, config: DataConfig) -> pa.Table:
@@ -118,14 +90,14 @@ def _read(shard: Shard, config: DataConfig) -> pa.Table:
         raise PairJEPAError(f"The shard {shard.url} must be readable, got: {reason(error)}.") from None
 
 
-def _rows(file: Seekable, shard: Shard, config: DataConfig) -> pa.Table:
+def _rows(file: Any, shard: Shard, config: DataConfig) -> pa.Table:
     problems = Problems()
     texts = (*(config.caption_column or ()), *TEXTS)
     rows: list[dict[str, Any]] = []
     names: dict[str, None] = {}
     seen: set[str] = set()
     suffix = (config.image_column or "").removeprefix(".")
-    for sample in _whole(samples(file, shard.size, frozenset((*texts, "json")), suffix), shard, problems):
+    for sample in samples(file, shard, {*texts, "json"}, suffix, problems):
         where = [f"{shard.name}: {sample.key}"]
         if sample.key in seen:
             problems.add(_TWICE, where)
@@ -133,7 +105,9 @@ def _rows(file: Seekable, shard: Shard, config: DataConfig) -> pa.Table:
         seen.add(sample.key)
         problems.add(_DOTTED, where if sample.dotted else [])
         image = sample.images.get(suffix) if suffix else next(iter(sample.images.values()), None)
-        record = _json(sample, where, problems)
+        if (record := json_object(sample.texts.get("json", b"{}"))) is None:
+            problems.add(_BAD_JSON, where)
+            record = {}
         names |= dict.fromkeys((*sample.images, *sample.texts, *sample.others, *record))
         if image is None:
             problems.add(_NO_IMAGE, where if sample.images or sample.texts else [])
@@ -162,28 +136,9 @@ def _rows(file: Seekable, shard: Shard, config: DataConfig) -> pa.Table:
     known = _PLACE | _SAMPLE
     others = dict.fromkeys(name for row in rows for name in row if name not in known)
     columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in known.items()}
-    columns |= {name: _one_type([row.get(name) for row in rows]) for name in others}
+    columns |= {name: one_type([row.get(name) for row in rows]) for name in others}
     found = {"problems": problems.to_dict(), "names": list(names)}
     return pa.table(columns).replace_schema_metadata({_FOUND: json.dumps(found)})
-
-
-def _whole(found: Iterator[Sample], shard: Shard, problems: Problems) -> Iterator[Sample]:
-    """The samples, and what ends them too early as a problem."""
-    try:
-        yield from found
-    except CutShort:
-        problems.add(_CUT, [shard.name])
-    except tarfile.ReadError:
-        problems.add(_NO_TAR, [shard.name])
-
-
-def _json(sample: Sample, where: list[str], problems: Problems) -> dict[str, Any]:
-    if "json" not in sample.texts:
-        return {}
-    if (record := json_object(sample.texts["json"])) is not None:
-        return record
-    problems.add(_BAD_JSON, where)
-    return {}
 
 
 def _captions(
@@ -207,13 +162,6 @@ def _captions(
 def _utf8(text: str) -> str:
     """Without what is no character, which Arrow cannot hold."""
     return _SURROGATE.sub("\ufffd", text)
-
-
-def _one_type(cells: list[Any]) -> pa.Array:
-    try:
-        return pa.array(cells)
-    except (pa.ArrowException, OverflowError):
-        return pa.array([None if cell is None else str(cell) for cell in cells], pa.string())
 
 
 def _report(parts: Sequence[pa.Table], config: DataConfig, problems: Problems) -> None:
@@ -243,16 +191,8 @@ def _report(parts: Sequence[pa.Table], config: DataConfig, problems: Problems) -
 
 def _joined(shards: Sequence[Shard], parts: list[pa.Table]) -> pa.Table:
     """All rows, with `member` in the place of offset and length, and names that are unique."""
-    kinds: dict[str, set[pa.DataType]] = {}
-    for part in parts:
-        for field in part.schema:
-            if not pa.types.is_null(field.type):
-                kinds.setdefault(field.name, set()).add(field.type)
-    # what is a number in one shard and text in another is text
-    mixed = {name: pa.string() for name, found in kinds.items() if len(found) > 1}
-    parts = [_cast(part, mixed | _PLACE | _SAMPLE) for part in parts]
     counts = [part.num_rows for part in parts]
-    rows = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
+    rows = together(parts).combine_chunks()
     number = pa.array(np.repeat(np.arange(len(shards), dtype=np.int32), counts))
     member = pa.StructArray.from_arrays(
         [
@@ -266,10 +206,6 @@ def _joined(shards: Sequence[Shard], parts: list[pa.Table]) -> pa.Table:
     image = _unique(_one_chunk(rows["image"]), shard_names.take(number))
     rows = rows.drop_columns(["offset", "length"]).set_column(0, "image", image)
     return rows.append_column("member", member)
-
-
-def _cast(part: pa.Table, kinds: dict[str, pa.DataType]) -> pa.Table:
-    return part.cast(pa.schema([field.with_type(kinds.get(field.name, field.type)) for field in part.schema]))
 
 
 def _unique(names: pa.Array, shards: pa.Array) -> pa.Array:

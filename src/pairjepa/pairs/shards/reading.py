@@ -5,14 +5,12 @@ goes on, and kept in a file without a name in the cache folder while the shard i
 order cost each byte once, and no memory.
 """
 
-import contextlib
 import os
 import tempfile
 import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from typing import Protocol, runtime_checkable
 
 from pairjepa.pairs.images import BadImage, bad_image
 from pairjepa.pairs.shards.places import connect, is_url, tried
@@ -25,12 +23,7 @@ AHEAD = 4
 """Blocks that are fetched before they are needed."""
 
 IN_USE = 16
-"""Shards that are kept open: those of two buffers of a training, and what is asked for beside it."""
-
-
-@runtime_checkable
-class _Open(Protocol):
-    def read(self, offset: int, length: int) -> bytes: ...
+"""Remote shards that are kept: those of two buffers of a training, and what is asked for beside it."""
 
 
 def read(url: str, stamp: str, offset: int, length: int) -> bytes:
@@ -41,7 +34,12 @@ def read(url: str, stamp: str, offset: int, length: int) -> bytes:
         PairJEPAError: a remote shard cannot be reached.
     """
     try:
-        data = _opened(url, stamp).read(offset, length)
+        if is_url(url):
+            data = _remote(url, stamp).read(offset, length)
+        else:
+            with open(url, "rb") as file:
+                file.seek(offset)
+                data = file.read(length)
     except OSError as error:
         raise bad_image(error) from None
     if len(data) < length:
@@ -49,17 +47,17 @@ def read(url: str, stamp: str, offset: int, length: int) -> bytes:
     return data
 
 
-_in_use: OrderedDict[tuple[str, str], _Open] = OrderedDict()
+_in_use: OrderedDict[tuple[str, str], "_Remote"] = OrderedDict()
 _lock = threading.Lock()
 
 
-def _opened(url: str, stamp: str) -> _Open:
+def _remote(url: str, stamp: str) -> "_Remote":
     key = (url, stamp)
     with _lock:
         if key in _in_use:
             _in_use.move_to_end(key)
             return _in_use[key]
-    made: _Open = _Remote(url) if is_url(url) else _Local(url)
+    made = _Remote(url)
     with _lock:
         kept = _in_use.setdefault(key, made)  # another thread may have been quicker
         while len(_in_use) > IN_USE:
@@ -67,33 +65,15 @@ def _opened(url: str, stamp: str) -> _Open:
         return kept
 
 
-class _Descriptor:
-    """An open file that is closed when the last thread that reads it lets go of it."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __del__(self) -> None:
-        with contextlib.suppress(OSError):
-            os.close(self.number)
-
-
-class _Local:
-    def __init__(self, path: str) -> None:
-        self._file = _Descriptor(os.open(path, os.O_RDONLY))
-
-    def read(self, offset: int, length: int) -> bytes:
-        return _pread(self._file, offset, length)
-
-
 class _Remote:
+    """A remote shard and the file of its blocks, which is closed when the last thread lets go of it."""
+
     def __init__(self, url: str) -> None:
         self._url = url
         self._fs, self._path = connect(url)
         self._size: int = tried(url, lambda: self._fs.info(self._path))["size"]
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache_folder()) as file:
-            self._file = _Descriptor(os.dup(file.fileno()))
+        self._file = tempfile.TemporaryFile(dir=cache_folder())  # noqa: SIM115
         self._blocks: dict[int, Future[None]] = {}
         self._lock = threading.Lock()
 
@@ -111,7 +91,7 @@ class _Remote:
                 with self._lock:
                     self._blocks.pop(block, None)  # so that it is tried again when it is asked for again
                 raise
-        return _pread(self._file, offset, min(length, max(self._size - offset, 0)))
+        return os.pread(self._file.fileno(), min(length, max(self._size - offset, 0)), offset)
 
     def _block(self, block: int) -> Future[None]:
         if block not in self._blocks:
@@ -125,7 +105,7 @@ class _Remote:
         data = tried(self._url, lambda: self._whole(start, end))
         with writing(cache_folder()):
             while data:
-                data = data[os.pwrite(self._file.number, data, end - len(data)) :]
+                data = data[os.pwrite(self._file.fileno(), data, end - len(data)) :]
 
     def _whole(self, start: int, end: int) -> bytes:
         data: bytes = self._fs.cat_file(self._path, start=start, end=end)
@@ -137,10 +117,3 @@ class _Remote:
 @cache
 def _fetchers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2 * AHEAD, thread_name_prefix="pairjepa-shards")
-
-
-def _pread(file: _Descriptor, offset: int, length: int) -> bytes:
-    data = os.pread(file.number, length, offset)
-    while len(data) < length and (more := os.pread(file.number, length - len(data), offset + len(data))):
-        data += more
-    return data

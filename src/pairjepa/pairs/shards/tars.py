@@ -6,30 +6,18 @@ A WebDataset sample is the files that follow each other and share their path up 
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pairjepa.pairs.folders import is_image
+from pairjepa.pairs.problems import Problems
+from pairjepa.pairs.shards.places import Shard
 
 MAX_TEXT = 1 << 20
 """Bytes of the longest text or JSON that is read."""
 
 _ESCAPED = re.compile("%(2E|25)", re.IGNORECASE)
-
-
-@runtime_checkable
-class Seekable(Protocol):
-    """What is needed of a file, wherever it lies."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """As a binary file."""
-
-    def seek(self, offset: int, /) -> Any:
-        """As a file."""
-
-    def tell(self) -> int:
-        """As a file."""
 
 
 class CutShort(Exception):
@@ -63,23 +51,22 @@ class Sample:
         return bool(self.images or self.texts or self.others)
 
 
-def samples(file: Seekable, size: int, texts: frozenset[str], image: str = "") -> Iterator[Sample]:
-    """The samples of a tar, in order.
+def samples(
+    file: Any, shard: Shard, texts: Collection[str], image: str, problems: Problems
+) -> Iterator[Sample]:
+    """The samples of a tar, in order, those before its end or damage.
 
     Args:
         file: the tar, seekable.
-        size: its bytes.
+        shard: what it is.
         texts: suffixes (`txt`, `json`) of files whose content is wanted.
         image: suffix of files that are images, beside the usual ones.
-
-    Raises:
-        CutShort: after the last whole sample.
-        tarfile.ReadError: it is no tar at all.
+        problems: where it is said that the tar is cut, or none.
     """
     sample = Sample("")
-    cut = False
+    problem = None
     try:
-        for member in _members(file, size):
+        for member in _members(file, shard.size):
             folder, slash, base = member.name.removeprefix("./").rpartition("/")
             stem, _, suffix = base.partition(".")
             suffix = suffix.lower()
@@ -99,11 +86,13 @@ def samples(file: Seekable, size: int, texts: frozenset[str], image: str = "") -
             else:
                 sample.others.add(suffix)
     except CutShort:
-        cut = True
+        problem = "shards that end in the middle or are damaged (what is before that is used)"
+    except tarfile.ReadError:
+        problem = "shards that are no tar file (skipped)"
     if sample:
         yield sample
-    if cut:
-        raise CutShort
+    if problem:
+        problems.add(problem, [shard.name])
 
 
 def escaped(name: str) -> str:
@@ -118,10 +107,9 @@ def unescaped(name: str) -> str:
     return _ESCAPED.sub(lambda code: chr(int(code[1], 16)), name)
 
 
-def _members(file: Seekable, size: int) -> Iterator[tarfile.TarInfo]:
+def _members(file: Any, size: int) -> Iterator[tarfile.TarInfo]:
     """Regular files that are there to their last byte."""
-    readable: Any = file
-    with tarfile.open(fileobj=readable, mode="r:") as tar:
+    with tarfile.open(fileobj=file, mode="r:") as tar:
         end = 0
         while True:
             try:

@@ -198,15 +198,19 @@ def together(parts: list[pa.Table], splits: Sequence[str | None] | None = None) 
         ]
     try:
         return pa.concat_tables(parts, promote_options="permissive")
-    except pa.ArrowException:  # metadata of another type in another part
-        return pa.concat_tables([_metadata_as_text(part) for part in parts], promote_options="default")
+    except pa.ArrowException:  # metadata of another type in another part is text
+        kinds: dict[str, set[pa.DataType]] = {}
+        for field in (field for part in parts for field in part.schema if field.name not in RESERVED):
+            kinds.setdefault(field.name, set()).add(field.type)
+        mixed = [name for name, found in kinds.items() if len(found) > 1]
+        return pa.concat_tables([_as_text(part, mixed) for part in parts], promote_options="permissive")
 
 
-def _metadata_as_text(part: pa.Table) -> pa.Table:
-    for at, name in enumerate(part.column_names):
-        if name not in RESERVED:
+def _as_text(part: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name in part.schema.names:
+        if name in names:
             cells = [None if cell is None else str(cell) for cell in part[name].to_pylist()]
-            part = part.set_column(at, name, pa.array(cells, pa.string()))
+            part = part.set_column(part.column_names.index(name), name, pa.array(cells, pa.string()))
     return part
 
 

@@ -285,7 +285,7 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
     columns = {
         key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)
     }
-    return pa.table({key: _one_type(cells) for key, cells in columns.items()})
+    return pa.table({key: one_type(cells) for key, cells in columns.items()})
 
 
 def _read_jsonl(path: Path, problems: Problems) -> pa.Table:
@@ -330,7 +330,7 @@ def json_object(text: str | bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _one_type(cells: list[Any]) -> pa.Array:
+def one_type(cells: list[Any]) -> pa.Array:
     """Cells of one column as one type: a string beside lists is a list of one, a number beside strings its digits."""
     if any(isinstance(cell, list) for cell in cells):
         lists = [cell if isinstance(cell, list) or cell is None else [cell] for cell in cells]
@@ -340,5 +340,5 @@ def _one_type(cells: list[Any]) -> pa.Array:
         )
     try:
         return pa.array(cells)
-    except (pa.ArrowException, TypeError):
+    except (pa.ArrowException, TypeError, OverflowError):
         return pa.array([None if cell is None else str(cell) for cell in cells], pa.string())
