@@ -153,9 +153,6 @@ def subsample(
         if len(rows):
             kept = np.cumsum(captions[rows])
             quota = pairs * int(kept[-1]) / total
-            count = max(1, int(np.searchsorted(kept, quota, side="left")) + 1)
-            # The image that crosses the quota stays only if that comes nearer to it.
-            if count > 1 and kept[min(count, len(rows)) - 1] - quota > quota - kept[count - 2]:
-                count -= 1
-            keep[rows[:count]] = True
+            # what comes nearest to the quota, and of two that are as near the more
+            keep[rows[: len(rows) - int(np.argmin(np.abs(kept[::-1] - quota)))]] = True
     return keep

@@ -293,15 +293,6 @@ class Pairs:
     def _with(self, table: pa.Table) -> "Pairs":
         return replace(self, table=table)
 
-    def _subsample(self, pairs: int, seed: int) -> "Pairs":
-        splits = self.table["split"].to_numpy()
-        keep = splitting.subsample(self.names, splits, self.captions_per_image, pairs, seed)
-        if keep.all():
-            return self
-        chosen = self._with(self.table.filter(pa.array(keep)))
-        words = f"{self.description}, of which {chosen.n_images:,} chosen with seed {seed}"
-        return replace(chosen, description=words)
-
 
 def open_pairs(config: DataConfig) -> Pairs:
     """Open the pairs that a run's settings name.
@@ -321,7 +312,14 @@ def open_pairs(config: DataConfig) -> Pairs:
     description = f"{raw.title} ({origin}), {table.num_rows:,} images"
     rules = splitting.Rules(drawn, config.group_column, config.drop_leaks)
     pairs = Pairs(table, description, raw.generated, problems, raw.root, rules)
-    return pairs if config.pairs is None else pairs._subsample(config.pairs, config.seed)
+    if config.pairs is None:
+        return pairs
+    given = table["split"].to_numpy()
+    keep = splitting.subsample(pairs.names, given, pairs.captions_per_image, config.pairs, config.seed)
+    if keep.all():
+        return pairs
+    words = f"{description}, of which {keep.sum():,} chosen with seed {config.seed}"
+    return replace(pairs._with(table.filter(pa.array(keep))), description=words)
 
 
 def opened(pairs: Pairs | None, config: DataConfig) -> Pairs:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pairjepa.config.settings import DataConfig
-from pairjepa.pairs.folders import count_unread, forget, looked_once, walk
+from pairjepa.pairs.folders import count_unread, forget, looked_once, tables_of, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Source, listing
 from pairjepa.pairs.shards.places import is_url
@@ -13,20 +13,83 @@ from pairjepa.pairs.sources import beside, hub, published, shapes, shards, table
 from pairjepa.util.errors import PairJEPAError, UsageError, near_path
 
 SOURCES: dict[str, Source] = {
-    "shapes": shapes.SHAPES_SOURCE,
-    "shards": shards.SHARDS,
-    "hub": hub.HUB,
-    "vectors": vectors.VECTORS,
-    "flickr8k": published.FLICKR8K,
-    "karpathy": published.KARPATHY,
-    "coco": published.COCO,
-    "chinese-clip": published.CHINESE_CLIP,
-    "imagefolder": tables.IMAGEFOLDER,
-    "shard folder": shards.SHARD_FOLDER,
-    "tables": tables.TABLES,
-    "sidecar": beside.SIDECAR,
-    "class folders": beside.CLASS_FOLDERS,
-    "split folders": tables.SPLIT_FOLDERS,
+    "shapes": Source("shapes or shapes:3000 (images that the program draws)", shapes.named, shapes.read),
+    "shards": Source(
+        "WebDataset shards: a .tar, a pattern ('shards/{000..127}.tar', 'shards/*.tar'), or a URL of them (s3://, …)",
+        shards.named,
+        shards.read,
+        columns=True,
+    ),
+    "hub": Source(
+        "a data set of the Hugging Face hub (user/name), or a folder of datasets.save_to_disk",
+        hub.saved_or_id,
+        hub.read,
+        columns=True,
+    ),
+    "vectors": Source(
+        "vectors: a folder with images.npy and texts.npy, and a table of image, caption, split if there is one; or a "
+        f"Parquet table with the columns {vectors.IMAGE} and {vectors.TEXT}",
+        vectors.arrays,
+        vectors.read_arrays,
+        columns=True,
+    ),
+    "flickr8k": Source(
+        "a folder of Flickr8k or Flickr30k (Images/, Flicker8k_Dataset/, flickr30k-images/, … with captions.txt, "
+        "Flickr8k.token.txt, results.csv or results_20130124.token)",
+        published.flickr,
+        published.read_flickr,
+    ),
+    "karpathy": Source(
+        "Karpathy's dataset_*.json, itself or in the folder of the images",
+        published.karpathy,
+        published.read_karpathy,
+    ),
+    "coco": Source(
+        "COCO's captions_*.json, or a folder of it (annotations/captions_train2017.json beside train2017/)",
+        published.coco,
+        published.read_coco,
+    ),
+    "chinese-clip": Source(
+        "Chinese-CLIP's train_imgs.tsv with train_texts.jsonl (and valid_, test_) in a folder",
+        published.chinese_clip,
+        published.read_chinese_clip,
+    ),
+    "imagefolder": Source(
+        "a Hugging Face ImageFolder (metadata.csv, .jsonl or .parquet beside the images, or in folders below)",
+        tables.imagefolder,
+        tables.read_imagefolder,
+        columns=True,
+    ),
+    "shard folder": Source(
+        "a folder of WebDataset shards (.tar), in it or in a folder for each split",
+        shards.folder,
+        shards.read,
+        columns=True,
+    ),
+    "tables": Source(
+        "tables (.csv, .tsv, .txt, .json, .jsonl, .parquet, also .gz): one, or one for each split (train.csv, val.csv, "
+        "test.csv; train-00000-of-00002.parquet), in a folder, its data/ or annotations/",
+        tables_of,
+        tables.read_tables,
+        columns=True,
+    ),
+    "sidecar": Source(
+        "a folder of images with a .txt, .caption or .json of the same name for each (a.txt or a.jpg.txt of a.jpg), "
+        "beside it or in a folder of their own (images/a.jpg, captions/a.txt)",
+        beside.texts,
+        beside.read_texts,
+    ),
+    "class folders": Source(
+        "a folder of images for each class (cat/1.jpg, dog/2.jpg; also below train/, val/, test/)",
+        beside.classes,
+        beside.read_classes,
+    ),
+    "split folders": Source(
+        "tables in a folder for each split (train/captions.csv, val/captions.csv; train/0000.parquet)",
+        tables.split_folders,
+        tables.read_split_folders,
+        columns=True,
+    ),
 }
 """The sources in the order in which they are asked; the first that finds something reads."""
 

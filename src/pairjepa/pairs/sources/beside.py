@@ -8,18 +8,19 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.folders import count_unread, is_image, walk
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RawPairs, Source, place_of
+from pairjepa.pairs.raw import RawPairs, place_of
 from pairjepa.pairs.sources.columns import strings_of, usual_captions
 from pairjepa.pairs.sources.reading import json_object, read_text
 
 _SUFFIXES = (".txt", ".caption", ".json")
 
 
-def _with_texts(source: str) -> dict[str, str]:
+def texts(source: str) -> dict[str, str]:
+    """The text of each image below a folder that has one."""
     return _pairs(list(walk(Path(source).expanduser())))[0]
 
 
-def _read_texts(text_of: dict[str, str], config: DataConfig, problems: Problems) -> RawPairs:
+def read_texts(text_of: dict[str, str], config: DataConfig, problems: Problems) -> RawPairs:
     """Read every text; the top folders, or those below one, are the splits if all are named so."""
     root = place_of(config)
     files = list(walk(root))
@@ -75,14 +76,14 @@ def _stem(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _classes(source: str) -> list[str]:
+def classes(source: str) -> list[str]:
     """The images of a folder, if all of them stand in folders of two or more classes."""
     images = [name for name in walk(Path(source).expanduser()) if is_image(name)]
     classes = set(map(_class, images))
     return images if len(classes) > 1 and not any(map(splitting.known, classes)) else []
 
 
-def _read_classes(images: list[str], config: DataConfig, problems: Problems) -> RawPairs:
+def read_classes(images: list[str], config: DataConfig, problems: Problems) -> RawPairs:
     """Take the folder's name of each image for its caption, and say so."""
     root = place_of(config)
     count_unread(walk(root), problems)
@@ -101,16 +102,3 @@ def _read_classes(images: list[str], config: DataConfig, problems: Problems) -> 
 def _class(name: str) -> str:
     """The name of the folder that an image stands in; a split's for one that stands in none of a class."""
     return (["", *name.split("/")])[-2] or splitting.REST
-
-
-SIDECAR = Source(
-    "a folder of images with a .txt, .caption or .json of the same name for each (a.txt or a.jpg.txt of a.jpg), "
-    "beside it or in a folder of their own (images/a.jpg, captions/a.txt)",
-    _with_texts,
-    _read_texts,
-)
-CLASS_FOLDERS = Source(
-    "a folder of images for each class (cat/1.jpg, dog/2.jpg; also below train/, val/, test/)",
-    _classes,
-    _read_classes,
-)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RawPairs, Source
+from pairjepa.pairs.raw import RawPairs
 from pairjepa.pairs.sources import columns
 from pairjepa.util.errors import PairJEPAError, needs
 
@@ -24,7 +24,7 @@ def is_id(source: str) -> bool:
     )
 
 
-def _found(source: str) -> Path | str:
+def saved_or_id(source: str) -> Path | str:
     """A folder that `datasets` saved, or an id."""
     path = Path(source).expanduser()
     files = ("dataset_dict.json",), ("state.json", "dataset_info.json")
@@ -32,7 +32,7 @@ def _found(source: str) -> Path | str:
     return path if saved else source if is_id(source) else ""
 
 
-def _read(found: Path | str, config: DataConfig, problems: Problems) -> RawPairs:
+def read(found: Path | str, config: DataConfig, problems: Problems) -> RawPairs:
     """Read all splits, images undecoded.
 
     Raises:
@@ -105,11 +105,3 @@ def _load(datasets: Any, path: Path | str) -> Any:
 def _line(error: Exception) -> str:
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0].rstrip(".")
-
-
-HUB = Source(
-    "a data set of the Hugging Face hub (user/name), or a folder of datasets.save_to_disk",
-    _found,
-    _read,
-    columns=True,
-)

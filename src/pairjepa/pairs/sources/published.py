@@ -12,7 +12,7 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.folders import entries, image_folders, is_image, matching
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RawPairs, Source, place_of
+from pairjepa.pairs.raw import RawPairs, place_of
 from pairjepa.pairs.sources import columns
 from pairjepa.pairs.sources.reading import read_table, read_text
 from pairjepa.pairs.sources.tables import read_rows
@@ -34,7 +34,7 @@ _MOST = 20
 """JSON files in a folder that are looked into; where there are more, each is about an image."""
 
 
-def _flickr(source: str) -> tuple[Path, Path] | None:
+def flickr(source: str) -> tuple[Path, Path] | None:
     """Images and captions; Karpathy's file goes first where the official split is not there."""
     root = Path(source).expanduser()
     images = next((folder for name in _IMAGES if (folder := root / name).is_dir()), None)
@@ -44,7 +44,7 @@ def _flickr(source: str) -> tuple[Path, Path] | None:
     return (images, captions) if _split_files(root) or not matching(root, "dataset_*.json") else None
 
 
-def _read_flickr(found: tuple[Path, Path], config: DataConfig, problems: Problems) -> RawPairs:
+def read_flickr(found: tuple[Path, Path], config: DataConfig, problems: Problems) -> RawPairs:
     """Read captions and the official split; images that it does not name are in the split `rest`."""
     images, captions = found
     root = place_of(config)
@@ -89,7 +89,8 @@ def _holds(path: Path, words: tuple[bytes, ...]) -> bool:
     return all(word in data for word in words)
 
 
-def _karpathy(source: str) -> Path | None:
+def karpathy(source: str) -> Path | None:
+    """A `.json` file with images and sentences, or the one `dataset_*.json` of a folder."""
     path = Path(source).expanduser()
     if path.is_dir():
         files = matching(path, "dataset_*.json")
@@ -97,7 +98,7 @@ def _karpathy(source: str) -> Path | None:
     return path if _holds(path, _KARPATHY) else None
 
 
-def _read_karpathy(path: Path, config: DataConfig, problems: Problems) -> RawPairs:
+def read_karpathy(path: Path, config: DataConfig, problems: Problems) -> RawPairs:
     """Read captions and splits; `restval` is for training, as usual.
 
     Raises:
@@ -129,7 +130,8 @@ def _table(rows: list[dict[str, Any]], caption: pa.DataType, **others: pa.DataTy
     return pa.Table.from_pylist(rows, pa.schema({"image": pa.string(), "caption": caption} | others))
 
 
-def _coco(source: str) -> list[Path]:
+def coco(source: str) -> list[Path]:
+    """A JSON of images and annotations, or such files of captions in a folder."""
     path = Path(source).expanduser()
     if not path.is_dir():
         return [path] if _holds(path, _COCO) else []
@@ -140,7 +142,7 @@ def _coco(source: str) -> list[Path]:
     return []
 
 
-def _read_coco(files: list[Path], config: DataConfig, problems: Problems) -> RawPairs:
+def read_coco(files: list[Path], config: DataConfig, problems: Problems) -> RawPairs:
     """Read captions; several files are splits by their names.
 
     Raises:
@@ -176,7 +178,7 @@ def _coco_rows(path: Path, root: Path, problems: Problems) -> pa.Table:
     return _table(rows, pa.string())
 
 
-def _chinese_clip(source: str) -> list[tuple[Path, Path]]:
+def chinese_clip(source: str) -> list[tuple[Path, Path]]:
     """The files of images and of texts, by split."""
     root = Path(source).expanduser()
     both = [
@@ -185,7 +187,7 @@ def _chinese_clip(source: str) -> list[tuple[Path, Path]]:
     return [(images, texts) for images, texts in both if texts.is_file()]
 
 
-def _read_chinese_clip(files: list[tuple[Path, Path]], config: DataConfig, problems: Problems) -> RawPairs:
+def read_chinese_clip(files: list[tuple[Path, Path]], config: DataConfig, problems: Problems) -> RawPairs:
     """Read all splits; each text goes to every image that it names.
 
     Raises:
@@ -214,24 +216,3 @@ def _chinese_clip_rows(images: Path, texts: Path, problems: Problems) -> pa.Tabl
     rows = pictures.take(at.filter(kept)).append_column("caption", captions.filter(kept))
     found = columns.Columns("image", ("caption",), None)
     return columns.long_form(rows, found, str(images)).set_column(0, "image", rows["id"])
-
-
-FLICKR8K = Source(
-    "a folder of Flickr8k or Flickr30k (Images/, Flicker8k_Dataset/, flickr30k-images/, … with captions.txt, "
-    "Flickr8k.token.txt, results.csv or results_20130124.token)",
-    _flickr,
-    _read_flickr,
-)
-KARPATHY = Source(
-    "Karpathy's dataset_*.json, itself or in the folder of the images", _karpathy, _read_karpathy
-)
-COCO = Source(
-    "COCO's captions_*.json, or a folder of it (annotations/captions_train2017.json beside train2017/)",
-    _coco,
-    _read_coco,
-)
-CHINESE_CLIP = Source(
-    "Chinese-CLIP's train_imgs.tsv with train_texts.jsonl (and valid_, test_) in a folder",
-    _chinese_clip,
-    _read_chinese_clip,
-)

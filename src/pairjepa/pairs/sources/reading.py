@@ -54,31 +54,18 @@ def read_text(path: Path, problems: Problems) -> bytes:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise PairJEPAError(f"{path} must be UTF-8, got UTF-16. Save it as UTF-8.")
     data = data.removeprefix(codecs.BOM_UTF8)
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        data = _marked(path, data, problems)
+    text = data.decode("utf-8", errors="pairjepa-mark")
+    if (marked := text.encode()) != data:
+        lines = text.split("\n")
+        bad = [number for number, line in enumerate(lines, 1) if UNDECODABLE in line]
+        if len(bad) > max(10, len(lines) // 20):
+            raise PairJEPAError(
+                f"{path} must be UTF-8, but {len(bad):,} of its {len(lines):,} lines are not, the first in line "
+                f"{bad[0]}. Save it as UTF-8."
+            )
+        problems.add("lines that are not UTF-8 (dropped)", [f"{path.name} line {number}" for number in bad])
+        data = marked
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
-
-
-def _marked(path: Path, data: bytes, problems: Problems) -> bytes:
-    lines = data.split(b"\n")
-    bad = [number for number, line in enumerate(lines, 1) if not _decodes(line)]
-    if len(bad) > max(10, len(lines) // 20):
-        raise PairJEPAError(
-            f"{path} must be UTF-8, but {len(bad):,} of its {len(lines):,} lines are not, the first in line {bad[0]}. "
-            "Save it as UTF-8."
-        )
-    problems.add("lines that are not UTF-8 (dropped)", [f"{path.name} line {number}" for number in bad])
-    return data.decode("utf-8", errors="pairjepa-mark").encode()
-
-
-def _decodes(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def read_table(path: Path, problems: Problems, header: bool = True) -> pa.Table:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RawPairs, Source
+from pairjepa.pairs.raw import RawPairs
 from pairjepa.util.errors import UsageError
 
 SIZE = 64
@@ -106,7 +106,7 @@ def named(source: str) -> str:
     return source if source == "shapes" or source.startswith("shapes:") else ""
 
 
-def _read(source: str, config: DataConfig, problems: Problems) -> RawPairs:
+def read(source: str, config: DataConfig, problems: Problems) -> RawPairs:
     """Draw the scenes; of ten in a row eight are for training, one is dev, one is test.
 
     Raises:
@@ -249,6 +249,3 @@ def _relations(first: Thing, second: Thing) -> list[str]:
 def _place(thing: Thing) -> str:
     row, column = ("top", "", "bottom")[thing.row], ("left", "", "right")[thing.column]
     return f"at the {f'{row} {column}'.strip() or 'centre'}"
-
-
-SHAPES_SOURCE = Source("shapes or shapes:3000 (images that the program draws)", named, _read)

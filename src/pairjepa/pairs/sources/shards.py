@@ -9,23 +9,24 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.folders import folders_below, is_image, matching, walk
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RawPairs, Source
+from pairjepa.pairs.raw import RawPairs
 from pairjepa.pairs.shards import places
 from pairjepa.pairs.shards.index import index
 
 
-def _named(source: str) -> str:
+def named(source: str) -> str:
+    """A URL, or the name or a pattern of `.tar` files."""
     return source if places.is_pattern(source) else ""
 
 
-def _in_folder(source: str) -> str:
+def folder(source: str) -> str:
     """A folder with `.tar` files in it or one below, and no image: beside images, a tar is somebody's copy of them."""
     root = Path(source).expanduser()
     there = any(matching(folder, "*.tar") for folder in folders_below(root, 1))
     return source if there and not any(is_image(name) for name in walk(root)) else ""
 
 
-def _read(source: str, config: DataConfig, problems: Problems) -> RawPairs:
+def read(source: str, config: DataConfig, problems: Problems) -> RawPairs:
     """Go through the shards, or take what was found the last time.
 
     A split in a sample's `.json` counts, else that in the name of its shard (`train-000.tar`, `val/000.tar`), where
@@ -46,17 +47,3 @@ def _read(source: str, config: DataConfig, problems: Problems) -> RawPairs:
     name = source if places.is_url(source) else Path(source).name
     title = f"{len(shards):,} shard{'s' if len(shards) > 1 else ''} of {name}"
     return RawPairs(rows, title, "split as given" if given else "split as the shards are named")
-
-
-SHARDS = Source(
-    "WebDataset shards: a .tar, a pattern ('shards/{000..127}.tar', 'shards/*.tar'), or a URL of them (s3://, …)",
-    _named,
-    _read,
-    columns=True,
-)
-SHARD_FOLDER = Source(
-    "a folder of WebDataset shards (.tar), in it or in a folder for each split",
-    _in_folder,
-    _read,
-    columns=True,
-)

@@ -19,11 +19,10 @@ from pairjepa.pairs.folders import (
     image_folders,
     is_image,
     tables_in,
-    tables_of,
     walk,
 )
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RawPairs, Source, place_of
+from pairjepa.pairs.raw import RawPairs, place_of
 from pairjepa.pairs.sources import columns, vectors
 from pairjepa.pairs.sources.reading import read_table
 from pairjepa.util.errors import PairJEPAError
@@ -62,7 +61,7 @@ def _joined(
     return columns.together(parts, splits)
 
 
-def _read_tables(files: list[Path], config: DataConfig, problems: Problems) -> RawPairs:
+def read_tables(files: list[Path], config: DataConfig, problems: Problems) -> RawPairs:
     """Read the tables; image cells are paths seen from their folder, or bytes.
 
     Raises:
@@ -89,13 +88,14 @@ def _belong_together(files: list[Path], splits: list[str] | None) -> bool:
     return len(shapes) == 1 or (splits is not None and len({file.suffix for file in files}) == 1)
 
 
-def _in_split_folders(source: str) -> list[Path]:
+def split_folders(source: str) -> list[Path]:
+    """The tables in folders that are named as splits."""
     root = Path(source).expanduser()
     splits = [root / name for name, is_dir in entries(root) if is_dir and splitting.known(name)]
     return [file for split in splits for file in tables_in(split)]
 
 
-def _read_split_folders(files: list[Path], config: DataConfig, problems: Problems) -> RawPairs:
+def read_split_folders(files: list[Path], config: DataConfig, problems: Problems) -> RawPairs:
     """Read all of them; paths of images are seen from the folder of their table."""
     root = files[0].parent.parent
     splits = [splitting.normalise(file.parent.name, str(root)) for file in files]
@@ -103,7 +103,7 @@ def _read_split_folders(files: list[Path], config: DataConfig, problems: Problem
     return RawPairs(rows, root.absolute().name, "split as the folders are named", (root,), root=root)
 
 
-def _metadata(source: str) -> list[Path]:
+def imagefolder(source: str) -> list[Path]:
     """The metadata of each folder that has some: the root, folders of splits, or any up to two below; links once."""
     folders = sorted(
         folders_below(Path(source).expanduser(), 2),
@@ -116,7 +116,7 @@ def _metadata(source: str) -> list[Path]:
     return sorted(found.values())
 
 
-def _read_imagefolder(metadata: list[Path], config: DataConfig, problems: Problems) -> RawPairs:
+def read_imagefolder(metadata: list[Path], config: DataConfig, problems: Problems) -> RawPairs:
     """Read all metadata files; a split column counts, else the folders of the splits."""
     root = place_of(config)
     rows = _joined(metadata, root, config, problems)
@@ -131,24 +131,3 @@ def _read_imagefolder(metadata: list[Path], config: DataConfig, problems: Proble
     once = {folder for folder, there in real.items() if taken.get(there, root / folder) == root / folder}
     images = [name for name in files if is_image(name) and os.path.dirname(name) in once]
     return RawPairs(rows, f"ImageFolder {root.absolute().name}", folders=(root,), files=images, root=root)
-
-
-TABLES = Source(
-    "tables (.csv, .tsv, .txt, .json, .jsonl, .parquet, also .gz): one, or one for each split (train.csv, val.csv, "
-    "test.csv; train-00000-of-00002.parquet), in a folder, its data/ or annotations/",
-    tables_of,
-    _read_tables,
-    columns=True,
-)
-SPLIT_FOLDERS = Source(
-    "tables in a folder for each split (train/captions.csv, val/captions.csv; train/0000.parquet)",
-    _in_split_folders,
-    _read_split_folders,
-    columns=True,
-)
-IMAGEFOLDER = Source(
-    "a Hugging Face ImageFolder (metadata.csv, .jsonl or .parquet beside the images, or in folders below)",
-    _metadata,
-    _read_imagefolder,
-    columns=True,
-)

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs.folders import kind_of, tables_of
 from pairjepa.pairs.problems import EXAMPLES, Problems
-from pairjepa.pairs.raw import RawPairs, Source
+from pairjepa.pairs.raw import RawPairs
 from pairjepa.pairs.sources import columns
 from pairjepa.pairs.sources.reading import read_table
 from pairjepa.pairs.vectors import as_bytes
@@ -23,7 +23,7 @@ ROW = "image_row"
 """Column of the table that says which row of images.npy a text belongs to, from 0."""
 
 
-def _folder(source: str) -> Path | None:
+def arrays(source: str) -> Path | None:
     """A folder with both files."""
     folder = Path(source).expanduser()
     return folder if all((folder / name).is_file() for name in FILES) else None
@@ -35,7 +35,7 @@ def widths(source: str) -> tuple[int, int] | None:
     Raises:
         PairJEPAError: a file is damaged.
     """
-    if (folder := _folder(source)) is not None:
+    if (folder := arrays(source)) is not None:
         images, texts = _arrays(folder)
         return images.shape[1], texts.shape[1]
     for path in tables_of(source)[:1]:
@@ -50,7 +50,7 @@ def widths(source: str) -> tuple[int, int] | None:
     return None
 
 
-def _read(folder: Path, config: DataConfig, problems: Problems) -> RawPairs:
+def read_arrays(folder: Path, config: DataConfig, problems: Problems) -> RawPairs:
     """Read both files, and the table beside them.
 
     Raises:
@@ -204,12 +204,3 @@ def _checked(vectors: np.ndarray, where: str) -> Float32[np.ndarray, "row width"
                 f"rows, the first of them {row + 1}. Compute these vectors again, or leave the rows out."
             )
     return vectors
-
-
-VECTORS = Source(
-    "vectors: a folder with images.npy and texts.npy, and a table of image, caption, split if there is one; or a "
-    f"Parquet table with the columns {IMAGE} and {TEXT}",
-    _folder,
-    _read,
-    columns=True,
-)
