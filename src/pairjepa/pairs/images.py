@@ -216,14 +216,14 @@ def _to_rgb(image: Image.Image, factor: int = 1) -> Image.Image:
     values = _range(image, bands)
     rgb = Image.new("RGB", (math.ceil(width / factor), math.ceil(height / factor)))
     for box in bands:
-        band = _band_upright_rgb(image.crop(box), values)
+        band = _band_to_rgb(image.crop(box), values)
         rgb.paste(band.reduce(factor), (0, box[1] // factor))
     if values is not None:
         rgb.info["values"] = values
     return rgb
 
 
-def _band_upright_rgb(band: Image.Image, values: tuple[float, float] | None) -> Image.Image:
+def _band_to_rgb(band: Image.Image, values: tuple[float, float] | None) -> Image.Image:
     if values is not None:
         low, high = values
         share = (_finite(band).clip(low, high) - low) / max(high - low, 1e-12)
