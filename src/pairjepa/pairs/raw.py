@@ -42,8 +42,8 @@ class RawPairs:
     """What a source read: rows as they stand there, not yet merged, cleaned or checked."""
 
     rows: pa.Table
-    """One row a caption, or a list of captions. Columns: `image` (string, path or name of the image; null where
-    there are only bytes), `caption` (string or list<string>); if there are any, `bytes` (large_binary), `member`
+    """One row for one or more captions. Columns: `image` (string, path or name of the image; null where
+    there are only bytes), `caption` (list<string>); if there are any, `bytes` (large_binary), `member`
     (place in a shard, as in `Pairs.table`; then names are unique), `weights` (list<float32>, of each caption),
     `vectors` (list<fixed_size_list<float32>>, of each caption) and `split` (string); all others are metadata of the
     image."""
@@ -233,10 +233,8 @@ def _captions(
     cells: pa.Array, image: np.ndarray, names: pa.Array, problems: Problems
 ) -> tuple[np.ndarray, pa.Array, pa.Array]:
     """The owners of clean captions, those captions, and where each stood; sorted by owner, else in their order."""
-    owner = image
-    if not pa.types.is_string(cells.type):
-        owner = image[pc.list_parent_indices(cells).to_numpy()]
-        cells = pc.list_flatten(cells)
+    owner = image[pc.list_parent_indices(cells).to_numpy()]
+    cells = pc.list_flatten(cells)
     strings = text.clean(cells)
     empty = pc.and_(
         pc.is_null(strings), pc.invert(pc.match_substring(cells, text.UNDECODABLE).fill_null(False))

@@ -9,7 +9,7 @@ from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.folders import count_unread, is_image, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, place_of
-from pairjepa.pairs.sources.columns import strings_of, usual_captions
+from pairjepa.pairs.sources.columns import one_each, strings_of, usual_captions
 from pairjepa.pairs.sources.reading import json_object, read_text
 
 _SUFFIXES = (".txt", ".caption", ".json")
@@ -93,7 +93,7 @@ def read_classes(images: list[str], config: DataConfig, problems: Problems) -> R
         f"No captions stand beside the images: the names of their {len(set(classes)):,} folders ({named}, …) are taken "
         "for captions."
     )
-    rows = {"image": pa.array(images, pa.string()), "caption": pa.array(classes, pa.string())}
+    rows = {"image": pa.array(images, pa.string()), "caption": one_each(pa.array(classes, pa.string()))}
     if splits := splitting.from_folders(images):
         rows["split"] = pa.array(splits, pa.string())
     return RawPairs(pa.table(rows), f"classes of {root.absolute().name}", folders=(root,), root=root)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -168,7 +169,7 @@ def long_form(table: pa.Table, columns: Columns, where: str) -> pa.Table:
 
 
 def together(parts: list[pa.Table], splits: Sequence[str | None] | None = None) -> pa.Table:
-    """The rows of several tables; where one has lists of captions, a single caption is a list of one.
+    """The rows of several tables; metadata of several types is text.
 
     Args:
         parts: the tables.
@@ -181,24 +182,9 @@ def together(parts: list[pa.Table], splits: Sequence[str | None] | None = None) 
             else part.append_column("split", pa.repeat(split, len(part)))
             for part, split in zip(parts, splits, strict=True)
         ]
-    if len({part["caption"].type for part in parts}) > 1:
-        parts = [
-            part.set_column(
-                part.column_names.index("caption"),
-                "caption",
-                pa.array(
-                    [
-                        cell if isinstance(cell, list) or cell is None else [cell]
-                        for cell in part["caption"].to_pylist()
-                    ],
-                    pa.list_(pa.string()),
-                ),
-            )
-            for part in parts
-        ]
     try:
         return pa.concat_tables(parts, promote_options="permissive")
-    except pa.ArrowException:  # metadata of another type in another part is text
+    except pa.ArrowException:
         kinds: dict[str, set[pa.DataType]] = {}
         for field in (field for part in parts for field in part.schema if field.name not in RESERVED):
             kinds.setdefault(field.name, set()).add(field.type)
@@ -253,25 +239,25 @@ def _image_cells(
 ) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
     """Paths, and bytes if there are any (Hugging Face's image cell is a struct of both)."""
     kind = cells.type
-    if pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}:
-        return pc.struct_field(cells, "path").cast(pa.string()), pc.struct_field(cells, "bytes").cast(
-            pa.large_binary()
-        )
     if pa.types.is_dictionary(kind):
         return _image_cells(cells.cast(kind.value_type), name, where)
+    if pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}:
+        paths, data = (pc.struct_field(cells, part) for part in ("path", "bytes"))
+        return paths.cast(pa.string()), data.cast(pa.large_binary())
     if pa.types.is_list(kind) and pa.types.is_integer(kind.value_type):  # NumPy's way
         cells = pa.chunked_array([[_bytes(cell) for cell in cells]], pa.binary())
-    if pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
-        return pa.chunked_array([pa.nulls(len(cells), pa.string())]), cells.cast(pa.large_binary())
-    paths = _strings(cells, name, where)
-    if pc.any(pc.match_substring_regex(paths.slice(0, 100), _BASE64)).as_py():
-        return pa.chunked_array([pa.nulls(len(cells), pa.string())]), _decoded(paths)
-    if pc.any(pc.match_substring_regex(paths.slice(0, 100), "^https?://")).as_py():
-        raise PairJEPAError(
-            f"Column {name!r} of {where} must hold paths of image files, got addresses. Download the images first "
-            "(img2dataset does, and all that it writes is read), or name a column of paths with --data.image-column."
-        )
-    return paths, None
+    elif not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        cells = _strings(cells, name, where)
+        if not pc.any(pc.match_substring_regex(cells.slice(0, 100), _BASE64)).as_py():
+            if not pc.any(pc.match_substring_regex(cells.slice(0, 100), "^https?://")).as_py():
+                return cells, None
+            raise PairJEPAError(
+                f"Column {name!r} of {where} must hold paths of image files, got addresses. Download the images first "
+                "(img2dataset does, and all that it writes is read), or name a column of paths with "
+                "--data.image-column."
+            )
+        cells = _decoded(cells)
+    return pa.chunked_array([pa.nulls(len(cells), pa.string())]), cells.cast(pa.large_binary())
 
 
 def _bytes(cell: pa.ListScalar) -> bytes | None:
@@ -297,41 +283,36 @@ def _decoded(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([[decode(cell) for cell in cells.to_pylist()]], pa.large_binary())
 
 
-def _caption_cells(cells: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
-    """Captions, or lists of them."""
+def one_each(cells: pa.Array | pa.ChunkedArray) -> pa.ListArray:
+    """Each cell as a list of one."""
+    cells = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+    return pa.ListArray.from_arrays(pa.array(np.arange(len(cells) + 1, dtype=np.int32)), cells)
+
+
+def _caption_cells(cells: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray | pa.ListArray:
+    """Lists of captions, also where they are written as text, in JSON or as Python or NumPy print them."""
     if isinstance(cells.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
         if not _is_text(cells.type.value_type):
             raise _wrong(name, where, "captions", cells.type)
         return cells.cast(pa.list_(pa.string()))
-    return _listed(_strings(cells, name, where))
+    cells = _strings(cells, name, where)
+    written = pc.match_substring_regex(cells, _LIST).fill_null(False)
+    if not pc.any(written).as_py():
+        return one_each(cells)
+    rows = zip(cells.to_pylist(), written.to_pylist(), strict=True)
+    return pa.array([_list(cell) if is_list else [cell] for cell, is_list in rows], pa.list_(pa.string()))
 
 
-def _joined(table: pa.Table, columns: Columns, where: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+def _joined(table: pa.Table, columns: Columns, where: str) -> tuple[pa.Array, pa.Array]:
     """The captions of all columns row by row, and their weights: those of a list share that of its column."""
     captions, weights = [], []
     for name, weight in zip(columns.captions, columns.weights or (1.0,) * len(columns.captions), strict=True):
-        cells = [
-            cell if isinstance(cell, list) else [cell]
-            for cell in _caption_cells(table[name], name, where).to_pylist()
-        ]
+        lists = _caption_cells(table[name], name, where).to_pylist()
+        cells = [[None] if cell is None else cell for cell in lists]
         captions.append(cells)
         weights.append([[weight / max(len(cell), 1)] * len(cell) for cell in cells])
-    rows = ([list(chain(*row)) for row in zip(*parts, strict=True)] for parts in (captions, weights))
-    kinds = (pa.string(), pa.float32())
-    texts, shares = (pa.chunked_array([pa.array(r, pa.list_(k))]) for r, k in zip(rows, kinds, strict=True))
-    return texts, shares
-
-
-def _listed(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Lists of captions where they are written as text, in JSON or as Python or NumPy print them."""
-    written = pc.match_substring_regex(cells, _LIST).fill_null(False)
-    if not pc.any(written).as_py():
-        return cells
-    rows = [
-        _list(cell) if is_list else cell if cell is None else [cell]
-        for cell, is_list in zip(cells.to_pylist(), written.to_pylist(), strict=True)
-    ]
-    return pa.chunked_array([pa.array(rows, pa.list_(pa.string()))])
+    texts, shares = ([list(chain(*row)) for row in zip(*parts, strict=True)] for parts in (captions, weights))
+    return pa.array(texts, pa.list_(pa.string())), pa.array(shares, pa.list_(pa.float32()))
 
 
 _LIST = r"(?s)^\s*(?:[\[(]\s*(?:None\s*,\s*|null\s*,\s*)*['\"].*(?:['\"]|None|null)\s*,?\s*[\])]|\[\s*\])\s*$"

@@ -116,7 +116,7 @@ def read_karpathy(path: Path, config: DataConfig, problems: Problems) -> RawPair
             }
             for entry in content["images"]
         ]
-        table = _table(rows, pa.list_(pa.string()), split=pa.string())
+        table = _table(rows, split=pa.string())
     except (KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise PairJEPAError(
             f"{path} must have Karpathy's form (images: filename, split, sentences: raw), but lacks {error}. "
@@ -126,8 +126,9 @@ def read_karpathy(path: Path, config: DataConfig, problems: Problems) -> RawPair
     return RawPairs(table, path.stem.removeprefix("dataset_"), "Karpathy's split", folders, root=path.parent)
 
 
-def _table(rows: list[dict[str, Any]], caption: pa.DataType, **others: pa.DataType) -> pa.Table:
-    return pa.Table.from_pylist(rows, pa.schema({"image": pa.string(), "caption": caption} | others))
+def _table(rows: list[dict[str, Any]], **others: pa.DataType) -> pa.Table:
+    kinds = {"image": pa.string(), "caption": pa.list_(pa.string())}
+    return pa.Table.from_pylist(rows, pa.schema(kinds | others))
 
 
 def coco(source: str) -> list[Path]:
@@ -174,8 +175,8 @@ def _coco_rows(path: Path, root: Path, problems: Problems) -> pa.Table:
     problems.add("images with no caption (left out)", sorted(name_of[key] for key in bare))
     folder = path.stem.removeprefix("captions_")
     below = next((f"{at}{folder}/" for at in ("", "images/") if (root / at / folder).is_dir()), "")
-    rows = [{"image": below + name_of[key], "caption": words} for key, words in captions if key in name_of]
-    return _table(rows, pa.string())
+    rows = [{"image": below + name_of[key], "caption": [one]} for key, one in captions if key in name_of]
+    return _table(rows)
 
 
 def chinese_clip(source: str) -> list[tuple[Path, Path]]:

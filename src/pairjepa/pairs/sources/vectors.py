@@ -151,9 +151,8 @@ def rows_of(table: pa.Table, config: DataConfig, where: str, problems: Problems)
         f"Images and texts are vectors of {images.shape[1]:,} and {texts.shape[1]:,} numbers; an image is shown as "
         "squares of grey."
     )
-    one_each = pa.array(range(len(texts) + 1), pa.int32())
-    vectors = pa.ListArray.from_arrays(one_each, _listed(texts))
-    return columns.rows_of(table, config, where, problems).append_column("vectors", vectors)
+    rows = columns.rows_of(table, config, where, problems)
+    return rows.append_column("vectors", columns.one_each(_listed(texts)))
 
 
 def _listed(vectors: Float32[np.ndarray, "row width"]) -> pa.FixedSizeListArray:
