@@ -8,11 +8,10 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.raw import RESERVED
-from pairjepa.pairs.shards.places import is_url, reason
 from pairjepa.pairs.shards.writing import Part, Row, Written, identity_of, parts_of, write
 from pairjepa.pairs.sources import columns, hub
 from pairjepa.pairs.table import open_pairs
-from pairjepa.util.errors import PairJEPAError, UsageError, needs
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line, needs
 
 
 def convert(config: DataConfig, out: str, per_shard: int = 1000) -> Written:
@@ -47,16 +46,15 @@ def streamed(config: DataConfig, source: str) -> list[Part]:
     with needs("datasets", "hub"):
         import datasets
     return [
-        _part(datasets, stream, word, config, source)
+        _part(
+            hub.undecoded(datasets, stream if stream.features else stream._resolve_features()), word, config
+        )
         for word, stream in hub.download(datasets, source, streaming=True).items()
     ]
 
 
-def _part(datasets: Any, stream: Any, word: str, config: DataConfig, source: str) -> Part:
-    stream = (
-        stream if stream.features else stream._resolve_features()
-    )  # of data whose columns are in the rows alone
-    stream = hub.undecoded(datasets, stream)
+def _part(stream: Any, word: str, config: DataConfig) -> Part:
+    source = str(config.source)
     found = columns.find(list(stream.features), config, source)
     split = splitting.normalise(word, source)
     known = {found.image, found.split, *found.captions}
@@ -87,8 +85,8 @@ def _read(stream: Any, source: str) -> Iterator[dict[str, Any]]:
         raise
     except Exception as error:  # a lost connection, a damaged file: the library has many words for it
         raise PairJEPAError(
-            f"{source} must be read to its end, got: {reason(error)}. Run the same command again to go on after the "
-            "last whole shard."
+            f"{source} must be read to its end, got: {first_line(error)}. Run the same command again to go on after "
+            "the last whole shard."
         ) from None
 
 
@@ -106,11 +104,9 @@ def _bytes(cell: Any) -> bytes:
     if not isinstance(path, str):
         raise BadImage("the row holds none")
     try:
-        if not is_url(path) and "::" not in path:
-            return Path(path).read_bytes()
         import fsspec
 
         with fsspec.open(path, "rb") as file:
             return bytes(file.read())
     except Exception as error:  # each file system has its own words
-        raise BadImage(f"cannot be read: {reason(error)}") from None
+        raise BadImage(f"cannot be read: {first_line(error)}") from None

@@ -14,11 +14,11 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.pairs.captions import UNDECODABLE
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED
-from pairjepa.pairs.shards.places import THREADS, Shard, connect, is_url, reason, tried
+from pairjepa.pairs.shards.places import THREADS, Shard, connect, is_url, tried
 from pairjepa.pairs.shards.tars import Sample, samples, unescaped
 from pairjepa.pairs.sources.columns import strings_of, together, usual_captions
 from pairjepa.pairs.sources.reading import json_object, one_type
-from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line
 from pairjepa.util.files import cache_folder, digest, remove_leftovers, writing
 from pairjepa.util.progress import progress
 from pairjepa.util.tables import cached_table, write_table
@@ -29,8 +29,8 @@ TEXTS = ("txt", "text", "caption", "captions")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character of JSON, a byte of a name in another encoding
 _VERSION = "v3"  # a part of the kept files' names: another way to read needs another version
 _REMOTE_BLOCK = 1 << 20  # smaller images are read through: a request takes as long as a megabyte
-_PLACE = {"image": pa.string(), "offset": pa.int64(), "length": pa.int64()}
-_SAMPLE = {"caption": pa.list_(pa.string()), "split": pa.string()}
+_KINDS = (pa.string(), pa.int64(), pa.int64(), pa.list_(pa.string()), pa.string())
+_SCHEMA = pa.schema(zip(("image", "offset", "length", "caption", "split"), _KINDS, strict=True))
 _FOUND = b"pairjepa"
 
 _TWICE = "samples whose key stands twice in its shard (the first counts; files apart? sort the tar by name)"
@@ -87,13 +87,14 @@ def _read(shard: Shard, config: DataConfig) -> pa.Table:
         with open(shard.url, "rb") as file:
             return _rows(file, shard, config)
     except OSError as error:
-        raise PairJEPAError(f"The shard {shard.url} must be readable, got: {reason(error)}.") from None
+        raise PairJEPAError(f"The shard {shard.url} must be readable, got: {first_line(error)}.") from None
 
 
 def _rows(file: Any, shard: Shard, config: DataConfig) -> pa.Table:
     problems = Problems()
     texts = (*(config.caption_column or ()), *TEXTS)
     rows: list[dict[str, Any]] = []
+    metadata: list[dict[str, Any]] = []
     names: dict[str, None] = {}
     seen: set[str] = set()
     suffix = (config.image_column or "").removeprefix(".")
@@ -104,11 +105,11 @@ def _rows(file: Any, shard: Shard, config: DataConfig) -> pa.Table:
             continue
         seen.add(sample.key)
         problems.add(_DOTTED, where if sample.dotted else [])
-        image = sample.images.get(suffix) if suffix else next(iter(sample.images.values()), None)
+        image = sample.files.get(suffix) if suffix else next(map(sample.files.get, sample.images), None)
         if (record := json_object(sample.texts.get("json", b"{}"))) is None:
             problems.add(_BAD_JSON, where)
             record = {}
-        names |= dict.fromkeys((*sample.images, *sample.texts, *sample.others, *record))
+        names |= dict.fromkeys((*sample.files, *record))
         if image is None:
             problems.add(_NO_IMAGE, where if sample.images or sample.texts else [])
             continue
@@ -125,7 +126,9 @@ def _rows(file: Any, shard: Shard, config: DataConfig) -> pa.Table:
                 "caption": captions,
                 "split": split if isinstance(split, str) else None,
             }
-            | {
+        )
+        metadata.append(
+            {
                 _utf8(f"{name}_" if name in (*RESERVED, "offset", "length") else name): (
                     _utf8(value) if isinstance(value, str) else value
                 )
@@ -133,12 +136,11 @@ def _rows(file: Any, shard: Shard, config: DataConfig) -> pa.Table:
                 if name not in used and isinstance(value, str | int | float | bool)
             }
         )
-    known = _PLACE | _SAMPLE
-    others = dict.fromkeys(name for row in rows for name in row if name not in known)
-    columns = {name: pa.array([row[name] for row in rows], kind) for name, kind in known.items()}
-    columns |= {name: one_type([row.get(name) for row in rows]) for name in others}
+    table = pa.Table.from_pylist(rows, _SCHEMA)
+    for name in dict.fromkeys(name for one in metadata for name in one):
+        table = table.append_column(name, one_type([one.get(name) for one in metadata]))
     found = {"problems": problems.to_dict(), "names": list(names)}
-    return pa.table(columns).replace_schema_metadata({_FOUND: json.dumps(found)})
+    return table.replace_schema_metadata({_FOUND: json.dumps(found)})
 
 
 def _captions(
@@ -198,12 +200,12 @@ def _joined(shards: Sequence[Shard], parts: list[pa.Table]) -> pa.Table:
         [
             pa.DictionaryArray.from_arrays(number, pa.array([shard.url for shard in shards], pa.string())),
             pa.DictionaryArray.from_arrays(number, pa.array([shard.stamp for shard in shards], pa.string())),
-            *(_one_chunk(rows[name]) for name in ("offset", "length")),
+            *(rows[name].combine_chunks() for name in ("offset", "length")),
         ],
         ["shard", "stamp", "offset", "length"],
     )
     shard_names = pa.array([shard.name.removesuffix(".tar") for shard in shards], pa.string())
-    image = _unique(_one_chunk(rows["image"]), shard_names.take(number))
+    image = _unique(rows["image"].combine_chunks(), shard_names.take(number))
     rows = rows.drop_columns(["offset", "length"]).set_column(0, "image", image)
     return rows.append_column("member", member)
 
@@ -215,8 +217,3 @@ def _unique(names: pa.Array, shards: pa.Array) -> pa.Array:
     if not len(twice):
         return names
     return pc.if_else(pc.is_in(names, twice), pc.binary_join_element_wise(shards, names, "/"), names)
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    joined = column.combine_chunks()
-    return joined if isinstance(joined, pa.Array) else pa.concat_arrays(joined.chunks)

@@ -29,26 +29,20 @@ class Sample:
     """The files of one key."""
 
     key: str
-    images: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    files: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """For each suffix: name in the tar, first byte, length."""
+    images: list[str] = field(default_factory=list)
+    """The suffixes of images."""
     texts: dict[str, bytes] = field(default_factory=dict)
     """Content by suffix of the files that were asked for."""
-    others: set[str] = field(default_factory=set)
-    """Suffixes of the other files."""
 
     @property
     def dotted(self) -> bool:
         """Whether it looks like several samples whose names share their beginning, up to the first dot."""
-        texts = {suffix.rpartition(".")[0] for suffix in self.others if suffix.endswith((".txt", ".json"))}
+        texts = {suffix.rpartition(".")[0] for suffix in self.files if suffix.endswith((".txt", ".json"))}
         return len(self.images) > 1 and bool(
             texts & {suffix.rpartition(".")[0] for suffix in self.images} - {""}
         )
-
-    def __contains__(self, suffix: str) -> bool:
-        return suffix in self.images or suffix in self.texts or suffix in self.others
-
-    def __bool__(self) -> bool:
-        return bool(self.images or self.texts or self.others)
 
 
 def samples(
@@ -73,23 +67,22 @@ def samples(
             if not stem or not suffix:
                 continue  # hidden, or of no sample
             key = folder + slash + stem
-            if key != sample.key or suffix in sample:
-                if sample:
+            if key != sample.key or suffix in sample.files:
+                if sample.files:
                     yield sample
                 sample = Sample(key)
+            sample.files[suffix] = member.name.removeprefix("./"), member.offset_data, member.size
             if suffix in texts:
                 if member.size <= MAX_TEXT:
                     file.seek(member.offset_data)
                     sample.texts[suffix] = file.read(member.size)
             elif is_image(base) or suffix == image:
-                sample.images[suffix] = (member.name.removeprefix("./"), member.offset_data, member.size)
-            else:
-                sample.others.add(suffix)
+                sample.images.append(suffix)
     except CutShort:
         problem = "shards that end in the middle or are damaged (what is before that is used)"
     except tarfile.ReadError:
         problem = "shards that are no tar file (skipped)"
-    if sample:
+    if sample.files:
         yield sample
     if problem:
         problems.add(problem, [shard.name])

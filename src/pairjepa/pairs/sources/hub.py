@@ -13,7 +13,7 @@ from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs
 from pairjepa.pairs.sources import columns
-from pairjepa.util.errors import PairJEPAError, needs
+from pairjepa.util.errors import PairJEPAError, first_line, needs
 
 
 def is_id(source: str) -> bool:
@@ -70,13 +70,11 @@ def download(datasets: Any, name: str, **options: Any) -> Any:
     """`datasets.load_dataset`, and whatever can go wrong with it in a sentence."""
     try:
         return datasets.load_dataset(name, **options)
-    except (
-        Exception
-    ) as error:  # no network, no such data set, no right to it: the library has many words for it
+    except Exception as error:  # no network, no such data set, no right: the library has many words for it
         raise PairJEPAError(
             f"{name!r} must be a data set that can be had: there is no such folder or file here "
-            f"({Path.cwd()}), and the Hugging Face hub gave: {_line(error)}. Give a local folder or table, or check "
-            "the name and the connection."
+            f"({Path.cwd()}), and the Hugging Face hub gave: {first_line(error)}. Give a local folder or table, or "
+            "check the name and the connection."
         ) from None
 
 
@@ -98,10 +96,5 @@ def _load(datasets: Any, path: Path | str) -> Any:
         return datasets.load_from_disk(str(path))
     except Exception as error:  # whatever a damaged folder makes the library raise
         raise PairJEPAError(
-            f"{path} must be a whole folder of datasets.save_to_disk, got: {_line(error)}."
+            f"{path} must be a whole folder of datasets.save_to_disk, got: {first_line(error)}."
         ) from None
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")
