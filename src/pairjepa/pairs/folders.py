@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -176,9 +177,10 @@ class Files:
         """
         self._folders = [str(folder.absolute()) for folder in folders]
         self._images = None if images is None else str(images.absolute())
-        self._listings: dict[str, dict[str, str]] = {}
-        self._there: dict[str, str] = {}
+        self._listing = cache(_listing)
+        self._folder = cache(lambda path: self._listed(path, "/") or path)
         self._below: dict[str, str] | None = None
+        """Images in and below that folder by their names, with and without suffix, where only one has that."""
 
     def find(self, name: str) -> str | None:
         """The absolute path of the file that `name` names."""
@@ -197,26 +199,21 @@ class Files:
             if found := self._listed(os.path.join(self._images, *steps[start:])):
                 return found
         if self._below is None:
-            self._below = _images_below(self._images)
+            images = [name for name in walk(self._images) if is_image(name)]
+            bases = [(unicodedata.normalize("NFC", os.path.basename(name)), name) for name in images]
+            self._below = _unique([*bases, *((os.path.splitext(base)[0], name) for base, name in bases)])
         found = self._below.get(unicodedata.normalize("NFC", steps[-1]))
         return None if found is None else os.path.join(self._images, found)
 
     def _listed(self, path: str, mark: str = "") -> str | None:
-        """The file at a path; with `/` for mark, the folder."""
+        """The file at a path, or with `/` for mark the folder, as it is there, in whatever form the path is written."""
         folder, name = os.path.split(path)
-        folder = self._folder(folder)
-        if folder not in self._listings:
-            self._listings[folder] = _listing(folder)
-        listing, name = self._listings[folder], unicodedata.normalize("NFC", name) + mark
+        if mark and (os.path.isdir(path) or folder == path):
+            return path
+        folder, name = self._folder(folder), unicodedata.normalize("NFC", name) + mark
+        listing = self._listing(folder)
         found = listing.get(name) or listing.get(_loosely(name))
         return None if found is None else os.path.join(folder, found)
-
-    def _folder(self, path: str) -> str:
-        """A folder as it is there, in whatever form its path is written."""
-        if path not in self._there:
-            is_there = os.path.isdir(path) or os.path.dirname(path) == path
-            self._there[path] = path if is_there else self._listed(path, "/") or path
-        return self._there[path]
 
 
 def _listing(folder: str) -> dict[str, str]:
@@ -238,13 +235,6 @@ def _listing(folder: str) -> dict[str, str]:
 
 def _loosely(name: str) -> str:
     return ":" + (name.lstrip("0") if name.isdigit() else name.casefold())
-
-
-def _images_below(root: str) -> dict[str, str]:
-    """Images in and below a folder by their names, with and without suffix, where only one has that."""
-    images = [name for name in walk(root) if is_image(name)]
-    bases = [(unicodedata.normalize("NFC", os.path.basename(name)), name) for name in images]
-    return _unique([*bases, *((os.path.splitext(base)[0], name) for base, name in bases)])
 
 
 def _unique(names: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pairjepa.config.settings import DataConfig
+from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.captions import UNDECODABLE
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RESERVED
-from pairjepa.pairs.shards.places import THREADS, Shard, connect, is_url, tried
+from pairjepa.pairs.raw import RESERVED, RawPairs
+from pairjepa.pairs.shards.places import THREADS, Shard, connect, find, is_url, tried
 from pairjepa.pairs.shards.tars import Sample, samples, unescaped
 from pairjepa.pairs.sources.columns import strings_of, together, usual_captions
 from pairjepa.pairs.sources.reading import json_object, one_type
@@ -40,13 +42,31 @@ _BAD_JSON = "samples whose .json is no JSON object (it is not used)"
 _BAD_TEXT = "samples whose text is not UTF-8 (those captions are dropped)"
 
 
-def index(shards: Sequence[Shard], config: DataConfig, problems: Problems) -> pa.Table:
-    """One row a sample with an image, shard after shard, with the columns that `RawPairs.rows` documents.
+def read(source: str, config: DataConfig, problems: Problems) -> RawPairs:
+    """Go through the shards, or take what was found the last time.
+
+    A split in a sample's `.json` counts, else that in the name of its shard (`train-000.tar`, `val/000.tar`), where
+    all names have one.
 
     Raises:
-        PairJEPAError: a shard cannot be reached or read.
+        PairJEPAError: there are none, or one cannot be reached or read.
         UsageError: a named column is in no sample.
     """
+    shards = find(source)
+    rows = _index(shards, config, problems)
+    said = splitting.from_words([shard.name for shard in shards])
+    given = rows["split"].null_count < len(rows)
+    if said is not None:
+        numbers = pc.struct_field(rows["member"], "shard").combine_chunks().indices
+        split = pc.coalesce(rows["split"], pa.array(said, pa.string()).take(numbers))
+        rows = rows.set_column(rows.column_names.index("split"), "split", split)
+    name = source if is_url(source) else Path(source).name
+    title = f"{len(shards):,} shard{'s' if len(shards) > 1 else ''} of {name}"
+    return RawPairs(rows, title, "split as given" if given else "split as the shards are named")
+
+
+def _index(shards: Sequence[Shard], config: DataConfig, problems: Problems) -> pa.Table:
+    """One row a sample with an image, shard after shard, with the columns that `RawPairs.rows` documents."""
     remove_leftovers(cache_folder(), deep=True)
     kept = cache_folder() / "shards"
     asked = config.image_column, config.caption_column, config.split_column

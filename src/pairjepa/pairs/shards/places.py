@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pairjepa.pairs.folders import folders_below, is_image, matching, walk
 from pairjepa.util.errors import PairJEPAError, UsageError, close_matches, first_line
 from pairjepa.util.progress import say
 
@@ -67,10 +68,18 @@ def is_url(source: str) -> bool:
     return _URL.match(source) is not None and not source.startswith("file://")
 
 
-def is_pattern(source: str) -> bool:
-    """Whether `source` names shards by itself: a `.tar`, a pattern of them, or a URL."""
+def named(source: str) -> str:
+    """The source if it names shards by itself: a `.tar`, a pattern of them, or a URL."""
     path = Path(source.removeprefix("file://")).expanduser()
-    return is_url(source) or (_TAR.search(source) is not None and not path.is_dir())
+    is_shards = is_url(source) or (_TAR.search(source) is not None and not path.is_dir())
+    return source if is_shards else ""
+
+
+def folder(source: str) -> str:
+    """A folder with `.tar` files in it or one below, and no image: beside images, a tar is somebody's copy of them."""
+    root = Path(source).expanduser()
+    there = any(matching(below, "*.tar") for below in folders_below(root, 1))
+    return source if there and not any(map(is_image, walk(root))) else ""
 
 
 def find(source: str) -> list[Shard]:

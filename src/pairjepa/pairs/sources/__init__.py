@@ -8,16 +8,16 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.pairs.folders import count_unread, forget, looked_once, tables_of, walk
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, Source, listing
-from pairjepa.pairs.shards.places import is_url
-from pairjepa.pairs.sources import beside, hub, published, shapes, shards, tables, vectors
+from pairjepa.pairs.shards import index, places
+from pairjepa.pairs.sources import beside, hub, published, shapes, tables, vectors
 from pairjepa.util.errors import PairJEPAError, UsageError, near_path
 
 SOURCES: dict[str, Source] = {
     "shapes": Source("shapes or shapes:3000 (images that the program draws)", shapes.named, shapes.read),
     "shards": Source(
         "WebDataset shards: a .tar, a pattern ('shards/{000..127}.tar', 'shards/*.tar'), or a URL of them (s3://, …)",
-        shards.named,
-        shards.read,
+        places.named,
+        index.read,
         columns=True,
     ),
     "hub": Source(
@@ -62,8 +62,8 @@ SOURCES: dict[str, Source] = {
     ),
     "shard folder": Source(
         "a folder of WebDataset shards (.tar), in it or in a folder for each split",
-        shards.folder,
-        shards.read,
+        places.folder,
+        index.read,
         columns=True,
     ),
     "tables": Source(
@@ -132,7 +132,7 @@ def _read(config: DataConfig, place: str, problems: Problems) -> RawPairs:
 
 def located(source: str) -> str:
     """The same source from any working directory: paths and patterns are made absolute."""
-    if shapes.named(source) or is_url(source) or hub.is_id(source):
+    if shapes.named(source) or places.is_url(source) or hub.is_id(source):
         return source
     return os.path.abspath(Path(source.removeprefix("file://")).expanduser())
 
