@@ -155,12 +155,10 @@ def memory_of(image: Image.Image, pixels: int) -> int:
     if kind == "TIFF":  # which is read block by block
         tags: Any = image.tag_v2  # type: ignore[attr-defined]
         rows = min(int(tags.get(_ROWS, image.height)), image.height)
-        block = (
-            int(tags[_TILE_WIDTH]) * int(tags[_TILE_HEIGHT]) if _TILE_WIDTH in tags else image.width * rows
-        )
-        copies = {1: 0, 7: 3}.get(
-            tags.get(_COMPRESSION), 1
-        )  # of a block: none where nothing is packed; JPEG keeps more
+        is_tiled = _TILE_WIDTH in tags
+        block = int(tags[_TILE_WIDTH]) * int(tags[_TILE_HEIGHT]) if is_tiled else image.width * rows
+        # copies of a block: none where nothing is packed; JPEG keeps more
+        copies = {1: 0, 7: 3}.get(tags.get(_COMPRESSION), 1)
         return decoded + copies * block * sum(map(int, tags.get(_BITS, (1,)))) // 8
     return decoded
 

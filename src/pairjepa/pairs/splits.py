@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -15,18 +14,6 @@ USED = (TRAIN, DEV, TEST)
 ORDER = (*USED, REST)
 LEAST = {TRAIN: 2, DEV: 1}
 """Images that a training needs."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is done about near copies in different splits, once the images were looked at; see `twins.arranged`."""
-
-    drawn: tuple[str, ...] = ()
-    """Splits between which a hash chose: train, and those that were not given."""
-    group_column: str | None = None
-    """Column whose equal values stay in one split."""
-    drop_leaks: bool = False
-    """Leave images out of a split if a later one holds near copies."""
 
 
 _WORDS = {

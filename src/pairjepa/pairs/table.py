@@ -41,7 +41,9 @@ class Pairs:
         generated: whether the program drew the images itself.
         problems: what was counted and skipped while opening.
         root: the folder that it came from, if there is one.
-        rules: what is done about near copies in different splits.
+        drawn: splits between which a hash chose: train, and those that were not given; see `twins.arranged`.
+        group_column: column whose equal values stay in one split.
+        drop_leaks: leave images out of a split if a later one holds near copies.
     """
 
     table: pa.Table
@@ -49,7 +51,9 @@ class Pairs:
     generated: bool = False
     problems: Problems = field(default_factory=Problems)
     root: Path | None = None
-    rules: splitting.Rules = field(default_factory=splitting.Rules)
+    drawn: tuple[str, ...] = ()
+    group_column: str | None = None
+    drop_leaks: bool = False
 
     @classmethod
     def open(
@@ -160,8 +164,7 @@ class Pairs:
     @property
     def group_keys(self) -> list[str]:
         """What is the same for images of one group."""
-        column = self.rules.group_column
-        return self.names if column is None else group_keys(self.table, column)
+        return self.names if self.group_column is None else group_keys(self.table, self.group_column)
 
     @cached_property
     def shards(self) -> Int64[np.ndarray, " images"] | None:
@@ -310,8 +313,8 @@ def open_pairs(config: DataConfig) -> Pairs:
     raw = read(config, config.source, problems)
     table, origin, drawn = assemble(raw, problems, config.group_column)
     description = f"{raw.title} ({origin}), {table.num_rows:,} images"
-    rules = splitting.Rules(drawn, config.group_column, config.drop_leaks)
-    pairs = Pairs(table, description, raw.generated, problems, raw.root, rules)
+    rules = drawn, config.group_column, config.drop_leaks
+    pairs = Pairs(table, description, raw.generated, problems, raw.root, *rules)
     if config.pairs is None:
         return pairs
     given = table["split"].to_numpy()

@@ -63,19 +63,18 @@ def arranged(pairs: Pairs, facts: ImageFacts, cache: Path) -> tuple[Pairs, Image
         facts: their scan.
         cache: root of the cache, where near copies are kept once they were found.
     """
-    rules = pairs.rules
-    if not rules.drawn and not rules.drop_leaks:
+    if not pairs.drawn and not pairs.drop_leaks:
         return pairs, facts
     groups = twin_groups(np.concatenate([twin_images(pairs, facts, cache), _grouped(pairs)]), pairs.n_images)
     splits = pairs.table["split"].to_numpy(zero_copy_only=False)
-    drawn = np.flatnonzero(np.isin(splits, rules.drawn))
+    drawn = np.flatnonzero(np.isin(splits, pairs.drawn))
     _, first, inverse = np.unique(groups[drawn], return_index=True, return_inverse=True)
     together = splits.copy()
     together[drawn] = splits[drawn[first]][inverse]
-    if all((together == split).sum() >= (splits == split).sum() / 2 for split in rules.drawn):
+    if all((together == split).sum() >= (splits == split).sum() / 2 for split in pairs.drawn):
         splits = together
         pairs = pairs.with_splits(splits.tolist())
-    if not rules.drop_leaks:
+    if not pairs.drop_leaks:
         return pairs, facts
     last = np.array([USED.index(split) if split in USED else -1 for split in splits])
     last_of_group = np.full(groups.max(initial=0) + 1, -1)

@@ -202,9 +202,8 @@ def _write_shard(path: Path, rows: Iterable[Row], done: Written, advance: Callab
                 (".txt", lines.encode("utf-8", errors="replace")),
                 (".json", text.encode("utf-8", errors="replace")),
             ):
-                member = tarfile.TarInfo(
-                    key + ending
-                )  # its time and owner are nobody's: same pairs, same bytes
+                # its time and owner are nobody's: same pairs, same bytes
+                member = tarfile.TarInfo(key + ending)
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
             done.images, done.captions = done.images + 1, done.captions + len(row.captions)

@@ -94,6 +94,7 @@ SOURCES: dict[str, Source] = {
 """The sources in the order in which they are asked; the first that finds something reads."""
 
 
+@looked_once()
 def read(config: DataConfig, place: str, problems: Problems) -> RawPairs:
     """Read the pairs at `place` from the first source that finds something there.
 
@@ -101,13 +102,6 @@ def read(config: DataConfig, place: str, problems: Problems) -> RawPairs:
         PairJEPAError: no source does, or the one that does cannot read it.
         UsageError: a column is named for a source that has none.
     """
-    with looked_once():
-        raw = _read(config, place, problems)
-        forget()
-    return raw
-
-
-def _read(config: DataConfig, place: str, problems: Problems) -> RawPairs:
     both = ((source, source.find(place)) for source in SOURCES.values())
     source, found = next((one for one in both if one[1]), (None, None))
     if source is None:
@@ -121,9 +115,8 @@ def _read(config: DataConfig, place: str, problems: Problems) -> RawPairs:
     if folder is not None and not folder.is_dir():
         raise UsageError(f"data.images must be a folder that is there, got {config.images!r}.")
     raw = source.read(found, config, problems)
-    if folder is None:
-        return raw
-    if not raw.folders:
+    forget()
+    if folder is not None and not raw.folders:
         raise UsageError(
             f"data.images must be left out for {source.what}, got {config.images!r}. They hold their images."
         )
