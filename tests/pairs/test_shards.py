@@ -434,7 +434,7 @@ def test_a_connection_that_breaks_is_tried_again_and_then_named(
     assert "memory://in/a.tar: the other side; trying again in 0 s" in capsys.readouterr().err
     failures.release(2)
     assert _content(pairs) == _expected(six)
-    reading._in_use.clear()
+    reading._remote.cache_clear()
     failures.release(3)
     with pytest.raises(
         PairJEPAError, match=r"memory://in/a\.tar must be within reach, got 3 times: the other side"

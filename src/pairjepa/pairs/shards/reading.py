@@ -8,9 +8,9 @@ order cost each byte once, and no memory.
 import os
 import tempfile
 import threading
-from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, cached_property, lru_cache
+from typing import Any
 
 from pairjepa.pairs.images import BadImage, bad_image
 from pairjepa.pairs.shards.places import connect, is_url, tried
@@ -35,7 +35,9 @@ def read(url: str, stamp: str, offset: int, length: int) -> bytes:
     """
     try:
         if is_url(url):
-            data = _remote(url, stamp).read(offset, length)
+            with _lock:
+                shard = _remote(url, stamp)
+            data = shard.read(offset, length)
         else:
             with open(url, "rb") as file:
                 file.seek(offset)
@@ -47,39 +49,26 @@ def read(url: str, stamp: str, offset: int, length: int) -> bytes:
     return data
 
 
-_in_use: OrderedDict[tuple[str, str], "_Remote"] = OrderedDict()
-_lock = threading.Lock()
-
-
-def _remote(url: str, stamp: str) -> "_Remote":
-    key = (url, stamp)
-    with _lock:
-        if key in _in_use:
-            _in_use.move_to_end(key)
-            return _in_use[key]
-    made = _Remote(url)
-    with _lock:
-        kept = _in_use.setdefault(key, made)  # another thread may have been quicker
-        while len(_in_use) > IN_USE:
-            _in_use.popitem(last=False)
-        return kept
-
-
 class _Remote:
     """A remote shard and the file of its blocks, which is closed when the last thread lets go of it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, stamp: str) -> None:
         self._url = url
-        self._fs, self._path = connect(url)
-        self._size: int = tried(url, lambda: self._fs.info(self._path))["size"]
         cache_folder().mkdir(parents=True, exist_ok=True)
         self._file = tempfile.TemporaryFile(dir=cache_folder())  # noqa: SIM115
         self._blocks: dict[int, Future[None]] = {}
         self._lock = threading.Lock()
 
+    @cached_property
+    def _place(self) -> tuple[Any, str, int]:
+        """File system, path and bytes."""
+        fs, path = connect(self._url)
+        return fs, path, tried(self._url, lambda: fs.info(path))["size"]
+
     def read(self, offset: int, length: int) -> bytes:
         first, last = offset // BLOCK, (offset + max(length, 1) - 1) // BLOCK
         with self._lock:
+            size = self._place[2]
             goes_on = first - 1 in self._blocks or (first == 0 and 0 in self._blocks)
             needed = [(block, self._block(block)) for block in range(first, last + 1)]
             for block in range(last + 1, last + 1 + (AHEAD if goes_on else 0)):
@@ -91,7 +80,7 @@ class _Remote:
                 with self._lock:
                     self._blocks.pop(block, None)  # so that it is tried again when it is asked for again
                 raise
-        return os.pread(self._file.fileno(), min(length, max(self._size - offset, 0)), offset)
+        return os.pread(self._file.fileno(), min(length, max(size - offset, 0)), offset)
 
     def _block(self, block: int) -> Future[None]:
         if block not in self._blocks:
@@ -99,19 +88,25 @@ class _Remote:
         return self._blocks[block]
 
     def _fetch(self, start: int) -> None:
-        end = min(start + BLOCK, self._size)
+        fs, path, size = self._place
+        end = min(start + BLOCK, size)
         if start >= end:
             return
-        data = tried(self._url, lambda: self._whole(start, end))
+
+        def whole() -> bytes:
+            data: bytes = fs.cat_file(path, start=start, end=end)
+            if len(data) != end - start:
+                raise OSError(f"{len(data):,} bytes came of {end - start:,}")
+            return data
+
+        data = tried(self._url, whole)
         with writing(cache_folder()):
             while data:
                 data = data[os.pwrite(self._file.fileno(), data, end - len(data)) :]
 
-    def _whole(self, start: int, end: int) -> bytes:
-        data: bytes = self._fs.cat_file(self._path, start=start, end=end)
-        if len(data) != end - start:
-            raise OSError(f"{len(data):,} bytes came of {end - start:,}")
-        return data
+
+_remote = lru_cache(IN_USE)(_Remote)
+_lock = threading.Lock()
 
 
 @cache
