@@ -24,13 +24,14 @@ from pairjepa.util.errors import PairJEPAError
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "|"}
 _SAMPLE = 100
-_TOKEN = re.compile(rb"\S[^\t]*#\d+\t")
+_TOKEN = re.compile(rb"\S[^\t]*#\d+\t[^\t]*$")
 _FLICKR30K_ROW = re.compile(rb"^([^|\n]+\|\s*\d+)\s{2,}(?=[^|\n]*$)", re.MULTILINE)
 """The row of Flickr30k's table that lacks its second mark."""
 
 _BACKSLASHED = re.compile(rb'(?<=[,;\n])"(?:[^"\\\n]|\\.)*\\"(?:[^"\\\n]|\\.)*"(?=[,;\n]|$)')
 """A cell whose quotes stand behind a backslash, as MySQL and Spark write them, and not twice."""
 
+_MOST_COLUMNS = 10_000
 _BLOCK = 1 << 24
 """Bytes that Arrow parses at once, and so the longest line."""
 
@@ -118,17 +119,17 @@ def _read_separated(path: Path, problems: Problems, header: bool) -> pa.Table:
     lines = data.split(b"\n", _SAMPLE)[:_SAMPLE]
     if _TOKEN.match(lines[0]):  # as Flickr8k and Flickr30k are published: name#number, tab, caption
         problems.note(f"The cells of {path.name} are separated by tabs.")
-        table = _parse(data, path.name, problems, "\t", ["image", "caption"], quoted=False)
+        table = _parse(data, path.name, problems, "\t", header=False, quoted=False)
+        table = table.rename_columns(["image", "caption"])
         return table.set_column(0, "image", pc.replace_substring_regex(table["image"], r"#\d+$", ""))
     usual = "\t" if kind_of(path) == ".tsv" else ","
     separator = _separator([line.decode() for line in lines if line.strip()], usual)
     problems.note(f"The cells of {path.name} are separated by {_SEPARATORS[separator]}.")
-    names = None if header else [str(n + 1) for n in range(lines[0].decode().count(separator) + 1)]
     if separator in ",;":
         data = _as_csv(data, lines, separator.encode(), path.name, problems)
-        return _parse(data, path.name, problems, separator, names, quoted=True)
+        return _parse(data, path.name, problems, separator, header, quoted=True)
     data = _FLICKR30K_ROW.sub(rb"\1|", data) if b"| comment_number" in lines[0] else data
-    table = _parse(data, path.name, problems, separator, names, quoted=False)
+    table = _parse(data, path.name, problems, separator, header, quoted=False)
     return pa.Table.from_arrays([_unquoted(cells) for cells in table.columns], names=table.column_names)
 
 
@@ -158,7 +159,7 @@ def _separator(lines: list[str], usual: str) -> str:
 
 
 def _parse(
-    data: bytes, name: str, problems: Problems, delimiter: str, names: list[str] | None, *, quoted: bool
+    data: bytes, name: str, problems: Problems, delimiter: str, header: bool, *, quoted: bool
 ) -> pa.Table:
     """Every cell as a string; rows with another number of cells are counted and skipped.
 
@@ -167,7 +168,7 @@ def _parse(
         name: the file's, for people.
         problems: where the skipped rows go.
         delimiter: what stands between cells.
-        names: names of the columns, where the text has no header.
+        header: whether the first row names the columns; else they are `1`, `2`, …
         quoted: whether `"` may stand around cells.
     """
     if not data.strip():
@@ -184,21 +185,20 @@ def _parse(
         newlines_in_values=quoted,
         invalid_row_handler=skip,
     )
-    blocks = pa_csv.ReadOptions(block_size=_BLOCK, column_names=names)
+    blocks = pa_csv.ReadOptions(block_size=_BLOCK, autogenerate_column_names=True)
+    kinds = {f"f{number}": pa.string() for number in range(_MOST_COLUMNS)}
+    strings = pa_csv.ConvertOptions(column_types=kinds, check_utf8=False)
 
     def parse(data: bytes) -> pa.Table:
-        header = pa_csv.open_csv(
-            pa.BufferReader(data), read_options=blocks, parse_options=layout
-        ).schema.names
         lost.clear()
-        strings = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), check_utf8=False)
-        return pa_csv.read_csv(
-            pa.BufferReader(data), read_options=blocks, parse_options=layout, convert_options=strings
-        )
+        data = (
+            data if data.endswith(b"\n") else data + b"\n"
+        )  # or Arrow does not count the cells of a single row
+        return pa_csv.read_csv(pa.BufferReader(data), blocks, layout, strings)
 
     try:
         table = parse(data)
-        rows = table.num_rows + len(lost) + (names is None)
+        rows = table.num_rows + len(lost)
         swallows = quoted and b'"' in data and rows < data.rstrip().count(b"\n") + 1
     except pa.ArrowInvalid:  # a cell that is longer than a block
         if not quoted or b'"' not in data:
@@ -208,7 +208,9 @@ def _parse(
         table = parse(mend(data.decode(), delimiter, name, problems).encode())
     kind = "rows with another number of cells than the header (skipped)"
     problems.add(kind, (f"{name}: {row[:60]}" for row in lost), len(lost))
-    return table
+    if header:
+        return table.slice(1).rename_columns([cells[0].as_py() for cells in table.columns])
+    return table.rename_columns([str(number + 1) for number in range(table.num_columns)])
 
 
 def _unquoted(cells: pa.ChunkedArray) -> pa.ChunkedArray:
