@@ -5,7 +5,7 @@ import base64
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -245,7 +245,7 @@ def _image_cells(
         paths, data = (pc.struct_field(cells, part) for part in ("path", "bytes"))
         return paths.cast(pa.string()), data.cast(pa.large_binary())
     if pa.types.is_list(kind) and pa.types.is_integer(kind.value_type):  # NumPy's way
-        cells = pa.chunked_array([[_bytes(cell) for cell in cells]], pa.binary())
+        cells = _pictures(cells, bytes, b"no bytes")
     elif not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         cells = _strings(cells, name, where)
         if not pc.any(pc.match_substring_regex(cells.slice(0, 100), _BASE64)).as_py():
@@ -256,31 +256,24 @@ def _image_cells(
                 "(img2dataset does, and all that it writes is read), or name a column of paths with "
                 "--data.image-column."
             )
-        cells = _decoded(cells)
+        cells = _pictures(cells, lambda cell: base64.b64decode(cell.rpartition(",")[2]), b"damaged base64")
     return pa.chunked_array([pa.nulls(len(cells), pa.string())]), cells.cast(pa.large_binary())
-
-
-def _bytes(cell: pa.ListScalar) -> bytes | None:
-    try:
-        return None if cell.values is None else bytes(cell.values.to_pylist())
-    except (TypeError, ValueError):
-        return b"no bytes"  # which is no image, and counted
 
 
 _BASE64 = r"^\s*(?:data:image/\w+;base64,)?(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD|Qk[0-9])[A-Za-z0-9+/_=\s-]{20}"
 """A picture as text: how JPEG, PNG, WebP, GIF and BMP begin in base64."""
 
 
-def _decoded(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Pictures out of base64; a cell that is none becomes bytes that are no image, which is counted."""
+def _pictures(cells: pa.ChunkedArray, make: Callable[[Any], bytes], damaged: bytes) -> pa.ChunkedArray:
+    """The bytes that `make` makes of each cell; of one that is no picture it is `damaged`, which is counted."""
 
-    def decode(cell: str | None) -> bytes | None:
+    def picture(cell: Any) -> bytes | None:
         try:
-            return None if cell is None else base64.b64decode(cell.rpartition(",")[2])
-        except ValueError:
-            return b"damaged base64"
+            return None if cell is None else make(cell)
+        except (TypeError, ValueError):
+            return damaged
 
-    return pa.chunked_array([[decode(cell) for cell in cells.to_pylist()]], pa.large_binary())
+    return pa.chunked_array([[picture(cell.as_py()) for cell in cells]], pa.large_binary())
 
 
 def one_each(cells: pa.Array | pa.ChunkedArray) -> pa.ListArray:
