@@ -101,14 +101,12 @@ _LISTINGS: ContextVar[dict[str, list[tuple[str, bool]]] | None] = ContextVar("li
 @contextmanager
 def looked_once() -> Iterator[None]:
     """Look into each folder once, until `forget`."""
-    outermost = _LISTINGS.get() is None
-    if outermost:
-        _LISTINGS.set({})
+    seen = _LISTINGS.get()
+    before = _LISTINGS.set({} if seen is None else seen)
     try:
         yield
     finally:
-        if outermost:
-            _LISTINGS.set(None)
+        _LISTINGS.reset(before)
 
 
 def forget() -> None:
@@ -119,17 +117,15 @@ def forget() -> None:
 def entries(folder: str | Path) -> list[tuple[str, bool]]:
     """Names in a folder and whether each is a folder's, sorted; hidden ones and what cannot be looked at left out."""
     seen = _LISTINGS.get()
+    seen = {} if seen is None else seen
     key = os.path.abspath(folder)
-    if seen is not None and key in seen:
-        return seen[key]
-    try:
-        with os.scandir(folder) as found:
-            listing = sorted((one.name, one.is_dir()) for one in found if not one.name.startswith("."))
-    except OSError:  # not there, or not ours to read
-        listing = []
-    if seen is not None:
-        seen[key] = listing
-    return listing
+    if key not in seen:
+        try:
+            with os.scandir(folder) as found:
+                seen[key] = sorted((one.name, one.is_dir()) for one in found if not one.name.startswith("."))
+        except OSError:  # not there, or not ours to read
+            seen[key] = []
+    return seen[key]
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
