@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import TypeVar
 
@@ -143,8 +144,7 @@ def draw(seed: int, index: int) -> tuple[bytes, list[str]]:
 
 def holds(name: str, text: str) -> bool:
     """Whether a text is true of the image of this name; one that speaks otherwise than the captions is not."""
-    _, seed, index = name.split("-")
-    scene = _scene(_Dice(f"{seed}:{int(index)}"))
+    scene = _scene_of(name)
     grounds = re.findall(r"(on|of) an? (\w+) background", text)
     counts = [_NUMBERS.index(number) + 1 for number in re.findall("|".join(_NUMBERS), text)]
     if "only" in text:
@@ -159,6 +159,12 @@ def holds(name: str, text: str) -> bool:
         and all(ground == scene.background for _, ground in grounds)
         and any(all(map(_fits, between, some, [*some[1:], None])) for some in product(*things))
     )
+
+
+@lru_cache(1000)
+def _scene_of(name: str) -> Scene:
+    _, seed, index = name.split("-")
+    return _scene(_Dice(f"{seed}:{int(index)}"))
 
 
 def _fits(words: str, thing: Thing, following: Thing | None) -> bool:
