@@ -10,7 +10,7 @@ from pairjepa.backbones.encoders import load_image_backbone
 from pairjepa.backbones.preprocessing import MARGIN
 from pairjepa.config.settings import ModelConfig
 from pairjepa.features.work import ImageWork
-from pairjepa.pairs.images import decode, decode_sized, reduction
+from pairjepa.pairs.images import decode, reduction
 from pairjepa.pairs.scan import scan
 from pairjepa.pairs.table import Pairs
 
@@ -60,7 +60,8 @@ def rows(table) -> dict[int, np.ndarray]:
 )
 def test_reduction_is_what_decode_does(width, height):
     data = jpeg(0, width, height)
-    reduced, size = decode_sized(data, draft=(LEAST, LEAST))
+    reduced = decode(data, draft=(LEAST, LEAST))
+    size = reduced.info["whole"]
     scale = reduction(size, (LEAST, LEAST))
     assert reduced.size == (-(-width // scale), -(-height // scale))
     assert min(reduced.size) >= LEAST

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from pairjepa.pairs import images
-from pairjepa.pairs.images import BadImage, decode, decode_sized
+from pairjepa.pairs.images import BadImage, decode
 
 Encoded = Callable[..., bytes]
 
@@ -124,10 +124,10 @@ def test_exif_orientation(encoded: Encoded, picture: Callable[..., Image.Image],
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(picture(0, (64, 32)), "PNG", exif=exif)
-    image, size = decode_sized(data)
+    image = decode(data)
     with Image.open(io.BytesIO(data)) as opened:
         expected = ImageOps.exif_transpose(opened)
-    assert image.size == size == expected.size
+    assert image.size == image.info["whole"] == expected.size
     assert image.tobytes() == expected.tobytes()
 
 
@@ -145,8 +145,8 @@ def test_draft_is_smaller_never_below_and_knows_the_whole_size(encoded: Encoded,
     data = encoded(Image.new("RGB", (1600, 400), "green"), "JPEG", exif=exif)
     upright = (1600, 400) if orientation == 1 else (400, 1600)
     for draft, expected in (((64, 64), 4), ((1, 1), 8), ((upright[0] // 2, 1), 2)):
-        image, size = decode_sized(data, draft=draft)
-        assert size == upright
+        image = decode(data, draft=draft)
+        assert image.info["whole"] == upright
         assert image.size == (upright[0] // expected, upright[1] // expected)
         assert "values" not in image.info  # the 16 of its width says nothing of its depth
 

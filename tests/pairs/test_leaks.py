@@ -103,9 +103,9 @@ def test_every_two_splits_get_examples(find: Find, picture: Picture, encoded: En
     assert len(found["examples"]) == 18
 
 
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 2**32 - 1), st.integers(0, 8), st.integers(4, 9))
-def test_near_pairs_are_those_of_a_naive_loop(seed: int, distance: int, bands: int) -> None:
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 8), st.booleans())
+def test_near_pairs_are_those_of_a_naive_loop(seed: int, distance: int, many: bool) -> None:
     random = np.random.default_rng(seed)
     centres = random.integers(0, 2**64, 4, dtype=np.uint64)
     flips = np.array(
@@ -124,7 +124,7 @@ def test_near_pairs_are_those_of_a_naive_loop(seed: int, distance: int, bands: i
         if (int(query) ^ int(reference)).bit_count() <= distance
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leaking, "_best_bands", lambda *sizes: bands)
+        patch.setattr(leaking, "_MANY", 0 if many else 50_000)
         patch.setattr(leaking, "_BLOCK", 4)
         got = [
             (int(one), int(other))
@@ -139,13 +139,6 @@ def test_no_hashes_have_no_pairs() -> None:
     some, none = np.arange(3, dtype=np.uint64), np.array([], np.uint64)
     for queries, references in ((some, none), (none, some), (none, none)):
         assert list(near_pairs(queries, references, 8)) == []
-
-
-def test_more_images_take_fewer_bands() -> None:
-    """What grows with the square of the images is a band in which too many agree."""
-    bands = [leaking._best_bands(size // 5, size, 8) for size in (1_000, 30_000, 3_000_000)]
-    assert bands == sorted(bands, reverse=True)
-    assert bands[-1] == 3
 
 
 def test_what_was_found_is_kept_and_made_again_if_it_is_damaged(

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pairjepa.config.settings import DataConfig
-from pairjepa.pairs import Pairs
+from pairjepa.pairs import Pairs, open_pairs
 from pairjepa.pairs.scan import pairs_digest, scan
 from pairjepa.pairs.shards import places, targets, writing
 from pairjepa.pairs.shards.convert import convert
@@ -227,15 +227,14 @@ def test_images_that_are_gone_are_left_out(six: Six, write_images: Callable[[str
     (root / "t.csv").write_text(
         "image,caption,split\n" + "".join(f"{one.name},x,{one.split}\n" for one in six)
     )
-    plain = Pairs.open
 
-    def gone(*args: Any, **kwargs: Any) -> Pairs:
-        pairs = plain(*args, **kwargs)
+    def gone(config: DataConfig) -> Pairs:
+        pairs = open_pairs(config)
         (root / "b.png").unlink(missing_ok=True)
         return pairs
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Pairs, "open", gone)
+        patch.setattr("pairjepa.pairs.shards.convert.open_pairs", gone)
         done = convert(DataConfig(source=str(root / "t.csv")), str(root.parent / "out"), 2)
     assert done.problems.to_dict() == {
         "images that cannot be read (left out)": {

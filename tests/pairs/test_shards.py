@@ -18,7 +18,7 @@ from pairjepa.pairs.scan import image_keys, pairs_digest, scan
 from pairjepa.pairs.shards import index as indexing
 from pairjepa.pairs.shards import places, reading
 from pairjepa.pairs.shards.tars import escaped, unescaped
-from pairjepa.pairs.sources.shards import splits_of
+from pairjepa.pairs.splits import from_words
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .shard_files import write_tar
@@ -280,9 +280,9 @@ def test_files_of_a_sample_that_are_apart(six: Six, tmp_path: Path) -> None:
 
 
 def test_the_split_in_the_names_of_shards(six: Six, tmp_path: Path) -> None:
-    assert splits_of(["cc3m-train-0001.tar", "val/3.tar"]) == ["train", "dev"]
-    assert splits_of(["train-0.tar", "more-0.tar"]) is None
-    assert splits_of(["train-test-0.tar"]) is None
+    assert from_words(["cc3m-train-0001.tar", "val/3.tar"]) == ["train", "dev"]
+    assert from_words(["train-0.tar", "more-0.tar"]) is None
+    assert from_words(["train-test-0.tar"]) is None
     root = tmp_path / "test"  # the user's own folder says nothing
     write_tar(root / "train" / "0.tar", _files(six[:4]))
     write_tar(root / "validation" / "0.tar", _files(six[4:5]))
@@ -434,7 +434,7 @@ def test_a_connection_that_breaks_is_tried_again_and_then_named(
     assert "memory://in/a.tar: the other side; trying again in 0 s" in capsys.readouterr().err
     failures.release(2)
     assert _content(pairs) == _expected(six)
-    reading._in_use.clear()
+    reading._remote.cache_clear()
     failures.release(3)
     with pytest.raises(
         PairJEPAError, match=r"memory://in/a\.tar must be within reach, got 3 times: the other side"

@@ -655,9 +655,9 @@ def test_a_table_without_header(six: Six, write_images: Write) -> None:
     path = Path(_separated(six, write_images, "t.csv", ";", header=False))
     with pytest.raises(PairJEPAError, match=r"add --data\.no-header"):
         Pairs.open(path)
-    (path.parent / "u.csv").write_text("a dog,a.png")
+    (path.parent / "u.csv").write_text('"a dog, red",a.png')
     pairs = Pairs.open(path.parent / "u.csv", no_header=True, image_column="2", caption_column="1")
-    assert pairs.captions.to_pylist() == ["a dog"]
+    assert pairs.captions.to_pylist() == ["a dog, red"]
     with pytest.raises(UsageError, match=r"data\.no_header must be left out for a folder of images"):
         Pairs.open(_sidecar(six, write_images), no_header=True)
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from pairjepa.pairs.leaks import leaks
 from pairjepa.pairs.scan import ImageFacts, pairs_digest, pairs_parts, readable, scan
-from pairjepa.pairs.splits import Rules
 from pairjepa.pairs.table import Pairs
 from pairjepa.pairs.twins import arranged
 from pairjepa.run.folder import RunFolder
@@ -62,7 +61,7 @@ def read_known(pairs: Pairs, max_bad: float, run: RunFolder) -> Data:
     if data.record["digest"] == run.record["data"]["digest"]:
         return data
     if not run.pairs_file.is_file():
-        plain = read_data(replace(pairs, rules=Rules()), max_bad) if pairs.rules.drawn else data
+        plain = read_data(replace(pairs, drawn=(), drop_leaks=False), max_bad) if pairs.drawn else data
         return plain if plain.record["digest"] == run.record["data"]["digest"] else data
     try:
         table = read_table(run.pairs_file)

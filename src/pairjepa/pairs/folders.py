@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -52,20 +53,60 @@ def count_unread(files: Iterable[str], problems: Problems) -> None:
     problems.add("pictures of a kind that is not read (save them as JPEG)", others)
 
 
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
+TEXT_TABLES = (".txt", ".token")
+"""Suffixes of tables that are read where the file itself is given."""
+TABLE_FOLDERS = ("data", "annotations")
+"""Folders of tables beside that of the images."""
+
+
+def kind_of(path: Path) -> str:
+    """The suffix of a file that says what it holds: `.csv` of `pairs.csv.gz`."""
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def tables_of(source: str) -> list[Path]:
+    """The table that a source is, or the tables in it, or else in its `data` or `annotations`."""
+    path = Path(source).expanduser()
+    if not path.is_dir():
+        return [path] if kind_of(path) in (*TABLES, *TEXT_TABLES) and path.is_file() else []
+    return next((files for name in ("", *TABLE_FOLDERS) if (files := tables_in(path / name))), [])
+
+
+def tables_in(folder: Path) -> list[Path]:
+    """The tables in a folder, JSON only where there is no other.
+
+    Those beside a folder or shard of the same name are img2dataset's about its pairs; a JSON that is named like an
+    image is about that.
+    """
+    names = [name for name, is_dir in entries(folder) if not is_dir]
+    files = [
+        file
+        for file in map(folder.joinpath, names)
+        if (kind_of(file) in TABLES or file.suffix == ".token" or file.name == "captions.txt")
+        and file.is_file()
+        and not file.with_suffix("").is_dir()
+        and not file.with_suffix(".tar").is_file()
+    ]
+    others = [file for file in files if kind_of(file) != ".json"]
+    if others or not files:
+        return others
+    images = {Path(name).stem for name in names if is_image(name)}
+    return [file for file in files if file.stem not in images and not file.stem.endswith("_stats")]
+
+
 _LISTINGS: ContextVar[dict[str, list[tuple[str, bool]]] | None] = ContextVar("listings", default=None)
 
 
 @contextmanager
 def looked_once() -> Iterator[None]:
     """Look into each folder once, until `forget`."""
-    outermost = _LISTINGS.get() is None
-    if outermost:
-        _LISTINGS.set({})
+    seen = _LISTINGS.get()
+    before = _LISTINGS.set({} if seen is None else seen)
     try:
         yield
     finally:
-        if outermost:
-            _LISTINGS.set(None)
+        _LISTINGS.reset(before)
 
 
 def forget() -> None:
@@ -76,17 +117,15 @@ def forget() -> None:
 def entries(folder: str | Path) -> list[tuple[str, bool]]:
     """Names in a folder and whether each is a folder's, sorted; hidden ones and what cannot be looked at left out."""
     seen = _LISTINGS.get()
+    seen = {} if seen is None else seen
     key = os.path.abspath(folder)
-    if seen is not None and key in seen:
-        return seen[key]
-    try:
-        with os.scandir(folder) as found:
-            listing = sorted((one.name, one.is_dir()) for one in found if not one.name.startswith("."))
-    except OSError:  # not there, or not ours to read
-        listing = []
-    if seen is not None:
-        seen[key] = listing
-    return listing
+    if key not in seen:
+        try:
+            with os.scandir(folder) as found:
+                seen[key] = sorted((one.name, one.is_dir()) for one in found if not one.name.startswith("."))
+        except OSError:  # not there, or not ours to read
+            seen[key] = []
+    return seen[key]
 
 
 def matching(folder: Path, pattern: str) -> list[Path]:
@@ -134,9 +173,10 @@ class Files:
         """
         self._folders = [str(folder.absolute()) for folder in folders]
         self._images = None if images is None else str(images.absolute())
-        self._listings: dict[str, dict[str, str]] = {}
-        self._there: dict[str, str] = {}
+        self._listing = cache(_listing)
+        self._folder = cache(lambda path: self._listed(path, "/") or path)
         self._below: dict[str, str] | None = None
+        """Images in and below that folder by their names, with and without suffix, where only one has that."""
 
     def find(self, name: str) -> str | None:
         """The absolute path of the file that `name` names."""
@@ -155,26 +195,21 @@ class Files:
             if found := self._listed(os.path.join(self._images, *steps[start:])):
                 return found
         if self._below is None:
-            self._below = _images_below(self._images)
+            images = [name for name in walk(self._images) if is_image(name)]
+            bases = [(unicodedata.normalize("NFC", os.path.basename(name)), name) for name in images]
+            self._below = _unique([*bases, *((os.path.splitext(base)[0], name) for base, name in bases)])
         found = self._below.get(unicodedata.normalize("NFC", steps[-1]))
         return None if found is None else os.path.join(self._images, found)
 
     def _listed(self, path: str, mark: str = "") -> str | None:
-        """The file at a path; with `/` for mark, the folder."""
+        """The file at a path, or with `/` for mark the folder, as it is there, in whatever form the path is written."""
         folder, name = os.path.split(path)
-        folder = self._folder(folder)
-        if folder not in self._listings:
-            self._listings[folder] = _listing(folder)
-        listing, name = self._listings[folder], unicodedata.normalize("NFC", name) + mark
+        if mark and (os.path.isdir(path) or folder == path):
+            return path
+        folder, name = self._folder(folder), unicodedata.normalize("NFC", name) + mark
+        listing = self._listing(folder)
         found = listing.get(name) or listing.get(_loosely(name))
         return None if found is None else os.path.join(folder, found)
-
-    def _folder(self, path: str) -> str:
-        """A folder as it is there, in whatever form its path is written."""
-        if path not in self._there:
-            is_there = os.path.isdir(path) or os.path.dirname(path) == path
-            self._there[path] = path if is_there else self._listed(path, "/") or path
-        return self._there[path]
 
 
 def _listing(folder: str) -> dict[str, str]:
@@ -196,13 +231,6 @@ def _listing(folder: str) -> dict[str, str]:
 
 def _loosely(name: str) -> str:
     return ":" + (name.lstrip("0") if name.isdigit() else name.casefold())
-
-
-def _images_below(root: str) -> dict[str, str]:
-    """Images in and below a folder by their names, with and without suffix, where only one has that."""
-    images = [name for name in walk(root) if is_image(name)]
-    bases = [(unicodedata.normalize("NFC", os.path.basename(name)), name) for name in images]
-    return _unique([*bases, *((os.path.splitext(base)[0], name) for base, name in bases)])
 
 
 def _unique(names: Iterable[tuple[str, str]]) -> dict[str, str]:

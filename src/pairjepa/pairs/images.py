@@ -81,7 +81,8 @@ def decode(
     Images of one channel with more than 8 bits are scaled by their own range of values, which stands in the result's
     `info["values"]`: from 0 to the smallest of 255, 1,023, 4,095, 16,383 and 65,535 (floats: 1 and 255) that holds all,
     else to their maximum; where there are negative ones, from their minimum to their maximum. Of several channels of 16
-    bits it is 0 to 65,535. Safe to call from several threads. The file of a vector (`vectors.drawn`) is one, too.
+    bits it is 0 to 65,535. `info["whole"]` is the (width, height) of the whole upright picture, which `draft` and
+    `pixels` make smaller. Safe to call from several threads. The file of a vector (`vectors.drawn`) is one, too.
 
     Args:
         data: the file's bytes.
@@ -93,23 +94,13 @@ def decode(
     Raises:
         BadImage: empty, truncated, too large, or no image of one of `FORMATS`.
     """
-    return decode_sized(data, draft=draft, pixels=pixels, memory=memory)[0]
-
-
-def decode_sized(
-    data: bytes,
-    *,
-    draft: tuple[int, int] | None = None,
-    pixels: int | None = None,
-    memory: int = MAX_MEMORY,
-) -> tuple[Image.Image, tuple[int, int]]:
-    """`decode`, and the (width, height) of the whole upright picture, which `draft` and `pixels` make smaller."""
     if not data:
         raise BadImage("the file is empty")
     try:
         if data.startswith(MAGIC):
             picture = drawn(data)
-            return picture, picture.size
+            picture.info["whole"] = picture.size
+            return picture
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         deep = image.mode in _COLOURED and any(";16" in str(tile[3]) for tile in image.tile)
         whole = image.width * image.height
@@ -117,7 +108,7 @@ def decode_sized(
             raise _too_large(f"{whole / 1e6:,.0f} megapixels, at most {MAX_PIXELS / 1e6:,.0f} are read")
         orientation = _orientation(image)
         swapped = orientation >= 5
-        size = (image.height, image.width) if swapped else (image.width, image.height)
+        size = image.size[::-1] if swapped else image.size
         if draft is not None:
             image.draft(None, draft[::-1] if swapped else draft)
         if (needed := memory_of(image, whole)) > memory:
@@ -125,12 +116,11 @@ def decode_sized(
                 f"decoding takes {needed / 1e6:,.0f} MB, at most {memory / 1e6:,.0f} are given to it"
             )
         here = image.width * image.height
-        rgb = _to_rgb(image, 1 if pixels is None else math.ceil(math.sqrt(here / pixels)))
-        upright = _UPRIGHT.get(orientation)
-        rgb = rgb if upright is None else rgb.transpose(upright)
+        rgb = _upright_rgb(image, orientation, 1 if pixels is None else math.ceil(math.sqrt(here / pixels)))
+        rgb.info["whole"] = size
         if deep:
             rgb.info["values"] = 0.0, 65535.0
-        return rgb, size
+        return rgb
     except BadImage:
         raise
     except UnidentifiedImageError:
@@ -165,12 +155,10 @@ def memory_of(image: Image.Image, pixels: int) -> int:
     if kind == "TIFF":  # which is read block by block
         tags: Any = image.tag_v2  # type: ignore[attr-defined]
         rows = min(int(tags.get(_ROWS, image.height)), image.height)
-        block = (
-            int(tags[_TILE_WIDTH]) * int(tags[_TILE_HEIGHT]) if _TILE_WIDTH in tags else image.width * rows
-        )
-        copies = {1: 0, 7: 3}.get(
-            tags.get(_COMPRESSION), 1
-        )  # of a block: none where nothing is packed; JPEG keeps more
+        is_tiled = _TILE_WIDTH in tags
+        block = int(tags[_TILE_WIDTH]) * int(tags[_TILE_HEIGHT]) if is_tiled else image.width * rows
+        # copies of a block: none where nothing is packed; JPEG keeps more
+        copies = {1: 0, 7: 3}.get(tags.get(_COMPRESSION), 1)
         return decoded + copies * block * sum(map(int, tags.get(_BITS, (1,)))) // 8
     return decoded
 
@@ -197,9 +185,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(f"at most {MAX_PIXELS / 1e6:,.0f} megapixels are read")
     try:
-        upright = _UPRIGHT.get(_orientation(image))
-        rgb = _to_rgb(image)
-        return rgb if upright is None else rgb.transpose(upright)
+        return _upright_rgb(image, _orientation(image))
     except (OSError, ValueError) as error:  # a picture that is closed
         raise BadImage(f"damaged: {error}") from None
 
@@ -211,8 +197,15 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
+def _upright_rgb(image: Image.Image, orientation: int, factor: int = 1) -> Image.Image:
+    """Upright RGB on white, `factor` times smaller each way."""
+    upright = _UPRIGHT.get(orientation)
+    rgb = _to_rgb(image, factor)
+    return rgb if upright is None else rgb.transpose(upright)
+
+
 def _to_rgb(image: Image.Image, factor: int = 1) -> Image.Image:
-    """RGB on white, `factor` times smaller each way; band by band, since a copy of all takes as much as the picture."""
+    """Band by band, since a copy of all takes as much as the picture."""
     if image.mode == "RGB" and not image.has_transparency_data:
         return image.reduce(factor) if factor > 1 else image.convert("RGB")
     width, height = image.size

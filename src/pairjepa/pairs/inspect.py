@@ -30,7 +30,8 @@ def inspect(
             estimated: words and punctuation marks, and two special tokens.
         max_tokens: captions are cut after this many tokens.
     """
-    bad = np.flatnonzero(~facts.readable)
+    good = facts.readable
+    bad = np.flatnonzero(~good)
     words = text.word_counts(pairs.captions)
     tokens = words + 2 if token_facts is None else np.array(token_facts["lengths"])
     facts_of_tokens = token_facts or {"unknown_share": 0.0, "equal_when_cut": 0}
@@ -50,7 +51,9 @@ def inspect(
             {"name": pairs.names[row], "captions": pairs.table["captions"][row].as_py()}
             for row in sorted({0, pairs.n_images // 2, pairs.n_images - 1})
         ],
-        "image_size": None if pairs.text_vectors is not None else _sizes(facts),
+        "image_size": {"width": _quantiles(facts.width[good]), "height": _quantiles(facts.height[good])}
+        if pairs.text_vectors is None and good.any()
+        else None,
         "caption_length": {
             "words": _quantiles(words),
             "tokens": _quantiles(tokens),
@@ -74,6 +77,7 @@ def inspect(
 def render(report: dict[str, Any]) -> str:
     """The report of `inspect` for people: aligned lines, then the warnings, each with what to do."""
     length, per_image, size = report["caption_length"], report["captions_per_image"], report["image_size"]
+    leaked = sum(count["same_bytes"] + count["near"] for count in report["leaks"]["counts"])
     estimated = " (estimated; name --model.text to count)" if length["tokens_estimated"] else ""
     spread = f"{per_image['min']} to {per_image['max']}, mean {per_image['mean']:.2f}"
     rows = [
@@ -94,11 +98,14 @@ def render(report: dict[str, Any]) -> str:
         *([] if length["tokens_estimated"] else [("unknown tokens", f"{length['unknown_share']:.1%}")]),
         ("identical captions", _identical_line(report["identical_captions"])),
         ("unreadable images", f"{report['unreadable_images']['count']:,}"),
-        ("images in two splits", _leak_line(report["leaks"])),
+        ("images in two splits", f"{leaked:,}, see below" if leaked else "none found"),
     ]
     width = max(len(name) for name, _ in rows)
     lines = [report["description"], "", *(f"{name:<{width}}  {value}" for name, value in rows)]
-    lines += ["", "Pairs as they were joined:", *map(_example_line, report["examples"])]
+    lines += ["", "Pairs as they were joined:"]
+    for example in report["examples"]:
+        first, *others = example["captions"]
+        lines.append(f"  {example['name']}: {first}" + (f" (and {len(others)} more)" if others else ""))
     if report["notes"]:
         lines += ["", *(f"Note: {note}" for note in report["notes"])]
     if warnings := _warnings(report):
@@ -106,22 +113,9 @@ def render(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _example_line(example: dict[str, Any]) -> str:
-    first, *others = example["captions"]
-    more = f" (and {len(others)} more)" if others else ""
-    return f"  {example['name']}: {first}{more}"
-
-
 def _quantiles(values: np.ndarray) -> dict[str, int]:
     found = np.quantile(values, list(_QUANTILES.values()), method="nearest")
     return {name: int(value) for name, value in zip(_QUANTILES, found, strict=True)}
-
-
-def _sizes(facts: ImageFacts) -> dict[str, dict[str, int]] | None:
-    good = facts.readable
-    if not good.any():
-        return None
-    return {"width": _quantiles(facts.width[good]), "height": _quantiles(facts.height[good])}
 
 
 def _deep(pairs: Pairs, facts: ImageFacts) -> list[str]:
@@ -163,11 +157,6 @@ def _identical_line(identical: dict[str, Any]) -> str:
         return "none under more than one image"
     parts = ", ".join(f"{name} {n['strings']:,}" for name, n in identical["splits"].items())
     return f"{overall['strings']:,} strings under more than one image ({parts})"
-
-
-def _leak_line(found: dict[str, Any]) -> str:
-    total = sum(count["same_bytes"] + count["near"] for count in found["counts"])
-    return "none found" if not total else f"{total:,}, see below"
 
 
 def _warnings(report: dict[str, Any]) -> list[str]:

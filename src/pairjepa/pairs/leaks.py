@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise
-from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ EXAMPLES = 20
 """Pairs of images that are named."""
 
 _BLOCK = 1 << 16
+_MANY = 50_000
 _VERSION = "v1"  # of what is kept: another way to find needs another version
 
 
@@ -111,20 +111,33 @@ def _twins(
     seek_near: bool,
 ) -> tuple[Int64[np.ndarray, " queries"], Int64[np.ndarray, " queries"]]:
     """For each of `images` the first of `others` with the same bytes, and else one that is near; -1 if none."""
-    others = others[content[others] >= 0]
-    row_of = np.full(content.max(initial=-1) + 2, -1)  # that of -1, the last, stays
-    row_of[content[others[::-1]]] = others[::-1]  # the last assignment stays: the first row
-    same, near = row_of[content[images]], np.full(len(images), -1)
-    if not seek_near:
-        return same, near
-    sought = np.flatnonzero((same < 0) & (facts.phash[images] != NO_HASH))
-    others = others[(row_of[content[others]] == others) & (facts.phash[others] != NO_HASH)]
-    for left, right in near_pairs(facts.phash[images[sought]], facts.phash[others], MAX_DISTANCE):
-        new = near[sought[left]] < 0
-        query, other = sought[left[new]], others[right[new]]
-        alike = similarity(facts.thumbnail, images[query], other) >= MIN_SIMILARITY
-        near[query[alike][::-1]] = other[alike][::-1]
-    return same, near
+    first = first_rows(content, others)
+    same, near = first[content[images]], np.full(len(facts), -1)
+    if seek_near:
+        for image, other in near_copies(facts, images[same < 0], others[first[content[others]] == others]):
+            new = near[image] < 0
+            near[image[new][::-1]] = other[new][::-1]
+    return same, near[images]
+
+
+def first_rows(
+    content: Int64[np.ndarray, " images"], rows: Int64[np.ndarray, " rows"]
+) -> Int64[np.ndarray, " contents"]:
+    """For each of `content_ids` the first of `rows` that has it; -1 if none, as for -1, which is the last."""
+    first = np.full(content.max(initial=-1) + 2, -1)
+    first[content[rows[::-1]]] = rows[::-1]  # the last assignment stays
+    first[-1] = -1
+    return first
+
+
+def near_copies(
+    facts: ImageFacts, images: Int64[np.ndarray, " queries"], others: Int64[np.ndarray, " references"]
+) -> Iterator[tuple[Int64[np.ndarray, " pairs"], Int64[np.ndarray, " pairs"]]]:
+    """Rows of an image and another one that are nearly the same picture, in portions."""
+    images, others = (rows[facts.phash[rows] != NO_HASH] for rows in (images, others))
+    for left, right in near_pairs(facts.phash[images], facts.phash[others], MAX_DISTANCE):
+        alike = similarity(facts.thumbnail, images[left], others[right]) >= MIN_SIMILARITY
+        yield images[left[alike]], others[right[alike]]
 
 
 def near_pairs(
@@ -134,8 +147,8 @@ def near_pairs(
 
     Multi-index hashing (Norouzi, Punjani and Fleet, Fast Search in Hamming Space with Multi-Index Hashing, CVPR 2012):
     of `bands` bands of bits, one differs in at most `distance // bands` bits, so each query is looked up under all
-    values of a band that are so near to its own. The number of bands is that of the least work; memory is
-    proportional to the number of hashes.
+    values of a band that are so near to its own. Fewer bands have more values to look up, but fewer references in
+    each: three are quicker for `_MANY`. Memory is proportional to the number of hashes.
 
     Args:
         queries: 64 bits each.
@@ -145,7 +158,7 @@ def near_pairs(
     Yields:
         Indices into `queries` and into `references`.
     """
-    bands = _best_bands(len(queries), len(references), distance)
+    bands = 5 if len(references) < _MANY else 3
     radius = distance // bands
     # Every n-th bit, since neighbours (frequencies of one direction) go together and would make uneven bands.
     positions = [range(band, 64, bands) for band in range(bands)]
@@ -173,17 +186,6 @@ def near_pairs(
                         fits &= np.bitwise_count(differ & earlier) > radius
                     if fits.any():
                         yield query[fits] + start, order[reference[fits]]
-
-
-def _best_bands(queries: int, references: int, distance: int) -> int:
-    """The number of bands with the least work: fewer have more values to look up, but fewer references in each."""
-
-    def work(bands: int) -> float:
-        width = -(-64 // bands)
-        values = bands * sum(comb(width, count) for count in range(distance // bands + 1))
-        return values * (5000 + queries * (1 + 3 * references / 2**width)) + bands * 2**width
-
-    return min(range(3, max(4, distance + 2)), key=work)
 
 
 def _gathered(hashes: UInt64[np.ndarray, " hashes"], bits: range) -> Int64[np.ndarray, " hashes"]:

@@ -3,15 +3,17 @@
 import os
 import posixpath
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import captions as text
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.folders import Files, is_image, walk
@@ -36,25 +38,12 @@ RESERVED = (
 
 
 @dataclass
-class Request:
-    """What the user asks of a source."""
-
-    source: str
-    image_column: str | None = None
-    caption_column: tuple[str, ...] | None = None
-    split_column: str | None = None
-    seed: int = 0
-    images: str | None = None
-    no_header: bool = False
-
-
-@dataclass
 class RawPairs:
     """What a source read: rows as they stand there, not yet merged, cleaned or checked."""
 
     rows: pa.Table
-    """One row a caption, or a list of captions. Columns: `image` (string, path or name of the image; null where
-    there are only bytes), `caption` (string or list<string>); if there are any, `bytes` (large_binary), `member`
+    """One row for one or more captions. Columns: `image` (string, path or name of the image; null where
+    there are only bytes), `caption` (list<string>); if there are any, `bytes` (large_binary), `member`
     (place in a shard, as in `Pairs.table`; then names are unique), `weights` (list<float32>, of each caption),
     `vectors` (list<fixed_size_list<float32>>, of each caption) and `split` (string); all others are metadata of the
     image."""
@@ -70,6 +59,25 @@ class RawPairs:
     generated: bool = False
     images: Path | None = None
     """Where the user says that they are: looked at first, also for the ends of paths of another machine."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A form of pairs that can be read."""
+
+    what: str
+    """What it reads, for people."""
+    find: Callable[[str], Any]
+    """What of this form there is where the user says: files, say; empty if there is none. Quick, raises nothing."""
+    read: Callable[[Any, DataConfig, Problems], RawPairs]
+    """The rows of what was found; what can be skipped goes into the problems."""
+    columns: bool = False
+    """Whether the user may name columns."""
+
+
+def place_of(config: DataConfig) -> Path:
+    """The folder or file of the pairs."""
+    return Path(config.source or "").expanduser()
 
 
 def assemble(
@@ -225,10 +233,8 @@ def _captions(
     cells: pa.Array, image: np.ndarray, names: pa.Array, problems: Problems
 ) -> tuple[np.ndarray, pa.Array, pa.Array]:
     """The owners of clean captions, those captions, and where each stood; sorted by owner, else in their order."""
-    owner = image
-    if not pa.types.is_string(cells.type):
-        owner = image[pc.list_parent_indices(cells).to_numpy()]
-        cells = pc.list_flatten(cells)
+    owner = image[pc.list_parent_indices(cells).to_numpy()]
+    cells = pc.list_flatten(cells)
     strings = text.clean(cells)
     empty = pc.and_(
         pc.is_null(strings), pc.invert(pc.match_substring(cells, text.UNDECODABLE).fill_null(False))

@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Int32, UInt8, UInt64
 from PIL import Image
 
-from pairjepa.pairs.images import BadImage, decode_sized
+from pairjepa.pairs.images import BadImage, decode
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.pairs.table import Pairs
 from pairjepa.pairs.vectors import INFO
-from pairjepa.util.errors import PairJEPAError, hindrance, unreadable
+from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import cache_folder, chunk_size, digest, digest_bytes, remove_leftovers
 from pairjepa.util.progress import progress, say
-from pairjepa.util.tables import read_table, write_table
+from pairjepa.util.tables import cached_table, write_table
 from pairjepa.util.threads import cores
 
 NO_HASH = np.uint64(0)
@@ -43,6 +43,8 @@ _SCHEMA = pa.schema(
         "error": pa.string(),
     }
 )
+_NOTHING = {"phash": int(NO_HASH), "width": 0, "height": 0, "thumbnail": bytes(int(np.prod(_THUMBNAIL)))}
+"""The facts of an unreadable image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,23 +105,10 @@ def scan(pairs: Pairs, cache: Path | None = None) -> ImageFacts:
         known = pa.concat_tables([known, fresh])
         found = pc.index_in(keys, known["key"])
     facts = known.take(found)
-    return ImageFacts(
-        digest=facts["digest"].to_numpy(),
-        phash=facts["phash"].to_numpy(),
-        width=facts["width"].to_numpy(),
-        height=facts["height"].to_numpy(),
-        thumbnail=_thumbnails(facts["thumbnail"]),
-        values=facts["values"].to_numpy(),
-        error=facts["error"].to_numpy(),
-    )
-
-
-def _thumbnails(column: pa.ChunkedArray) -> UInt8[np.ndarray, "images 8 8 3"]:
-    parts = [
-        np.frombuffer(part.buffers()[1], np.uint8).reshape(-1, *_THUMBNAIL)[part.offset :][: len(part)]
-        for part in column.chunks
-    ]
-    return np.concatenate([np.empty((0, *_THUMBNAIL), np.uint8), *parts])
+    thumbnails = facts["thumbnail"].combine_chunks()
+    pixels = np.frombuffer(thumbnails.buffers()[1], np.uint8).reshape(-1, *_THUMBNAIL)
+    columns = {name: facts[name].to_numpy() for name in _SCHEMA.names if name not in ("key", "thumbnail")}
+    return ImageFacts(**columns, thumbnail=pixels[thumbnails.offset :][: len(thumbnails)])
 
 
 def readable(pairs: Pairs, facts: ImageFacts, max_bad: float) -> tuple[Pairs, ImageFacts]:
@@ -189,20 +178,15 @@ def image_keys(pairs: Pairs) -> list[str]:
     if "member" in pairs.table.column_names:
         places = pairs.table["member"].to_pylist()
         return [f"{p['shard']}|{p['stamp']}|{p['offset']}+{p['length']}" for p in places]
-    keys = []
-    for row, path in enumerate(pairs.table["path"].to_pylist()):
-        if path is None:
-            keys.append(f"bytes:{digest_bytes(pairs.read_bytes(row))}")
-            continue
-        keys.append(file_key(path))
-    return keys
+    return [
+        f"bytes:{digest_bytes(pairs.read_bytes(row))}" if path is None else file_key(path)
+        for row, path in enumerate(pairs.table["path"].to_pylist())
+    ]
 
 
 def file_key(path: str) -> str:
     """What a file is known by without a look into it; a copy with the old times has another time of status change."""
-    absolute = (
-        os.path.normpath(path) if path.startswith("/") else os.path.abspath(path)
-    )  # the first is quicker
+    absolute = os.path.abspath(path)
     try:
         status = os.stat(path)
     except OSError:
@@ -217,13 +201,7 @@ def _known(folder: Path, keys: pa.Array) -> pa.Table:
     """
     wanted, waiting = [_SCHEMA.empty_table()], list[pa.Table]()
     for path in sorted(folder.glob(f"{_VERSION}-*.parquet")):
-        try:
-            table = read_table(path)
-        except (pa.ArrowException, OSError) as error:
-            if hindrance(error):
-                raise unreadable(path, error, "") from None
-            continue
-        if table.schema.equals(_SCHEMA):
+        if (table := cached_table(path)) is not None and table.schema.equals(_SCHEMA):
             waiting.append(table)
         if sum(len(one) for one in waiting) > len(keys):
             rows = pa.concat_tables(waiting)
@@ -249,19 +227,10 @@ def _measured(pairs: Pairs, keys: pa.Array, rows: np.ndarray, folder: Path) -> I
 def _fact(pairs: Pairs, row: int) -> dict[str, Any]:
     try:
         data = pairs.read_bytes(row)
-        image, (width, height) = decode_sized(data, draft=(64, 64))
+        image = decode(data, draft=(64, 64))
     except BadImage as error:
-        empty = bytes(int(np.prod(_THUMBNAIL)))
-        return {
-            "digest": None,
-            "phash": 0,
-            "width": 0,
-            "height": 0,
-            "thumbnail": empty,
-            "values": None,
-            "error": error.reason,
-        }
-    values = image.info.get("values")
+        return _NOTHING | {"error": error.reason}
+    values, (width, height) = image.info.get("values"), image.info["whole"]
     return {
         "digest": digest_bytes(data),
         "phash": int(NO_HASH if INFO in image.info else perceptual_hash(image)),
@@ -269,7 +238,6 @@ def _fact(pairs: Pairs, row: int) -> dict[str, Any]:
         "height": height,
         "thumbnail": image.resize(_THUMBNAIL[:2], Image.Resampling.BOX).tobytes(),
         "values": None if values is None else f"{values[0]:,.6g} to {values[1]:,.6g}",
-        "error": None,
     }
 
 

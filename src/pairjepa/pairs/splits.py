@@ -1,8 +1,8 @@
 """Which image is for training, which for choosing, which for reporting. Always by image, never by caption."""
 
 import hashlib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -14,18 +14,6 @@ USED = (TRAIN, DEV, TEST)
 ORDER = (*USED, REST)
 LEAST = {TRAIN: 2, DEV: 1}
 """Images that a training needs."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What is done about near copies in different splits, once the images were looked at; see `twins.arranged`."""
-
-    drawn: tuple[str, ...] = ()
-    """Splits between which a hash chose: train, and those that were not given."""
-    group_column: str | None = None
-    """Column whose equal values stay in one split."""
-    drop_leaks: bool = False
-    """Leave images out of a split if a later one holds near copies."""
 
 
 _WORDS = {
@@ -67,6 +55,12 @@ def from_folders(names: Sequence[str]) -> list[str] | None:
     if not tops or not all(known(top) for top in set(tops)):
         return None
     return [_WORDS[_word(top)] for top in tops]
+
+
+def from_words(names: Sequence[str]) -> list[str] | None:
+    """The split that each file's name says in one of its words, if each says exactly one."""
+    said = [{_WORDS[word] for word in re.split("[^a-z]+", name.lower()) if word in _WORDS} for name in names]
+    return [split for one in said for split in one] if names and all(len(one) == 1 for one in said) else None
 
 
 def _word(name: str) -> str:
@@ -146,9 +140,6 @@ def subsample(
         if len(rows):
             kept = np.cumsum(captions[rows])
             quota = pairs * int(kept[-1]) / total
-            count = max(1, int(np.searchsorted(kept, quota, side="left")) + 1)
-            # The image that crosses the quota stays only if that comes nearer to it.
-            if count > 1 and kept[min(count, len(rows)) - 1] - quota > quota - kept[count - 2]:
-                count -= 1
-            keep[rows[:count]] = True
+            # what comes nearest to the quota, and of two that are as near the more
+            keep[rows[: len(rows) - int(np.argmin(np.abs(kept[::-1] - quota)))]] = True
     return keep

@@ -15,7 +15,7 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.images import BadImage, bad_image, decode
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import Request, assemble, group_keys
+from pairjepa.pairs.raw import assemble, group_keys
 from pairjepa.pairs.shards.reading import read as read_member
 from pairjepa.pairs.sources import read
 from pairjepa.pairs.vectors import INFO
@@ -41,7 +41,9 @@ class Pairs:
         generated: whether the program drew the images itself.
         problems: what was counted and skipped while opening.
         root: the folder that it came from, if there is one.
-        rules: what is done about near copies in different splits.
+        drawn: splits between which a hash chose: train, and those that were not given; see `twins.arranged`.
+        group_column: column whose equal values stay in one split.
+        drop_leaks: leave images out of a split if a later one holds near copies.
     """
 
     table: pa.Table
@@ -49,7 +51,9 @@ class Pairs:
     generated: bool = False
     problems: Problems = field(default_factory=Problems)
     root: Path | None = None
-    rules: splitting.Rules = field(default_factory=splitting.Rules)
+    drawn: tuple[str, ...] = ()
+    group_column: str | None = None
+    drop_leaks: bool = False
 
     @classmethod
     def open(
@@ -86,17 +90,21 @@ class Pairs:
             PairJEPAError: nothing is there, nothing matches, or nothing usable is in it.
             UsageError: a setting does not fit the source.
         """
-        problems = Problems()
-        folder = None if images is None else str(images)
         if caption_column is not None:
             caption_column = (caption_column,) if isinstance(caption_column, str) else tuple(caption_column)
-        request = Request(str(source), image_column, caption_column, split_column, seed, folder, no_header)
-        raw = read(request, problems)
-        table, origin, drawn = assemble(raw, problems, group_column)
-        description = f"{raw.title} ({origin}), {table.num_rows:,} images"
-        rules = splitting.Rules(drawn, group_column, drop_leaks)
-        opened = cls(table, description, raw.generated, problems, raw.root, rules)
-        return opened if pairs is None else opened._subsample(pairs, seed)
+        config = DataConfig(
+            source=str(source),
+            image_column=image_column,
+            caption_column=caption_column,
+            split_column=split_column,
+            group_column=group_column,
+            images=None if images is None else str(images),
+            no_header=no_header,
+            pairs=pairs,
+            seed=seed,
+            drop_leaks=drop_leaks,
+        )
+        return open_pairs(config)
 
     @property
     def n_images(self) -> int:
@@ -156,8 +164,7 @@ class Pairs:
     @property
     def group_keys(self) -> list[str]:
         """What is the same for images of one group."""
-        column = self.rules.group_column
-        return self.names if column is None else group_keys(self.table, column)
+        return self.names if self.group_column is None else group_keys(self.table, self.group_column)
 
     @cached_property
     def shards(self) -> Int64[np.ndarray, " images"] | None:
@@ -289,15 +296,6 @@ class Pairs:
     def _with(self, table: pa.Table) -> "Pairs":
         return replace(self, table=table)
 
-    def _subsample(self, pairs: int, seed: int) -> "Pairs":
-        splits = self.table["split"].to_numpy()
-        keep = splitting.subsample(self.names, splits, self.captions_per_image, pairs, seed)
-        if keep.all():
-            return self
-        chosen = self._with(self.table.filter(pa.array(keep)))
-        words = f"{self.description}, of which {chosen.n_images:,} chosen with seed {seed}"
-        return replace(chosen, description=words)
-
 
 def open_pairs(config: DataConfig) -> Pairs:
     """Open the pairs that a run's settings name.
@@ -311,18 +309,20 @@ def open_pairs(config: DataConfig) -> Pairs:
             "data.source must name the pairs, got none. Give --data FOLDER, a table, a data set id of the Hugging "
             "Face hub, or shapes (pairs that the program draws itself)."
         )
-    return Pairs.open(
-        config.source,
-        image_column=config.image_column,
-        caption_column=config.caption_column,
-        split_column=config.split_column,
-        group_column=config.group_column,
-        images=config.images,
-        no_header=config.no_header,
-        pairs=config.pairs,
-        seed=config.seed,
-        drop_leaks=config.drop_leaks,
-    )
+    problems = Problems()
+    raw = read(config, config.source, problems)
+    table, origin, drawn = assemble(raw, problems, config.group_column)
+    description = f"{raw.title} ({origin}), {table.num_rows:,} images"
+    rules = drawn, config.group_column, config.drop_leaks
+    pairs = Pairs(table, description, raw.generated, problems, raw.root, *rules)
+    if config.pairs is None:
+        return pairs
+    given = table["split"].to_numpy()
+    keep = splitting.subsample(pairs.names, given, pairs.captions_per_image, config.pairs, config.seed)
+    if keep.all():
+        return pairs
+    words = f"{description}, of which {keep.sum():,} chosen with seed {config.seed}"
+    return replace(pairs._with(table.filter(pa.array(keep))), description=words)
 
 
 def opened(pairs: Pairs | None, config: DataConfig) -> Pairs:

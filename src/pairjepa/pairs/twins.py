@@ -11,8 +11,8 @@ from jaxtyping import Int64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pairjepa.pairs.leaks import MAX_DISTANCE, MIN_SIMILARITY, content_ids, kept, near_pairs, similarity
-from pairjepa.pairs.scan import NO_HASH, ImageFacts
+from pairjepa.pairs.leaks import content_ids, first_rows, kept, near_copies
+from pairjepa.pairs.scan import ImageFacts
 from pairjepa.pairs.splits import USED
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.files import digest
@@ -34,16 +34,12 @@ def twin_images(pairs: Pairs, facts: ImageFacts, cache: Path) -> Int64[np.ndarra
 
 def _twin_images(pairs: Pairs, facts: ImageFacts) -> Int64[np.ndarray, "twins 2"]:
     content, images = content_ids(facts), np.arange(len(facts))
-    first = np.full(content.max(initial=-1) + 2, -1)  # that of -1, the last, stays
-    first[content[::-1]] = images[::-1]
-    first[-1] = -1
-    copies = np.flatnonzero((first[content] >= 0) & (first[content] != images))
-    found = [np.stack([first[content[copies]], copies], axis=1)]
-    usable = np.flatnonzero((first[content] == images) & (facts.phash != NO_HASH))
-    hashes = facts.phash[usable]
-    for left, right in near_pairs(hashes, hashes, MAX_DISTANCE) if not pairs.generated else ():
-        rows = np.stack([usable[left], usable[right]], axis=1)[left < right]
-        found.append(rows[similarity(facts.thumbnail, rows[:, 0], rows[:, 1]) >= MIN_SIMILARITY])
+    first = first_rows(content, images)[content]
+    copies = np.flatnonzero((first >= 0) & (first != images))
+    found = [np.stack([first[copies], copies], axis=1)]
+    once = images[first == images]
+    for left, right in near_copies(facts, once, once) if not pairs.generated else ():
+        found.append(np.stack([left, right], axis=1)[left < right])
     twins = np.concatenate(found).astype(np.int64)
     return twins[np.lexsort(twins.T[::-1])]
 
@@ -67,19 +63,18 @@ def arranged(pairs: Pairs, facts: ImageFacts, cache: Path) -> tuple[Pairs, Image
         facts: their scan.
         cache: root of the cache, where near copies are kept once they were found.
     """
-    rules = pairs.rules
-    if not rules.drawn and not rules.drop_leaks:
+    if not pairs.drawn and not pairs.drop_leaks:
         return pairs, facts
     groups = twin_groups(np.concatenate([twin_images(pairs, facts, cache), _grouped(pairs)]), pairs.n_images)
     splits = pairs.table["split"].to_numpy(zero_copy_only=False)
-    drawn = np.flatnonzero(np.isin(splits, rules.drawn))
+    drawn = np.flatnonzero(np.isin(splits, pairs.drawn))
     _, first, inverse = np.unique(groups[drawn], return_index=True, return_inverse=True)
     together = splits.copy()
     together[drawn] = splits[drawn[first]][inverse]
-    if all((together == split).sum() >= (splits == split).sum() / 2 for split in rules.drawn):
+    if all((together == split).sum() >= (splits == split).sum() / 2 for split in pairs.drawn):
         splits = together
         pairs = pairs.with_splits(splits.tolist())
-    if not rules.drop_leaks:
+    if not pairs.drop_leaks:
         return pairs, facts
     last = np.array([USED.index(split) if split in USED else -1 for split in splits])
     last_of_group = np.full(groups.max(initial=0) + 1, -1)

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairjepa.util.checksums import KEY
+from pairjepa.util.errors import hindrance, unreadable
 from pairjepa.util.files import atomic_path, digest_bytes
 
 _MARK = KEY.encode() + b"\x18\x20"
@@ -37,6 +38,20 @@ def read_table(path: Path) -> pa.Table:
     table = pq.read_table(pa.BufferReader(data))
     about = {key: value for key, value in (table.schema.metadata or {}).items() if key != KEY.encode()}
     return table.replace_schema_metadata(about or None)
+
+
+def cached_table(path: Path) -> pa.Table | None:
+    """A table of the cache; one that is damaged or not there is None, as it can be made again.
+
+    Raises:
+        PairJEPAError: it may be sound, but something else keeps it from being read.
+    """
+    try:
+        return read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        if hindrance(error):
+            raise unreadable(path, error, "") from None
+        return None
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes, bytes]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pairjepa.apps.search.sources import Entry
 from pairjepa.pairs import BadImage
-from pairjepa.pairs.images import decode_sized
+from pairjepa.pairs.images import decode
 from pairjepa.util.files import digest_bytes
 from pairjepa.util.threads import cores
 
@@ -70,10 +70,10 @@ def load(entry: Entry, holds: Callable[[str], bool], draft: tuple[int, int] | No
         digest = digest_bytes(data)
         if holds(digest):
             return Loaded(entry, digest)
-        image, size = decode_sized(data, draft=draft)
+        image = decode(data, draft=draft)
     except BadImage as error:
         return Loaded(entry, reason=error.reason)
-    return Loaded(entry, digest, image, size, thumbnail(image))
+    return Loaded(entry, digest, image, image.info["whole"], thumbnail(image))
 
 
 def never(digest: str) -> bool:

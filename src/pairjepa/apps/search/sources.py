@@ -104,7 +104,7 @@ def open_source(source: str, data: DataConfig) -> Source:
     below = list(walk(path))
     files = _named_in_utf8([name for name in below if is_image(name)])
     named = any((data.image_column, data.caption_column, data.split_column, data.images, data.no_header))
-    if named or any(module.matches(source) for name, module in SOURCES.items() if name != "class folders"):
+    if named or any(form.find(source) for name, form in SOURCES.items() if name != "class folders"):
         try:
             pairs = _open_pairs(source, data)
         except PairJEPAError as error:

@@ -7,12 +7,11 @@ from typing import Any
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.images import BadImage
-from pairjepa.pairs.raw import RESERVED, Request
-from pairjepa.pairs.shards.places import is_url, reason
+from pairjepa.pairs.raw import RESERVED
 from pairjepa.pairs.shards.writing import Part, Row, Written, identity_of, parts_of, write
 from pairjepa.pairs.sources import columns, hub
 from pairjepa.pairs.table import open_pairs
-from pairjepa.util.errors import PairJEPAError, UsageError, needs
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line, needs
 
 
 def convert(config: DataConfig, out: str, per_shard: int = 1000) -> Written:
@@ -28,10 +27,9 @@ def convert(config: DataConfig, out: str, per_shard: int = 1000) -> Written:
     if per_shard < 1:
         raise UsageError(f"--images-per-shard must be at least 1, got {per_shard}.")
     if config.source is not None and config.pairs is None and hub.is_id(config.source):
-        asked = Request(config.source, config.image_column, config.caption_column, config.split_column)
-        captions = list(asked.caption_column or ()) or None
-        identity: Any = [asked.source, asked.image_column, captions, asked.split_column]
-        return write(streamed(asked), out, per_shard, identity)
+        captions = list(config.caption_column or ()) or None
+        identity: Any = [config.source, config.image_column, captions, config.split_column]
+        return write(streamed(config, config.source), out, per_shard, identity)
     pairs = open_pairs(config)
     found = write(parts_of(pairs), out, per_shard, identity_of(pairs))
     for kind, count in pairs.problems.counts.items():
@@ -39,7 +37,7 @@ def convert(config: DataConfig, out: str, per_shard: int = 1000) -> Written:
     return found
 
 
-def streamed(request: Request) -> list[Part]:
+def streamed(config: DataConfig, source: str) -> list[Part]:
     """A data set of the hub, split by split, of which no more than a few rows are here at any time.
 
     Raises:
@@ -48,30 +46,27 @@ def streamed(request: Request) -> list[Part]:
     with needs("datasets", "hub"):
         import datasets
     return [
-        _part(datasets, stream, word, request)
-        for word, stream in hub.download(datasets, request.source, streaming=True).items()
+        _part(
+            hub.undecoded(datasets, stream if stream.features else stream._resolve_features()), word, config
+        )
+        for word, stream in hub.download(datasets, source, streaming=True).items()
     ]
 
 
-def _part(datasets: Any, stream: Any, word: str, request: Request) -> Part:
-    stream = (
-        stream if stream.features else stream._resolve_features()
-    )  # of data whose columns are in the rows alone
-    for name, feature in stream.features.items():
-        if isinstance(feature, datasets.Image):
-            stream = stream.cast_column(name, datasets.Image(decode=False))
-    found = columns.find(list(stream.features), request, request.source)
-    split = splitting.normalise(word, request.source)
+def _part(stream: Any, word: str, config: DataConfig) -> Part:
+    source = str(config.source)
+    found = columns.find(list(stream.features), config, source)
+    split = splitting.normalise(word, source)
     known = {found.image, found.split, *found.captions}
 
     def start(first: int) -> Iterator[Row]:
-        for number, cells in enumerate(_read(stream.skip(first), request.source), first):
+        for number, cells in enumerate(_read(stream.skip(first), source), first):
             own = cells.get(found.split) if found.split else None
             yield Row(
                 _name(cells[found.image]) or f"{split}-{number:08d}",
                 lambda cell=cells[found.image]: _bytes(cell),  # type: ignore[misc]
                 columns.strings_of(cells, found.captions),
-                splitting.normalise(own, request.source) if own else split,
+                splitting.normalise(own, source) if own else split,
                 {
                     f"{name}_" if name in RESERVED else name: value
                     for name, value in cells.items()
@@ -90,8 +85,8 @@ def _read(stream: Any, source: str) -> Iterator[dict[str, Any]]:
         raise
     except Exception as error:  # a lost connection, a damaged file: the library has many words for it
         raise PairJEPAError(
-            f"{source} must be read to its end, got: {reason(error)}. Run the same command again to go on after the "
-            "last whole shard."
+            f"{source} must be read to its end, got: {first_line(error)}. Run the same command again to go on after "
+            "the last whole shard."
         ) from None
 
 
@@ -109,11 +104,9 @@ def _bytes(cell: Any) -> bytes:
     if not isinstance(path, str):
         raise BadImage("the row holds none")
     try:
-        if not is_url(path) and "::" not in path:
-            return Path(path).read_bytes()
         import fsspec
 
         with fsspec.open(path, "rb") as file:
             return bytes(file.read())
     except Exception as error:  # each file system has its own words
-        raise BadImage(f"cannot be read: {reason(error)}") from None
+        raise BadImage(f"cannot be read: {first_line(error)}") from None

@@ -12,7 +12,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pairjepa.util.errors import PairJEPAError, UsageError, close_matches
+from pairjepa.pairs.folders import folders_below, is_image, matching, walk
+from pairjepa.util.errors import PairJEPAError, UsageError, close_matches, first_line
 from pairjepa.util.progress import say
 
 WAITS = (0.5, 2.0, 8.0)
@@ -67,10 +68,18 @@ def is_url(source: str) -> bool:
     return _URL.match(source) is not None and not source.startswith("file://")
 
 
-def is_pattern(source: str) -> bool:
-    """Whether `source` names shards by itself: a `.tar`, a pattern of them, or a URL."""
+def named(source: str) -> str:
+    """The source if it names shards by itself: a `.tar`, a pattern of them, or a URL."""
     path = Path(source.removeprefix("file://")).expanduser()
-    return is_url(source) or (_TAR.search(source) is not None and not path.is_dir())
+    is_shards = is_url(source) or (_TAR.search(source) is not None and not path.is_dir())
+    return source if is_shards else ""
+
+
+def folder(source: str) -> str:
+    """A folder with `.tar` files in it or one below, and no image: beside images, a tar is somebody's copy of them."""
+    root = Path(source).expanduser()
+    there = any(matching(below, "*.tar") for below in folders_below(root, 1))
+    return source if there and not any(map(is_image, walk(root))) else ""
 
 
 def find(source: str) -> list[Shard]:
@@ -127,7 +136,7 @@ def connect(url: str) -> tuple[Any, str]:
         fsspec.get_filesystem_class(scheme)
     except ImportError as error:
         raise PairJEPAError(
-            f"{scheme}:// needs a package that is not installed ({reason(error)}). "
+            f"{scheme}:// needs a package that is not installed ({first_line(error)}). "
             f"Install it with: pip install '{_PACKAGES.get(scheme, f'fsspec[{scheme}]')}'."
         ) from None
     except ValueError:
@@ -152,22 +161,16 @@ def tried(url: str, work: Callable[[], _Result]) -> _Result:
         except FileNotFoundError:
             raise PairJEPAError(f"{url} must be there, got no such file. Check the name.") from None
         except (PermissionError, IsADirectoryError) as error:
-            raise PairJEPAError(f"{url} must be readable, got: {reason(error)}.") from None
+            raise PairJEPAError(f"{url} must be readable, got: {first_line(error)}.") from None
         except Exception as error:  # each file system has its own words for a connection that is lost
             if wait is None:
                 raise PairJEPAError(
-                    f"{url} must be within reach, got {len(WAITS) + 1} times: {reason(error)}. Check the connection "
-                    "and run the same command again: what is done is kept."
+                    f"{url} must be within reach, got {len(WAITS) + 1} times: {first_line(error)}. Check the "
+                    "connection and run the same command again: what is done is kept."
                 ) from None
-            say(f"{url}: {reason(error)}; trying again in {wait:g} s")
+            say(f"{url}: {first_line(error)}; trying again in {wait:g} s")
             time.sleep(wait)
     raise AssertionError
-
-
-def reason(error: Exception) -> str:
-    """What a library says, in a line, without the full stop."""
-    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return str(text).splitlines()[0].rstrip(".")[:200]
 
 
 def _choices(part: str) -> list[str]:
@@ -214,7 +217,7 @@ def _shard(url: str, folder: str) -> Shard:
         try:
             status = os.stat(url)
         except OSError as error:
-            raise PairJEPAError(f"The shard {url} must be there, got: {reason(error)}.") from None
+            raise PairJEPAError(f"The shard {url} must be there, got: {first_line(error)}.") from None
         return Shard(url, url.removeprefix(folder), status.st_size, str(status.st_mtime_ns))
     fs, path = connect(url)
     info = tried(url, lambda: fs.info(path))

@@ -5,14 +5,12 @@ goes on, and kept in a file without a name in the cache folder while the shard i
 order cost each byte once, and no memory.
 """
 
-import contextlib
 import os
 import tempfile
 import threading
-from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
-from typing import Protocol, runtime_checkable
+from functools import cache, cached_property, lru_cache
+from typing import Any
 
 from pairjepa.pairs.images import BadImage, bad_image
 from pairjepa.pairs.shards.places import connect, is_url, tried
@@ -25,12 +23,7 @@ AHEAD = 4
 """Blocks that are fetched before they are needed."""
 
 IN_USE = 16
-"""Shards that are kept open: those of two buffers of a training, and what is asked for beside it."""
-
-
-@runtime_checkable
-class _Open(Protocol):
-    def read(self, offset: int, length: int) -> bytes: ...
+"""Remote shards that are kept: those of two buffers of a training, and what is asked for beside it."""
 
 
 def read(url: str, stamp: str, offset: int, length: int) -> bytes:
@@ -41,7 +34,14 @@ def read(url: str, stamp: str, offset: int, length: int) -> bytes:
         PairJEPAError: a remote shard cannot be reached.
     """
     try:
-        data = _opened(url, stamp).read(offset, length)
+        if is_url(url):
+            with _lock:
+                shard = _remote(url, stamp)
+            data = shard.read(offset, length)
+        else:
+            with open(url, "rb") as file:
+                file.seek(offset)
+                data = file.read(length)
     except OSError as error:
         raise bad_image(error) from None
     if len(data) < length:
@@ -49,57 +49,26 @@ def read(url: str, stamp: str, offset: int, length: int) -> bytes:
     return data
 
 
-_in_use: OrderedDict[tuple[str, str], _Open] = OrderedDict()
-_lock = threading.Lock()
-
-
-def _opened(url: str, stamp: str) -> _Open:
-    key = (url, stamp)
-    with _lock:
-        if key in _in_use:
-            _in_use.move_to_end(key)
-            return _in_use[key]
-    made: _Open = _Remote(url) if is_url(url) else _Local(url)
-    with _lock:
-        kept = _in_use.setdefault(key, made)  # another thread may have been quicker
-        while len(_in_use) > IN_USE:
-            _in_use.popitem(last=False)
-        return kept
-
-
-class _Descriptor:
-    """An open file that is closed when the last thread that reads it lets go of it."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __del__(self) -> None:
-        with contextlib.suppress(OSError):
-            os.close(self.number)
-
-
-class _Local:
-    def __init__(self, path: str) -> None:
-        self._file = _Descriptor(os.open(path, os.O_RDONLY))
-
-    def read(self, offset: int, length: int) -> bytes:
-        return _pread(self._file, offset, length)
-
-
 class _Remote:
-    def __init__(self, url: str) -> None:
+    """A remote shard and the file of its blocks, which is closed when the last thread lets go of it."""
+
+    def __init__(self, url: str, stamp: str) -> None:
         self._url = url
-        self._fs, self._path = connect(url)
-        self._size: int = tried(url, lambda: self._fs.info(self._path))["size"]
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache_folder()) as file:
-            self._file = _Descriptor(os.dup(file.fileno()))
+        self._file = tempfile.TemporaryFile(dir=cache_folder())  # noqa: SIM115
         self._blocks: dict[int, Future[None]] = {}
         self._lock = threading.Lock()
+
+    @cached_property
+    def _place(self) -> tuple[Any, str, int]:
+        """File system, path and bytes."""
+        fs, path = connect(self._url)
+        return fs, path, tried(self._url, lambda: fs.info(path))["size"]
 
     def read(self, offset: int, length: int) -> bytes:
         first, last = offset // BLOCK, (offset + max(length, 1) - 1) // BLOCK
         with self._lock:
+            size = self._place[2]
             goes_on = first - 1 in self._blocks or (first == 0 and 0 in self._blocks)
             needed = [(block, self._block(block)) for block in range(first, last + 1)]
             for block in range(last + 1, last + 1 + (AHEAD if goes_on else 0)):
@@ -111,7 +80,7 @@ class _Remote:
                 with self._lock:
                     self._blocks.pop(block, None)  # so that it is tried again when it is asked for again
                 raise
-        return _pread(self._file, offset, min(length, max(self._size - offset, 0)))
+        return os.pread(self._file.fileno(), min(length, max(size - offset, 0)), offset)
 
     def _block(self, block: int) -> Future[None]:
         if block not in self._blocks:
@@ -119,28 +88,27 @@ class _Remote:
         return self._blocks[block]
 
     def _fetch(self, start: int) -> None:
-        end = min(start + BLOCK, self._size)
+        fs, path, size = self._place
+        end = min(start + BLOCK, size)
         if start >= end:
             return
-        data = tried(self._url, lambda: self._whole(start, end))
+
+        def whole() -> bytes:
+            data: bytes = fs.cat_file(path, start=start, end=end)
+            if len(data) != end - start:
+                raise OSError(f"{len(data):,} bytes came of {end - start:,}")
+            return data
+
+        data = tried(self._url, whole)
         with writing(cache_folder()):
             while data:
-                data = data[os.pwrite(self._file.number, data, end - len(data)) :]
+                data = data[os.pwrite(self._file.fileno(), data, end - len(data)) :]
 
-    def _whole(self, start: int, end: int) -> bytes:
-        data: bytes = self._fs.cat_file(self._path, start=start, end=end)
-        if len(data) != end - start:
-            raise OSError(f"{len(data):,} bytes came of {end - start:,}")
-        return data
+
+_remote = lru_cache(IN_USE)(_Remote)
+_lock = threading.Lock()
 
 
 @cache
 def _fetchers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2 * AHEAD, thread_name_prefix="pairjepa-shards")
-
-
-def _pread(file: _Descriptor, offset: int, length: int) -> bytes:
-    data = os.pread(file.number, length, offset)
-    while len(data) < length and (more := os.pread(file.number, length - len(data), offset + len(data))):
-        data += more
-    return data

@@ -6,30 +6,18 @@ A WebDataset sample is the files that follow each other and share their path up 
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pairjepa.pairs.folders import is_image
+from pairjepa.pairs.problems import Problems
+from pairjepa.pairs.shards.places import Shard
 
 MAX_TEXT = 1 << 20
 """Bytes of the longest text or JSON that is read."""
 
 _ESCAPED = re.compile("%(2E|25)", re.IGNORECASE)
-
-
-@runtime_checkable
-class Seekable(Protocol):
-    """What is needed of a file, wherever it lies."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """As a binary file."""
-
-    def seek(self, offset: int, /) -> Any:
-        """As a file."""
-
-    def tell(self) -> int:
-        """As a file."""
 
 
 class CutShort(Exception):
@@ -41,69 +29,63 @@ class Sample:
     """The files of one key."""
 
     key: str
-    images: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    files: dict[str, tuple[str, int, int]] = field(default_factory=dict)
     """For each suffix: name in the tar, first byte, length."""
+    images: list[str] = field(default_factory=list)
+    """The suffixes of images."""
     texts: dict[str, bytes] = field(default_factory=dict)
     """Content by suffix of the files that were asked for."""
-    others: set[str] = field(default_factory=set)
-    """Suffixes of the other files."""
 
     @property
     def dotted(self) -> bool:
         """Whether it looks like several samples whose names share their beginning, up to the first dot."""
-        texts = {suffix.rpartition(".")[0] for suffix in self.others if suffix.endswith((".txt", ".json"))}
+        texts = {suffix.rpartition(".")[0] for suffix in self.files if suffix.endswith((".txt", ".json"))}
         return len(self.images) > 1 and bool(
             texts & {suffix.rpartition(".")[0] for suffix in self.images} - {""}
         )
 
-    def __contains__(self, suffix: str) -> bool:
-        return suffix in self.images or suffix in self.texts or suffix in self.others
 
-    def __bool__(self) -> bool:
-        return bool(self.images or self.texts or self.others)
-
-
-def samples(file: Seekable, size: int, texts: frozenset[str], image: str = "") -> Iterator[Sample]:
-    """The samples of a tar, in order.
+def samples(
+    file: Any, shard: Shard, texts: Collection[str], image: str, problems: Problems
+) -> Iterator[Sample]:
+    """The samples of a tar, in order, those before its end or damage.
 
     Args:
         file: the tar, seekable.
-        size: its bytes.
+        shard: what it is.
         texts: suffixes (`txt`, `json`) of files whose content is wanted.
         image: suffix of files that are images, beside the usual ones.
-
-    Raises:
-        CutShort: after the last whole sample.
-        tarfile.ReadError: it is no tar at all.
+        problems: where it is said that the tar is cut, or none.
     """
     sample = Sample("")
-    cut = False
+    problem = None
     try:
-        for member in _members(file, size):
+        for member in _members(file, shard.size):
             folder, slash, base = member.name.removeprefix("./").rpartition("/")
             stem, _, suffix = base.partition(".")
             suffix = suffix.lower()
             if not stem or not suffix:
                 continue  # hidden, or of no sample
             key = folder + slash + stem
-            if key != sample.key or suffix in sample:
-                if sample:
+            if key != sample.key or suffix in sample.files:
+                if sample.files:
                     yield sample
                 sample = Sample(key)
+            sample.files[suffix] = member.name.removeprefix("./"), member.offset_data, member.size
             if suffix in texts:
                 if member.size <= MAX_TEXT:
                     file.seek(member.offset_data)
                     sample.texts[suffix] = file.read(member.size)
             elif is_image(base) or suffix == image:
-                sample.images[suffix] = (member.name.removeprefix("./"), member.offset_data, member.size)
-            else:
-                sample.others.add(suffix)
+                sample.images.append(suffix)
     except CutShort:
-        cut = True
-    if sample:
+        problem = "shards that end in the middle or are damaged (what is before that is used)"
+    except tarfile.ReadError:
+        problem = "shards that are no tar file (skipped)"
+    if sample.files:
         yield sample
-    if cut:
-        raise CutShort
+    if problem:
+        problems.add(problem, [shard.name])
 
 
 def escaped(name: str) -> str:
@@ -118,10 +100,9 @@ def unescaped(name: str) -> str:
     return _ESCAPED.sub(lambda code: chr(int(code[1], 16)), name)
 
 
-def _members(file: Seekable, size: int) -> Iterator[tarfile.TarInfo]:
+def _members(file: Any, size: int) -> Iterator[tarfile.TarInfo]:
     """Regular files that are there to their last byte."""
-    readable: Any = file
-    with tarfile.open(fileobj=readable, mode="r:") as tar:
+    with tarfile.open(fileobj=file, mode="r:") as tar:
         end = 0
         while True:
             try:

@@ -11,7 +11,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED
 from pairjepa.pairs.scan import image_keys
-from pairjepa.pairs.shards.targets import Target, target_of
+from pairjepa.pairs.shards.targets import Target
 from pairjepa.pairs.shards.tars import escaped
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError
@@ -61,19 +61,19 @@ class Part:
     """Of some rows: another if one of them is; None where that cannot be told without reading them."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Written:
     """What a conversion did."""
 
-    shards: list[str]
+    shards: list[str] = field(default_factory=list)
     """Paths or URLs of those that were written now."""
-    kept: int
+    kept: int = 0
     """Shards that were there already."""
-    images: int
+    images: int = 0
     """Written now, as `captions` and `bytes`."""
-    captions: int
-    bytes: int
-    problems: Problems
+    captions: int = 0
+    bytes: int = 0
+    problems: Problems = field(default_factory=Problems)
 
 
 def parts_of(pairs: Pairs) -> list[Part]:
@@ -98,15 +98,12 @@ def write(parts: Iterable[Part], out: str, per_shard: int, identity: Any) -> Wri
     Raises:
         PairJEPAError: other shards are in `out`, the disk is full, or the target cannot be reached.
     """
-    target = target_of(out)
+    target = Target(out)
     manifest = _claimed(target, out, {"format": FORMAT, "images_per_shard": per_shard, "pairs": identity})
-    target.tidy()
-    problems = Problems()
-    written: list[str] = []
-    kept = images = captions = size = 0
+    done = Written()
     for part in parts:
         there, missing = _missing(part, target, per_shard, manifest["shards"])
-        kept += there
+        done.kept += there
         rows: Iterator[Row] = iter(())
         last = None
         total = per_shard * len(missing) if isinstance(missing, list) else 0
@@ -118,13 +115,14 @@ def write(parts: Iterable[Part], out: str, per_shard: int, identity: Any) -> Wri
                 if (first := next(rows, None)) is None:
                     break
                 name, last = _name(part, number), number
-                shard = _Shard(_chain(first, islice(rows, per_shard - 1)), bar.advance, problems)
-                written.append(target.write(name, shard.into))
-                images, captions, size = images + shard.images, captions + shard.captions, size + shard.size
-                if part.stamp is not None and shard.whole:
+                some = chain([first], islice(rows, per_shard - 1))
+                with target.written(name) as path:
+                    is_whole = _write_shard(path, some, done, bar.advance)
+                done.shards.append(target.url(name))
+                if part.stamp is not None and is_whole:
                     manifest["shards"][name] = part.stamp(_rows_of(number, per_shard))
                     target.claim(manifest)
-    return Written(written, kept, images, captions, size, problems)
+    return done
 
 
 def _missing(
@@ -147,18 +145,8 @@ def _rows_of(number: int, per_shard: int) -> slice:
     return slice(number * per_shard, (number + 1) * per_shard)
 
 
-def suffix_of(data: bytes) -> str:
-    """The suffix of an image file by its first bytes; `.img`, which no program knows, where they say nothing."""
-    return next((suffix for first, suffix in _KINDS.items() if data.startswith(first)), ".img")
-
-
 def _name(part: Part, number: int) -> str:
     return f"{part.name}-{number:05d}.tar"
-
-
-def _chain(first: Row, others: Iterator[Row]) -> Iterator[Row]:
-    yield first
-    yield from others
 
 
 def _part(split: str, pairs: Pairs) -> Part:
@@ -192,56 +180,49 @@ def _unfit(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_nested(kind))
 
 
-class _Shard:
-    """The samples of one tar, counted as they are written."""
+def _write_shard(path: Path, rows: Iterable[Row], done: Written, advance: Callable[[], None]) -> bool:
+    """The samples of one tar, counted in `done`; whether no image was left out."""
+    keys: set[str] = set()
+    is_whole = True
+    with tarfile.open(path, "w") as tar:
+        for row in rows:
+            advance()
+            try:
+                data = row.read()
+            except BadImage as error:
+                done.problems.add(_BAD, [f"{row.name}: {error.reason}"])
+                is_whole = False
+                continue
+            record = {"captions": row.captions, **({"split": row.split} if row.split else {}), **row.metadata}
+            text = json.dumps(_finite(record), ensure_ascii=False, default=str)
+            lines = "".join(f"{' '.join(caption.splitlines())}\n" for caption in row.captions)
+            key, suffix = _key(row.name, data, keys)
+            for ending, content in (
+                (suffix, data),
+                (".txt", lines.encode("utf-8", errors="replace")),
+                (".json", text.encode("utf-8", errors="replace")),
+            ):
+                # its time and owner are nobody's: same pairs, same bytes
+                member = tarfile.TarInfo(key + ending)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+            done.images, done.captions = done.images + 1, done.captions + len(row.captions)
+    done.bytes += path.stat().st_size
+    return is_whole
 
-    def __init__(self, rows: Iterable[Row], advance: Callable[[], None], problems: Problems) -> None:
-        self._rows, self._advance, self._problems = rows, advance, problems
-        self._keys: set[str] = set()
-        self.images = self.captions = self.size = 0
-        self.whole = True
-        """Whether no image was left out."""
 
-    def into(self, path: Path) -> None:
-        with tarfile.open(path, "w") as tar:
-            for row in self._rows:
-                self._advance()
-                try:
-                    data = row.read()
-                except BadImage as error:
-                    self._problems.add(_BAD, [f"{row.name}: {error.reason}"])
-                    self.whole = False
-                    continue
-                self._add(tar, row, data)
-        self.size = path.stat().st_size
-
-    def _add(self, tar: tarfile.TarFile, row: Row, data: bytes) -> None:
-        key, suffix = self._key(row.name, data)
-        record = {"captions": row.captions, **({"split": row.split} if row.split else {}), **row.metadata}
-        text = json.dumps(_finite(record), ensure_ascii=False, default=str).encode("utf-8", errors="replace")
-        lines = "".join(f"{' '.join(caption.splitlines())}\n" for caption in row.captions)
-        for ending, content in (
-            (suffix, data),
-            (".txt", lines.encode("utf-8", errors="replace")),
-            (".json", text),
-        ):
-            member = tarfile.TarInfo(key + ending)  # its time and owner are nobody's: same pairs, same bytes
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-        self.images, self.captions = self.images + 1, self.captions + len(row.captions)
-
-    def _key(self, name: str, data: bytes) -> tuple[str, str]:
-        """The key of a sample, from the image's name, and the suffix of its image."""
-        steps = [step for step in name.split("/") if step not in ("", ".", "..")]
-        name = "/".join(steps) or digest(data)
-        if not is_image(name):
-            name += suffix_of(data)
-        name = escaped(name)
-        key, suffix = os.path.splitext(name)
-        while key in self._keys:  # a.jpg and a.png
-            key += "_"
-        self._keys.add(key)
-        return key, suffix
+def _key(name: str, data: bytes, keys: set[str]) -> tuple[str, str]:
+    """The key of a sample, from the image's name, and the suffix of its image."""
+    steps = [step for step in name.split("/") if step not in ("", ".", "..")]
+    name = "/".join(steps) or digest(data)
+    if not is_image(name):
+        # by its first bytes; `.img`, which no program knows, where they say nothing
+        name += next((suffix for first, suffix in _KINDS.items() if data.startswith(first)), ".img")
+    key, suffix = os.path.splitext(escaped(name))
+    while key in keys:  # a.jpg and a.png
+        key += "_"
+    keys.add(key)
+    return key, suffix
 
 
 def _finite(record: dict[str, Any]) -> dict[str, Any]:
@@ -262,7 +243,7 @@ def _claimed(target: Target, out: str, manifest: dict[str, Any]) -> dict[str, An
     if isinstance(found, dict) and isinstance(found.get("shards"), dict):
         if found | manifest == found:
             return found
-    elif found is None and not target.shards():
+    elif found is None and not target.holds_shards():
         target.claim(manifest := manifest | {"shards": {}})
         return manifest
     raise PairJEPAError(

@@ -5,16 +5,18 @@ import base64
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RESERVED, Request
+from pairjepa.pairs.raw import RESERVED
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 _USUAL = {
@@ -64,24 +66,24 @@ class Columns:
     """Of the captions, where the user gave them."""
 
 
-def find(names: list[str], request: Request, where: str) -> Columns:
+def find(names: list[str], config: DataConfig, where: str) -> Columns:
     """The columns that the user named, else those of a usual name (`caption_0`, `caption_1`, … are captions too).
 
     Raises:
         UsageError: a named column is not there.
         PairJEPAError: there is no image or caption column of a usual name.
     """
-    image = image_column(names, request, where)
-    asked = request.caption_column or (("2",) if request.no_header else ())
+    image = image_column(names, config, where)
+    asked = config.caption_column or (("2",) if config.no_header else ())
     weighted = [_weighted(name, names) for name in asked]
     captions = tuple(name for name, _ in weighted if _named(names, name, "caption", where))
     captions = captions or usual_captions(names)
-    split = _named(names, request.split_column, "split", where) or _usual(names, "split")
+    split = _named(names, config.split_column, "split", where) or _usual(names, "split")
     if lacking := [kind for kind, found in (("image", image), ("caption", captions)) if not found]:
         kind, flags = lacking[0], " and ".join(f"--data.{one}-column" for one in lacking)
         header = (
             " If its first line is a pair, add --data.no-header."
-            if len(lacking) > 1 and not request.no_header
+            if len(lacking) > 1 and not config.no_header
             else ""
         )
         urls = " Download images behind addresses first: img2dataset does, and all that it writes is read."
@@ -95,13 +97,24 @@ def find(names: list[str], request: Request, where: str) -> Columns:
     return Columns(image, captions, split, weights if len(set(weights)) > 1 else ())
 
 
-def image_column(names: list[str], request: Request, where: str) -> str | None:
+def image_column(names: list[str], config: DataConfig, where: str) -> str | None:
     """The column of the image, if there is one; `UsageError` if the one that is named is not there."""
-    named = request.image_column or ("1" if request.no_header else None)
+    named = config.image_column or ("1" if config.no_header else None)
     return _named(names, named, "image", where) or _usual(names, "image")
 
 
-def note(columns: Columns, names: list[str], request: Request, problems: Problems) -> None:
+def rows_of(table: pa.Table, config: DataConfig, where: str, problems: Problems) -> pa.Table:
+    """The rows of a table, as `RawPairs.rows` documents them.
+
+    Raises:
+        UsageError, PairJEPAError: as `find` and `long_form`.
+    """
+    found = find(table.column_names, config, where)
+    _note(found, table.column_names, config, problems)
+    return long_form(table, found, where)
+
+
+def _note(columns: Columns, names: list[str], config: DataConfig, problems: Problems) -> None:
     """Say which columns the captions are of where others could be meant."""
     usual = {*_USUAL["caption"]}
     others = [
@@ -109,7 +122,7 @@ def note(columns: Columns, names: list[str], request: Request, problems: Problem
         for name in names
         if (name.strip().lower() in usual or _NUMBERED.fullmatch(name)) and name not in columns.captions
     ]
-    if others and not request.caption_column:
+    if others and not config.caption_column:
         taken = ", ".join(columns.captions)
         problems.note(
             f"The captions are those of the column {taken}. To take {', '.join(others)} too: --data.caption-column "
@@ -155,34 +168,35 @@ def long_form(table: pa.Table, columns: Columns, where: str) -> pa.Table:
     return pa.table(rows)
 
 
-def together(parts: list[pa.Table]) -> pa.Table:
-    """The rows of several tables; where one has lists of captions, a single caption is a list of one."""
-    if len({part["caption"].type for part in parts}) > 1:
+def together(parts: list[pa.Table], splits: Sequence[str | None] | None = None) -> pa.Table:
+    """The rows of several tables; metadata of several types is text.
+
+    Args:
+        parts: the tables.
+        splits: that of each part which has no column of splits.
+    """
+    if splits is not None:
         parts = [
-            part.set_column(
-                part.column_names.index("caption"),
-                "caption",
-                pa.array(
-                    [
-                        cell if isinstance(cell, list) or cell is None else [cell]
-                        for cell in part["caption"].to_pylist()
-                    ],
-                    pa.list_(pa.string()),
-                ),
-            )
-            for part in parts
+            part
+            if split is None or "split" in part.column_names
+            else part.append_column("split", pa.repeat(split, len(part)))
+            for part, split in zip(parts, splits, strict=True)
         ]
     try:
         return pa.concat_tables(parts, promote_options="permissive")
-    except pa.ArrowException:  # metadata of another type in another part
-        return pa.concat_tables([_metadata_as_text(part) for part in parts], promote_options="default")
+    except pa.ArrowException:
+        kinds: dict[str, set[pa.DataType]] = {}
+        for field in (field for part in parts for field in part.schema if field.name not in RESERVED):
+            kinds.setdefault(field.name, set()).add(field.type)
+        mixed = [name for name, found in kinds.items() if len(found) > 1]
+        return pa.concat_tables([_as_text(part, mixed) for part in parts], promote_options="permissive")
 
 
-def _metadata_as_text(part: pa.Table) -> pa.Table:
-    for at, name in enumerate(part.column_names):
-        if name not in RESERVED:
+def _as_text(part: pa.Table, names: Sequence[str]) -> pa.Table:
+    for name in part.schema.names:
+        if name in names:
             cells = [None if cell is None else str(cell) for cell in part[name].to_pylist()]
-            part = part.set_column(at, name, pa.array(cells, pa.string()))
+            part = part.set_column(part.column_names.index(name), name, pa.array(cells, pa.string()))
     return part
 
 
@@ -225,85 +239,73 @@ def _image_cells(
 ) -> tuple[pa.ChunkedArray, pa.ChunkedArray | None]:
     """Paths, and bytes if there are any (Hugging Face's image cell is a struct of both)."""
     kind = cells.type
-    if pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}:
-        return pc.struct_field(cells, "path").cast(pa.string()), pc.struct_field(cells, "bytes").cast(
-            pa.large_binary()
-        )
     if pa.types.is_dictionary(kind):
         return _image_cells(cells.cast(kind.value_type), name, where)
+    if pa.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}:
+        paths, data = (pc.struct_field(cells, part) for part in ("path", "bytes"))
+        return paths.cast(pa.string()), data.cast(pa.large_binary())
     if pa.types.is_list(kind) and pa.types.is_integer(kind.value_type):  # NumPy's way
-        cells = pa.chunked_array([[_bytes(cell) for cell in cells]], pa.binary())
-    if pa.types.is_binary(cells.type) or pa.types.is_large_binary(cells.type):
-        return pa.chunked_array([pa.nulls(len(cells), pa.string())]), cells.cast(pa.large_binary())
-    paths = _strings(cells, name, where)
-    if pc.any(pc.match_substring_regex(paths.slice(0, 100), _BASE64)).as_py():
-        return pa.chunked_array([pa.nulls(len(cells), pa.string())]), _decoded(paths)
-    if pc.any(pc.match_substring_regex(paths.slice(0, 100), "^https?://")).as_py():
-        raise PairJEPAError(
-            f"Column {name!r} of {where} must hold paths of image files, got addresses. Download the images first "
-            "(img2dataset does, and all that it writes is read), or name a column of paths with --data.image-column."
-        )
-    return paths, None
-
-
-def _bytes(cell: pa.ListScalar) -> bytes | None:
-    try:
-        return None if cell.values is None else bytes(cell.values.to_pylist())
-    except (TypeError, ValueError):
-        return b"no bytes"  # which is no image, and counted
+        cells = _pictures(cells, bytes, b"no bytes")
+    elif not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        cells = _strings(cells, name, where)
+        if not pc.any(pc.match_substring_regex(cells.slice(0, 100), _BASE64)).as_py():
+            if not pc.any(pc.match_substring_regex(cells.slice(0, 100), "^https?://")).as_py():
+                return cells, None
+            raise PairJEPAError(
+                f"Column {name!r} of {where} must hold paths of image files, got addresses. Download the images first "
+                "(img2dataset does, and all that it writes is read), or name a column of paths with "
+                "--data.image-column."
+            )
+        cells = _pictures(cells, lambda cell: base64.b64decode(cell.rpartition(",")[2]), b"damaged base64")
+    return pa.chunked_array([pa.nulls(len(cells), pa.string())]), cells.cast(pa.large_binary())
 
 
 _BASE64 = r"^\s*(?:data:image/\w+;base64,)?(?:/9j/|iVBORw0KGgo|UklGR|R0lGOD|Qk[0-9])[A-Za-z0-9+/_=\s-]{20}"
 """A picture as text: how JPEG, PNG, WebP, GIF and BMP begin in base64."""
 
 
-def _decoded(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Pictures out of base64; a cell that is none becomes bytes that are no image, which is counted."""
+def _pictures(cells: pa.ChunkedArray, make: Callable[[Any], bytes], damaged: bytes) -> pa.ChunkedArray:
+    """The bytes that `make` makes of each cell; of one that is no picture it is `damaged`, which is counted."""
 
-    def decode(cell: str | None) -> bytes | None:
+    def picture(cell: Any) -> bytes | None:
         try:
-            return None if cell is None else base64.b64decode(cell.rpartition(",")[2])
-        except ValueError:
-            return b"damaged base64"
+            return None if cell is None else make(cell)
+        except (TypeError, ValueError):
+            return damaged
 
-    return pa.chunked_array([[decode(cell) for cell in cells.to_pylist()]], pa.large_binary())
+    return pa.chunked_array([[picture(cell.as_py()) for cell in cells]], pa.large_binary())
 
 
-def _caption_cells(cells: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
-    """Captions, or lists of them."""
+def one_each(cells: pa.Array | pa.ChunkedArray) -> pa.ListArray:
+    """Each cell as a list of one."""
+    cells = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+    return pa.ListArray.from_arrays(pa.array(np.arange(len(cells) + 1, dtype=np.int32)), cells)
+
+
+def _caption_cells(cells: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray | pa.ListArray:
+    """Lists of captions, also where they are written as text, in JSON or as Python or NumPy print them."""
     if isinstance(cells.type, pa.ListType | pa.LargeListType | pa.FixedSizeListType):
         if not _is_text(cells.type.value_type):
             raise _wrong(name, where, "captions", cells.type)
         return cells.cast(pa.list_(pa.string()))
-    return _listed(_strings(cells, name, where))
+    cells = _strings(cells, name, where)
+    written = pc.match_substring_regex(cells, _LIST).fill_null(False)
+    if not pc.any(written).as_py():
+        return one_each(cells)
+    rows = zip(cells.to_pylist(), written.to_pylist(), strict=True)
+    return pa.array([_list(cell) if is_list else [cell] for cell, is_list in rows], pa.list_(pa.string()))
 
 
-def _joined(table: pa.Table, columns: Columns, where: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:
+def _joined(table: pa.Table, columns: Columns, where: str) -> tuple[pa.Array, pa.Array]:
     """The captions of all columns row by row, and their weights: those of a list share that of its column."""
     captions, weights = [], []
     for name, weight in zip(columns.captions, columns.weights or (1.0,) * len(columns.captions), strict=True):
-        cells = [
-            cell if isinstance(cell, list) else [cell]
-            for cell in _caption_cells(table[name], name, where).to_pylist()
-        ]
+        lists = _caption_cells(table[name], name, where).to_pylist()
+        cells = [[None] if cell is None else cell for cell in lists]
         captions.append(cells)
         weights.append([[weight / max(len(cell), 1)] * len(cell) for cell in cells])
-    rows = ([list(chain(*row)) for row in zip(*parts, strict=True)] for parts in (captions, weights))
-    kinds = (pa.string(), pa.float32())
-    texts, shares = (pa.chunked_array([pa.array(r, pa.list_(k))]) for r, k in zip(rows, kinds, strict=True))
-    return texts, shares
-
-
-def _listed(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Lists of captions where they are written as text, in JSON or as Python or NumPy print them."""
-    written = pc.match_substring_regex(cells, _LIST).fill_null(False)
-    if not pc.any(written).as_py():
-        return cells
-    rows = [
-        _list(cell) if is_list else cell if cell is None else [cell]
-        for cell, is_list in zip(cells.to_pylist(), written.to_pylist(), strict=True)
-    ]
-    return pa.chunked_array([pa.array(rows, pa.list_(pa.string()))])
+    texts, shares = ([list(chain(*row)) for row in zip(*parts, strict=True)] for parts in (captions, weights))
+    return pa.array(texts, pa.list_(pa.string())), pa.array(shares, pa.list_(pa.float32()))
 
 
 _LIST = r"(?s)^\s*(?:[\[(]\s*(?:None\s*,\s*|null\s*,\s*)*['\"].*(?:['\"]|None|null)\s*,?\s*[\])]|\[\s*\])\s*$"

@@ -8,19 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RawPairs, Request
+from pairjepa.pairs.raw import RawPairs
 from pairjepa.pairs.sources import columns
-from pairjepa.util.errors import PairJEPAError, needs
-
-WHAT = "a data set of the Hugging Face hub (user/name), or a folder of datasets.save_to_disk"
-COLUMNS = True
-
-
-def matches(source: str) -> bool:
-    """A folder that `datasets` saved, or `user/name` where no folder `user` stands here."""
-    return _saved(Path(source).expanduser()) or is_id(source)
+from pairjepa.util.errors import PairJEPAError, first_line, needs
 
 
 def is_id(source: str) -> bool:
@@ -31,7 +24,15 @@ def is_id(source: str) -> bool:
     )
 
 
-def read(request: Request, problems: Problems) -> RawPairs:
+def saved_or_id(source: str) -> Path | str:
+    """A folder that `datasets` saved, or an id."""
+    path = Path(source).expanduser()
+    files = ("dataset_dict.json",), ("state.json", "dataset_info.json")
+    saved = any(all((path / name).is_file() for name in names) for names in files)
+    return path if saved else source if is_id(source) else ""
+
+
+def read(found: Path | str, config: DataConfig, problems: Problems) -> RawPairs:
     """Read all splits, images undecoded.
 
     Raises:
@@ -39,40 +40,42 @@ def read(request: Request, problems: Problems) -> RawPairs:
     """
     with needs("datasets", "hub"):
         import datasets
-    local = _saved(path := Path(request.source).expanduser())
-    loaded = _load(datasets, path) if local else download(datasets, request.source)
+    local = isinstance(found, Path)
+    loaded = _load(datasets, found) if local else download(datasets, str(found))
     parts = loaded if isinstance(loaded, dict) else {None: loaded}
-    tables = [_rows(datasets, part, name, request) for name, part in parts.items()]
-    rows = columns.together(tables)
-    rows, folder = _relative(rows, path if local else Path())
-    title = path.absolute().name if local else request.source
-    return RawPairs(rows, title, folders=(folder,), root=path if local else None)
+    source = str(found)
+    tables = []
+    for split, part in parts.items():
+        part = undecoded(datasets, part)
+        names = columns.find(part.column_names, config, source)
+        rows = columns.long_form(part.with_format("arrow")[:], names, source)
+        if names.split is None and split is not None:
+            word = splitting.normalise(split, source)
+            rows = rows.append_column("split", pa.repeat(word, len(rows)))
+        tables.append(rows)
+    rows, folder = _relative(columns.together(tables), Path(found) if local else Path())
+    title = Path(found).absolute().name if local else source
+    return RawPairs(rows, title, folders=(folder,), root=Path(found) if local else None)
+
+
+def undecoded(datasets: Any, part: Any) -> Any:
+    """A data set whose images stay the bytes that they are."""
+    for name, feature in part.features.items():
+        if isinstance(feature, datasets.Image):
+            part = part.cast_column(name, datasets.Image(decode=False))
+    return part
 
 
 def download(datasets: Any, name: str, **options: Any) -> Any:
     """`datasets.load_dataset`, and whatever can go wrong with it in a sentence."""
     try:
         return datasets.load_dataset(name, **options)
-    except (
-        Exception
-    ) as error:  # no network, no such data set, no right to it: the library has many words for it
+    except Exception as error:  # no network, no such data set, no right: the library has many words for it
         raise PairJEPAError(
             f"{name!r} must be a data set that can be had: there is no such folder or file here "
-            f"({Path.cwd()}), and the Hugging Face hub gave: {_line(error)}. Give a local folder or table, or check "
-            "the name and the connection."
+            f"({Path.cwd()}), and the Hugging Face hub gave: {first_line(error)}. Give a local folder or table, or "
+            "check the name and the connection."
         ) from None
-
-
-def _rows(datasets: Any, part: Any, split: str | None, request: Request) -> pa.Table:
-    for name, feature in part.features.items():
-        if isinstance(feature, datasets.Image):
-            part = part.cast_column(name, datasets.Image(decode=False))
-    found = columns.find(part.column_names, request, request.source)
-    rows = columns.long_form(part.with_format("arrow")[:], found, request.source)
-    if found.split is None and split is not None:
-        word = splitting.normalise(split, request.source)
-        rows = rows.append_column("split", pa.repeat(word, len(rows)))
-    return rows
 
 
 def _relative(rows: pa.Table, folder: Path) -> tuple[pa.Table, Path]:
@@ -88,21 +91,10 @@ def _relative(rows: pa.Table, folder: Path) -> tuple[pa.Table, Path]:
     return rows.set_column(rows.column_names.index("image"), "image", names), Path(shared)
 
 
-def _saved(path: Path) -> bool:
-    return (path / "dataset_dict.json").is_file() or (
-        (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
-    )
-
-
-def _load(datasets: Any, path: Path) -> Any:
+def _load(datasets: Any, path: Path | str) -> Any:
     try:
         return datasets.load_from_disk(str(path))
     except Exception as error:  # whatever a damaged folder makes the library raise
         raise PairJEPAError(
-            f"{path} must be a whole folder of datasets.save_to_disk, got: {_line(error)}."
+            f"{path} must be a whole folder of datasets.save_to_disk, got: {first_line(error)}."
         ) from None
-
-
-def _line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")

@@ -15,25 +15,23 @@ import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from pairjepa.pairs.captions import UNDECODABLE
+from pairjepa.pairs.folders import kind_of
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.sources.columns import usual_captions
 from pairjepa.pairs.sources.quotes import mend
 from pairjepa.pairs.splits import known
 from pairjepa.util.errors import PairJEPAError
 
-SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet")
-TEXTS = (".txt", ".token")
-"""Suffixes of tables that are read where the file itself is given."""
-
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "|"}
 _SAMPLE = 100
-_TOKEN = re.compile(rb"\S[^\t]*#\d+\t")
+_TOKEN = re.compile(rb"\S[^\t]*#\d+\t[^\t]*$")
 _FLICKR30K_ROW = re.compile(rb"^([^|\n]+\|\s*\d+)\s{2,}(?=[^|\n]*$)", re.MULTILINE)
 """The row of Flickr30k's table that lacks its second mark."""
 
 _BACKSLASHED = re.compile(rb'(?<=[,;\n])"(?:[^"\\\n]|\\.)*\\"(?:[^"\\\n]|\\.)*"(?=[,;\n]|$)')
 """A cell whose quotes stand behind a backslash, as MySQL and Spark write them, and not twice."""
 
+_MOST_COLUMNS = 10_000
 _BLOCK = 1 << 24
 """Bytes that Arrow parses at once, and so the longest line."""
 
@@ -57,36 +55,18 @@ def read_text(path: Path, problems: Problems) -> bytes:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise PairJEPAError(f"{path} must be UTF-8, got UTF-16. Save it as UTF-8.")
     data = data.removeprefix(codecs.BOM_UTF8)
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        data = _marked(path, data, problems)
+    text = data.decode("utf-8", errors="pairjepa-mark")
+    if (marked := text.encode()) != data:
+        lines = text.split("\n")
+        bad = [number for number, line in enumerate(lines, 1) if UNDECODABLE in line]
+        if len(bad) > max(10, len(lines) // 20):
+            raise PairJEPAError(
+                f"{path} must be UTF-8, but {len(bad):,} of its {len(lines):,} lines are not, the first in line "
+                f"{bad[0]}. Save it as UTF-8."
+            )
+        problems.add("lines that are not UTF-8 (dropped)", [f"{path.name} line {number}" for number in bad])
+        data = marked
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
-
-
-def _marked(path: Path, data: bytes, problems: Problems) -> bytes:
-    lines = data.split(b"\n")
-    bad = [number for number, line in enumerate(lines, 1) if not _decodes(line)]
-    if len(bad) > max(10, len(lines) // 20):
-        raise PairJEPAError(
-            f"{path} must be UTF-8, but {len(bad):,} of its {len(lines):,} lines are not, the first in line {bad[0]}. "
-            "Save it as UTF-8."
-        )
-    problems.add("lines that are not UTF-8 (dropped)", [f"{path.name} line {number}" for number in bad])
-    return data.decode("utf-8", errors="pairjepa-mark").encode()
-
-
-def _decodes(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def kind_of(path: Path) -> str:
-    """The suffix of a file that says what it holds: `.csv` of `pairs.csv.gz`."""
-    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
 def read_table(path: Path, problems: Problems, header: bool = True) -> pa.Table:
@@ -139,17 +119,17 @@ def _read_separated(path: Path, problems: Problems, header: bool) -> pa.Table:
     lines = data.split(b"\n", _SAMPLE)[:_SAMPLE]
     if _TOKEN.match(lines[0]):  # as Flickr8k and Flickr30k are published: name#number, tab, caption
         problems.note(f"The cells of {path.name} are separated by tabs.")
-        table = _parse(data, path.name, problems, "\t", ["image", "caption"], quoted=False)
+        table = _parse(data, path.name, problems, "\t", header=False, quoted=False)
+        table = table.rename_columns(["image", "caption"])
         return table.set_column(0, "image", pc.replace_substring_regex(table["image"], r"#\d+$", ""))
     usual = "\t" if kind_of(path) == ".tsv" else ","
     separator = _separator([line.decode() for line in lines if line.strip()], usual)
     problems.note(f"The cells of {path.name} are separated by {_SEPARATORS[separator]}.")
-    names = None if header else [str(n + 1) for n in range(lines[0].decode().count(separator) + 1)]
     if separator in ",;":
         data = _as_csv(data, lines, separator.encode(), path.name, problems)
-        return _parse(data, path.name, problems, separator, names, quoted=True)
+        return _parse(data, path.name, problems, separator, header, quoted=True)
     data = _FLICKR30K_ROW.sub(rb"\1|", data) if b"| comment_number" in lines[0] else data
-    table = _parse(data, path.name, problems, separator, names, quoted=False)
+    table = _parse(data, path.name, problems, separator, header, quoted=False)
     return pa.Table.from_arrays([_unquoted(cells) for cells in table.columns], names=table.column_names)
 
 
@@ -179,7 +159,7 @@ def _separator(lines: list[str], usual: str) -> str:
 
 
 def _parse(
-    data: bytes, name: str, problems: Problems, delimiter: str, names: list[str] | None, *, quoted: bool
+    data: bytes, name: str, problems: Problems, delimiter: str, header: bool, *, quoted: bool
 ) -> pa.Table:
     """Every cell as a string; rows with another number of cells are counted and skipped.
 
@@ -188,7 +168,7 @@ def _parse(
         name: the file's, for people.
         problems: where the skipped rows go.
         delimiter: what stands between cells.
-        names: names of the columns, where the text has no header.
+        header: whether the first row names the columns; else they are `1`, `2`, …
         quoted: whether `"` may stand around cells.
     """
     if not data.strip():
@@ -205,21 +185,20 @@ def _parse(
         newlines_in_values=quoted,
         invalid_row_handler=skip,
     )
-    blocks = pa_csv.ReadOptions(block_size=_BLOCK, column_names=names)
+    blocks = pa_csv.ReadOptions(block_size=_BLOCK, autogenerate_column_names=True)
+    kinds = {f"f{number}": pa.string() for number in range(_MOST_COLUMNS)}
+    strings = pa_csv.ConvertOptions(column_types=kinds, check_utf8=False)
 
     def parse(data: bytes) -> pa.Table:
-        header = pa_csv.open_csv(
-            pa.BufferReader(data), read_options=blocks, parse_options=layout
-        ).schema.names
         lost.clear()
-        strings = pa_csv.ConvertOptions(column_types=dict.fromkeys(header, pa.string()), check_utf8=False)
-        return pa_csv.read_csv(
-            pa.BufferReader(data), read_options=blocks, parse_options=layout, convert_options=strings
-        )
+        data = (
+            data if data.endswith(b"\n") else data + b"\n"
+        )  # or Arrow does not count the cells of a single row
+        return pa_csv.read_csv(pa.BufferReader(data), blocks, layout, strings)
 
     try:
         table = parse(data)
-        rows = table.num_rows + len(lost) + (names is None)
+        rows = table.num_rows + len(lost)
         swallows = quoted and b'"' in data and rows < data.rstrip().count(b"\n") + 1
     except pa.ArrowInvalid:  # a cell that is longer than a block
         if not quoted or b'"' not in data:
@@ -229,7 +208,9 @@ def _parse(
         table = parse(mend(data.decode(), delimiter, name, problems).encode())
     kind = "rows with another number of cells than the header (skipped)"
     problems.add(kind, (f"{name}: {row[:60]}" for row in lost), len(lost))
-    return table
+    if header:
+        return table.slice(1).rename_columns([cells[0].as_py() for cells in table.columns])
+    return table.rename_columns([str(number + 1) for number in range(table.num_columns)])
 
 
 def _unquoted(cells: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -293,7 +274,7 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
     columns = {
         key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)
     }
-    return pa.table({key: _one_type(cells) for key, cells in columns.items()})
+    return pa.table({key: one_type(cells) for key, cells in columns.items()})
 
 
 def _read_jsonl(path: Path, problems: Problems) -> pa.Table:
@@ -338,7 +319,7 @@ def json_object(text: str | bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _one_type(cells: list[Any]) -> pa.Array:
+def one_type(cells: list[Any]) -> pa.Array:
     """Cells of one column as one type: a string beside lists is a list of one, a number beside strings its digits."""
     if any(isinstance(cell, list) for cell in cells):
         lists = [cell if isinstance(cell, list) or cell is None else [cell] for cell in cells]
@@ -348,5 +329,5 @@ def _one_type(cells: list[Any]) -> pa.Array:
         )
     try:
         return pa.array(cells)
-    except (pa.ArrowException, TypeError):
+    except (pa.ArrowException, TypeError, OverflowError):
         return pa.array([None if cell is None else str(cell) for cell in cells], pa.string())

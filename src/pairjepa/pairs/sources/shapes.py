@@ -9,18 +9,17 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import TypeVar
 
 import pyarrow as pa
 from PIL import Image, ImageDraw
 
+from pairjepa.config.settings import DataConfig
 from pairjepa.pairs.problems import Problems
-from pairjepa.pairs.raw import RawPairs, Request
+from pairjepa.pairs.raw import RawPairs
 from pairjepa.util.errors import UsageError
-
-WHAT = "shapes or shapes:3000 (images that the program draws)"
-COLUMNS = False
 
 SIZE = 64
 """Side of an image in pixels."""
@@ -103,33 +102,31 @@ class _Dice:
         return [rest.pop(self.below(len(rest))) for _ in items]
 
 
-def matches(source: str) -> bool:
+def named(source: str) -> str:
     """The word itself, with or without a number; a folder of that name is `./shapes`."""
-    return source == "shapes" or source.startswith("shapes:")
+    return source if source == "shapes" or source.startswith("shapes:") else ""
 
 
-def read(request: Request, problems: Problems) -> RawPairs:
+def read(source: str, config: DataConfig, problems: Problems) -> RawPairs:
     """Draw the scenes; of ten in a row eight are for training, one is dev, one is test.
 
     Raises:
         UsageError: what follows `shapes:` is no number of at least 1.
     """
-    number = request.source.partition(":")[2] or str(_DEFAULT)
+    number = source.partition(":")[2] or str(_DEFAULT)
     if not re.fullmatch(r"[0-9]{1,7}", number) or int(number) < 1:
-        raise UsageError(
-            f"data.source must be shapes or shapes:NUMBER, got {request.source!r}. Try shapes:3000."
-        )
+        raise UsageError(f"data.source must be shapes or shapes:NUMBER, got {source!r}. Try shapes:3000.")
     count = int(number)
-    drawn = [draw(request.seed, index) for index in range(count)]
+    drawn = [draw(config.seed, index) for index in range(count)]
     rows = pa.table(
         {
-            "image": pa.array([f"shapes-{request.seed}-{index:06d}" for index in range(count)], pa.string()),
+            "image": pa.array([f"shapes-{config.seed}-{index:06d}" for index in range(count)], pa.string()),
             "bytes": pa.array([data for data, _ in drawn], pa.large_binary()),
             "caption": pa.array([captions for _, captions in drawn], pa.list_(pa.string())),
             "split": pa.array([{8: "dev", 9: "test"}.get(index % 10, "train") for index in range(count)]),
         }
     )
-    title = f"generated shapes of {SIZE} x {SIZE} pixels, seed {request.seed}"
+    title = f"generated shapes of {SIZE} x {SIZE} pixels, seed {config.seed}"
     return RawPairs(rows, title, "8 of 10 for training", generated=True)
 
 
@@ -147,8 +144,7 @@ def draw(seed: int, index: int) -> tuple[bytes, list[str]]:
 
 def holds(name: str, text: str) -> bool:
     """Whether a text is true of the image of this name; one that speaks otherwise than the captions is not."""
-    _, seed, index = name.split("-")
-    scene = _scene(_Dice(f"{seed}:{int(index)}"))
+    scene = _scene_of(name)
     grounds = re.findall(r"(on|of) an? (\w+) background", text)
     counts = [_NUMBERS.index(number) + 1 for number in re.findall("|".join(_NUMBERS), text)]
     if "only" in text:
@@ -163,6 +159,12 @@ def holds(name: str, text: str) -> bool:
         and all(ground == scene.background for _, ground in grounds)
         and any(all(map(_fits, between, some, [*some[1:], None])) for some in product(*things))
     )
+
+
+@lru_cache(1000)
+def _scene_of(name: str) -> Scene:
+    _, seed, index = name.split("-")
+    return _scene(_Dice(f"{seed}:{int(index)}"))
 
 
 def _fits(words: str, thing: Thing, following: Thing | None) -> bool:
