@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from pairjepa.cli.common import Device, Json, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import as_flags, given_settings, settings, with_flags
@@ -12,12 +12,7 @@ from pairjepa.config.settings import RunConfig
 from pairjepa.util.progress import say
 
 
-def add(app: App) -> None:
-    """Give this verb to the command line."""
-    pairs = [s for s in settings(RunConfig()) if s.section == "data" and s.name != "data.source"]
-    app.command(with_flags(audit, pairs))
-
-
+@with_flags(settings(RunConfig(), "data", without=("data.source",)))
 def audit(
     run: Annotated[Path, Parameter(help="A run folder; its backbones are taken.")],
     data: Annotated[

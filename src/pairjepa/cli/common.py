@@ -6,7 +6,8 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
@@ -31,9 +32,23 @@ def _split(_: Any, tokens: Sequence[Token]) -> str:
 Split = Annotated[
     str, Parameter(help="dev (or val) to choose by, test to report, or train.", converter=_split)
 ]
-Json = Annotated[
-    bool,
-    Parameter(name="--json", negative=(), show_default=False, help="Print one JSON object and nothing else."),
+
+
+def switch(help: str, **more: Any) -> Parameter:
+    """A flag that is off unless it is given."""
+    return Parameter(negative=(), show_default=False, help=help, **more)
+
+
+Json = Annotated[bool, switch("Print one JSON object and nothing else.", name="--json")]
+Relevance = Annotated[
+    Literal["owner", "text"],
+    Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
+]
+AnyEncoder = Annotated[
+    Path,
+    Parameter(
+        help="A run folder, what `pairjepa export RUN --to onnx` wrote, or a pretrained pair such as CLIP."
+    ),
 ]
 
 

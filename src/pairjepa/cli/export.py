@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results, switch
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
 
@@ -15,11 +15,6 @@ LOADED_BY = {
     "clip": 'transformers.CLIPModel.from_pretrained("{}")',
     "hub": 'pairjepa.Embedder.from_pretrained("{}")',
 }
-
-
-def add(app: App) -> None:
-    """Give these verbs to the command line."""
-    app.command(export, usage="Usage: pairjepa export RUN --to TARGET --out FOLDER [OPTIONS]")
 
 
 def export(
@@ -47,10 +42,7 @@ def export(
             help="For --to hub: upload the folder to this user/name. One that is there already is sent as it is."
         ),
     ] = None,
-    private: Annotated[
-        bool,
-        Parameter(negative=(), show_default=False, help="For --push: only you see it, if it has to be made."),
-    ] = False,
+    private: Annotated[bool, switch("For --push: only you see it, if it has to be made.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write a trained run as others load it, and check that what is written computes the same."""

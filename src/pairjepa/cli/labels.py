@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from pairjepa.cli.common import Device, Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import AnyEncoder, Device, Json, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
@@ -18,18 +18,9 @@ if TYPE_CHECKING:
     from pairjepa.apps.labels.labels import Labelled
 
 
-def add(app: App) -> None:
-    """Give this verb to the command line."""
-    app.command(with_flags(label, [one for one in settings(RunConfig()) if one.name == "model.engine"]))
-
-
+@with_flags(settings(RunConfig(), "model.engine"))
 def label(
-    run: Annotated[
-        Path,
-        Parameter(
-            help="A run folder, what `pairjepa export RUN --to onnx` wrote, or a pretrained pair such as CLIP."
-        ),
-    ],
+    run: AnyEncoder,
     images: Annotated[str, Parameter(help="A folder of images, an image, or a table of images.")],
     /,
     *,

@@ -3,16 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from pairjepa.cli.common import Split, next_command, stdout_for_results
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
-
-
-def add(app: App) -> None:
-    """Give these verbs to the command line."""
-    app.command(report, usage="Usage: pairjepa report RUN [RUN...] [OPTIONS]")
 
 
 def report(

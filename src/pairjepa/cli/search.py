@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from pairjepa.cli.common import Device, Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import AnyEncoder, Device, Json, next_command, print_json, stdout_for_results, switch
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
@@ -16,7 +16,11 @@ from pairjepa.util.progress import say
 if TYPE_CHECKING:
     from pairjepa.apps.search.index import Hit, Index
 
-SETTINGS = (
+Images = Annotated[
+    str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")
+]
+SETTINGS = settings(
+    RunConfig(),
     "data.image_column",
     "data.caption_column",
     "data.split_column",
@@ -26,23 +30,14 @@ SETTINGS = (
 )
 
 
-def add(app: App) -> None:
-    """Give these verbs to the command line."""
-    flags = [setting for setting in settings(RunConfig()) if setting.name in SETTINGS]
-    app.command(with_flags(index, flags), usage="Usage: pairjepa index RUN IMAGES... --out FOLDER [OPTIONS]")
-    app.command(with_flags(embed, flags), usage="Usage: pairjepa embed RUN IMAGES... --out FILE [OPTIONS]")
-    app.command(search, usage='Usage: pairjepa search INDEX ["WORDS"] [OPTIONS]')
-
-
+@with_flags(SETTINGS)
 def index(
     run: Annotated[
         Path,
         Parameter(help="Run folder that `pairjepa train` wrote, or a pretrained pair such as CLIP."),
     ],
     /,
-    *images: Annotated[
-        str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")
-    ],
+    *images: Images,
     out: Annotated[
         str,
         Parameter(
@@ -57,12 +52,7 @@ def index(
         list[str] | None,
         Parameter(help="A source whose images leave the index; may be given again.", negative_iterable=()),
     ] = None,
-    only: Annotated[
-        bool,
-        Parameter(
-            name="--only", negative=(), show_default=False, help="Let all other sources leave the index."
-        ),
-    ] = False,
+    only: Annotated[bool, switch("Let all other sources leave the index.")] = False,
     device: Device = None,
     **given: Any,
 ) -> None:
@@ -85,17 +75,11 @@ def index(
     next_command("search", out, then='"what is to be seen"')
 
 
+@with_flags(SETTINGS)
 def embed(
-    run: Annotated[
-        Path,
-        Parameter(
-            help="A run folder, what `pairjepa export RUN --to onnx` wrote, or a pretrained pair such as CLIP."
-        ),
-    ],
+    run: AnyEncoder,
     /,
-    *images: Annotated[
-        str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")
-    ],
+    *images: Images,
     out: Annotated[Path, Parameter(help="vectors.parquet, or vectors.npy with the names in vectors.json.")],
     device: Device = None,
     **given: Any,

@@ -2,17 +2,12 @@
 
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from pairjepa.util.errors import missing_extra
 
 EXTRA = ("fastapi", "jinja2", "python_multipart", "uvicorn")
 """Packages that a server needs and nothing else does."""
-
-
-def add(app: App) -> None:
-    """Give these verbs to the command line."""
-    app.command(serve)
 
 
 def serve(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
@@ -11,16 +11,7 @@ from pairjepa.config.settings import RunConfig
 from pairjepa.util.progress import say
 
 
-def add(app: App) -> None:
-    """Give this verb to the command line."""
-    pairs = [
-        s
-        for s in settings(RunConfig())
-        if s.section == "data" and s.name not in ("data.source", "data.max_bad")
-    ]
-    app.command(with_flags(shards, pairs))
-
-
+@with_flags(settings(RunConfig(), "data", without=("data.source", "data.max_bad")))
 def shards(
     data: Annotated[
         str, Parameter(help="The pairs, as for `pairjepa inspect`; a data set id of the hub is streamed.")

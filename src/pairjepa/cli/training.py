@@ -6,11 +6,20 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
-from pairjepa.cli.common import Device, Json, Split, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import (
+    Device,
+    Json,
+    Relevance,
+    Split,
+    next_command,
+    print_json,
+    stdout_for_results,
+    switch,
+)
 from pairjepa.cli.flags import as_flags, given_settings, settings, with_flags
 from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
 from pairjepa.config.settings import DeviceName, RunConfig
@@ -27,35 +36,29 @@ train_app = App(
 
 RUN = Group("Run", sort_key=0)  # before the groups of settings
 
-
-def add(app: App) -> None:
-    """Give these verbs to the command line."""
-    pairs = [s for s in settings(RunConfig()) if s.section == "data" and s.name != "data.source"]
-    words = "Count the captions' tokens as this text backbone does: a Transformers folder or hub id."
-    tokens = [replace(s, help=words) for s in settings(RunConfig()) if s.name == "model.text"]
-    image = "Image backbone of --probe: a Transformers folder or hub id."
-    tokens += [replace(s, help=image) for s in settings(recipe("contrastive")) if s.name == "model.image"]
-    app.command(with_flags(inspect, pairs + tokens))
-    for name in RECIPES:
-        train_app.command(train_command(name), name=name)
-    app.command(train_app)
-    chosen = (
-        "data",
-        "model.pair",
-        "model.pair_revision",
-        "model.image_views",
-        "model.max_tokens",
-        "model.engine",
-    )
-    measured = [s for s in settings(recipe("adapt")) if s.section in chosen or s.name in chosen]
-    app.command(
-        with_flags(evaluate, measured),
-        usage="Usage: pairjepa evaluate RUN [OPTIONS], or pairjepa evaluate --model.pair PAIR --data DATA [OPTIONS]",
-    )
-    app.command(compare, usage="Usage: pairjepa compare RUN RUN... [OPTIONS]")
-    app.command(demo)
+INSPECTED = [
+    *settings(RunConfig(), "data", without=("data.source",)),
+    replace(
+        *settings(RunConfig(), "model.text"),
+        help="Count the captions' tokens as this text backbone does: a Transformers folder or hub id.",
+    ),
+    replace(
+        *settings(recipe("contrastive"), "model.image"),
+        help="Image backbone of --probe: a Transformers folder or hub id.",
+    ),
+]
+EVALUATED = settings(
+    recipe("adapt"),
+    "data",
+    "model.pair",
+    "model.pair_revision",
+    "model.image_views",
+    "model.max_tokens",
+    "model.engine",
+)
 
 
+@with_flags(INSPECTED)
 def inspect(
     data: Annotated[str, Parameter(help="A folder, a table, a data set id of the hub, or `shapes`.")],
     /,
@@ -65,10 +68,8 @@ def inspect(
     ] = None,
     probe: Annotated[
         bool,
-        Parameter(
-            negative=(),
-            show_default=False,
-            help="Fit CCA and ridge regression on the backbones' features: is it better to align or to predict?",
+        switch(
+            "Fit CCA and ridge regression on the backbones' features: is it better to align or to predict?"
         ),
     ] = False,
     as_json: Json = False,
@@ -121,14 +122,7 @@ def train_command(name: str) -> Callable[..., None]:
             ),
         ] = None,
         verbose: Annotated[
-            bool,
-            Parameter(
-                name="--verbose",
-                negative=(),
-                show_default=False,
-                help="Keep the line of every epoch on a terminal too, as in a log.",
-                group=RUN,
-            ),
+            bool, switch("Keep the line of every epoch on a terminal too, as in a log.", group=RUN)
         ] = False,
         track: Annotated[
             str | None,
@@ -174,7 +168,11 @@ def train_command(name: str) -> Callable[..., None]:
 
     train.__doc__ = RECIPES[name].__doc__
     pair = ["model.pair"] if name.startswith("adapt") else []
-    return with_flags(train, settings(recipe(name)), needed=("data.source", *pair))
+    return with_flags(settings(recipe(name)), needed=("data.source", *pair))(train)
+
+
+for _name in RECIPES:
+    train_app.command(train_command(_name), name=_name)
 
 
 def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
@@ -186,6 +184,7 @@ def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
             say(f"{setting}: {name} of the Hugging Face hub (Apache-2.0); another one: --{setting}")
 
 
+@with_flags(EVALUATED)
 def evaluate(
     *runs: Annotated[
         Path, Parameter(help="Run folder that `pairjepa train` wrote, with or without --seeds.")
@@ -196,10 +195,7 @@ def evaluate(
         Path | None,
         Parameter(help="Folder for the split's embeddings: .npy files beside names and captions."),
     ] = None,
-    relevance: Annotated[
-        Literal["owner", "text"],
-        Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
-    ] = "owner",
+    relevance: Relevance = "owner",
     hard_negatives: Annotated[
         Path | None,
         Parameter(help="Measure the run on this file of SugarCrepe, ARO or Winoground alone."),
@@ -209,12 +205,7 @@ def evaluate(
         Path | None, Parameter(help="Folder of that file's images, where they are not beside it.")
     ] = None,
     ensemble: Annotated[
-        bool,
-        Parameter(
-            negative=(),
-            show_default=False,
-            help="Measure all seeds, or several runs, as one model: embeddings side by side.",
-        ),
+        bool, switch("Measure all seeds, or several runs, as one model: embeddings side by side.")
     ] = False,
     **given: Any,
 ) -> None:
@@ -281,7 +272,7 @@ def _evaluate_ensemble(
     split: str,
     as_json: bool,
     export: Path | None,
-    relevance: Literal["owner", "text"],
+    relevance: Relevance,
     others: list[str],
 ) -> None:
     if others:
@@ -302,21 +293,10 @@ def _evaluate_ensemble(
 def compare(
     *runs: Annotated[Path, Parameter(help="Run folders, evaluated on the split; the first is the baseline.")],
     split: Split = "test",
-    relevance: Annotated[
-        Literal["owner", "text"],
-        Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
-    ] = "owner",
+    relevance: Relevance = "owner",
     as_json: Json = False,
-    markdown: Annotated[
-        bool,
-        Parameter(
-            name="--markdown", negative=(), show_default=False, help="Print Markdown tables, for a paper."
-        ),
-    ] = False,
-    latex: Annotated[
-        bool,
-        Parameter(name="--latex", negative=(), show_default=False, help="Print a LaTeX table, for a paper."),
-    ] = False,
+    markdown: Annotated[bool, switch("Print Markdown tables, for a paper.")] = False,
+    latex: Annotated[bool, switch("Print a LaTeX table, for a paper.")] = False,
 ) -> None:
     """Say which run is better on the same images, with paired intervals, and what each has cost."""
     if as_json + markdown + latex > 1:

@@ -3,15 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
 from pairjepa.cli.common import Json, print_json, stdout_for_results
 from pairjepa.util.errors import PairJEPAError
-
-
-def add(app: App) -> None:
-    """Give this verb to the command line."""
-    app.command(verify)
 
 
 def verify(
