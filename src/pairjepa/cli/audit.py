@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from pairjepa.cli.common import Device, Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Device, Json, next_command, print_result, stdout_for_results
 from pairjepa.cli.flags import as_flags, given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
@@ -33,30 +33,28 @@ def audit(
         from pairjepa.apps.audit import audit
 
         found = audit(run, config.data, out, folds=folds)
-    if as_json:
-        print_json(found)
-    else:
-        _print(found)
+    print_result(found, as_json, _words)
     say(f"wrote {', '.join(str(out / f'audit.{kind}') for kind in ('csv', 'json', 'html'))}")
     say(f"Look at {out / 'audit.html'}, mend the data, and:")
     next_command("inspect", data, *as_flags(given_settings(given)))
 
 
-def _print(found: dict[str, Any]) -> None:
+def _words(found: dict[str, Any]) -> str:
     wrong = found["estimated_wrong"]
     if wrong is None:
-        print(
-            f"It cannot be told how many captions are wrong; {found['verdict']}. The most suspicious all the same:"
-        )
+        first = f"It cannot be told how many captions are wrong; {found['verdict']}. The most suspicious all the same:"
     else:
         share = f"{100 * wrong / found['captions']:.1f} %"
-        print(
+        first = (
             f"About {wrong:,} of {found['captions']:,} captions ({share}) look as if they were under a wrong image. "
             "The first:"
         )
-    for one in found["worst"]:
-        print(f"  {one['image']}  (rank {one['rank']:,} of {one['gallery']:,})  {one['caption']}")
-    print(
+    worst = [
+        f"  {one['image']}  (rank {one['rank']:,} of {one['gallery']:,})  {one['caption']}"
+        for one in found["worst"]
+    ]
+    last = (
         f"Couples of images that are the same or nearly so: {found['twin_images']['count']:,}. "
         f"Captions under several images: {found['shared_captions']['count']:,}."
     )
+    return "\n".join([first, *worst, last])

@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -65,9 +65,10 @@ def stdout_for_results(device: DeviceName | None = None) -> Iterator[None]:
         yield
 
 
-def print_json(result: dict[str, Any]) -> None:
-    """One JSON object on stdout."""
-    print(json.dumps(result, indent=2, allow_nan=False))
+def print_result(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
+    """One JSON object on stdout, or the same in words, if there are any."""
+    if words := json.dumps(result, indent=2, allow_nan=False) if as_json else text(result):
+        print(words)
 
 
 def next_command(*words: str, then: str = "") -> None:

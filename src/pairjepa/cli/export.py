@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results, switch
+from pairjepa.cli.common import Json, next_command, print_result, stdout_for_results, switch
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
 
@@ -65,11 +65,8 @@ def export(
     files = {
         str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()
     }
-    if as_json:
-        print_json({"folder": str(out), "to": to, "files": files, "url": url})
-    else:
-        for name, size in files.items():
-            print(f"{size / 1e6:10.2f} MB  {name}")
+    listed = "\n".join(f"{size / 1e6:10.2f} MB  {name}" for name, size in files.items())
+    print_result({"folder": str(out), "to": to, "files": files, "url": url}, as_json, lambda _: listed)
     say(f"wrote {out}" + (f" and {url}" if url else ""))
     say(f"load it with: {LOADED_BY[to].format(push or out)}")
     if to == "hub" and push is None:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from pairjepa.cli.common import AnyEncoder, Device, Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import AnyEncoder, Device, Json, next_command, print_result, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
+from pairjepa.evaluation.tables import aligned
 from pairjepa.util.errors import UsageError
+from pairjepa.util.files import write_rows
 from pairjepa.util.progress import say
 
 if TYPE_CHECKING:
@@ -66,19 +68,17 @@ def label(
             first = [best[0][0] for best in found.top(1)]
             known = [(right, given) for right, given in zip(found.truth, first, strict=True) if right]
             measured = confusion.measure(confusion.confusion(known, found.labels), found.labels)
-    if as_json:
-        print_json(_record(found, top_k, measured))
-    else:
-        _print(found, top_k, each=out is None)
-        if measured is not None:
-            print(f"\n{confusion.table(measured)}")
+
+    def words(_: dict[str, Any]) -> str:
+        lines = _each(found, top_k) if out is None else _counts(found)
+        return "\n".join([*lines, *(["", confusion.table(measured)] if measured is not None else [])])
+
+    print_result(_record(found, top_k, measured), as_json, words)
     if out is not None:
         written = [out]
         write_csv(out, found, top_k)
         if measured is not None:
             written.append(out.with_name(f"{out.stem}-confusion{out.suffix}"))
-            from pairjepa.util.files import write_rows
-
             write_rows(written[1], confusion.matrix_rows(measured))
         say(f"wrote {' and '.join(map(str, written))}")
     same = ["label", str(run), images, "--labels", labels, *(["--truth", truth] if truth else [])]
@@ -88,17 +88,18 @@ def label(
         next_command(*same, "--out", str(out), then="--truth folder|COLUMN")
 
 
-def _print(found: "Labelled", top_k: int, each: bool) -> None:
-    """One line an image, or how many were given each label."""
-    if each:
-        for name, best in zip(found.names, found.top(top_k), strict=True):
-            print(f"{name}\t" + "\t".join(f"{label} {likely:.3f}" for label, likely in best))
-        return
-    from pairjepa.evaluation.tables import aligned
+def _each(found: "Labelled", top_k: int) -> list[str]:
+    """A line an image."""
+    return [
+        f"{name}\t" + "\t".join(f"{label} {likely:.3f}" for label, likely in best)
+        for name, best in zip(found.names, found.top(top_k), strict=True)
+    ]
 
+
+def _counts(found: "Labelled") -> list[str]:
+    """How many were given each label."""
     counts = Counter(best[0][0] for best in found.top(1))
-    rows = [["label", "images"], *([one, f"{counts[one]:,}"] for one in found.labels)]
-    print("\n".join(aligned(rows)))
+    return aligned([["label", "images"], *([one, f"{counts[one]:,}"] for one in found.labels)])
 
 
 def _record(found: "Labelled", top_k: int, measured: dict[str, Any] | None) -> dict[str, Any]:

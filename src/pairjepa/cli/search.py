@@ -1,13 +1,22 @@
 """Find images: index, search; and their vectors in a file: embed."""
 
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from pairjepa.cli.common import AnyEncoder, Device, Json, next_command, print_json, stdout_for_results, switch
+from pairjepa.cli.common import (
+    AnyEncoder,
+    Device,
+    Json,
+    next_command,
+    print_result,
+    stdout_for_results,
+    switch,
+)
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
@@ -158,36 +167,34 @@ def search(
             likely = max((hit.probability or 0 for hit in ask(100)), default=None) if threshold else None
             best = "" if likely is None else f": the best image fits with a probability of {likely:.2f}"
             say(f"Nothing is found{best}.")
-    if as_json:
-        results = [
-            {
-                "id": hit.id,
-                "name": hit.name,
-                "score": hit.score,
-                "probability": hit.probability,
-                "captions": list(hit.captions),
-                "path": None if hit.path is None else str(hit.path),
-            }
-            for hit in hits
-        ]
-        print_json({"results": results})
-        return
-    _print_hits(opened, hits, of)
-    next_command("serve", index)
+    results = [
+        {
+            "id": hit.id,
+            "name": hit.name,
+            "score": hit.score,
+            "probability": hit.probability,
+            "captions": list(hit.captions),
+            "path": None if hit.path is None else str(hit.path),
+        }
+        for hit in hits
+    ]
+    print_result({"results": results}, as_json, lambda _: "\n".join(_lines(opened, hits, of)))
+    if not as_json:
+        next_command("serve", index)
 
 
-def _print_hits(index: "Index", hits: "list[Hit]", of: str) -> None:
+def _lines(index: "Index", hits: "list[Hit]", of: str) -> Iterator[str]:
     from pairjepa.apps.search.terminal import picture, protocol
 
     way = protocol(sys.stdout)
     for hit in hits:
         thumbnail = index.thumbnail(hit.id) if way is not None and of == "images" else None
         if way is not None and thumbnail is not None:
-            print(picture(thumbnail, way))
+            yield picture(thumbnail, way)
         place, caption = _plain(str(hit.path or hit.name)), _plain(next(iter(hit.captions), ""))
         first, second = (place, caption) if of == "images" else (caption, place)
         likely = "" if hit.probability is None else f"{hit.probability:5.0%}"
-        print(f"{hit.score:.3f}{likely}  {first}" + (f"\n       {second}" if second else ""))
+        yield f"{hit.score:.3f}{likely}  {first}" + (f"\n       {second}" if second else "")
 
 
 def _plain(text: str) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Json, next_command, print_result, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
@@ -39,14 +39,12 @@ def shards(
         "bytes": written.bytes,
         "problems": written.problems.to_dict(),
     }
-    if as_json:
-        print_json(result)
-    else:
-        print(
-            f"{result['shards']:,} shards written: {written.images:,} images, {written.captions:,} captions, "
-            f"{written.bytes / 1e6:,.0f} MB." + (f" {written.kept:,} were there." if written.kept else "")
-        )
-        for kind, problem in written.problems.to_dict().items():
-            print(f"Warning: {problem['count']:,} {kind}, such as {problem['examples'][0]}")
+    lines = [
+        f"{len(written.shards):,} shards written: {written.images:,} images, {written.captions:,} captions, "
+        f"{written.bytes / 1e6:,.0f} MB." + (f" {written.kept:,} were there." if written.kept else "")
+    ]
+    for kind, problem in written.problems.to_dict().items():
+        lines.append(f"Warning: {problem['count']:,} {kind}, such as {problem['examples'][0]}")
+    print_result(result, as_json, lambda _: "\n".join(lines))
     say(f"wrote {out}")
     next_command("inspect", out)

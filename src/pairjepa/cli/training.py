@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +17,15 @@ from pairjepa.cli.common import (
     Relevance,
     Split,
     next_command,
-    print_json,
+    print_result,
     stdout_for_results,
     switch,
 )
 from pairjepa.cli.flags import as_flags, given_settings, settings, with_flags
 from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
 from pairjepa.config.settings import DeviceName, RunConfig
+from pairjepa.evaluation.compare_tables import compare_latex, compare_markdown, compare_table
+from pairjepa.evaluation.tables import hard_negatives_table, partial_table, probe_table, seeds_table, table
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import keep_lines, say
 
@@ -80,6 +83,7 @@ def inspect(
     config.validate()
     with stdout_for_results():
         from pairjepa.apps import inspect as inspection
+        from pairjepa.pairs.inspect import render
 
         report = inspection.inspect(config.data, config.model.text, leaks=leaks)
         if probe:
@@ -89,16 +93,12 @@ def inspect(
             report["probe"] = closed_forms(recipe("contrastive", {"data.source": data, **chosen}))
     if leaks is not None:
         say(f"wrote {leaks}")
-    if as_json:
-        print_json(report)
-    else:
-        from pairjepa.pairs.inspect import render
 
-        print(render(report))
-        if probe:
-            from pairjepa.evaluation.tables import probe_table
+        def words(report: dict[str, Any]) -> str:
+            found = [probe_table(report["probe"])] if probe else []
+            return "\n\n".join([render(report), *found])
 
-            print(f"\n{probe_table(report['probe'])}")
+    print_result(report, as_json, words)
     if "train" in report["splits"]:
         next_command("train", "contrastive", "--data", data, *as_flags(given_settings(given), "data"))
 
@@ -247,10 +247,7 @@ def evaluate(
             where = override(RunConfig(), data).data if len(data) > 1 else data.get("data.source")
             result = evaluation.evaluate(run, split, export=export, relevance=relevance, data=where)
     name = str(run or chosen["model.pair"])
-    if as_json:
-        print_json(result)
-    else:
-        _print_table(Path(name).name, result)
+    print_result(result, as_json, partial(_table, Path(name).name))
     exported = [str(export)] if export else []
     if run is None:
         if exported:
@@ -281,10 +278,7 @@ def _evaluate_ensemble(
         from pairjepa.evaluation.ensemble import evaluate_ensemble
 
         result = evaluate_ensemble(runs, split, export=export, relevance=relevance)
-    if as_json:
-        print_json(result)
-    else:
-        _print_table("ensemble", result)
+    print_result(result, as_json, partial(_table, "ensemble"))
     if export:
         say(f"wrote {export}")
     next_command("compare", *map(str, runs), "--split", split)
@@ -305,12 +299,7 @@ def compare(
         from pairjepa.evaluation import compare as comparison
 
         result = comparison.compare(runs, split, relevance)
-    if as_json:
-        print_json(result)
-    else:
-        from pairjepa.evaluation.compare_tables import compare_latex, compare_markdown, compare_table
-
-        print((compare_markdown if markdown else compare_latex if latex else compare_table)(result))
+    print_result(result, as_json, compare_markdown if markdown else compare_latex if latex else compare_table)
     same = [*map(str, runs), *(["--relevance", relevance] if relevance != "owner" else [])]
     if split != "test":
         next_command("compare", *same, "--split", "test")
@@ -343,34 +332,21 @@ def _evaluate_file(
         from pairjepa.run.seeds import runs_at
 
         results = [evaluate_file(one, file, images) for one in runs_at(run)]
-    if as_json:
-        print_json(results[0] if len(results) == 1 else {"seeds": results})
-    else:
-        from pairjepa.evaluation.tables import hard_negatives_table
-
-        print(hard_negatives_table([result["hard_negatives"] for result in results]))
+    one_or_more = results[0] if len(results) == 1 else {"seeds": results}
+    measured = [result["hard_negatives"] for result in results]
+    print_result(one_or_more, as_json, lambda _: hard_negatives_table(measured))
     say(f"wrote {', '.join(result['run'] + '/hard-negatives' for result in results)}")
 
 
-def _print_table(name: str, result: dict[str, Any]) -> None:
+def _table(name: str, result: dict[str, Any]) -> str:
+    """What `evaluate` says, in plain text: tables and notes."""
     if "seeds" not in result:
-        from pairjepa.evaluation.tables import table
-
-        print(table({name: result}))
-        notes = result["notes"]
+        tables, seeds, notes = [table({name: result})], [result], result["notes"]
     else:
-        from pairjepa.evaluation.tables import seeds_table
-
-        print(seeds_table(result))
-        notes = [f"seed {seed['seed']}: {note}" for seed in result["seeds"] for note in seed["notes"]]
-    seeds = result.get("seeds", [result])
+        tables, seeds = [seeds_table(result)], result["seeds"]
+        notes = [f"seed {seed['seed']}: {note}" for seed in seeds for note in seed["notes"]]
     if all("partial" in seed for seed in seeds):
-        from pairjepa.evaluation.tables import partial_table
-
-        print("\n" + partial_table([seed["partial"] for seed in seeds]))
+        tables.append(partial_table([seed["partial"] for seed in seeds]))
     if all(seed["hard_negatives"] for seed in seeds):
-        from pairjepa.evaluation.tables import hard_negatives_table
-
-        print("\n" + hard_negatives_table([seed["hard_negatives"] for seed in seeds]))
-    for note in notes:
-        print(f"\n{note}")
+        tables.append(hard_negatives_table([seed["hard_negatives"] for seed in seeds]))
+    return "\n\n".join([*tables, *notes])

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from pairjepa.cli.common import Json, print_json, stdout_for_results
+from pairjepa.cli.common import Json, print_result, stdout_for_results
 from pairjepa.util.errors import PairJEPAError
 
 
@@ -22,13 +22,9 @@ def verify(
         from pairjepa.apps.verify import verify
 
         found = verify(folder)
-    if as_json:
-        print_json(found)
-    else:
-        for sentence in found["damaged"].values():
-            print(sentence)
-        without = f", {len(found['unchecked']):,} have no checksum" if found["unchecked"] else ""
-        print(f"{found['sound']:,} files are what was written, {len(found['damaged']):,} are not{without}.")
+    without = f", {len(found['unchecked']):,} have no checksum" if found["unchecked"] else ""
+    counts = f"{found['sound']:,} files are what was written, {len(found['damaged']):,} are not{without}."
+    print_result(found, as_json, lambda _: "\n".join([*found["damaged"].values(), counts]))
     if found["damaged"]:
         raise PairJEPAError(
             f"{len(found['damaged']):,} files of {folder} are damaged or missing. Put them back."

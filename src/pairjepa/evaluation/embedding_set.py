@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int64
 
 from pairjepa.util.checksums import FILE, check, read_record, seal, write_record
 from pairjepa.util.errors import PairJEPAError, unreadable
-from pairjepa.util.files import atomic_folder, parse_json
+from pairjepa.util.files import atomic_folder, parse_json, writing
 from pairjepa.util.unit import not_unit
 
 FORMAT = 1
@@ -75,11 +75,11 @@ class EmbeddingSet:
         """Write the folder; it is whole or not there, and replaces an earlier export.
 
         Raises:
-            PairJEPAError: the folder is there and holds something else.
+            PairJEPAError: the folder is there and holds something else, or cannot be written.
         """
         folder = Path(folder)
         check_target(folder)
-        with atomic_folder(folder, replace=True) as new:
+        with writing(folder), atomic_folder(folder, replace=True) as new:
             self._write(new)
 
     @classmethod

@@ -175,8 +175,7 @@ def measure(
     }
     name = kept if relevance == "owner" else f"{kept}-{relevance}"
     for target in (folder.path / "embeddings" / kept, *([export] if export is not None else [])):
-        with writing(target):
-            embeddings.save(target)
+        embeddings.save(target)
     with writing(folder.path):
         if illustrations is not None:
             illustrations.save(folder.path / ILLUSTRATIONS / split)

@@ -18,7 +18,7 @@ from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.training.material import Material
 from pairjepa.util.errors import unknown
-from pairjepa.util.files import digest, writing
+from pairjepa.util.files import digest
 
 
 def evaluate_pair(
@@ -77,8 +77,7 @@ def evaluate_pair(
     model = embeddings.image, embeddings.text, pair.twins
     result["hard_negatives"], _ = measure_twins(twins, model, embeddings.owner, cca)
     if export is not None:
-        with writing(Path(export)):
-            embeddings.save(Path(export))
+        embeddings.save(Path(export))
     return result | {
         "run": config.model.pair,
         "weights": weights,
