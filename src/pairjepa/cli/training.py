@@ -24,8 +24,8 @@ from pairjepa.cli.common import (
 from pairjepa.cli.flags import as_flags, given_settings, settings, with_flags
 from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
 from pairjepa.config.settings import DeviceName, RunConfig
+from pairjepa.evaluation import tables
 from pairjepa.evaluation.compare_tables import compare_latex, compare_markdown, compare_table
-from pairjepa.evaluation.tables import hard_negatives_table, partial_table, probe_table, seeds_table, table
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import keep_lines, say
 
@@ -94,9 +94,9 @@ def inspect(
     if leaks is not None:
         say(f"wrote {leaks}")
 
-        def words(report: dict[str, Any]) -> str:
-            found = [probe_table(report["probe"])] if probe else []
-            return "\n\n".join([render(report), *found])
+    def words(report: dict[str, Any]) -> str:
+        found = [tables.probe_table(report["probe"])] if probe else []
+        return "\n\n".join([render(report), *found])
 
     print_result(report, as_json, words)
     if "train" in report["splits"]:
@@ -334,19 +334,19 @@ def _evaluate_file(
         results = [evaluate_file(one, file, images) for one in runs_at(run)]
     one_or_more = results[0] if len(results) == 1 else {"seeds": results}
     measured = [result["hard_negatives"] for result in results]
-    print_result(one_or_more, as_json, lambda _: hard_negatives_table(measured))
+    print_result(one_or_more, as_json, lambda _: tables.hard_negatives_table(measured))
     say(f"wrote {', '.join(result['run'] + '/hard-negatives' for result in results)}")
 
 
 def _table(name: str, result: dict[str, Any]) -> str:
     """What `evaluate` says, in plain text: tables and notes."""
     if "seeds" not in result:
-        tables, seeds, notes = [table({name: result})], [result], result["notes"]
+        shown, seeds, notes = [tables.table({name: result})], [result], result["notes"]
     else:
-        tables, seeds = [seeds_table(result)], result["seeds"]
+        shown, seeds = [tables.seeds_table(result)], result["seeds"]
         notes = [f"seed {seed['seed']}: {note}" for seed in seeds for note in seed["notes"]]
     if all("partial" in seed for seed in seeds):
-        tables.append(partial_table([seed["partial"] for seed in seeds]))
+        shown.append(tables.partial_table([seed["partial"] for seed in seeds]))
     if all(seed["hard_negatives"] for seed in seeds):
-        tables.append(hard_negatives_table([seed["hard_negatives"] for seed in seeds]))
-    return "\n\n".join([*tables, *notes])
+        shown.append(tables.hard_negatives_table([seed["hard_negatives"] for seed in seeds]))
+    return "\n\n".join([*shown, *notes])
