@@ -1,9 +1,7 @@
 """Find the pairs that are probably wrong: audit."""
 
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from pairjepa.cli.common import Device, Json, next_command, print_result, stdout_for_results
 from pairjepa.cli.flags import as_flags, given_settings, settings, with_flags
@@ -14,19 +12,24 @@ from pairjepa.util.progress import say
 
 @with_flags(settings(RunConfig(), "data", without=("data.source",)))
 def audit(
-    run: Annotated[Path, Parameter(help="A run folder; its backbones are taken.")],
-    data: Annotated[
-        str, Parameter(help="The pairs in question, as for `pairjepa inspect`: the run's or others.")
-    ],
+    run: Path,
+    data: str,
     /,
     *,
-    out: Annotated[Path, Parameter(help="Folder for audit.csv, audit.json and audit.html.")],
-    folds: Annotated[int, Parameter(help="Parts of the data; each is scored by a model of all others.")] = 5,
+    out: Path,
+    folds: int = 5,
     as_json: Json = False,
     device: Device = None,
     **given: Any,
 ) -> None:
-    """Find the captions that are probably under a wrong image, and images and captions that are there twice."""
+    """Find the captions that are probably under a wrong image, and images and captions that are there twice.
+
+    Args:
+        run: A run folder; its backbones are taken.
+        data: The pairs in question, as for `pairjepa inspect`: the run's or others.
+        out: Folder for audit.csv, audit.json and audit.html.
+        folds: Parts of the data; each is scored by a model of all others.
+    """
     config = override(RunConfig(), {"data.source": data, **given_settings(given)})
     config.validate()
     with stdout_for_results(device):

@@ -34,12 +34,9 @@ Split = Annotated[
 ]
 
 
-def switch(help: str, **more: Any) -> Parameter:
-    """A flag that is off unless it is given."""
-    return Parameter(negative=(), show_default=False, help=help, **more)
-
-
-Json = Annotated[bool, switch("Print one JSON object and nothing else.", name="--json")]
+Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
+"""A flag that is off unless it is given."""
+Json = Annotated[Switch, Parameter(name="--json", help="Print one JSON object and nothing else.")]
 Relevance = Annotated[
     Literal["owner", "text"],
     Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),

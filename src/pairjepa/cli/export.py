@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from pairjepa.cli.common import Json, next_command, print_result, stdout_for_results, switch
+from pairjepa.cli.common import Json, Switch, next_command, print_result, stdout_for_results
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
 
@@ -18,7 +18,7 @@ LOADED_BY = {
 
 
 def export(
-    run: Annotated[Path, Parameter(help="Run folder that `pairjepa train` wrote.")],
+    run: Path,
     /,
     *,
     to: Annotated[
@@ -29,23 +29,21 @@ def export(
             "hub: weights, backbones and a model card."
         ),
     ],
-    out: Annotated[Path, Parameter(help="Folder to write: new or empty.")],
-    licence: Annotated[
-        str | None,
-        Parameter(
-            help="For --to hub: the licence that you give the model, as the hub names it (apache-2.0)."
-        ),
-    ] = None,
-    push: Annotated[
-        str | None,
-        Parameter(
-            help="For --to hub: upload the folder to this user/name. One that is there already is sent as it is."
-        ),
-    ] = None,
-    private: Annotated[bool, switch("For --push: only you see it, if it has to be made.")] = False,
+    out: Path,
+    licence: str | None = None,
+    push: str | None = None,
+    private: Switch = False,
     as_json: Json = False,
 ) -> None:
-    """Write a trained run as others load it, and check that what is written computes the same."""
+    """Write a trained run as others load it, and check that what is written computes the same.
+
+    Args:
+        run: Run folder that `pairjepa train` wrote.
+        out: Folder to write: new or empty.
+        licence: For --to hub: the licence that you give the model, as the hub names it (apache-2.0).
+        push: For --to hub: upload the folder to this user/name. One that is there already is sent as it is.
+        private: For --push: only you see it, if it has to be made.
+    """
     if push is not None and to != "hub":
         raise UsageError(f"--push must go with --to hub, got --to {to}. Leave it out.")
     if private and push is None:

@@ -23,32 +23,28 @@ if TYPE_CHECKING:
 @with_flags(settings(RunConfig(), "model.engine"))
 def label(
     run: AnyEncoder,
-    images: Annotated[str, Parameter(help="A folder of images, an image, or a table of images.")],
+    images: str,
     /,
     *,
-    labels: Annotated[str, Parameter(help="What to choose from: dog,cat,street; or @FILE, one a line.")],
-    template: Annotated[
-        Sequence[str] | None,
-        Parameter(
-            help="What a label is said in, such as 'a photo of a {}'; several are averaged.",
-            negative_iterable=(),
-        ),
-    ] = None,
-    top_k: Annotated[int, Parameter(help="Labels an image in the output.")] = 1,
-    truth: Annotated[
-        str | None,
-        Parameter(
-            help="Where the right label is: a table's column, or `folder`, the name of an image's folder."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, Parameter(help="CSV for the labels; with --truth also a confusion matrix beside it.")
-    ] = None,
+    labels: str,
+    template: Annotated[Sequence[str] | None, Parameter(negative_iterable=())] = None,
+    top_k: int = 1,
+    truth: str | None = None,
+    out: Path | None = None,
     as_json: Json = False,
     device: Device = None,
     **given: Any,
 ) -> None:
-    """Say which label fits each image best and how likely it is; with the truth given, how often that is right."""
+    """Say which label fits each image best and how likely it is; with the truth given, how often that is right.
+
+    Args:
+        images: A folder of images, an image, or a table of images.
+        labels: What to choose from: dog,cat,street; or @FILE, one a line.
+        template: What a label is said in, such as 'a photo of a {}'; several are averaged.
+        top_k: Labels an image in the output.
+        truth: Where the right label is: a table's column, or `folder`, the name of an image's folder.
+        out: CSV for the labels; with --truth also a confusion matrix beside it.
+    """
     if top_k < 1:
         raise UsageError(f"--top-k must be at least 1, got {top_k}.")
     with stdout_for_results(device):

@@ -12,10 +12,10 @@ from pairjepa.cli.common import (
     AnyEncoder,
     Device,
     Json,
+    Switch,
     next_command,
     print_result,
     stdout_for_results,
-    switch,
 )
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
@@ -41,31 +41,25 @@ SETTINGS = settings(
 
 @with_flags(SETTINGS)
 def index(
-    run: Annotated[
-        Path,
-        Parameter(help="Run folder that `pairjepa train` wrote, or a pretrained pair such as CLIP."),
-    ],
+    run: Path,
     /,
     *images: Images,
-    out: Annotated[
-        str,
-        Parameter(
-            help="Folder of the index: new, or one to bring up to date; or a URL, such as s3://bucket/my.index."
-        ),
-    ],
-    approximate: Annotated[
-        Literal["auto", "on", "off"],
-        Parameter(help="Search without comparing all vectors: auto does beyond 300,000."),
-    ] = "auto",
-    remove: Annotated[
-        list[str] | None,
-        Parameter(help="A source whose images leave the index; may be given again.", negative_iterable=()),
-    ] = None,
-    only: Annotated[bool, switch("Let all other sources leave the index.")] = False,
+    out: str,
+    approximate: Literal["auto", "on", "off"] = "auto",
+    remove: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+    only: Switch = False,
     device: Device = None,
     **given: Any,
 ) -> None:
-    """Embed images once, and again only what is new or changed, so that they can be searched."""
+    """Embed images once, and again only what is new or changed, so that they can be searched.
+
+    Args:
+        run: Run folder that `pairjepa train` wrote, or a pretrained pair such as CLIP.
+        out: Folder of the index: new, or one to bring up to date; or a URL, such as s3://bucket/my.index.
+        approximate: Search without comparing all vectors: auto does beyond 300,000.
+        remove: A source whose images leave the index; may be given again.
+        only: Let all other sources leave the index.
+    """
     config = override(RunConfig(), given_settings(given))
     with stdout_for_results(device):
         from pairjepa.apps.search.build import build
@@ -89,11 +83,15 @@ def embed(
     run: AnyEncoder,
     /,
     *images: Images,
-    out: Annotated[Path, Parameter(help="vectors.parquet, or vectors.npy with the names in vectors.json.")],
+    out: Path,
     device: Device = None,
     **given: Any,
 ) -> None:
-    """Write the vectors of images (predicted caption embeddings) into a file."""
+    """Write the vectors of images (predicted caption embeddings) into a file.
+
+    Args:
+        out: vectors.parquet, or vectors.npy with the names in vectors.json.
+    """
     config = override(RunConfig(), given_settings(given))
     with stdout_for_results(device):
         from pairjepa.apps.embed import embed
@@ -103,39 +101,34 @@ def embed(
 
 
 def search(
-    index: Annotated[str, Parameter(help="Folder or URL that `pairjepa index` wrote.")],
-    words: Annotated[str | None, Parameter(help="What is to be seen; or words that go with --image.")] = None,
+    index: str,
+    words: str | None = None,
     /,
     *,
-    image: Annotated[Path | None, Parameter(help="A photograph to search by.")] = None,
-    minus: Annotated[
-        str | None, Parameter(help="Words whose direction is taken from the query's: what is not to be seen.")
-    ] = None,
-    by: Annotated[
-        Literal["image", "caption", "both"] | None,
-        Parameter(
-            help="What is compared: image, the captions that it came with, or both (words: both, if there are any)."
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        Parameter(help="Least probability, such as 0.5, that an image fits the words."),
-    ] = None,
-    k: Annotated[int, Parameter(name=("-k", "--k"), help="How many.")] = 10,
-    where: Annotated[
-        str | None,
-        Parameter(help="A condition on columns of the index, such as \"split = 'test' AND width > 500\"."),
-    ] = None,
-    raw_where: Annotated[
-        str | None, Parameter(help="A filter in the SQL of Lance in its place, on any column.")
-    ] = None,
-    of: Annotated[
-        Literal["images", "captions"],
-        Parameter(name="--in", help="captions: which captions fit."),
-    ] = "images",
+    image: Path | None = None,
+    minus: str | None = None,
+    by: Literal["image", "caption", "both"] | None = None,
+    threshold: float | None = None,
+    k: Annotated[int, Parameter(name=("-k", "--k"))] = 10,
+    where: str | None = None,
+    raw_where: str | None = None,
+    of: Annotated[Literal["images", "captions"], Parameter(name="--in")] = "images",
     as_json: Json = False,
 ) -> None:
-    """Find images by words, by a photograph, or by both together."""
+    """Find images by words, by a photograph, or by both together.
+
+    Args:
+        index: Folder or URL that `pairjepa index` wrote.
+        words: What is to be seen; or words that go with --image.
+        image: A photograph to search by.
+        minus: Words whose direction is taken from the query's: what is not to be seen.
+        by: What is compared: image, the captions that it came with, or both (words: both, if there are any).
+        threshold: Least probability, such as 0.5, that an image fits the words.
+        k: How many.
+        where: A condition on columns of the index, such as "split = 'test' AND width > 500".
+        raw_where: A filter in the SQL of Lance in its place, on any column.
+        of: captions: which captions fit.
+    """
     with stdout_for_results():
         from pairjepa.apps.search.index import Index
         from pairjepa.apps.search.query import Query, encode, is_cut

@@ -1,8 +1,6 @@
 """Pairs as WebDataset shards: shards."""
 
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from pairjepa.cli.common import Json, next_command, print_result, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
@@ -13,17 +11,21 @@ from pairjepa.util.progress import say
 
 @with_flags(settings(RunConfig(), "data", without=("data.source", "data.max_bad")))
 def shards(
-    data: Annotated[
-        str, Parameter(help="The pairs, as for `pairjepa inspect`; a data set id of the hub is streamed.")
-    ],
+    data: str,
     /,
     *,
-    out: Annotated[str, Parameter(help="Folder for the shards, or a URL of one (s3://, gs://, …).")],
-    images_per_shard: Annotated[int, Parameter(help="Images in a shard.")] = 1000,
+    out: str,
+    images_per_shard: int = 1000,
     as_json: Json = False,
     **given: Any,
 ) -> None:
-    """Write pairs as WebDataset shards (.tar), or go on with that; images are not encoded again."""
+    """Write pairs as WebDataset shards (.tar), or go on with that; images are not encoded again.
+
+    Args:
+        data: The pairs, as for `pairjepa inspect`; a data set id of the hub is streamed.
+        out: Folder for the shards, or a URL of one (s3://, gs://, …).
+        images_per_shard: Images in a shard.
+    """
     config = override(RunConfig(), {"data.source": data, **given_settings(given)})
     config.validate()
     with stdout_for_results():

@@ -16,10 +16,10 @@ from pairjepa.cli.common import (
     Json,
     Relevance,
     Split,
+    Switch,
     next_command,
     print_result,
     stdout_for_results,
-    switch,
 )
 from pairjepa.cli.flags import as_flags, given_settings, settings, with_flags
 from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
@@ -63,22 +63,21 @@ EVALUATED = settings(
 
 @with_flags(INSPECTED)
 def inspect(
-    data: Annotated[str, Parameter(help="A folder, a table, a data set id of the hub, or `shapes`.")],
+    data: str,
     /,
     *,
-    leaks: Annotated[
-        Path | None, Parameter(help="CSV file for the names of all near copies in several splits.")
-    ] = None,
-    probe: Annotated[
-        bool,
-        switch(
-            "Fit CCA and ridge regression on the backbones' features: is it better to align or to predict?"
-        ),
-    ] = False,
+    leaks: Path | None = None,
+    probe: Switch = False,
     as_json: Json = False,
     **given: Any,
 ) -> None:
-    """Say what is in the data: sizes, splits, captions, images that can't be read or stand in two splits."""
+    """Say what is in the data: sizes, splits, captions, images that can't be read or stand in two splits.
+
+    Args:
+        data: A folder, a table, a data set id of the hub, or `shapes`.
+        leaks: CSV file for the names of all near copies in several splits.
+        probe: Fit CCA and ridge regression on the backbones' features: is it better to align or to predict?
+    """
     config = override(RunConfig(), {"data.source": data, **given_settings(given)})
     config.validate()
     with stdout_for_results():
@@ -122,7 +121,7 @@ def train_command(name: str) -> Callable[..., None]:
             ),
         ] = None,
         verbose: Annotated[
-            bool, switch("Keep the line of every epoch on a terminal too, as in a log.", group=RUN)
+            Switch, Parameter(help="Keep the line of every epoch on a terminal too, as in a log.", group=RUN)
         ] = False,
         track: Annotated[
             str | None,
@@ -186,33 +185,28 @@ def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
 
 @with_flags(EVALUATED)
 def evaluate(
-    *runs: Annotated[
-        Path, Parameter(help="Run folder that `pairjepa train` wrote, with or without --seeds.")
-    ],
+    *runs: Path,
     split: Split = "test",
     as_json: Json = False,
-    export: Annotated[
-        Path | None,
-        Parameter(help="Folder for the split's embeddings: .npy files beside names and captions."),
-    ] = None,
+    export: Path | None = None,
     relevance: Relevance = "owner",
-    hard_negatives: Annotated[
-        Path | None,
-        Parameter(help="Measure the run on this file of SugarCrepe, ARO or Winoground alone."),
-    ] = None,
+    hard_negatives: Path | None = None,
     device: Device = None,
-    images: Annotated[
-        Path | None, Parameter(help="Folder of that file's images, where they are not beside it.")
-    ] = None,
-    ensemble: Annotated[
-        bool, switch("Measure all seeds, or several runs, as one model: embeddings side by side.")
-    ] = False,
+    images: Path | None = None,
+    ensemble: Switch = False,
     **given: Any,
 ) -> None:
     """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA, and hard negatives.
 
     With --data, where the run's data are now; or other pairs, to measure it on. Without a run, --model.pair measures a
     pretrained pair as it is.
+
+    Args:
+        runs: Run folder that `pairjepa train` wrote, with or without --seeds.
+        export: Folder for the split's embeddings: .npy files beside names and captions.
+        hard_negatives: Measure the run on this file of SugarCrepe, ARO or Winoground alone.
+        images: Folder of that file's images, where they are not beside it.
+        ensemble: Measure all seeds, or several runs, as one model: embeddings side by side.
     """
     chosen = given_settings(given)
     if ensemble:
@@ -285,14 +279,20 @@ def _evaluate_ensemble(
 
 
 def compare(
-    *runs: Annotated[Path, Parameter(help="Run folders, evaluated on the split; the first is the baseline.")],
+    *runs: Path,
     split: Split = "test",
     relevance: Relevance = "owner",
     as_json: Json = False,
-    markdown: Annotated[bool, switch("Print Markdown tables, for a paper.")] = False,
-    latex: Annotated[bool, switch("Print a LaTeX table, for a paper.")] = False,
+    markdown: Switch = False,
+    latex: Switch = False,
 ) -> None:
-    """Say which run is better on the same images, with paired intervals, and what each has cost."""
+    """Say which run is better on the same images, with paired intervals, and what each has cost.
+
+    Args:
+        runs: Run folders, evaluated on the split; the first is the baseline.
+        markdown: Print Markdown tables, for a paper.
+        latex: Print a LaTeX table, for a paper.
+    """
     if as_json + markdown + latex > 1:
         raise UsageError("The output must be one of --json, --markdown and --latex, got several. Give one.")
     with stdout_for_results():
@@ -307,8 +307,12 @@ def compare(
         next_command("compare", *same, "--markdown")
 
 
-def demo(*, run: Annotated[Path, Parameter(help="Folder of the demo's runs.")] = Path("runs/demo")) -> None:
-    """Do the whole job offline, in minutes: draw pairs, train both approaches, compare them; adapt a small CLIP."""
+def demo(*, run: Path = Path("runs/demo")) -> None:
+    """Do the whole job offline, in minutes: draw pairs, train both approaches, compare them; adapt a small CLIP.
+
+    Args:
+        run: Folder of the demo's runs.
+    """
     with stdout_for_results():
         from pairjepa.apps.demo import demo
 

@@ -1,23 +1,22 @@
 """Check files: verify."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from pairjepa.cli.common import Json, print_result, stdout_for_results
 from pairjepa.util.errors import PairJEPAError
 
 
 def verify(
-    folder: Annotated[
-        Path, Parameter(help="A run, an index, an export, embeddings, the cache, or a folder of them.")
-    ],
+    folder: Path,
     /,
     *,
     as_json: Json = False,
 ) -> None:
-    """Read every file and say which are not what was written. Exit status 1 if there is one."""
+    """Read every file and say which are not what was written. Exit status 1 if there is one.
+
+    Args:
+        folder: A run, an index, an export, embeddings, the cache, or a folder of them.
+    """
     with stdout_for_results():
         from pairjepa.apps.verify import verify
 
