@@ -66,19 +66,13 @@ def _gains(result: dict[str, Any]) -> list[list[list[str]]]:
     """Rows of what was gained on the own pairs and on others, in rsum; no table where there is neither."""
     gains = result.get("gains", {})
     kinds = list(dict.fromkeys(kind for row in gains.values() for kind in row))
-    rows = [
-        [name, *(_with_interval(row[kind]) if kind in row else "–" for kind in kinds)]
-        for name, row in gains.items()
-    ]
-    return (
-        [[["rsum gained", *("own pairs" if kind == "own" else kind for kind in kinds)], *rows]]
-        if rows
-        else []
-    )
-
-
-def _with_interval(gain: dict[str, Any]) -> str:
-    return f"{_signed(gain['difference'])} ({' to '.join(map(_signed, gain['ci']))})"
+    rows = [["rsum gained", *("own pairs" if kind == "own" else kind for kind in kinds)]]
+    for name, row in gains.items():
+        shown = {
+            k: f"{_signed(g['difference'])} ({' to '.join(map(_signed, g['ci']))})" for k, g in row.items()
+        }
+        rows.append([name, *(shown.get(kind, "–") for kind in kinds)])
+    return [rows] if gains else []
 
 
 def compare_latex(result: dict[str, Any]) -> str:

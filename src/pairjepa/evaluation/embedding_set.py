@@ -69,7 +69,9 @@ class EmbeddingSet:
         if outside.size:
             raise self._bad("owner.npy", f"name rows of the {images} images (from 0)", outside[0])
         for field in ("image", "text"):
-            self._check_rows(field)
+            if (wrong := not_unit(getattr(self, field))) is not None:
+                what = "have rows of norm 1" if np.isfinite(wrong[1]) else "be finite"
+                raise self._bad(f"{field}.npy", what, f"norm {wrong[1]:.4g} in row {wrong[0]}")
 
     def save(self, folder: Path) -> None:
         """Write the folder; it is whole or not there, and replaces an earlier export.
@@ -136,12 +138,6 @@ class EmbeddingSet:
         counts = {"images": len(self.image), "captions": len(self.text), "dim": self.image.shape[1]}
         write_record(folder / "meta.json", {"format": FORMAT, "split": self.split, "run": self.run} | counts)
         seal(folder)
-
-    def _check_rows(self, field: str) -> None:
-        if (wrong := not_unit(getattr(self, field))) is not None:
-            row, norm = wrong
-            what = "have rows of norm 1" if np.isfinite(norm) else "be finite"
-            raise self._bad(f"{field}.npy", what, f"norm {norm:.4g} in row {row}")
 
     def _bad(self, file: str, rule: str, value: Any) -> PairJEPAError:
         if self.origin is None:

@@ -138,7 +138,9 @@ class _Measured:
     def over(self, other: "_Measured") -> dict[str, Any]:
         """The paired difference of rsum."""
         gain = difference(self.values, other.values, self.samples, other.samples)["rsum"]
-        return {"rsum_difference": gain["difference"], "ci": gain["ci"], "verdict": _verdict(*gain["ci"])}
+        low, high = gain["ci"]
+        verdict = "better" if low > 0 else "worse" if high < 0 else "not distinguishable"
+        return {"rsum_difference": gain["difference"], "ci": gain["ci"], "verdict": verdict}
 
 
 def _corrected(
@@ -148,12 +150,6 @@ def _corrected(
     found = _Measured.of(ranks, draws, seed)
     shown = with_intervals(found.values, found.samples) | correction.settings()
     return found, shown | {"over_plain": found.over(plain)}
-
-
-def _verdict(low: float, high: float) -> str:
-    if low > 0:
-        return "better"
-    return "worse" if high < 0 else "not distinguishable"
 
 
 def _cosine(embeddings: EmbeddingSet, same_text: Relevance, draws: int, seed: int) -> dict[str, Any]:
