@@ -21,9 +21,7 @@ def compare_table(result: dict[str, Any]) -> str:
     """Chance, CCA and each run, differences from the first run, cost and verdict, in plain text."""
     rows = formatted([*result["baselines"].items()])
     for name, run in _with_corrected(result, "runs"):
-        numbers = cells(run)
-        rows.append([name, *(f"{value:.1f}" for value, _ in numbers)])
-        rows.append(["  95 % interval", *(f"{ci[0]:.1f}–{ci[1]:.1f}" for _, ci in numbers if ci)])
+        rows += formatted([(name, run)])
         if run["seed_sd"] is not None:
             rows.append([f"  sd of {run['seeds']} seeds", *(f"{sd:.1f}" for sd, _ in cells(run["seed_sd"]))])
     for name, found in _with_corrected(result, "differences"):

@@ -82,7 +82,19 @@ class EmbeddingSet:
         folder = Path(folder)
         check_target(folder)
         with writing(folder), atomic_folder(folder, replace=True) as new:
-            self._write(new)
+            for field in ("image", "text", "owner"):
+                np.save(new / f"{field}.npy", getattr(self, field), allow_pickle=False)
+            _write_lines(new / "images.jsonl", ({"name": name} for name in self.names))
+            _write_lines(
+                new / "captions.jsonl",
+                (
+                    {"image": int(row), "caption": caption}
+                    for row, caption in zip(self.owner, self.captions, strict=True)
+                ),
+            )
+            counts = {"images": len(self.image), "captions": len(self.text), "dim": self.image.shape[1]}
+            write_record(new / "meta.json", {"format": FORMAT, "split": self.split, "run": self.run} | counts)
+            seal(new)
 
     @classmethod
     def load(cls, folder: Path, *, mmap: bool = False) -> "EmbeddingSet":
@@ -123,21 +135,6 @@ class EmbeddingSet:
                 records[row]["image"],
             )
         return loaded
-
-    def _write(self, folder: Path) -> None:
-        for field in ("image", "text", "owner"):
-            np.save(folder / f"{field}.npy", getattr(self, field), allow_pickle=False)
-        _write_lines(folder / "images.jsonl", ({"name": name} for name in self.names))
-        _write_lines(
-            folder / "captions.jsonl",
-            (
-                {"image": int(row), "caption": caption}
-                for row, caption in zip(self.owner, self.captions, strict=True)
-            ),
-        )
-        counts = {"images": len(self.image), "captions": len(self.text), "dim": self.image.shape[1]}
-        write_record(folder / "meta.json", {"format": FORMAT, "split": self.split, "run": self.run} | counts)
-        seal(folder)
 
     def _bad(self, file: str, rule: str, value: Any) -> PairJEPAError:
         if self.origin is None:

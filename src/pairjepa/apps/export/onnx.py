@@ -55,11 +55,8 @@ class _ImageGraph(nn.Module):
 
     def __init__(self, embedder: Embedder) -> None:
         super().__init__()
-        self.image, self.joint, self._sees_captions = (
-            portable(embedder.image),
-            embedder.joint,
-            embedder.sees_captions,
-        )
+        self.image = portable(embedder.image)
+        self.joint, self._sees_captions = embedder.joint, embedder.sees_captions
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         features = self.image(self.image.normalise(pixels))
