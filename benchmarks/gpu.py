@@ -77,7 +77,7 @@ def features(folder: Path, images: int) -> dict[str, Any]:
     for name, size in WAYS.items():
         engine = engines.make(name, work.backbone)
         batches = [(part,) for part in np.array_split(ready, max(1, len(ready) // size))]
-        list(map(engine, batches))  # kernels are chosen and memory is taken
+        list(engine.results(batches))  # kernels are chosen and memory is taken
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         one = ImageWork(work.backbone, work.pairs, work.views, work.keys, work.rows, size)
@@ -91,7 +91,7 @@ def features(folder: Path, images: int) -> dict[str, Any]:
             "batch": size,
             "files_images_per_second": rate(extract, images),
             "model_images_per_second": rate(
-                lambda engine=engine, repeated=repeated: list(map(engine, repeated)),
+                lambda engine=engine, repeated=repeated: list(engine.results(repeated)),
                 sum(len(batch[0]) for batch in repeated),
             ),
             "peak_gpu_mb": torch.cuda.max_memory_allocated() // 2**20 if torch.cuda.is_available() else None,

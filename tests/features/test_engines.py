@@ -53,9 +53,9 @@ class Noisy:
     def __init__(self, backbone, noise: float) -> None:
         self.torch, self.noise = engines.make("torch", backbone), noise
 
-    def __call__(self, batch):
-        features = self.torch(batch)
-        return features + self.noise * np.linspace(-1, 1, features.shape[1], dtype=np.float32)
+    def results(self, batches):
+        for features in self.torch.results(batches):
+            yield features + self.noise * np.linspace(-1, 1, features.shape[1], dtype=np.float32)
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_an_engine_that_differs_is_passed_over_or_refused(
 
 def test_a_graph_that_fails_at_another_shape_is_refused(backbone, pairs, tmp_path, with_onnx):
     class Fails:
-        def __call__(self, batch):
+        def results(self, batches):
             raise RuntimeError("shape 3 is not 2\nat op 7")
 
     with_onnx(Fails())

@@ -8,7 +8,8 @@ Axes: `batch`, `view`, `size` = side of the input in pixels, `width` = features,
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -338,14 +339,20 @@ def compute_shard(
     Raises:
         PairJEPAError: an image cannot be read any more, or features are not finite.
     """
+    rows: deque[Any] = deque()
+
+    def inputs(batches: Batches) -> Iterator[Inputs]:
+        for chosen, batch in batches:
+            rows.append(chosen)
+            yield batch
+
     features = np.zeros((len(items) * work.parts, *work.row_shape), work.dtype)
     done = longest = 0  # rows; of hidden states the tokens of the longest, of others the width
     try:
         with closing(work.batches(items)) as batches:
-            for rows, batch in batches:
-                result = engine(batch)
+            for result in engine.results(inputs(batches)):
                 longest = max(longest, result.shape[1])
-                features[rows, : result.shape[1]] = result
+                features[rows.popleft(), : result.shape[1]] = result
                 done += len(result)
                 advance(done // work.parts - (done - len(result)) // work.parts)
     except KeyboardInterrupt:

@@ -1,18 +1,20 @@
 """What computes the features of a frozen backbone: PyTorch, in float32 or bfloat16, or ONNX Runtime.
 
-An engine is a branch of `make`, and a line in `ENGINES`.
+An engine is a module here with a function `make(backbone) -> Engine`, and a line in `ENGINES`.
 """
 
+import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
-from typing import Any
-
-import numpy as np
-from jaxtyping import Float32
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pairjepa.config.renamed import instead
 from pairjepa.util.errors import UsageError, missing_extra, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float32
 
 ENGINES: dict[str, tuple[str, ...]] = {"torch": (), "bfloat16": (), "onnx": ("onnxruntime", "onnxscript")}
 """Each engine and the packages that it needs beside PyTorch; the extra of the same name brings them."""
@@ -23,8 +25,13 @@ ELSEWHERE = {"ray": ("ray",)}
 Inputs = tuple[Any, ...]
 """A batch: pixels (batch, size, size, 3) uint8; or token ids and mask, (batch, token) int64. Arrays of NumPy."""
 
-Engine = Callable[[Inputs], Float32[np.ndarray, "batch ..."]]
-"""A backbone, ready to compute: a batch → its features."""
+
+@runtime_checkable
+class Engine(Protocol):
+    """A backbone, ready to compute."""
+
+    def results(self, batches: Iterable[Inputs]) -> Iterator["Float32[np.ndarray, 'batch width']"]:
+        """Features of each batch, in their order."""
 
 
 class Unconvertible(Exception):
@@ -64,10 +71,6 @@ def make(name: str, backbone: Any) -> Engine:
     Raises:
         Unconvertible: the engine cannot take it.
     """
-    if name == "onnx":
-        from pairjepa.features.engines.onnx import onnx_engine
-
-        return onnx_engine(backbone)
-    from pairjepa.features.engines.torch import torch_engine
-
-    return torch_engine(backbone, half=name == "bfloat16")
+    module = importlib.import_module(f"{__name__}.{name}")
+    engine: Engine = module.make(backbone)
+    return engine

@@ -86,10 +86,10 @@ def _agreeing(name: str, work: Work, items: Sequence[str]) -> Engine:
     with closing(work.batches(items[: work.batch])) as batches:
         inputs = [batch for _, batch in batches]
     try:
-        found = np.concatenate([engine(batch) for batch in inputs])
+        found = np.concatenate(list(engine.results(inputs)))
     except Exception as error:  # what was converted from one shape can fail at another, in every way there is
         raise Unconvertible(first_line(error)) from None
-    cosine = lowest_cosine(found, np.concatenate([torch_engine(batch) for batch in inputs]))
+    cosine = lowest_cosine(found, np.concatenate(list(torch_engine.results(inputs))))
     if not cosine >= LEAST_COSINE[name]:
         raise Unconvertible(f"its features agree to a cosine of {cosine:.5f}, less than {LEAST_COSINE[name]}")
     return engine

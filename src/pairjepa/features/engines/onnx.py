@@ -1,15 +1,32 @@
 """ONNX Runtime on the CPU, in float32."""
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float32
 from torch import Tensor, nn
 
 from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.text import TextBackbone
-from pairjepa.features.engines import Engine, Inputs, Unconvertible, no_telemetry
+from pairjepa.features.engines import Inputs, Unconvertible, no_telemetry
 from pairjepa.features.engines.onnx_graph import pixel_inputs, portable, token_inputs, write_graph
 from pairjepa.util.errors import first_line
 from pairjepa.util.files import temporary_folder
+
+
+class OnnxEngine:
+    """A session."""
+
+    def __init__(self, session: Any) -> None:
+        """`session`: an `onnxruntime.InferenceSession`."""
+        self._session = session
+        self._names = [given.name for given in session.get_inputs()]
+
+    def results(self, batches: Iterable[Inputs]) -> Iterator[Float32[np.ndarray, "batch width"]]:
+        """Features of each batch."""
+        for batch in batches:
+            yield self._session.run(None, dict(zip(self._names, batch, strict=True)))[0]
 
 
 class _Pixels(nn.Module):
@@ -24,7 +41,7 @@ class _Pixels(nn.Module):
         return features
 
 
-def onnx_engine(backbone: ImageBackbone | TextBackbone) -> Engine:
+def make(backbone: ImageBackbone | TextBackbone) -> OnnxEngine:
     """Export and load.
 
     Raises:
@@ -44,12 +61,6 @@ def onnx_engine(backbone: ImageBackbone | TextBackbone) -> Engine:
         else:
             write_graph(backbone, token_inputs(backbone), ["features"], path)
         try:
-            session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            return OnnxEngine(InferenceSession(path, options, providers=["CPUExecutionProvider"]))
         except Exception as error:  # ONNX Runtime's own classes are private to its extension
             raise Unconvertible(first_line(error)) from None
-    names = [given.name for given in session.get_inputs()]
-
-    def features(batch: Inputs) -> Float32[np.ndarray, "batch ..."]:
-        return session.run(None, dict(zip(names, batch, strict=True)))[0]
-
-    return features
