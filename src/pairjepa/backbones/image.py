@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairjepa.backbones.loading import MEND, architecture, quiet, weights_digest
+from pairjepa.backbones.loading import MEND, architecture, chosen_states, quiet, weights_digest
 from pairjepa.backbones.preprocessing import SHAPE, Preprocessing
 from pairjepa.config.settings import View
 from pairjepa.util.checksums import read_record, write_record
@@ -69,12 +69,9 @@ class ImageBackbone(nn.Module):
         self.register_buffer("_std", torch.tensor(preprocessing.std), persistent=False)
         self._options = self._size_options()
         output, last, states = self._probe()
-        self.stages = (
-            stage_ends(output, [self._pool(s) for s in states], states) if stages is None else stages
-        )
-        _check_stages(self.stages, len(states))
-        if self.stages == (-1,):
-            self.stages = ()
+        if stages is None:
+            stages = stage_ends(output, [self._pool(s) for s in states], states)
+        self.stages = chosen_states("model.image_stages", stages, len(states))
         self.grid = grid
         self.pooled = output.shape[1] + sum(self._pool(states[index]).shape[1] for index in self.stages)
         self.width = self.pooled + (
@@ -242,19 +239,6 @@ def stage_ends(output: Tensor, pooled: list[Tensor], states: list[Tensor], count
         i for i in ends if pooled[i].shape != output.shape or not torch.allclose(pooled[i], output, atol=1e-5)
     ]
     return tuple(new[-count:])
-
-
-def _check_stages(stages: tuple[int, ...], states: int) -> None:
-    if stages == (-1,):
-        return
-    for index in stages:
-        if not 0 <= index < states:
-            raise UsageError(
-                f"model.image_stages must be from 0 to {states - 1}, the hidden states of this backbone, "
-                f"got {index}. -1 alone pools none."
-                if states
-                else f"model.image_stages must be -1: this backbone gives no hidden states, got {index}."
-            )
 
 
 def read_settings(folder: Path) -> tuple[Preprocessing, tuple[int, ...], int | None]:

@@ -26,11 +26,8 @@ class LowerLayers(TextBackbone):
     def __init__(self, text: TextBackbone, layers: int) -> None:
         """The modules are those of `text`, not copies."""
         nn.Module.__init__(self)
-        self.model, self.tokenizer, self.max_tokens = (
-            _with_layers(text.model, slice(layers)),
-            text.tokenizer,
-            text.max_tokens,
-        )
+        self.model = _with_layers(text.model, slice(layers))
+        self.tokenizer, self.max_tokens = text.tokenizer, text.max_tokens
         self.width = text.model.config.hidden_size  # type: ignore[union-attr,assignment]
         self.digest = digest(text.digest, layers)
         self.eval()
@@ -54,9 +51,8 @@ class UpperLayers(nn.Module):
         """
         super().__init__()
         self.text, self._layers = text, layers
-        self._model = [
-            _with_layers(text.model, slice(layers, None))
-        ]  # a list: not a second owner of the weights
+        # a list: not a second owner of the weights
+        self._model = [_with_layers(text.model, slice(layers, None))]
         self._model[0].embeddings = _Given()
         self._check(LowerLayers(text, layers))
 
@@ -70,12 +66,10 @@ class UpperLayers(nn.Module):
         parts = []
         for rows in order.split(CHUNK):
             longest = int(lengths[rows[-1]])
-            parts.append(self._features(states[rows, :longest], attention_mask[rows, :longest]))
+            some, mask = states[rows, :longest], attention_mask[rows, :longest]
+            output = self._model[0](inputs_embeds=some, attention_mask=mask, output_hidden_states=True)
+            parts.append(self.text.pooled(output, mask, self._layers))
         return torch.cat(parts)[order.argsort()]
-
-    def _features(self, states: Tensor, mask: Tensor) -> Tensor:
-        output = self._model[0](inputs_embeds=states, attention_mask=mask, output_hidden_states=True)
-        return self.text.pooled(output, mask, self._layers)
 
     @torch.no_grad()
     def _check(self, lower: LowerLayers) -> None:

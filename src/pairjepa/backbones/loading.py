@@ -14,7 +14,7 @@ from torch import nn
 from pairjepa.backbones.location import Side
 from pairjepa.config.settings import Weights
 from pairjepa.util.arrays import arrays_digest
-from pairjepa.util.errors import PairJEPAError, first_line, hindrance
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line, hindrance
 
 # Written by Transformers into a config, and without influence on what is computed.
 _NO_INFLUENCE = {
@@ -151,6 +151,18 @@ def without_trained_pooler(model: nn.Module) -> None:
     pooler = getattr(model, "pooler", None)
     if isinstance(pooler, nn.Linear) or hasattr(pooler, "dense"):
         model.pooler = None  # type: ignore[assignment]
+
+
+def chosen_states(setting: str, indices: tuple[int, ...], states: int) -> tuple[int, ...]:
+    """Indices of a model's hidden states; -1 alone is none of them. Raises `UsageError` if one is out of range."""
+    if indices == (-1,):
+        return ()
+    if outside := [index for index in indices if not 0 <= index < states]:
+        rule = (
+            f"from 0 to {states - 1}, the hidden states of this backbone" if states else "-1, as it has none"
+        )
+        raise UsageError(f"{setting} must be {rule}, got {outside[0]}. -1 alone pools none.")
+    return indices
 
 
 def weights_digest(model: nn.Module) -> str:

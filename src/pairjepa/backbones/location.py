@@ -178,6 +178,8 @@ def _snapshot(name: str, setting: str, revision: str | None) -> Path:
     """The local copy of a hub repository, fetched if need be; without a network, the copy that is there."""
     from huggingface_hub import snapshot_download, try_to_load_from_cache
 
+    from pairjepa.backbones.loading import quiet
+
     def fetch(weights: str) -> Path:
         patterns = ["*.json", "*.txt", "*.model", "README.md", weights]
         found = snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"])
@@ -192,28 +194,13 @@ def _snapshot(name: str, setting: str, revision: str | None) -> Path:
         known = isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
         if not known:
             say(f"{setting}: fetching {name} from the Hugging Face hub.")
-        with _hub_bars(shown=not known and sys.stderr.isatty()):
+        with contextlib.nullcontext() if not known and sys.stderr.isatty() else quiet():
             folder = fetch("*.safetensors")
             if (folder / "modules.json").is_file():  # of sentence-transformers
                 snapshot_download(name, revision=revision, allow_patterns=["*_Pooling/config.json"])
             if not any(folder.glob("*.safetensors")):
                 folder = fetch("pytorch_model*.bin")
     return _checked(folder, setting)
-
-
-@contextlib.contextmanager
-def _hub_bars(shown: bool) -> Iterator[None]:
-    """The hub's progress bars, on or off."""
-    from huggingface_hub import utils
-
-    if shown or utils.are_progress_bars_disabled():  # type: ignore[attr-defined]
-        yield
-        return
-    utils.disable_progress_bars()  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        utils.enable_progress_bars()  # type: ignore[attr-defined]
 
 
 def as_pair(config: RunConfig) -> RunConfig:

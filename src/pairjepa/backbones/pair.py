@@ -140,10 +140,8 @@ def load_pair(folder: Path, max_tokens: int | None = None) -> tuple[PairImage, P
         size = getattr(model.config.vision_config, "image_size", None)
         preprocessing = read_preprocessing(folder, size if isinstance(size, int) else 224)
     with usable("model.pair", folder):
-        image, text = (
-            PairImage(model, preprocessing, weights),
-            PairText(model, tokenizer, max_tokens, weights),
-        )
+        image = PairImage(model, preprocessing, weights)
+        text = PairText(model, tokenizer, max_tokens, weights)
     if image.width != text.width:
         raise PairJEPAError(
             f"model.pair must put both sides into one space, got {folder}, whose images are {image.width} numbers "

@@ -9,6 +9,7 @@ from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import read_json
 
 _ANYWAY = "Give --model.text-pooling mean to pool the transformer alone."
+_WHAT = "Sentence-transformers settings"
 _LEGACY = "pooling_mode_"
 _NAMES = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
 
@@ -44,9 +45,9 @@ def read_sentence_settings(folder: Path) -> SentenceSettings:
 
 
 def _read(folder: Path) -> SentenceSettings:
-    modules = {m["type"].rsplit(".", 1)[-1]: m["path"] for m in _json(folder / "modules.json")}
+    modules = {m["type"].rsplit(".", 1)[-1]: m["path"] for m in read_json(folder / "modules.json", _WHAT)}
     others = [name for name in modules if name not in ("Transformer", "Pooling", "Normalize")]
-    pool = _json(folder / modules["Pooling"] / "config.json") if "Pooling" in modules else {}
+    pool = read_json(folder / modules["Pooling"] / "config.json", _WHAT) if "Pooling" in modules else {}
     mode: Any = pool.get("pooling_mode") or "+".join(
         name.removeprefix(_LEGACY) for name, on in pool.items() if name.startswith(_LEGACY) and on
     )
@@ -84,9 +85,5 @@ def prepend(tokenizer: Any, prompt: str) -> None:
     fast.normalizer = normalizers.Sequence([normalizers.Prepend(prompt), *own])
 
 
-def _json(path: Path) -> Any:
-    return read_json(path, "Sentence-transformers settings")
-
-
 def _optional(path: Path) -> dict[str, Any]:
-    return _json(path) if path.is_file() else {}
+    return read_json(path, _WHAT) if path.is_file() else {}

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairjepa.backbones.loading import MEND, architecture, quiet, weights_digest
+from pairjepa.backbones.loading import MEND, architecture, chosen_states, quiet, weights_digest
 from pairjepa.backbones.masking import FUNCTION_WORDS, Tokens
 from pairjepa.config.settings import Pooling
 from pairjepa.util.checksums import read_record, write_record
@@ -63,10 +63,9 @@ class TextBackbone(nn.Module):
                 f"model.max_tokens must be at most {longest} for this text backbone, got {max_tokens}."
             )
         states = self._probe()
-        self.layers = (max((len(states) - 1) // 2, lowest),) if layers is None else layers
-        _check_layers(self.layers, len(states))
-        if self.layers == (-1,):
-            self.layers = ()
+        if layers is None:
+            layers = (max((len(states) - 1) // 2, lowest),)
+        self.layers = chosen_states("model.text_layers", layers, len(states))
         self.width = states[-1].shape[-1] + sum(states[index].shape[-1] for index in self.layers)
         self.digest = digest(
             weights_digest(model),
@@ -218,17 +217,6 @@ def _tokens(caption: str, ids: list[int], words: list[int | None], spans: list[t
             text[word] = text.get(word, "") + caption[start:end].lower().strip()
     content = {w: t[:1].isalnum() and t not in FUNCTION_WORDS for w, t in text.items()}
     return Tokens(ids, words, [word is not None and content[word] for word in words], spans)
-
-
-def _check_layers(layers: tuple[int, ...], states: int) -> None:
-    if layers == (-1,):
-        return
-    for index in layers:
-        if not 0 <= index < states:
-            raise UsageError(
-                f"model.text_layers must be from 0 to {states - 1}, the hidden states of this backbone, got {index}. "
-                "-1 alone pools none."
-            )
 
 
 def longest_caption(model: nn.Module, config: Any, tokenizer: Any) -> int | None:

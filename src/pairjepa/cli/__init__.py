@@ -26,8 +26,30 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-for _group in (training, report, search, labels, audit, serve, export, shards, verify):
-    _group.add(app)
+for _command in (
+    training.inspect,
+    training.train_app,
+    training.demo,
+    labels.label,
+    audit.audit,
+    serve.serve,
+    shards.shards,
+    verify.verify,
+):
+    app.command(_command)
+for _command, _usage in (
+    (
+        training.evaluate,
+        "evaluate RUN [OPTIONS], or pairjepa evaluate --model.pair PAIR --data DATA [OPTIONS]",
+    ),
+    (training.compare, "compare RUN RUN... [OPTIONS]"),
+    (report.report, "report RUN [RUN...] [OPTIONS]"),
+    (search.index, "index RUN IMAGES... --out FOLDER [OPTIONS]"),
+    (search.embed, "embed RUN IMAGES... --out FILE [OPTIONS]"),
+    (search.search, 'search INDEX ["WORDS"] [OPTIONS]'),
+    (export.export, "export RUN --to TARGET --out FOLDER [OPTIONS]"),
+):
+    app.command(_command, usage=f"Usage: pairjepa {_usage}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

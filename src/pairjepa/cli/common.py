@@ -5,8 +5,9 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, Token
 
@@ -31,9 +32,20 @@ def _split(_: Any, tokens: Sequence[Token]) -> str:
 Split = Annotated[
     str, Parameter(help="dev (or val) to choose by, test to report, or train.", converter=_split)
 ]
-Json = Annotated[
-    bool,
-    Parameter(name="--json", negative=(), show_default=False, help="Print one JSON object and nothing else."),
+
+
+Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
+"""A flag that is off unless it is given."""
+Json = Annotated[Switch, Parameter(name="--json", help="Print one JSON object and nothing else.")]
+Relevance = Annotated[
+    Literal["owner", "text"],
+    Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
+]
+AnyEncoder = Annotated[
+    Path,
+    Parameter(
+        help="A run folder, what `pairjepa export RUN --to onnx` wrote, or a pretrained pair such as CLIP."
+    ),
 ]
 
 
@@ -50,9 +62,10 @@ def stdout_for_results(device: DeviceName | None = None) -> Iterator[None]:
         yield
 
 
-def print_json(result: dict[str, Any]) -> None:
-    """One JSON object on stdout."""
-    print(json.dumps(result, indent=2, allow_nan=False))
+def print_result(result: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
+    """One JSON object on stdout, or the same in words, if there are any."""
+    if words := json.dumps(result, indent=2, allow_nan=False) if as_json else text(result):
+        print(words)
 
 
 def next_command(*words: str, then: str = "") -> None:

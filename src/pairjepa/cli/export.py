@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Json, Switch, next_command, print_result, stdout_for_results
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
 
@@ -17,13 +17,8 @@ LOADED_BY = {
 }
 
 
-def add(app: App) -> None:
-    """Give these verbs to the command line."""
-    app.command(export, usage="Usage: pairjepa export RUN --to TARGET --out FOLDER [OPTIONS]")
-
-
 def export(
-    run: Annotated[Path, Parameter(help="Run folder that `pairjepa train` wrote.")],
+    run: Path,
     /,
     *,
     to: Annotated[
@@ -34,26 +29,21 @@ def export(
             "hub: weights, backbones and a model card."
         ),
     ],
-    out: Annotated[Path, Parameter(help="Folder to write: new or empty.")],
-    licence: Annotated[
-        str | None,
-        Parameter(
-            help="For --to hub: the licence that you give the model, as the hub names it (apache-2.0)."
-        ),
-    ] = None,
-    push: Annotated[
-        str | None,
-        Parameter(
-            help="For --to hub: upload the folder to this user/name. One that is there already is sent as it is."
-        ),
-    ] = None,
-    private: Annotated[
-        bool,
-        Parameter(negative=(), show_default=False, help="For --push: only you see it, if it has to be made."),
-    ] = False,
+    out: Path,
+    licence: str | None = None,
+    push: str | None = None,
+    private: Switch = False,
     as_json: Json = False,
 ) -> None:
-    """Write a trained run as others load it, and check that what is written computes the same."""
+    """Write a trained run as others load it, and check that what is written computes the same.
+
+    Args:
+        run: Run folder that `pairjepa train` wrote.
+        out: Folder to write: new or empty.
+        licence: For --to hub: the licence that you give the model, as the hub names it (apache-2.0).
+        push: For --to hub: upload the folder to this user/name. One that is there already is sent as it is.
+        private: For --push: only you see it, if it has to be made.
+    """
     if push is not None and to != "hub":
         raise UsageError(f"--push must go with --to hub, got --to {to}. Leave it out.")
     if private and push is None:
@@ -73,11 +63,8 @@ def export(
     files = {
         str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()
     }
-    if as_json:
-        print_json({"folder": str(out), "to": to, "files": files, "url": url})
-    else:
-        for name, size in files.items():
-            print(f"{size / 1e6:10.2f} MB  {name}")
+    listed = "\n".join(f"{size / 1e6:10.2f} MB  {name}" for name, size in files.items())
+    print_result({"folder": str(out), "to": to, "files": files, "url": url}, as_json, lambda _: listed)
     say(f"wrote {out}" + (f" and {url}" if url else ""))
     say(f"load it with: {LOADED_BY[to].format(push or out)}")
     if to == "hub" and push is None:

@@ -69,25 +69,32 @@ class Setting:
         )
 
 
-def settings(config: RunConfig) -> list[Setting]:
-    """Every setting of a run but the recipe's name, in the order of the fields."""
-    return [setting for setting in _leaves(config, "") if setting.name != "recipe"]
+def settings(config: RunConfig, *names: str, without: Container[str] = ("recipe",)) -> list[Setting]:
+    """Settings of a run in the order of the fields: all, or those of these names and sections."""
+    return [
+        setting
+        for setting in _leaves(config, "")
+        if setting.name not in without and (not names or setting.name in names or setting.section in names)
+    ]
 
 
 def with_flags(
-    function: Callable[..., None], chosen: Iterable[Setting], needed: Container[str] = ()
-) -> Callable[..., None]:
-    """`function` with a flag for each setting in the place of its `**given`.
+    chosen: Iterable[Setting], needed: Container[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorates a command, which gets the settings that the user gave as `**given`.
 
     Args:
-        function: The command; it gets the settings that the user gave as keyword arguments.
-        chosen: The settings.
+        chosen: The settings; each becomes a flag.
         needed: Names of those that the user must give if they are None.
     """
-    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    flags = [setting.parameter(setting.value is None and setting.name in needed) for setting in chosen]
-    function.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
-    return function
+
+    def decorated(function: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        flags = [setting.parameter(setting.value is None and setting.name in needed) for setting in chosen]
+        function.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+        return function
+
+    return decorated
 
 
 def given_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:

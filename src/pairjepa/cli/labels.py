@@ -5,57 +5,46 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from pairjepa.cli.common import Device, Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import AnyEncoder, Device, Json, next_command, print_result, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
+from pairjepa.evaluation.tables import aligned
 from pairjepa.util.errors import UsageError
+from pairjepa.util.files import write_rows
 from pairjepa.util.progress import say
 
 if TYPE_CHECKING:
     from pairjepa.apps.labels.labels import Labelled
 
 
-def add(app: App) -> None:
-    """Give this verb to the command line."""
-    app.command(with_flags(label, [one for one in settings(RunConfig()) if one.name == "model.engine"]))
-
-
+@with_flags(settings(RunConfig(), "model.engine"))
 def label(
-    run: Annotated[
-        Path,
-        Parameter(
-            help="A run folder, what `pairjepa export RUN --to onnx` wrote, or a pretrained pair such as CLIP."
-        ),
-    ],
-    images: Annotated[str, Parameter(help="A folder of images, an image, or a table of images.")],
+    run: AnyEncoder,
+    images: str,
     /,
     *,
-    labels: Annotated[str, Parameter(help="What to choose from: dog,cat,street; or @FILE, one a line.")],
-    template: Annotated[
-        Sequence[str] | None,
-        Parameter(
-            help="What a label is said in, such as 'a photo of a {}'; several are averaged.",
-            negative_iterable=(),
-        ),
-    ] = None,
-    top_k: Annotated[int, Parameter(help="Labels an image in the output.")] = 1,
-    truth: Annotated[
-        str | None,
-        Parameter(
-            help="Where the right label is: a table's column, or `folder`, the name of an image's folder."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, Parameter(help="CSV for the labels; with --truth also a confusion matrix beside it.")
-    ] = None,
+    labels: str,
+    template: Annotated[Sequence[str] | None, Parameter(negative_iterable=())] = None,
+    top_k: int = 1,
+    truth: str | None = None,
+    out: Path | None = None,
     as_json: Json = False,
     device: Device = None,
     **given: Any,
 ) -> None:
-    """Say which label fits each image best and how likely it is; with the truth given, how often that is right."""
+    """Say which label fits each image best and how likely it is; with the truth given, how often that is right.
+
+    Args:
+        images: A folder of images, an image, or a table of images.
+        labels: What to choose from: dog,cat,street; or @FILE, one a line.
+        template: What a label is said in, such as 'a photo of a {}'; several are averaged.
+        top_k: Labels an image in the output.
+        truth: Where the right label is: a table's column, or `folder`, the name of an image's folder.
+        out: CSV for the labels; with --truth also a confusion matrix beside it.
+    """
     if top_k < 1:
         raise UsageError(f"--top-k must be at least 1, got {top_k}.")
     with stdout_for_results(device):
@@ -75,19 +64,17 @@ def label(
             first = [best[0][0] for best in found.top(1)]
             known = [(right, given) for right, given in zip(found.truth, first, strict=True) if right]
             measured = confusion.measure(confusion.confusion(known, found.labels), found.labels)
-    if as_json:
-        print_json(_record(found, top_k, measured))
-    else:
-        _print(found, top_k, each=out is None)
-        if measured is not None:
-            print(f"\n{confusion.table(measured)}")
+
+    def words(_: dict[str, Any]) -> str:
+        lines = _each(found, top_k) if out is None else _counts(found)
+        return "\n".join([*lines, *(["", confusion.table(measured)] if measured is not None else [])])
+
+    print_result(_record(found, top_k, measured), as_json, words)
     if out is not None:
         written = [out]
         write_csv(out, found, top_k)
         if measured is not None:
             written.append(out.with_name(f"{out.stem}-confusion{out.suffix}"))
-            from pairjepa.util.files import write_rows
-
             write_rows(written[1], confusion.matrix_rows(measured))
         say(f"wrote {' and '.join(map(str, written))}")
     same = ["label", str(run), images, "--labels", labels, *(["--truth", truth] if truth else [])]
@@ -97,17 +84,18 @@ def label(
         next_command(*same, "--out", str(out), then="--truth folder|COLUMN")
 
 
-def _print(found: "Labelled", top_k: int, each: bool) -> None:
-    """One line an image, or how many were given each label."""
-    if each:
-        for name, best in zip(found.names, found.top(top_k), strict=True):
-            print(f"{name}\t" + "\t".join(f"{label} {likely:.3f}" for label, likely in best))
-        return
-    from pairjepa.evaluation.tables import aligned
+def _each(found: "Labelled", top_k: int) -> list[str]:
+    """A line an image."""
+    return [
+        f"{name}\t" + "\t".join(f"{label} {likely:.3f}" for label, likely in best)
+        for name, best in zip(found.names, found.top(top_k), strict=True)
+    ]
 
+
+def _counts(found: "Labelled") -> list[str]:
+    """How many were given each label."""
     counts = Counter(best[0][0] for best in found.top(1))
-    rows = [["label", "images"], *([one, f"{counts[one]:,}"] for one in found.labels)]
-    print("\n".join(aligned(rows)))
+    return aligned([["label", "images"], *([one, f"{counts[one]:,}"] for one in found.labels)])
 
 
 def _record(found: "Labelled", top_k: int, measured: dict[str, Any] | None) -> dict[str, Any]:

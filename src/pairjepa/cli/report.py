@@ -1,35 +1,30 @@
 """The verb report: one page that explains runs, and their figures for a paper."""
 
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import App, Parameter
 
 from pairjepa.cli.common import Split, next_command, stdout_for_results
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
 
 
-def add(app: App) -> None:
-    """Give these verbs to the command line."""
-    app.command(report, usage="Usage: pairjepa report RUN [RUN...] [OPTIONS]")
-
-
 def report(
-    *runs: Annotated[Path, Parameter(help="Run folders or seed groups, evaluated on the split.")],
-    out: Annotated[Path, Parameter(help="The page: one HTML file that needs no network.")] = Path(
-        "report.html"
-    ),
+    *runs: Path,
+    out: Path = Path("report.html"),
     split: Split = "test",
-    figures: Annotated[
-        Path | None, Parameter(help="Folder for each figure as PNG and PDF, for a paper.")
-    ] = None,
-    projection: Annotated[str, Parameter(help="How the map is made: tsne, pca or umap.")] = "tsne",
-    seed: Annotated[int, Parameter(help="Of the map, its clusters and the samples.")] = 0,
+    figures: Path | None = None,
+    projection: str = "tsne",
+    seed: int = 0,
 ) -> None:
     """Explain one run, or several beside each other, in one offline page: numbers, plots, a map, examples.
 
     From what `evaluate` left in the run folders; no model is loaded.
+
+    Args:
+        runs: Run folders or seed groups, evaluated on the split.
+        out: The page: one HTML file that needs no network.
+        figures: Folder for each figure as PNG and PDF, for a paper.
+        projection: How the map is made: tsne, pca or umap.
+        seed: Of the map, its clusters and the samples.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out must end in .html, got {out}. Give it as {out.with_suffix('.html')}.")

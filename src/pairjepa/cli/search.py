@@ -1,13 +1,22 @@
 """Find images: index, search; and their vectors in a file: embed."""
 
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, Parameter
+from cyclopts import Parameter
 
-from pairjepa.cli.common import Device, Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import (
+    AnyEncoder,
+    Device,
+    Json,
+    Switch,
+    next_command,
+    print_result,
+    stdout_for_results,
+)
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
@@ -16,7 +25,11 @@ from pairjepa.util.progress import say
 if TYPE_CHECKING:
     from pairjepa.apps.search.index import Hit, Index
 
-SETTINGS = (
+Images = Annotated[
+    str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")
+]
+SETTINGS = settings(
+    RunConfig(),
     "data.image_column",
     "data.caption_column",
     "data.split_column",
@@ -26,47 +39,27 @@ SETTINGS = (
 )
 
 
-def add(app: App) -> None:
-    """Give these verbs to the command line."""
-    flags = [setting for setting in settings(RunConfig()) if setting.name in SETTINGS]
-    app.command(with_flags(index, flags), usage="Usage: pairjepa index RUN IMAGES... --out FOLDER [OPTIONS]")
-    app.command(with_flags(embed, flags), usage="Usage: pairjepa embed RUN IMAGES... --out FILE [OPTIONS]")
-    app.command(search, usage='Usage: pairjepa search INDEX ["WORDS"] [OPTIONS]')
-
-
+@with_flags(SETTINGS)
 def index(
-    run: Annotated[
-        Path,
-        Parameter(help="Run folder that `pairjepa train` wrote, or a pretrained pair such as CLIP."),
-    ],
+    run: Path,
     /,
-    *images: Annotated[
-        str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")
-    ],
-    out: Annotated[
-        str,
-        Parameter(
-            help="Folder of the index: new, or one to bring up to date; or a URL, such as s3://bucket/my.index."
-        ),
-    ],
-    approximate: Annotated[
-        Literal["auto", "on", "off"],
-        Parameter(help="Search without comparing all vectors: auto does beyond 300,000."),
-    ] = "auto",
-    remove: Annotated[
-        list[str] | None,
-        Parameter(help="A source whose images leave the index; may be given again.", negative_iterable=()),
-    ] = None,
-    only: Annotated[
-        bool,
-        Parameter(
-            name="--only", negative=(), show_default=False, help="Let all other sources leave the index."
-        ),
-    ] = False,
+    *images: Images,
+    out: str,
+    approximate: Literal["auto", "on", "off"] = "auto",
+    remove: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+    only: Switch = False,
     device: Device = None,
     **given: Any,
 ) -> None:
-    """Embed images once, and again only what is new or changed, so that they can be searched."""
+    """Embed images once, and again only what is new or changed, so that they can be searched.
+
+    Args:
+        run: Run folder that `pairjepa train` wrote, or a pretrained pair such as CLIP.
+        out: Folder of the index: new, or one to bring up to date; or a URL, such as s3://bucket/my.index.
+        approximate: Search without comparing all vectors: auto does beyond 300,000.
+        remove: A source whose images leave the index; may be given again.
+        only: Let all other sources leave the index.
+    """
     config = override(RunConfig(), given_settings(given))
     with stdout_for_results(device):
         from pairjepa.apps.search.build import build
@@ -85,22 +78,20 @@ def index(
     next_command("search", out, then='"what is to be seen"')
 
 
+@with_flags(SETTINGS)
 def embed(
-    run: Annotated[
-        Path,
-        Parameter(
-            help="A run folder, what `pairjepa export RUN --to onnx` wrote, or a pretrained pair such as CLIP."
-        ),
-    ],
+    run: AnyEncoder,
     /,
-    *images: Annotated[
-        str, Parameter(help="Folders of images, images, or pairs as `pairjepa inspect` takes them.")
-    ],
-    out: Annotated[Path, Parameter(help="vectors.parquet, or vectors.npy with the names in vectors.json.")],
+    *images: Images,
+    out: Path,
     device: Device = None,
     **given: Any,
 ) -> None:
-    """Write the vectors of images (predicted caption embeddings) into a file."""
+    """Write the vectors of images (predicted caption embeddings) into a file.
+
+    Args:
+        out: vectors.parquet, or vectors.npy with the names in vectors.json.
+    """
     config = override(RunConfig(), given_settings(given))
     with stdout_for_results(device):
         from pairjepa.apps.embed import embed
@@ -110,39 +101,34 @@ def embed(
 
 
 def search(
-    index: Annotated[str, Parameter(help="Folder or URL that `pairjepa index` wrote.")],
-    words: Annotated[str | None, Parameter(help="What is to be seen; or words that go with --image.")] = None,
+    index: str,
+    words: str | None = None,
     /,
     *,
-    image: Annotated[Path | None, Parameter(help="A photograph to search by.")] = None,
-    minus: Annotated[
-        str | None, Parameter(help="Words whose direction is taken from the query's: what is not to be seen.")
-    ] = None,
-    by: Annotated[
-        Literal["image", "caption", "both"] | None,
-        Parameter(
-            help="What is compared: image, the captions that it came with, or both (words: both, if there are any)."
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        Parameter(help="Least probability, such as 0.5, that an image fits the words."),
-    ] = None,
-    k: Annotated[int, Parameter(name=("-k", "--k"), help="How many.")] = 10,
-    where: Annotated[
-        str | None,
-        Parameter(help="A condition on columns of the index, such as \"split = 'test' AND width > 500\"."),
-    ] = None,
-    raw_where: Annotated[
-        str | None, Parameter(help="A filter in the SQL of Lance in its place, on any column.")
-    ] = None,
-    of: Annotated[
-        Literal["images", "captions"],
-        Parameter(name="--in", help="captions: which captions fit."),
-    ] = "images",
+    image: Path | None = None,
+    minus: str | None = None,
+    by: Literal["image", "caption", "both"] | None = None,
+    threshold: float | None = None,
+    k: Annotated[int, Parameter(name=("-k", "--k"))] = 10,
+    where: str | None = None,
+    raw_where: str | None = None,
+    of: Annotated[Literal["images", "captions"], Parameter(name="--in")] = "images",
     as_json: Json = False,
 ) -> None:
-    """Find images by words, by a photograph, or by both together."""
+    """Find images by words, by a photograph, or by both together.
+
+    Args:
+        index: Folder or URL that `pairjepa index` wrote.
+        words: What is to be seen; or words that go with --image.
+        image: A photograph to search by.
+        minus: Words whose direction is taken from the query's: what is not to be seen.
+        by: What is compared: image, the captions that it came with, or both (words: both, if there are any).
+        threshold: Least probability, such as 0.5, that an image fits the words.
+        k: How many.
+        where: A condition on columns of the index, such as "split = 'test' AND width > 500".
+        raw_where: A filter in the SQL of Lance in its place, on any column.
+        of: captions: which captions fit.
+    """
     with stdout_for_results():
         from pairjepa.apps.search.index import Index
         from pairjepa.apps.search.query import Query, encode, is_cut
@@ -174,36 +160,34 @@ def search(
             likely = max((hit.probability or 0 for hit in ask(100)), default=None) if threshold else None
             best = "" if likely is None else f": the best image fits with a probability of {likely:.2f}"
             say(f"Nothing is found{best}.")
-    if as_json:
-        results = [
-            {
-                "id": hit.id,
-                "name": hit.name,
-                "score": hit.score,
-                "probability": hit.probability,
-                "captions": list(hit.captions),
-                "path": None if hit.path is None else str(hit.path),
-            }
-            for hit in hits
-        ]
-        print_json({"results": results})
-        return
-    _print_hits(opened, hits, of)
-    next_command("serve", index)
+    results = [
+        {
+            "id": hit.id,
+            "name": hit.name,
+            "score": hit.score,
+            "probability": hit.probability,
+            "captions": list(hit.captions),
+            "path": None if hit.path is None else str(hit.path),
+        }
+        for hit in hits
+    ]
+    print_result({"results": results}, as_json, lambda _: "\n".join(_lines(opened, hits, of)))
+    if not as_json:
+        next_command("serve", index)
 
 
-def _print_hits(index: "Index", hits: "list[Hit]", of: str) -> None:
+def _lines(index: "Index", hits: "list[Hit]", of: str) -> Iterator[str]:
     from pairjepa.apps.search.terminal import picture, protocol
 
     way = protocol(sys.stdout)
     for hit in hits:
         thumbnail = index.thumbnail(hit.id) if way is not None and of == "images" else None
         if way is not None and thumbnail is not None:
-            print(picture(thumbnail, way))
+            yield picture(thumbnail, way)
         place, caption = _plain(str(hit.path or hit.name)), _plain(next(iter(hit.captions), ""))
         first, second = (place, caption) if of == "images" else (caption, place)
         likely = "" if hit.probability is None else f"{hit.probability:5.0%}"
-        print(f"{hit.score:.3f}{likely}  {first}" + (f"\n       {second}" if second else ""))
+        yield f"{hit.score:.3f}{likely}  {first}" + (f"\n       {second}" if second else "")
 
 
 def _plain(text: str) -> str:

@@ -1,34 +1,29 @@
 """A page and an API over an index: serve."""
 
-from typing import Annotated
-
-from cyclopts import App, Parameter
-
 from pairjepa.util.errors import missing_extra
 
 EXTRA = ("fastapi", "jinja2", "python_multipart", "uvicorn")
 """Packages that a server needs and nothing else does."""
 
 
-def add(app: App) -> None:
-    """Give these verbs to the command line."""
-    app.command(serve)
-
-
 def serve(
-    index: Annotated[str, Parameter(help="Folder or URL that `pairjepa index` wrote.")],
+    index: str,
     /,
     *,
-    port: Annotated[int, Parameter(help="Where to listen; 0 takes any free port.")] = 8000,
-    host: Annotated[
-        str, Parameter(help="Address to listen at; any but the default lets other machines in.")
-    ] = "127.0.0.1",
-    queue: Annotated[
-        int, Parameter(help="Requests that may wait; beyond it clients are told to come again.")
-    ] = 64,
-    max_upload: Annotated[str, Parameter(help="Size of the largest upload.")] = "10MB",
+    port: int = 8000,
+    host: str = "127.0.0.1",
+    queue: int = 64,
+    max_upload: str = "10MB",
 ) -> None:
-    """Serve a search page and an API over an index, to this machine alone."""
+    """Serve a search page and an API over an index, to this machine alone.
+
+    Args:
+        index: Folder or URL that `pairjepa index` wrote.
+        port: Where to listen; 0 takes any free port.
+        host: Address to listen at; any but the default lets other machines in.
+        queue: Requests that may wait; beyond it clients are told to come again.
+        max_upload: Size of the largest upload.
+    """
     from importlib.util import find_spec
 
     if missing := [package for package in EXTRA if find_spec(package) is None]:

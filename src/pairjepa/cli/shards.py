@@ -1,38 +1,31 @@
 """Pairs as WebDataset shards: shards."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import App, Parameter
-
-from pairjepa.cli.common import Json, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import Json, next_command, print_result, stdout_for_results
 from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
 from pairjepa.util.progress import say
 
 
-def add(app: App) -> None:
-    """Give this verb to the command line."""
-    pairs = [
-        s
-        for s in settings(RunConfig())
-        if s.section == "data" and s.name not in ("data.source", "data.max_bad")
-    ]
-    app.command(with_flags(shards, pairs))
-
-
+@with_flags(settings(RunConfig(), "data", without=("data.source", "data.max_bad")))
 def shards(
-    data: Annotated[
-        str, Parameter(help="The pairs, as for `pairjepa inspect`; a data set id of the hub is streamed.")
-    ],
+    data: str,
     /,
     *,
-    out: Annotated[str, Parameter(help="Folder for the shards, or a URL of one (s3://, gs://, …).")],
-    images_per_shard: Annotated[int, Parameter(help="Images in a shard.")] = 1000,
+    out: str,
+    images_per_shard: int = 1000,
     as_json: Json = False,
     **given: Any,
 ) -> None:
-    """Write pairs as WebDataset shards (.tar), or go on with that; images are not encoded again."""
+    """Write pairs as WebDataset shards (.tar), or go on with that; images are not encoded again.
+
+    Args:
+        data: The pairs, as for `pairjepa inspect`; a data set id of the hub is streamed.
+        out: Folder for the shards, or a URL of one (s3://, gs://, …).
+        images_per_shard: Images in a shard.
+    """
     config = override(RunConfig(), {"data.source": data, **given_settings(given)})
     config.validate()
     with stdout_for_results():
@@ -48,14 +41,12 @@ def shards(
         "bytes": written.bytes,
         "problems": written.problems.to_dict(),
     }
-    if as_json:
-        print_json(result)
-    else:
-        print(
-            f"{result['shards']:,} shards written: {written.images:,} images, {written.captions:,} captions, "
-            f"{written.bytes / 1e6:,.0f} MB." + (f" {written.kept:,} were there." if written.kept else "")
-        )
-        for kind, problem in written.problems.to_dict().items():
-            print(f"Warning: {problem['count']:,} {kind}, such as {problem['examples'][0]}")
+    lines = [
+        f"{len(written.shards):,} shards written: {written.images:,} images, {written.captions:,} captions, "
+        f"{written.bytes / 1e6:,.0f} MB." + (f" {written.kept:,} were there." if written.kept else "")
+    ]
+    for kind, problem in written.problems.to_dict().items():
+        lines.append(f"Warning: {problem['count']:,} {kind}, such as {problem['examples'][0]}")
+    print_result(result, as_json, lambda _: "\n".join(lines))
     say(f"wrote {out}")
     next_command("inspect", out)

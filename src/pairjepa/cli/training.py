@@ -5,15 +5,27 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Group, Parameter
 
-from pairjepa.cli.common import Device, Json, Split, next_command, print_json, stdout_for_results
+from pairjepa.cli.common import (
+    Device,
+    Json,
+    Relevance,
+    Split,
+    Switch,
+    next_command,
+    print_result,
+    stdout_for_results,
+)
 from pairjepa.cli.flags import as_flags, given_settings, settings, with_flags
 from pairjepa.config.recipes import ENCODERS, RECIPES, override, recipe
 from pairjepa.config.settings import DeviceName, RunConfig
+from pairjepa.evaluation import tables
+from pairjepa.evaluation.compare_tables import compare_latex, compare_markdown, compare_table
 from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import keep_lines, say
 
@@ -27,58 +39,50 @@ train_app = App(
 
 RUN = Group("Run", sort_key=0)  # before the groups of settings
 
-
-def add(app: App) -> None:
-    """Give these verbs to the command line."""
-    pairs = [s for s in settings(RunConfig()) if s.section == "data" and s.name != "data.source"]
-    words = "Count the captions' tokens as this text backbone does: a Transformers folder or hub id."
-    tokens = [replace(s, help=words) for s in settings(RunConfig()) if s.name == "model.text"]
-    image = "Image backbone of --probe: a Transformers folder or hub id."
-    tokens += [replace(s, help=image) for s in settings(recipe("contrastive")) if s.name == "model.image"]
-    app.command(with_flags(inspect, pairs + tokens))
-    for name in RECIPES:
-        train_app.command(train_command(name), name=name)
-    app.command(train_app)
-    chosen = (
-        "data",
-        "model.pair",
-        "model.pair_revision",
-        "model.image_views",
-        "model.max_tokens",
-        "model.engine",
-    )
-    measured = [s for s in settings(recipe("adapt")) if s.section in chosen or s.name in chosen]
-    app.command(
-        with_flags(evaluate, measured),
-        usage="Usage: pairjepa evaluate RUN [OPTIONS], or pairjepa evaluate --model.pair PAIR --data DATA [OPTIONS]",
-    )
-    app.command(compare, usage="Usage: pairjepa compare RUN RUN... [OPTIONS]")
-    app.command(demo)
+INSPECTED = [
+    *settings(RunConfig(), "data", without=("data.source",)),
+    replace(
+        *settings(RunConfig(), "model.text"),
+        help="Count the captions' tokens as this text backbone does: a Transformers folder or hub id.",
+    ),
+    replace(
+        *settings(recipe("contrastive"), "model.image"),
+        help="Image backbone of --probe: a Transformers folder or hub id.",
+    ),
+]
+EVALUATED = settings(
+    recipe("adapt"),
+    "data",
+    "model.pair",
+    "model.pair_revision",
+    "model.image_views",
+    "model.max_tokens",
+    "model.engine",
+)
 
 
+@with_flags(INSPECTED)
 def inspect(
-    data: Annotated[str, Parameter(help="A folder, a table, a data set id of the hub, or `shapes`.")],
+    data: str,
     /,
     *,
-    leaks: Annotated[
-        Path | None, Parameter(help="CSV file for the names of all near copies in several splits.")
-    ] = None,
-    probe: Annotated[
-        bool,
-        Parameter(
-            negative=(),
-            show_default=False,
-            help="Fit CCA and ridge regression on the backbones' features: is it better to align or to predict?",
-        ),
-    ] = False,
+    leaks: Path | None = None,
+    probe: Switch = False,
     as_json: Json = False,
     **given: Any,
 ) -> None:
-    """Say what is in the data: sizes, splits, captions, images that can't be read or stand in two splits."""
+    """Say what is in the data: sizes, splits, captions, images that can't be read or stand in two splits.
+
+    Args:
+        data: A folder, a table, a data set id of the hub, or `shapes`.
+        leaks: CSV file for the names of all near copies in several splits.
+        probe: Fit CCA and ridge regression on the backbones' features: is it better to align or to predict?
+    """
     config = override(RunConfig(), {"data.source": data, **given_settings(given)})
     config.validate()
     with stdout_for_results():
         from pairjepa.apps import inspect as inspection
+        from pairjepa.pairs.inspect import render
 
         report = inspection.inspect(config.data, config.model.text, leaks=leaks)
         if probe:
@@ -88,16 +92,12 @@ def inspect(
             report["probe"] = closed_forms(recipe("contrastive", {"data.source": data, **chosen}))
     if leaks is not None:
         say(f"wrote {leaks}")
-    if as_json:
-        print_json(report)
-    else:
-        from pairjepa.pairs.inspect import render
 
-        print(render(report))
-        if probe:
-            from pairjepa.evaluation.tables import probe_table
+    def words(report: dict[str, Any]) -> str:
+        found = [tables.probe_table(report["probe"])] if probe else []
+        return "\n\n".join([render(report), *found])
 
-            print(f"\n{probe_table(report['probe'])}")
+    print_result(report, as_json, words)
     if "train" in report["splits"]:
         next_command("train", "contrastive", "--data", data, *as_flags(given_settings(given), "data"))
 
@@ -121,14 +121,7 @@ def train_command(name: str) -> Callable[..., None]:
             ),
         ] = None,
         verbose: Annotated[
-            bool,
-            Parameter(
-                name="--verbose",
-                negative=(),
-                show_default=False,
-                help="Keep the line of every epoch on a terminal too, as in a log.",
-                group=RUN,
-            ),
+            Switch, Parameter(help="Keep the line of every epoch on a terminal too, as in a log.", group=RUN)
         ] = False,
         track: Annotated[
             str | None,
@@ -174,7 +167,11 @@ def train_command(name: str) -> Callable[..., None]:
 
     train.__doc__ = RECIPES[name].__doc__
     pair = ["model.pair"] if name.startswith("adapt") else []
-    return with_flags(train, settings(recipe(name)), needed=("data.source", *pair))
+    return with_flags(settings(recipe(name)), needed=("data.source", *pair))(train)
+
+
+for _name in RECIPES:
+    train_app.command(train_command(_name), name=_name)
 
 
 def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
@@ -186,42 +183,30 @@ def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
             say(f"{setting}: {name} of the Hugging Face hub (Apache-2.0); another one: --{setting}")
 
 
+@with_flags(EVALUATED)
 def evaluate(
-    *runs: Annotated[
-        Path, Parameter(help="Run folder that `pairjepa train` wrote, with or without --seeds.")
-    ],
+    *runs: Path,
     split: Split = "test",
     as_json: Json = False,
-    export: Annotated[
-        Path | None,
-        Parameter(help="Folder for the split's embeddings: .npy files beside names and captions."),
-    ] = None,
-    relevance: Annotated[
-        Literal["owner", "text"],
-        Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
-    ] = "owner",
-    hard_negatives: Annotated[
-        Path | None,
-        Parameter(help="Measure the run on this file of SugarCrepe, ARO or Winoground alone."),
-    ] = None,
+    export: Path | None = None,
+    relevance: Relevance = "owner",
+    hard_negatives: Path | None = None,
     device: Device = None,
-    images: Annotated[
-        Path | None, Parameter(help="Folder of that file's images, where they are not beside it.")
-    ] = None,
-    ensemble: Annotated[
-        bool,
-        Parameter(
-            negative=(),
-            show_default=False,
-            help="Measure all seeds, or several runs, as one model: embeddings side by side.",
-        ),
-    ] = False,
+    images: Path | None = None,
+    ensemble: Switch = False,
     **given: Any,
 ) -> None:
     """Measure a run on one split: recalls both ways, with intervals, beside chance and CCA, and hard negatives.
 
     With --data, where the run's data are now; or other pairs, to measure it on. Without a run, --model.pair measures a
     pretrained pair as it is.
+
+    Args:
+        runs: Run folder that `pairjepa train` wrote, with or without --seeds.
+        export: Folder for the split's embeddings: .npy files beside names and captions.
+        hard_negatives: Measure the run on this file of SugarCrepe, ARO or Winoground alone.
+        images: Folder of that file's images, where they are not beside it.
+        ensemble: Measure all seeds, or several runs, as one model: embeddings side by side.
     """
     chosen = given_settings(given)
     if ensemble:
@@ -256,10 +241,7 @@ def evaluate(
             where = override(RunConfig(), data).data if len(data) > 1 else data.get("data.source")
             result = evaluation.evaluate(run, split, export=export, relevance=relevance, data=where)
     name = str(run or chosen["model.pair"])
-    if as_json:
-        print_json(result)
-    else:
-        _print_table(Path(name).name, result)
+    print_result(result, as_json, partial(_table, Path(name).name))
     exported = [str(export)] if export else []
     if run is None:
         if exported:
@@ -281,7 +263,7 @@ def _evaluate_ensemble(
     split: str,
     as_json: bool,
     export: Path | None,
-    relevance: Literal["owner", "text"],
+    relevance: Relevance,
     others: list[str],
 ) -> None:
     if others:
@@ -290,47 +272,34 @@ def _evaluate_ensemble(
         from pairjepa.evaluation.ensemble import evaluate_ensemble
 
         result = evaluate_ensemble(runs, split, export=export, relevance=relevance)
-    if as_json:
-        print_json(result)
-    else:
-        _print_table("ensemble", result)
+    print_result(result, as_json, partial(_table, "ensemble"))
     if export:
         say(f"wrote {export}")
     next_command("compare", *map(str, runs), "--split", split)
 
 
 def compare(
-    *runs: Annotated[Path, Parameter(help="Run folders, evaluated on the split; the first is the baseline.")],
+    *runs: Path,
     split: Split = "test",
-    relevance: Annotated[
-        Literal["owner", "text"],
-        Parameter(help="owner: an image's own captions are right; text: any caption with the same words is."),
-    ] = "owner",
+    relevance: Relevance = "owner",
     as_json: Json = False,
-    markdown: Annotated[
-        bool,
-        Parameter(
-            name="--markdown", negative=(), show_default=False, help="Print Markdown tables, for a paper."
-        ),
-    ] = False,
-    latex: Annotated[
-        bool,
-        Parameter(name="--latex", negative=(), show_default=False, help="Print a LaTeX table, for a paper."),
-    ] = False,
+    markdown: Switch = False,
+    latex: Switch = False,
 ) -> None:
-    """Say which run is better on the same images, with paired intervals, and what each has cost."""
+    """Say which run is better on the same images, with paired intervals, and what each has cost.
+
+    Args:
+        runs: Run folders, evaluated on the split; the first is the baseline.
+        markdown: Print Markdown tables, for a paper.
+        latex: Print a LaTeX table, for a paper.
+    """
     if as_json + markdown + latex > 1:
         raise UsageError("The output must be one of --json, --markdown and --latex, got several. Give one.")
     with stdout_for_results():
         from pairjepa.evaluation import compare as comparison
 
         result = comparison.compare(runs, split, relevance)
-    if as_json:
-        print_json(result)
-    else:
-        from pairjepa.evaluation.compare_tables import compare_latex, compare_markdown, compare_table
-
-        print((compare_markdown if markdown else compare_latex if latex else compare_table)(result))
+    print_result(result, as_json, compare_markdown if markdown else compare_latex if latex else compare_table)
     same = [*map(str, runs), *(["--relevance", relevance] if relevance != "owner" else [])]
     if split != "test":
         next_command("compare", *same, "--split", "test")
@@ -338,8 +307,12 @@ def compare(
         next_command("compare", *same, "--markdown")
 
 
-def demo(*, run: Annotated[Path, Parameter(help="Folder of the demo's runs.")] = Path("runs/demo")) -> None:
-    """Do the whole job offline, in minutes: draw pairs, train both approaches, compare them; adapt a small CLIP."""
+def demo(*, run: Path = Path("runs/demo")) -> None:
+    """Do the whole job offline, in minutes: draw pairs, train both approaches, compare them; adapt a small CLIP.
+
+    Args:
+        run: Folder of the demo's runs.
+    """
     with stdout_for_results():
         from pairjepa.apps.demo import demo
 
@@ -363,34 +336,21 @@ def _evaluate_file(
         from pairjepa.run.seeds import runs_at
 
         results = [evaluate_file(one, file, images) for one in runs_at(run)]
-    if as_json:
-        print_json(results[0] if len(results) == 1 else {"seeds": results})
-    else:
-        from pairjepa.evaluation.tables import hard_negatives_table
-
-        print(hard_negatives_table([result["hard_negatives"] for result in results]))
+    one_or_more = results[0] if len(results) == 1 else {"seeds": results}
+    measured = [result["hard_negatives"] for result in results]
+    print_result(one_or_more, as_json, lambda _: tables.hard_negatives_table(measured))
     say(f"wrote {', '.join(result['run'] + '/hard-negatives' for result in results)}")
 
 
-def _print_table(name: str, result: dict[str, Any]) -> None:
+def _table(name: str, result: dict[str, Any]) -> str:
+    """What `evaluate` says, in plain text: tables and notes."""
     if "seeds" not in result:
-        from pairjepa.evaluation.tables import table
-
-        print(table({name: result}))
-        notes = result["notes"]
+        shown, seeds, notes = [tables.table({name: result})], [result], result["notes"]
     else:
-        from pairjepa.evaluation.tables import seeds_table
-
-        print(seeds_table(result))
-        notes = [f"seed {seed['seed']}: {note}" for seed in result["seeds"] for note in seed["notes"]]
-    seeds = result.get("seeds", [result])
+        shown, seeds = [tables.seeds_table(result)], result["seeds"]
+        notes = [f"seed {seed['seed']}: {note}" for seed in seeds for note in seed["notes"]]
     if all("partial" in seed for seed in seeds):
-        from pairjepa.evaluation.tables import partial_table
-
-        print("\n" + partial_table([seed["partial"] for seed in seeds]))
+        shown.append(tables.partial_table([seed["partial"] for seed in seeds]))
     if all(seed["hard_negatives"] for seed in seeds):
-        from pairjepa.evaluation.tables import hard_negatives_table
-
-        print("\n" + hard_negatives_table([seed["hard_negatives"] for seed in seeds]))
-    for note in notes:
-        print(f"\n{note}")
+        shown.append(tables.hard_negatives_table([seed["hard_negatives"] for seed in seeds]))
+    return "\n\n".join([*shown, *notes])

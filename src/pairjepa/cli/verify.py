@@ -1,39 +1,29 @@
 """Check files: verify."""
 
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import App, Parameter
-
-from pairjepa.cli.common import Json, print_json, stdout_for_results
+from pairjepa.cli.common import Json, print_result, stdout_for_results
 from pairjepa.util.errors import PairJEPAError
 
 
-def add(app: App) -> None:
-    """Give this verb to the command line."""
-    app.command(verify)
-
-
 def verify(
-    folder: Annotated[
-        Path, Parameter(help="A run, an index, an export, embeddings, the cache, or a folder of them.")
-    ],
+    folder: Path,
     /,
     *,
     as_json: Json = False,
 ) -> None:
-    """Read every file and say which are not what was written. Exit status 1 if there is one."""
+    """Read every file and say which are not what was written. Exit status 1 if there is one.
+
+    Args:
+        folder: A run, an index, an export, embeddings, the cache, or a folder of them.
+    """
     with stdout_for_results():
         from pairjepa.apps.verify import verify
 
         found = verify(folder)
-    if as_json:
-        print_json(found)
-    else:
-        for sentence in found["damaged"].values():
-            print(sentence)
-        without = f", {len(found['unchecked']):,} have no checksum" if found["unchecked"] else ""
-        print(f"{found['sound']:,} files are what was written, {len(found['damaged']):,} are not{without}.")
+    without = f", {len(found['unchecked']):,} have no checksum" if found["unchecked"] else ""
+    counts = f"{found['sound']:,} files are what was written, {len(found['damaged']):,} are not{without}."
+    print_result(found, as_json, lambda _: "\n".join([*found["damaged"].values(), counts]))
     if found["damaged"]:
         raise PairJEPAError(
             f"{len(found['damaged']):,} files of {folder} are damaged or missing. Put them back."

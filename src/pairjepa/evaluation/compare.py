@@ -46,7 +46,7 @@ def compare(
         UsageError: there are fewer than two runs, or `relevance` is unknown.
         PairJEPAError: a run is not there or not evaluated, or the runs were evaluated on other images.
     """
-    if not runs or (len(runs) == 1 and not _began_as_a_pair(Path(runs[0]))):
+    if not runs or (len(runs) == 1 and runs_at(Path(runs[0]))[0].config.model.pair is None):
         raise UsageError(f"compare must have at least two runs, got {len(runs)}. Name the baseline first.")
     if relevance not in ("owner", "text"):
         raise unknown("relevance", relevance, ("owner", "text"))
@@ -77,10 +77,6 @@ def _paired(groups: "dict[str, list[Evaluated]]", relevance: str) -> dict[str, A
         for name, group in groups.items()
     }
     return compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
-
-
-def _began_as_a_pair(path: Path) -> bool:
-    return runs_at(path)[0].config.model.pair is not None
 
 
 def _gains(

@@ -21,9 +21,7 @@ def compare_table(result: dict[str, Any]) -> str:
     """Chance, CCA and each run, differences from the first run, cost and verdict, in plain text."""
     rows = formatted([*result["baselines"].items()])
     for name, run in _with_corrected(result, "runs"):
-        numbers = cells(run)
-        rows.append([name, *(f"{value:.1f}" for value, _ in numbers)])
-        rows.append(["  95 % interval", *(f"{ci[0]:.1f}–{ci[1]:.1f}" for _, ci in numbers if ci)])
+        rows += formatted([(name, run)])
         if run["seed_sd"] is not None:
             rows.append([f"  sd of {run['seeds']} seeds", *(f"{sd:.1f}" for sd, _ in cells(run["seed_sd"]))])
     for name, found in _with_corrected(result, "differences"):
@@ -66,19 +64,13 @@ def _gains(result: dict[str, Any]) -> list[list[list[str]]]:
     """Rows of what was gained on the own pairs and on others, in rsum; no table where there is neither."""
     gains = result.get("gains", {})
     kinds = list(dict.fromkeys(kind for row in gains.values() for kind in row))
-    rows = [
-        [name, *(_with_interval(row[kind]) if kind in row else "–" for kind in kinds)]
-        for name, row in gains.items()
-    ]
-    return (
-        [[["rsum gained", *("own pairs" if kind == "own" else kind for kind in kinds)], *rows]]
-        if rows
-        else []
-    )
-
-
-def _with_interval(gain: dict[str, Any]) -> str:
-    return f"{_signed(gain['difference'])} ({' to '.join(map(_signed, gain['ci']))})"
+    rows = [["rsum gained", *("own pairs" if kind == "own" else kind for kind in kinds)]]
+    for name, row in gains.items():
+        shown = {
+            k: f"{_signed(g['difference'])} ({' to '.join(map(_signed, g['ci']))})" for k, g in row.items()
+        }
+        rows.append([name, *(shown.get(kind, "–") for kind in kinds)])
+    return [rows] if gains else []
 
 
 def compare_latex(result: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from jaxtyping import Float32, Int64
 
 from pairjepa.util.checksums import FILE, check, read_record, seal, write_record
 from pairjepa.util.errors import PairJEPAError, unreadable
-from pairjepa.util.files import atomic_folder, parse_json
+from pairjepa.util.files import atomic_folder, parse_json, writing
 from pairjepa.util.unit import not_unit
 
 FORMAT = 1
@@ -69,18 +69,32 @@ class EmbeddingSet:
         if outside.size:
             raise self._bad("owner.npy", f"name rows of the {images} images (from 0)", outside[0])
         for field in ("image", "text"):
-            self._check_rows(field)
+            if (wrong := not_unit(getattr(self, field))) is not None:
+                what = "have rows of norm 1" if np.isfinite(wrong[1]) else "be finite"
+                raise self._bad(f"{field}.npy", what, f"norm {wrong[1]:.4g} in row {wrong[0]}")
 
     def save(self, folder: Path) -> None:
         """Write the folder; it is whole or not there, and replaces an earlier export.
 
         Raises:
-            PairJEPAError: the folder is there and holds something else.
+            PairJEPAError: the folder is there and holds something else, or cannot be written.
         """
         folder = Path(folder)
         check_target(folder)
-        with atomic_folder(folder, replace=True) as new:
-            self._write(new)
+        with writing(folder), atomic_folder(folder, replace=True) as new:
+            for field in ("image", "text", "owner"):
+                np.save(new / f"{field}.npy", getattr(self, field), allow_pickle=False)
+            _write_lines(new / "images.jsonl", ({"name": name} for name in self.names))
+            _write_lines(
+                new / "captions.jsonl",
+                (
+                    {"image": int(row), "caption": caption}
+                    for row, caption in zip(self.owner, self.captions, strict=True)
+                ),
+            )
+            counts = {"images": len(self.image), "captions": len(self.text), "dim": self.image.shape[1]}
+            write_record(new / "meta.json", {"format": FORMAT, "split": self.split, "run": self.run} | counts)
+            seal(new)
 
     @classmethod
     def load(cls, folder: Path, *, mmap: bool = False) -> "EmbeddingSet":
@@ -121,27 +135,6 @@ class EmbeddingSet:
                 records[row]["image"],
             )
         return loaded
-
-    def _write(self, folder: Path) -> None:
-        for field in ("image", "text", "owner"):
-            np.save(folder / f"{field}.npy", getattr(self, field), allow_pickle=False)
-        _write_lines(folder / "images.jsonl", ({"name": name} for name in self.names))
-        _write_lines(
-            folder / "captions.jsonl",
-            (
-                {"image": int(row), "caption": caption}
-                for row, caption in zip(self.owner, self.captions, strict=True)
-            ),
-        )
-        counts = {"images": len(self.image), "captions": len(self.text), "dim": self.image.shape[1]}
-        write_record(folder / "meta.json", {"format": FORMAT, "split": self.split, "run": self.run} | counts)
-        seal(folder)
-
-    def _check_rows(self, field: str) -> None:
-        if (wrong := not_unit(getattr(self, field))) is not None:
-            row, norm = wrong
-            what = "have rows of norm 1" if np.isfinite(norm) else "be finite"
-            raise self._bad(f"{field}.npy", what, f"norm {norm:.4g} in row {row}")
 
     def _bad(self, file: str, rule: str, value: Any) -> PairJEPAError:
         if self.origin is None:

@@ -14,7 +14,7 @@ from pairjepa.run.seeds import runs_at
 from pairjepa.training.ensemble import side_by_side, trained, untrained
 from pairjepa.training.hubness import Embed, fit
 from pairjepa.util.errors import UsageError
-from pairjepa.util.files import digest, writing
+from pairjepa.util.files import digest
 
 
 def evaluate_ensemble(
@@ -58,8 +58,7 @@ def evaluate_ensemble(
     weights = digest([weights for _, weights in models])
     embeddings = embedding_set(first, split, *embed(images, captions), weights)
     if export is not None:
-        with writing(Path(export)):
-            embeddings.save(Path(export))
+        embeddings.save(Path(export))
     correction, cca = fit(first, embed)[0], forms.pop("cca", None)
     result = evaluate_embeddings(
         embeddings, cca=cca, regressions=forms, hubness=correction, relevance=relevance

@@ -14,17 +14,16 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation import baseline_rows
 from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
-from pairjepa.evaluation.hard_negatives import measure_twins
 from pairjepa.evaluation.illustrate import hidden_words, split_saliency, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
-from pairjepa.evaluation.other import is_other, measured, result_name
-from pairjepa.evaluation.result import evaluate_embeddings
+from pairjepa.evaluation.result import evaluate_embeddings, measure_twins
 from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.features.engines import check_engine
 from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
 from pairjepa.pairs.data import read_data, read_known
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.sources import located
+from pairjepa.pairs.splits import ORDER, USED
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
@@ -89,10 +88,10 @@ def evaluate(
         raise PairJEPAError(
             f"{error} If the data of {run} have moved, say where they are now: pairjepa evaluate {run} --data WHERE."
         ) from None
-    other = data is not None and is_other(next(iter(runs)), pairs)
+    other = data is not None and _is_other(next(iter(runs)), pairs)
     if other:
         say(f"{pairs.description}: not the pairs that {run} was trained on; the run's own results stay.")
-        pairs = measured(pairs, split)
+        pairs = with_split(pairs, split)
     pairs.check_split(split)
     results = []
     for one, target in runs.items():
@@ -102,6 +101,21 @@ def evaluate(
         if data is not None and not other:
             one.note_names(replace(one.config, data=named))
     return over_seeds(results) if group else results[0]
+
+
+def _is_other(run: RunFolder, pairs: Pairs) -> bool:
+    """Whether these are other pairs than those that the run was trained on, by their digests."""
+    if not any(split in pairs.splits for split in USED):
+        return True
+    return bool(read_known(pairs, 1.0, run).record["digest"] != run.record["data"]["digest"])
+
+
+def with_split(pairs: Pairs, split: str) -> Pairs:
+    """Other pairs with the split that is measured: their own of that name, else all of them."""
+    if split in pairs.splits or split not in ORDER:
+        return pairs
+    say(f"{pairs.description} have no split {split!r}: all {pairs.n_images:,} images are measured.")
+    return pairs.with_splits([split] * pairs.n_images)
 
 
 def measure(
@@ -136,10 +150,12 @@ def measure(
     forms = baseline_rows.closed_forms(material, split, not other, twins, None if other else folder)
     cca = forms.pop("cca", None)
     embedder = Embedder.of(folder, image, text)
-    kept = result_name(split, data.record) if other else split
-    embeddings = replace(_embed(embedder, material, split), split=kept)
+    kept = f"{split}-on-{data.record['digest'][:8]}" if other else split
+    joint, device, sides = embedder.joint, best_device(), material.split(split)
+    rows = embed_images(joint, sides.images, device), embed_texts(joint, sides.texts, device)
+    embeddings = replace(embedding_set(material, split, *rows, embedder.weights), split=kept)
     correction = (
-        load_or_fit(folder, material, embedder.joint, embedder.weights, best_device())
+        load_or_fit(folder, material, joint, embedder.weights, device)
         if config.context.image and not other  # its bank and its α and k are of the run's own pairs
         else None
     )
@@ -151,7 +167,7 @@ def measure(
         hubness=correction,
         relevance=relevance,
     )
-    texts = embed_texts(embedder.joint, material.texts([twin.text for twin in twins]), best_device())
+    texts = embed_texts(joint, material.texts([twin.text for twin in twins]), device)
     model = embeddings.image, embeddings.text, texts
     result["hard_negatives"], measured_twins = measure_twins(twins, model, embeddings.owner, cca)
     examples: list[dict[str, Any]] = []
@@ -175,8 +191,7 @@ def measure(
     }
     name = kept if relevance == "owner" else f"{kept}-{relevance}"
     for target in (folder.path / "embeddings" / kept, *([export] if export is not None else [])):
-        with writing(target):
-            embeddings.save(target)
+        embeddings.save(target)
     with writing(folder.path):
         if illustrations is not None:
             illustrations.save(folder.path / ILLUSTRATIONS / split)
@@ -274,12 +289,6 @@ def queries(
     masked = material.masked(captions, material.masking(ratio), 1)
     targets = embed_texts(joint, sides.texts, device)
     return [(embed_partial(joint, sides.images, masked, owner, device), targets) for owner in shown]
-
-
-def _embed(embedder: Embedder, material: Material, split: str) -> EmbeddingSet:
-    device, joint, sides = best_device(), embedder.joint, material.split(split)
-    image, text = embed_images(joint, sides.images, device), embed_texts(joint, sides.texts, device)
-    return embedding_set(material, split, image, text, embedder.weights)
 
 
 def embedding_set(

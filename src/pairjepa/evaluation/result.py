@@ -1,7 +1,7 @@
 """One dict that says how good a set of embeddings is, beside chance and CCA, with intervals and in words."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,12 +22,15 @@ from pairjepa.metrics.bootstrap import (
     mean_interval,
     with_intervals,
 )
+from pairjepa.metrics.caption_twins import Twin
+from pairjepa.metrics.hard_negatives import Embeddings, evaluate_hard_negatives, margins
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RetrievalRanks, metrics, retrieve
 from pairjepa.util.errors import UsageError, unknown
 
 RelevanceKind = Literal["owner", "text"]
+DIGITS = 6  # of a margin
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +141,9 @@ class _Measured:
     def over(self, other: "_Measured") -> dict[str, Any]:
         """The paired difference of rsum."""
         gain = difference(self.values, other.values, self.samples, other.samples)["rsum"]
-        return {"rsum_difference": gain["difference"], "ci": gain["ci"], "verdict": _verdict(*gain["ci"])}
+        low, high = gain["ci"]
+        verdict = "better" if low > 0 else "worse" if high < 0 else "not distinguishable"
+        return {"rsum_difference": gain["difference"], "ci": gain["ci"], "verdict": verdict}
 
 
 def _corrected(
@@ -148,12 +153,6 @@ def _corrected(
     found = _Measured.of(ranks, draws, seed)
     shown = with_intervals(found.values, found.samples) | correction.settings()
     return found, shown | {"over_plain": found.over(plain)}
-
-
-def _verdict(low: float, high: float) -> str:
-    if low > 0:
-        return "better"
-    return "worse" if high < 0 else "not distinguishable"
 
 
 def _cosine(embeddings: EmbeddingSet, same_text: Relevance, draws: int, seed: int) -> dict[str, Any]:
@@ -201,3 +200,24 @@ def _geometry(embeddings: EmbeddingSet, matched: float, seed: int) -> dict[str, 
         }
         | {"healthy": 1 / math.sqrt(embeddings.image.shape[1])},
     }
+
+
+def measure_twins(
+    twins: Sequence[Twin], model: Embeddings, owner: np.ndarray, cca: Baseline | None
+) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """Hard negatives of a split.
+
+    Returns:
+        What `evaluate_hard_negatives` says, None where there are no twins; and each twin with its margin, as
+        `Illustrations.twins` has them.
+    """
+    if not twins:
+        return None, []
+    kinds, caption = [twin.kind for twin in twins], np.array([twin.caption for twin in twins])
+    other = None if cca is None or cca.twins is None else (cca.image, cca.text, cca.twins)
+    result = evaluate_hard_negatives(kinds, caption, owner, model, other)
+    lead = margins(model, caption, owner[caption])
+    shown = [
+        twin._asdict() | {"margin": round(float(of), DIGITS)} for twin, of in zip(twins, lead, strict=True)
+    ]
+    return result, shown

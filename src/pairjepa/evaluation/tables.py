@@ -19,7 +19,7 @@ TITLES = ["", *(f"{way.replace('_to_', '→')} {name}" for way, name in COLUMNS)
 
 def table(results: dict[str, dict[str, Any]]) -> str:
     """Chance, CCA and each named result of `evaluate`, in plain text with the intervals below the numbers."""
-    return "\n".join([*plain(_lines(results)), "", *footer(results)])
+    return "\n".join([*plain(formatted(_rows(results))), "", *footer(results)])
 
 
 def seeds_table(group: dict[str, Any]) -> str:
@@ -28,7 +28,7 @@ def seeds_table(group: dict[str, Any]) -> str:
     means = [f"{mean:.1f}" for mean, _ in cells(group["mean"])]
     if group["sd"] is not None:
         means = [f"{mean} ± {sd:.1f}" for mean, (sd, _) in zip(means, cells(group["sd"]), strict=True)]
-    return "\n".join([*plain([*_lines(results), ["mean ± sd", *means]]), "", *footer(results)])
+    return "\n".join([*plain([*formatted(_rows(results)), ["mean ± sd", *means]]), "", *footer(results)])
 
 
 def markdown_table(results: dict[str, dict[str, Any]]) -> str:
@@ -77,10 +77,6 @@ def probe_table(result: dict[str, Any]) -> str:
     return "\n".join(
         [*plain(formatted(baselines({"": result}))), "", *footer({"": result}), "", result["note"]]
     )
-
-
-def _lines(results: dict[str, dict[str, Any]]) -> list[list[str]]:
-    return formatted(_rows(results))
 
 
 def formatted(named: list[tuple[str, dict[str, Any]]]) -> list[list[str]]:

@@ -8,17 +8,15 @@ from pairjepa.backbones.location import local_folder
 from pairjepa.config.settings import RunConfig
 from pairjepa.evaluation import baseline_rows
 from pairjepa.evaluation.embedding_set import check_target
-from pairjepa.evaluation.evaluate import embedding_set
-from pairjepa.evaluation.hard_negatives import measure_twins
-from pairjepa.evaluation.other import measured
-from pairjepa.evaluation.result import evaluate_embeddings
+from pairjepa.evaluation.evaluate import embedding_set, with_split
+from pairjepa.evaluation.result import evaluate_embeddings, measure_twins
 from pairjepa.features.engines import check_engine
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.training.material import Material
 from pairjepa.util.errors import unknown
-from pairjepa.util.files import digest, writing
+from pairjepa.util.files import digest
 
 
 def evaluate_pair(
@@ -52,7 +50,7 @@ def evaluate_pair(
     check_engine(config.model.engine)
     if export is not None:
         check_target(Path(export))
-    pairs = measured(opened(pairs, config.data), split)
+    pairs = with_split(opened(pairs, config.data), split)
     pairs.check_split(split)
     data = read_data(pairs, config.data.max_bad)
     data.pairs.check_split(split)
@@ -77,8 +75,7 @@ def evaluate_pair(
     model = embeddings.image, embeddings.text, pair.twins
     result["hard_negatives"], _ = measure_twins(twins, model, embeddings.owner, cca)
     if export is not None:
-        with writing(Path(export)):
-            embeddings.save(Path(export))
+        embeddings.save(Path(export))
     return result | {
         "run": config.model.pair,
         "weights": weights,

@@ -17,7 +17,7 @@ import functools
 import mmap
 import os
 import resource
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,6 @@ class Shard:
     path: Path
     data: str
     """Digest of the file."""
-    shape: tuple[int, ...]
-    dtype: str = "float32"
 
     def __call__(self) -> np.ndarray:
         """Its features, memory-mapped.
@@ -62,9 +60,8 @@ class Shard:
 
 @functools.lru_cache(OPEN)
 def _mapped(shard: Shard) -> np.ndarray:
-    offset = shard.path.stat().st_size - np.dtype(shard.dtype).itemsize * int(np.prod(shard.shape))
     # as a plain array, which is looked into more quickly than an np.memmap
-    return np.asarray(np.memmap(shard.path, shard.dtype, "r", offset, shard.shape))
+    return np.asarray(np.load(shard.path, mmap_mode="r", allow_pickle=False))
 
 
 class FeatureTable:
@@ -102,32 +99,28 @@ class FeatureTable:
             rows: which rows.
             views: of each row the one view that is wanted; None takes all, if there are several.
         """
-        shard, offset = self._shard[rows], self._offset[rows]
         result = np.empty((len(rows), *self.shape[1 if views is None else 2 :]), np.float32)
-        for number in np.unique(shard):
-            here = np.flatnonzero(shard == number)
-            mapped = self._shards[number]()
-            start, end = here[0], here[-1] + 1
-            if views is None and end - start == len(here):  # rows in order: nothing is copied twice
-                np.take(mapped, offset[start:end], axis=0, out=result[start:end], mode="clip")
-            else:
-                result[here] = mapped[offset[here]] if views is None else mapped[offset[here], views[here]]
-            if self._large:
-                _give_back(mapped)
+        for here, offset, mapped in self._by_shard(rows):
+            result[here] = mapped[offset] if views is None else mapped[offset, views[here]]
         return result
 
     def gather_states(
         self, rows: Int[np.ndarray, " row"], longest: int
     ) -> Float16[np.ndarray, "row token width"]:
         """Hidden states of these rows, `longest` positions of each; those behind a caption's end mean nothing."""
-        shard, offset = self._shard[rows], self._offset[rows]
         result = np.zeros((len(rows), longest, self.shape[-1]), np.float16)
+        for here, offset, mapped in self._by_shard(rows):
+            result[here, : mapped.shape[1]] = mapped[offset, :longest]
+        return result
+
+    def _by_shard(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Which of the rows lie in a shard, where, and its features."""
+        shard, offset = self._shard[rows], self._offset[rows]
         for number in np.unique(shard):
             here, mapped = np.flatnonzero(shard == number), self._shards[number]()
-            result[here, : mapped.shape[1]] = mapped[offset[here], :longest]
+            yield here, offset[here], mapped
             if self._large:
                 _give_back(mapped)
-        return result
 
 
 def _give_back(mapped: np.ndarray) -> None:
@@ -167,11 +160,8 @@ class FeatureStore:
     ) -> "FeatureStore | None":
         """The store of `made_of` if something is in it, else None; nothing is made."""
         folder = cache / "features" / digest(_manifest(made_of, item_shape))
-        return (
-            cls(cache, made_of, item_shape)
-            if any(file.endswith(".npy") for file in _listed(folder))
-            else None
-        )
+        held = any(file.endswith(".npy") for file in _listed(folder))
+        return cls(cache, made_of, item_shape) if held else None
 
     def __contains__(self, item: str) -> bool:
         """Whether the features of this item are there."""
@@ -221,9 +211,8 @@ class FeatureStore:
     def _check_manifest(self) -> None:
         path, found = self.folder / "manifest.json", None
         try:
-            found = parse_json(path.read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            pass
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                found = parse_json(path.read_bytes())
         except OSError as error:
             raise unreadable(path, error, _MEND) from None
         except ValueError:
@@ -272,7 +261,7 @@ class FeatureStore:
             shape = (len(items), features.shape[1], self._item_shape[1])
         if features.dtype != dtype or features.shape != shape:
             raise ValueError(f"it holds {features.dtype} {features.shape}")
-        return items, Shard(data, label["data"], shape, dtype)
+        return items, Shard(data, label["data"])
 
 
 def _listed(folder: Path) -> list[str]:

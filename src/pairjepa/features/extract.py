@@ -11,7 +11,7 @@ from torch import nn
 
 from pairjepa.backbones.device import best_device
 from pairjepa.features.cache import FeatureStore, FeatureTable
-from pairjepa.features.engines import Engine, check_engine, choice
+from pairjepa.features.engines import ENGINES, Engine, check_engine, choice
 from pairjepa.features.work import (
     Interrupted,
     Work,
@@ -59,7 +59,9 @@ def compute(work: Work, cache: Path, engine: str, part: tuple[int, int] = (0, 1)
     found = None if named else choice.begun(work, distinct, cache)
     if found is None:
         name = engine if named else choice.choose(work, len(distinct))
-        found = name, choice.open_store(work, name, cache)
+        if name not in ENGINES:
+            check_engine(name)
+        found = name, FeatureStore(cache, choice.made_of(work, name), work.item_shape)
     name, store = found
     missing = [key for key in distinct if key not in store]
     if 0 < len(missing) < len(distinct):

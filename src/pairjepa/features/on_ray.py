@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,12 +36,10 @@ RETRIES = 3
 AHEAD = 2
 """Parts that are sent out for each core of the cluster: Ray keeps what waits in memory."""
 
-Tag = TypeVar("Tag")
-
 
 def computed(
-    backbone: Any, parts: Iterable[tuple[Tag, Work]]
-) -> Generator[tuple[Tag, Float32[np.ndarray, "item ..."]]]:
+    backbone: Any, parts: Iterable[tuple[Any, Work]]
+) -> Generator[tuple[Any, Float32[np.ndarray, "item ..."]]]:
     """Features of the keys of each part, in the order in which they are done.
 
     Args:
@@ -59,7 +57,7 @@ def computed(
         gpus = 1 if resources.get("GPU") else 0
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=0, max_retries=RETRIES)(_compute)
         network = [ray.put(packed)]  # in a list, it is sent as a reference
-        room, waiting, running = AHEAD * int(resources["CPU"]), iter(parts), dict[Any, Tag]()
+        room, waiting, running = AHEAD * int(resources["CPU"]), iter(parts), dict[Any, Any]()
         while True:
             for tag, work in islice(waiting, room - len(running)):
                 running[task.remote(network, work)] = tag

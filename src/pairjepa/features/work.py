@@ -6,6 +6,7 @@ behind (models of Transformers cannot be pickled once they have run): `dataclass
 Axes: `batch`, `view`, `size` = side of the input in pixels, `width` = features, `row` = items times their parts.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -99,7 +100,7 @@ class Work(ABC):
     @property
     def parts(self) -> int:
         """Rows of an item: its views or masks."""
-        return 1
+        return math.prod(self.item_shape[: -len(self.row_shape)])
 
     @property
     @abstractmethod
@@ -159,11 +160,6 @@ class ImageWork(Work):
         ]
         rows = {key: row for row, key in reversed(list(enumerate(keys)))}  # the first of equal images
         return cls(backbone, pairs, tuple(views), keys, rows, named_batch)
-
-    @property
-    def parts(self) -> int:
-        """Views."""
-        return len(self.views)
 
     @property
     def item_shape(self) -> tuple[int, ...]:
@@ -264,11 +260,6 @@ class MaskedTextWork(TextWork):
     masks: int = field(kw_only=True)
     """Masks a caption."""
     kind = "masked text"
-
-    @property
-    def parts(self) -> int:
-        """Masks."""
-        return self.masks
 
     @property
     def item_shape(self) -> tuple[int, ...]:
@@ -374,5 +365,5 @@ def compute_shard(
             f"The {work.kind} backbone gives features that are not finite numbers. "
             f"Its weights or its preprocessing are damaged: choose another model.{work.side}."
         )
-    parts = work.item_shape[: len(work.item_shape) - len(work.row_shape)]
-    return features[:, :longest].reshape(len(items), *parts, longest, *work.row_shape[1:])
+    rows = work.item_shape[: -len(work.row_shape)]
+    return features[:, :longest].reshape(len(items), *rows, longest, *work.row_shape[1:])

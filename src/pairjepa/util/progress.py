@@ -61,7 +61,8 @@ def update(message: str, line: str) -> None:
     elif notebook:
         _Screen.output = _put(_Screen.output, message)
     else:
-        _move(message)
+        print(f"\r{message.ljust(_Screen.moving)}", end="", file=sys.stderr, flush=True)
+        _Screen.moving = len(message)
 
 
 def in_notebook() -> bool:
@@ -78,11 +79,6 @@ def _put(output: Any, text: str, bar: str = "") -> Any:
         return notebook.display(shown, raw=True, display_id=True)
     output.update(shown, raw=True)
     return output
-
-
-def _move(message: str) -> None:
-    print(f"\r{message.ljust(_Screen.moving)}", end="", file=sys.stderr, flush=True)
-    _Screen.moving = len(message)
 
 
 class Progress:

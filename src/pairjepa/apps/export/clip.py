@@ -4,7 +4,7 @@ Axes: `dim` = shared space, `width` = a tower's pooled output.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from pairjepa.apps.export.processor import processor
 from pairjepa.backbones.loading import quiet
 from pairjepa.backbones.pair import load_pair
 from pairjepa.embedder.embedder import Embedder
-from pairjepa.pairs.pictures import Picture, listed, opened, strings
 from pairjepa.util.errors import UsageError
 
 _EXACT = 1e-5
@@ -56,7 +55,16 @@ def export_clip(embedder: Embedder, folder: str | Path) -> None:
         model.save_pretrained(temporary)
         text.tokenizer.save_pretrained(temporary)
         processor(embedder).save_pretrained(temporary)
-        check_equal(embedder, Loaded(temporary, embedder))
+        image, text = load_pair(temporary, embedder.text.max_tokens)
+        view = embedder.config.model.image_views[0]
+        check_equal(
+            embedder,
+            lambda pictures: _unit(
+                image,
+                image.normalise(torch.from_numpy(np.stack([image.prepare(one, view) for one in pictures]))),
+            ),
+            lambda captions: _unit(text, *text.collate(text.tokenize(captions))),
+        )
 
 
 def check_settings(embedder: Embedder) -> None:
@@ -104,35 +112,6 @@ def _before(weight: Tensor, bias: Tensor) -> Tensor:
             f"{weight.shape[1]}."
         )
     return added.float()
-
-
-class Loaded:
-    """What was written, as an `Encoder`, to compare it with the run."""
-
-    sees_captions = False
-
-    def __init__(self, folder: Path, embedder: Embedder) -> None:
-        self.weights, self.dim, self.temperature = embedder.weights, embedder.dim, embedder.temperature
-        self._image, self._text = load_pair(folder, embedder.text.max_tokens)
-        self._view = embedder.config.model.image_views[0]
-        self.min_decode_size = embedder.min_decode_size
-
-    def encode_image(self, images: Picture | Iterable[Picture]) -> np.ndarray:
-        """Vectors of pictures."""
-        pixels = [
-            self._image.prepare(opened(one, self.min_decode_size), self._view) for one in listed(images)
-        ]
-        return _unit(self._image, self._image.normalise(torch.from_numpy(np.stack(pixels))))
-
-    def encode_text(self, captions: str | Sequence[str]) -> np.ndarray:
-        """Vectors of captions."""
-        return _unit(self._text, *self._text.collate(self._text.tokenize(strings(captions))))
-
-    def predict(
-        self, images: Picture | Iterable[Picture], captions: str | Sequence[str] | None = None
-    ) -> np.ndarray:
-        """As `encode_image`: CLIP sees no words beside an image."""
-        return self.encode_image(images)
 
 
 @torch.inference_mode()

@@ -5,11 +5,10 @@ towers of a pretrained pair. For the rest (CNNs with lower stages, mirrored view
 """
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -21,13 +20,11 @@ from pairjepa.backbones.loading import quiet
 from pairjepa.backbones.pair import PairImage, PairText
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.model.heads import Adapter, Gated, Residual, Standardizer
-from pairjepa.pairs.pictures import Picture, listed, opened, strings
 from pairjepa.util.checksums import seal
 from pairjepa.util.errors import UsageError
 from pairjepa.util.files import temporary_folder
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Module
 
 _TO_BE_EXPORTED = "to be exported to sentence-transformers. Share the run with --to onnx or --to hub."
@@ -64,7 +61,7 @@ def export_sentence_transformers(embedder: Embedder, folder: str | Path) -> None
         model = SentenceTransformer(modules=[router], device="cpu")
         model.save_pretrained(str(temporary), create_model_card=False)
         loaded = SentenceTransformer(str(temporary), device="cpu", local_files_only=True)
-        check_equal(embedder, Loaded(loaded, embedder))
+        check_equal(embedder, loaded.encode, loaded.encode)
         seal(temporary)
 
 
@@ -236,28 +233,3 @@ def _dense(
     if skip is not None:
         module.residual.weight.data.copy_(skip)
     return module
-
-
-class Loaded:
-    """What was written, as an `Encoder`, to compare it with the run."""
-
-    sees_captions = False
-
-    def __init__(self, model: "SentenceTransformer", embedder: Embedder) -> None:
-        self.weights = embedder.weights
-        self._model, self.dim, self.temperature = model, embedder.dim, embedder.temperature
-        self.min_decode_size = embedder.min_decode_size
-
-    def encode_image(self, images: Picture | Iterable[Picture]) -> np.ndarray:
-        """Vectors of pictures."""
-        return self._model.encode([opened(picture, self.min_decode_size) for picture in listed(images)])
-
-    def encode_text(self, captions: str | Sequence[str]) -> np.ndarray:
-        """Vectors of captions."""
-        return self._model.encode(strings(captions))
-
-    def predict(
-        self, images: Picture | Iterable[Picture], captions: str | Sequence[str] | None = None
-    ) -> np.ndarray:
-        """As `encode_image`: words beside an image have no counterpart there."""
-        return self.encode_image(images)

@@ -95,22 +95,10 @@ def _agreeing(name: str, work: Work, items: Sequence[str]) -> Engine:
     return engine
 
 
-def open_store(work: Work, engine: str, cache: Path) -> FeatureStore:
-    """The store of one engine's features; those of PyTorch have no engine in their key.
-
-    Raises:
-        UsageError: there is no such engine.
-        PairJEPAError: it cannot be written.
-    """
-    if engine not in engines.ENGINES:
-        engines.check_engine(engine)
-    return FeatureStore(cache, _made_of(work, engine), work.item_shape)
-
-
 def stores(work: Work, cache: Path) -> dict[str, FeatureStore]:
     """All stores that hold something, by engine; nothing is made."""
     names = (*engines.ENGINES, *OF_0_1)
-    begun = {name: FeatureStore.begun(cache, _made_of(work, name), work.item_shape) for name in names}
+    begun = {name: FeatureStore.begun(cache, made_of(work, name), work.item_shape) for name in names}
     return {name: store for name, store in begun.items() if store is not None}
 
 
@@ -122,6 +110,7 @@ def lowest_cosine(one: Float32[np.ndarray, "row width"], other: Float32[np.ndarr
     return float(np.where(equal, 1.0, (one * other).sum(1) / np.where(norms == 0, np.inf, norms)).min())
 
 
-def _made_of(work: Work, engine: str) -> dict[str, object]:
+def made_of(work: Work, engine: str) -> dict[str, object]:
+    """What an engine's features depend on; those of PyTorch have no engine in their key."""
     alike = engine == "torch" or engine in engines.ELSEWHERE
     return work.identity if alike else work.identity | {"engine": engine}

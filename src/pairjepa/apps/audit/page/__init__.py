@@ -36,20 +36,16 @@ def write_page(found: Findings, record: dict[str, Any], path: Path) -> None:
             thumbnails[row] = _thumbnail(found, row)
         return {"name": found.pairs.names[row], "src": thumbnails[row]}
 
+    worst = [int(row) for row in found.order[:WORST] if np.isfinite(found.scores.suspicion[row])]
     page = offline_page(
         "pairjepa.apps.audit.page",
         record=record,
-        worst=[_card(found, row, picture) for row in _worst(found)],
+        worst=[_card(found, row, picture) for row in worst],
         twins=[[picture(row) for row in rows] for rows in found.twins[:TWINS].tolist()],
         shared=record["shared_captions"]["examples"][:SHARED],
     )
     with writing(path), atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
-
-
-def _worst(found: Findings) -> list[int]:
-    order = found.order[:WORST]
-    return [int(row) for row in order if np.isfinite(found.scores.suspicion[row])]
 
 
 def _card(found: Findings, caption: int, picture: Any) -> dict[str, Any]:
