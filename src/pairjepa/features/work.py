@@ -365,5 +365,5 @@ def compute_shard(
             f"The {work.kind} backbone gives features that are not finite numbers. "
             f"Its weights or its preprocessing are damaged: choose another model.{work.side}."
         )
-    rows = work.item_shape[: -len(work.row_shape)]
-    return features[:, :longest].reshape(len(items), *rows, longest, *work.row_shape[1:])
+    parts = work.item_shape[: -len(work.row_shape)]
+    return features[:, :longest].reshape(len(items), *parts, longest, *work.row_shape[1:])
