@@ -27,7 +27,7 @@ from pairjepa.util.progress import advise
 def set_cca(joint: JointModel, cca: ClosedForm) -> None:
     """Make the heads the two maps of CCA; of an image each view is normalised before the mean, as always."""
     image = next(head for head in (joint.image_projection, joint.predictor) if list(head.parameters()))
-    arrays = {name: torch.from_numpy(array) for name, array in cca.arrays().items()}
+    arrays = {name: torch.from_numpy(array) for name, array in cca.arrays.items()}
     for side, standardizer, head in (
         ("image", joint.image_standardizer, image),
         ("text", joint.text_standardizer, joint.text_projection),
