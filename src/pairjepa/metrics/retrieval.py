@@ -151,14 +151,10 @@ def recall_at(ranks: Int[np.ndarray, " queries"], k: int) -> float:
     return float(np.mean(100 * (ranks <= k)))
 
 
-def median_rank(ranks: Int[np.ndarray, " queries"]) -> float:
-    """Median rank of the best relevant item."""
-    return float(np.median(ranks))
-
-
-def mrr(ranks: Int[np.ndarray, " queries"]) -> float:
-    """Mean reciprocal rank of the best relevant item, in (0, 1]."""
-    return float(np.mean(1.0 / ranks))
+def rank_metrics(ranks: Int[np.ndarray, " queries"]) -> dict[str, float]:
+    """`{"R@1", "R@5", "R@10", "median_rank", "mrr"}` of one direction; MRR is the mean reciprocal rank, in (0, 1]."""
+    recalls = {f"R@{k}": recall_at(ranks, k) for k in RECALLS}
+    return recalls | {"median_rank": float(np.median(ranks)), "mrr": float(np.mean(1.0 / ranks))}
 
 
 def rsum(ranks: RetrievalRanks) -> float:
@@ -167,12 +163,9 @@ def rsum(ranks: RetrievalRanks) -> float:
 
 
 def metrics(ranks: RetrievalRanks) -> dict[str, Any]:
-    """`{"image_to_text": {"R@1", "R@5", "R@10", "median_rank", "mrr"}, "text_to_image": {…}, "rsum"}`."""
-    directions = {"image_to_text": ranks.image_to_text, "text_to_image": ranks.text_to_image}
-    return {
-        name: {f"R@{k}": recall_at(r, k) for k in RECALLS} | {"median_rank": median_rank(r), "mrr": mrr(r)}
-        for name, r in directions.items()
-    } | {"rsum": rsum(ranks)}
+    """`{"image_to_text": rank_metrics, "text_to_image": rank_metrics, "rsum"}`."""
+    ways = {"image_to_text": ranks.image_to_text, "text_to_image": ranks.text_to_image}
+    return {name: rank_metrics(way) for name, way in ways.items()} | {"rsum": rsum(ranks)}
 
 
 def chunks(total: int, size: int) -> Iterator[slice]:
