@@ -102,9 +102,8 @@ class Correlations:
     Features are standardised with the mean and standard deviation of the pairs, so that the diagonals are 1.
     """
 
-    x: tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]
-    """Mean and scale of image features."""
-    y: tuple[Float64[np.ndarray, " q"], Float64[np.ndarray, " q"]]
+    standardized: Mapping[str, Float64[np.ndarray, " width"]]
+    """`image.mean`, `image.scale` and the same of `text`, as `ClosedForm` has them."""
     xx: Float64[np.ndarray, "p p"]
     yy: Float64[np.ndarray, "q q"]
     xy: Float64[np.ndarray, "p q"]
@@ -162,19 +161,11 @@ class Correlations:
             scale > 1e-6 * np.maximum(np.abs(mean), 1e-6), scale, 1.0
         )  # 1 of one that never changes
         c = covariance / np.outer(scale, scale)
-        return cls((mean[:p], scale[:p]), (mean[p:], scale[p:]), c[:p, :p], c[p:, p:], c[:p, p:])
-
-    def form(
-        self, image: Float64[np.ndarray, "p dim"] | None, text: Float64[np.ndarray, "q dim"] | None
-    ) -> dict[str, np.ndarray]:
-        """The arrays of a closed form with these directions; None compares a side's standardised features."""
-        sides = {"image": (*self.x, image), "text": (*self.y, text)}
-        return {
-            f"{side}.{name}": array
-            for side, arrays in sides.items()
-            for name, array in zip(("mean", "scale", "directions"), arrays, strict=True)
-            if array is not None
-        }
+        image, text = (
+            {"image.mean": mean[:p], "image.scale": scale[:p]},
+            {"text.mean": mean[p:], "text.scale": scale[p:]},
+        )
+        return cls(image | text, c[:p, :p], c[p:, p:], c[:p, p:])
 
 
 def ridge_to_text(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
@@ -185,14 +176,14 @@ def ridge_to_text(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
     """
     c = correlations
     directions = linalg.solve(c.xx + ridge * np.eye(len(c.xx)), c.xy, assume_a="pos")
-    return ClosedForm(c.form(directions, None))
+    return ClosedForm({**c.standardized, "image.directions": directions})
 
 
 def ridge_to_image(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
     """`ridge_to_text` the other way: of image features on caption features."""
     c = correlations
     directions = linalg.solve(c.yy + ridge * np.eye(len(c.yy)), c.xy.T, assume_a="pos")
-    return ClosedForm(c.form(None, directions))
+    return ClosedForm({**c.standardized, "text.directions": directions})
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +259,7 @@ class RidgeCCA(ClosedForm):
         scale = rho**power
         image = linalg.solve_triangular(x_factor, left, lower=True, trans="T") * scale
         text = linalg.solve_triangular(y_factor, right, lower=True, trans="T") * scale
-        return cls(c.form(image, text), rho)
+        return cls({**c.standardized, "image.directions": image, "text.directions": text}, rho)
 
 
 def _top_singular(

@@ -14,7 +14,7 @@ from pairjepa.metrics.retrieval import retrieve, rsum
 from pairjepa.model import correction as kept_correction
 from pairjepa.model.heads import set_linear
 from pairjepa.model.joint import JointModel
-from pairjepa.model.weights import load_weights, save_weights, weights
+from pairjepa.model.weights import load_weights, weights, write_tensors
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.closed_forms import embed_by, load_or_fit
 from pairjepa.training.hubness import embed_rows, fit
@@ -82,7 +82,7 @@ def finish(
         _, to_beat, _ = fit(material, embed_by(cca, material))
         summary |= {"corrected_dev_rsum": reached, "cca_corrected_dev_rsum": to_beat}
         if holds_cca(model) and _takes_place(joint, cca, better=to_beat > reached):
-            save_weights(weights(module), folder.model_file)
+            write_tensors(weights(module), folder.model_file)
             digest = load_weights(module, folder.model_file)
             correction, reached, dev = fit(material, embed)
             summary |= {"best_epoch": 0, "dev_rsum": rsum(retrieve(*dev))}

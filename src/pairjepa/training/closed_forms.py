@@ -4,7 +4,7 @@ import numpy as np
 
 from pairjepa.metrics.baselines import ClosedForm, Correlations, RidgeCCA, ridge_to_image, ridge_to_text
 from pairjepa.run.folder import RunFolder
-from pairjepa.training.hubness import Embed, dev_rows
+from pairjepa.training.hubness import DEV_IMAGES, Embed
 from pairjepa.training.material import Material
 from pairjepa.util.arrays import read_arrays, write_arrays
 from pairjepa.util.errors import PairJEPAError
@@ -70,7 +70,7 @@ def embed_by(form: ClosedForm, material: Material) -> Embed:
 def _cca(material: Material, fitted: Correlations, dim: int) -> RidgeCCA:
     if "dev" not in material.data.pairs.splits:
         return RidgeCCA.of(fitted, dim=dim)
-    images, captions, owner = dev_rows(material)
+    images, captions, owner = material.rows("dev", DEV_IMAGES)
     features = material.text_features.gather(captions)
     return RidgeCCA.choose(fitted, material.pooled_features(images), features, owner, dim)
 

@@ -17,7 +17,7 @@ from pairjepa.config.settings import RunConfig, frozen_epochs, starts_as_pair
 from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.retrieval import Relevance
 from pairjepa.model.joint import JointModel
-from pairjepa.model.weights import read_tensors, save_weights, weights
+from pairjepa.model.weights import read_tensors, weights, write_tensors
 from pairjepa.objectives import Labels, Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
@@ -359,5 +359,5 @@ class Trainer:
     def _write_best(self) -> None:
         """With each checkpoint, and not with each better epoch: one on features that are there takes a second."""
         if self._best:
-            save_weights(self._best, self.run.model_file)
+            write_tensors(self._best, self.run.model_file)
             self._best = {}
