@@ -48,7 +48,7 @@ class CCATrainer(Trainer):
         self.module.eval()
         samples = next(self.plan.epoch(epoch))
         with torch.no_grad():
-            total, terms = self._loss(samples, self._inputs(samples, 0), 0)
+            total, terms = self._forward(self._inputs(samples, 0).to(self.device))
         steps = self.plan.steps_per_epoch  # over which sums are averaged
         position["sums"] = {name: steps * value.item() for name, value in ({"loss": total} | terms).items()}
         position["seconds"] += time.monotonic() - begun
