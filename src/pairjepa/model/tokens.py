@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from pairjepa.backbones.words import ABSENT, MASKED
 from pairjepa.config.settings import ContextConfig, ModelConfig
-from pairjepa.model.dropout import Dropout
-from pairjepa.model.heads import Residual
+from pairjepa.model.heads import Dropout, Residual
 
 LAYERS = 2
 HEAD_WIDTH = 64

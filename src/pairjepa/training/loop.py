@@ -228,10 +228,6 @@ class Trainer:
         due = epoch % PROBE_EVERY == 0 or epoch == self.config.training.epochs
         probe = self._measured(self.train_probe) if due else None
         position["seconds"] += time.monotonic() - begun
-        directions = (
-            min(self.joint.dim, len(self.dev.images) - 1),
-            min(self.joint.dim, len(self.dev.owner) - 1),
-        )
         return {
             "epoch": epoch,
             "step": epoch * self.plan.steps_per_epoch,
@@ -241,7 +237,10 @@ class Trainer:
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "dev": dev,
             "train": probe,
-            "possible_rank": dict(zip(("prediction", "target"), directions, strict=True)),
+            "possible_rank": {
+                "prediction": min(self.joint.dim, len(self.dev.images) - 1),
+                "target": min(self.joint.dim, len(self.dev.owner) - 1),
+            },
             "images_per_second": images_per_second,
             "seconds": position["seconds"],
         }

@@ -93,12 +93,8 @@ def own_folder(config: RunConfig, seeds: int | None = None) -> Path:
     return free_folder(_located(config, None), seeds)
 
 
+@joined()
 def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
-    with joined():
-        return _train_here(planned, pairs, track)
-
-
-def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
     if track is not None:
         check_tracker(track)
     for path, config in planned.items():
