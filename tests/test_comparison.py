@@ -23,7 +23,7 @@ from pairjepa.evaluation.result import Baseline, evaluate_embeddings
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.retrieval import metrics, retrieve
 from pairjepa.model import correction
-from pairjepa.model.weights import save_weights
+from pairjepa.model.weights import write_tensors
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.checksums import write_record
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -213,7 +213,7 @@ def test_embeddings_of_another_split_or_of_older_weights_are_refused(tmp_path: P
     with pytest.raises(PairJEPAError, match="must be of the dev split, got test"):
         compare([one, one], "dev")
     two = make_run(tmp_path / "two", embeddings(0.5))
-    save_weights({"weight": torch.ones(2)}, two / "model.safetensors")
+    write_tensors({"weight": torch.ones(2)}, two / "model.safetensors")
     with pytest.raises(PairJEPAError, match=r"must be of the model that .*two holds.*Evaluate it again"):
         compare([two, two])
     current = replace(embeddings(0.5), run=RunFolder(two).weights)

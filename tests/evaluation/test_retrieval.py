@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.relevance import Relevance
-from pairjepa.metrics.retrieval import median_rank, metrics, mrr, ranks, recall_at, retrieve, rsum
+from pairjepa.metrics.retrieval import metrics, rank_metrics, ranks, recall_at, retrieve, rsum
 from pairjepa.util.errors import UsageError
 
 from .arrays import naive_rank, naive_ranks, ragged, unit
@@ -184,8 +184,8 @@ def test_any_own_caption_is_a_hit():
 def test_metrics_by_hand():
     found = np.array([1, 2, 6, 11])
     assert [recall_at(found, k) for k in (1, 5, 10, 100)] == [25, 50, 75, 100]
-    assert median_rank(found) == 4
-    assert mrr(found) == pytest.approx((1 + 1 / 2 + 1 / 6 + 1 / 11) / 4)
+    assert rank_metrics(found)["median_rank"] == 4
+    assert rank_metrics(found)["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 6 + 1 / 11) / 4)
 
 
 @few

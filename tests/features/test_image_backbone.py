@@ -9,7 +9,7 @@ from pairjepa.backbones.encoders import load_image_backbone
 from pairjepa.backbones.image import ImageBackbone, stage_ends
 from pairjepa.backbones.loading import quiet
 from pairjepa.config.settings import ModelConfig
-from pairjepa.training.module import keep_statistics
+from pairjepa.training.step import keep_statistics
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .conftest import IMAGE_CONFIGS, save_model

@@ -18,7 +18,7 @@ from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import RunConfig
 from pairjepa.model.build import build_module
 from pairjepa.model.lora import add_lora
-from pairjepa.model.weights import load_weights, save_weights, weights
+from pairjepa.model.weights import load_weights, weights, write_tensors
 from pairjepa.training import train
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -73,7 +73,7 @@ def test_merged_weights_compute_what_lora_computes(tmp_path: Path) -> None:
         part = module.get_parameter(name)
         part.data = 0.1 * torch.randn(part.shape, generator=generator)
     pixels, tokens = torch.randn(2, 3, 32, 32, generator=generator), text.collate(text.tokenize(CAPTIONS))
-    save_weights(weights(module), tmp_path / "model.safetensors")
+    write_tensors(weights(module), tmp_path / "model.safetensors")
     with torch.no_grad():
         learned = image(pixels), text(*tokens)
     image, text = load_backbones(settings, ())

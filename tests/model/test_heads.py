@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from pairjepa.config.settings import ContextConfig, HeadConfig, ModelConfig
-from pairjepa.model.dropout import Dropout
-from pairjepa.model.heads import HEADS, Standardizer, build_head, width_after
+from pairjepa.model.heads import HEADS, Dropout, Standardizer, build_head, width_after
 from pairjepa.model.joint import JointModel, mean_direction
 from pairjepa.util.errors import UsageError
 

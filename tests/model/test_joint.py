@@ -7,7 +7,7 @@ import torch
 
 from pairjepa.backbones.words import ABSENT, MASKED, VISIBLE
 from pairjepa.config.settings import ContextConfig, HeadConfig, ModelConfig
-from pairjepa.model.joint import EMA_MOMENTUM, JointModel, TokenWidths
+from pairjepa.model.joint import EMA_MOMENTUM, JointModel
 
 RESIDUAL = HeadConfig("residual", hidden_dim=8)
 CONFIG = ModelConfig(
@@ -123,7 +123,7 @@ class TestOverTokens:
 
     def model(self, context=MASKED_CONTEXT):
         torch.manual_seed(0)
-        return JointModel(self.CONFIG, context, 13, 4, TokenWidths(5, 8)).eval()
+        return JointModel(self.CONFIG, context, 13, 4, (5, 8)).eval()
 
     @staticmethod
     def words(kinds, seed=0):

@@ -46,19 +46,16 @@ def test_curves_go_through_the_evaluation(found, relevance):
 
 def test_best_scores_are_those_of_a_loop(found, relevance):
     scores, own = found.image @ found.text.T, found.owner == np.arange(60)[:, None]
-    best = best_scores(found.image, found.text, relevance, chunk_bytes=4096)
-    for got, axis, mask in (
-        (best.image_own, 1, own),
-        (best.image_other, 1, ~own),
-        (best.text_own, 0, own),
-        (best.text_other, 0, ~own),
-    ):
-        np.testing.assert_allclose(got, np.where(mask, scores, -np.inf).max(axis=axis), atol=1e-6)
-    margin = margins(best, seed=0)
-    assert margin["own"] == [round(float(x), 4) for x in best.image_own]
+    of_images = best_scores(found.image, found.text, relevance, chunk_bytes=4096)
+    of_texts = best_scores(found.text, found.image, relevance.transposed(), chunk_bytes=4096)
+    for axis, best in ((1, of_images), (0, of_texts)):
+        for got, mask in zip(best, (own, ~own), strict=True):
+            np.testing.assert_allclose(got, np.where(mask, scores, -np.inf).max(axis=axis), atol=1e-6)
+    margin = margins(*of_images, seed=0)
+    assert margin["own"] == [round(float(x), 4) for x in of_images[0]]
     one = embeddings(1)
     alone = best_scores(one.image, one.text, Relevance.by_owner(one.owner, 1))
-    assert margins(alone, seed=0) is None
+    assert margins(*alone, seed=0) is None
 
 
 def test_the_top_is_that_of_a_full_sort(found):

@@ -135,13 +135,13 @@ def searched():
         found,
         relevance,
         retrieve(found.image, found.text, found.owner),
-        best_scores(found.image, found.text, relevance),
+        np.subtract(*best_scores(found.image, found.text, relevance)),
+        np.subtract(*best_scores(found.text, found.image, relevance.transposed())),
     )
 
 
 def test_examples_are_the_best_and_the_worst(searched):
-    found, relevance, ranks, best = searched
-    margin = best.text_own - best.text_other
+    found, relevance, ranks, _, margin = searched
     kinds = examples(
         found.text, found.image, relevance.transposed(), ranks.text_to_image, margin,
         np.ones(len(found.owner), bool), found.owner,
@@ -166,11 +166,11 @@ def test_examples_are_the_best_and_the_worst(searched):
 
 
 def test_an_image_that_can_be_shown_goes_first(searched):
-    found, relevance, ranks, best = searched
+    found, relevance, ranks, margin, _ = searched
     shown = np.zeros(50, bool)
     shown[[3, 7]] = True
     kinds = examples(
-        found.image, found.text, relevance, ranks.image_to_text, best.image_own - best.image_other, shown,
+        found.image, found.text, relevance, ranks.image_to_text, margin, shown,
         np.arange(50),
     )  # fmt: skip
     for kind in ("best", "typical", "worst"):

@@ -23,7 +23,7 @@ from pairjepa.apps.search.embedding import Embedding
 from pairjepa.apps.search.meta import CAPTIONS, IMAGES
 from pairjepa.apps.search.vectors import lance_module
 from pairjepa.config.settings import DataConfig
-from pairjepa.model.weights import save_weights
+from pairjepa.model.weights import write_tensors
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.lock import exclusive
 
@@ -283,7 +283,7 @@ def test_a_run_that_moved(run: Path, tmp_path: Path) -> None:
     weights = tmp_path / "moved" / "model.safetensors"
     tensors = load_file(weights)
     tensors["objective.log_temperature"] += 0.1
-    save_weights(tensors, weights)
+    write_tensors(tensors, weights)
     with pytest.raises(PairJEPAError, match="has been trained again since"):
         Index.open(out).encoder()
 

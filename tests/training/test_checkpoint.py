@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from pairjepa.model.weights import load_weights, read_tensors, save_weights, weights, write_tensors
+from pairjepa.model.weights import load_weights, read_tensors, weights, write_tensors
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest_file
@@ -61,7 +61,7 @@ def test_going_on_is_the_same_as_not_stopping(tmp_path: Path) -> None:
 def test_weights_are_the_module_s_whatever_shares_memory(tmp_path: Path) -> None:
     module = nn.ModuleDict({"one": nn.Linear(3, 3), "other": nn.Linear(3, 3)})
     module["other"].weight = module["one"].weight  # tied, as in language models
-    save_weights(weights(module), tmp_path / "weights")
+    write_tensors(weights(module), tmp_path / "weights")
     other = nn.ModuleDict({"one": nn.Linear(3, 3), "other": nn.Linear(3, 3)})
     load_weights(other, tmp_path / "weights")
     assert torch.equal(other["other"].weight, module["one"].weight)
@@ -83,7 +83,7 @@ def pickled(path: Path) -> None:
 @pytest.mark.parametrize("damage", [cut, garbled, pickled, lambda path: path.write_bytes(b"")])
 def test_a_damaged_file_is_refused_by_name(damage: Any, tmp_path: Path) -> None:
     module = network()
-    save_weights(weights(module), tmp_path / "model.safetensors")
+    write_tensors(weights(module), tmp_path / "model.safetensors")
     damage(tmp_path / "model.safetensors")
     with pytest.raises(
         PairJEPAError,
@@ -95,7 +95,7 @@ def test_a_damaged_file_is_refused_by_name(damage: Any, tmp_path: Path) -> None:
 def test_each_changed_byte_is_found(tmp_path: Path) -> None:
     """In the name of the checksum, too: without it the file would be one of 0.1, which has none."""
     module, path = network(), tmp_path / "model.safetensors"
-    save_weights(weights(module), path)
+    write_tensors(weights(module), path)
     whole = path.read_bytes()
     header = whole[8 : 8 + int.from_bytes(whole[:8], "little")].rstrip()
     for at in (*range(8 + len(header)), *range(8 + len(header), len(whole), 29)):
@@ -113,7 +113,7 @@ def test_weights_of_0_1_have_the_digest_of_their_file(tmp_path: Path) -> None:
 def test_what_else_keeps_a_file_from_being_read_is_no_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_weights(weights(network()), tmp_path / "model.safetensors")
+    write_tensors(weights(network()), tmp_path / "model.safetensors")
     for error, advice in (
         (MemoryError("Cannot allocate memory (os error 12)"), "Memory is short"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Memory is short"),

@@ -11,7 +11,7 @@ from pairjepa.model.joint import JointModel
 from pairjepa.objectives import Labels, Objective
 from pairjepa.training.monitor import Split
 from pairjepa.training.processes import Group
-from pairjepa.training.step import TrainStep, features
+from pairjepa.training.step import Batch, TrainStep, features
 
 
 def loss_of(features):
@@ -116,7 +116,7 @@ def test_each_sample_is_asked_by_its_image_alone_and_with_words(alone):
     inputs = FixedFeatures()
     step = TrainStep(nn.ModuleDict(parts), Split(inputs, inputs, None, inputs), config, Group())
     labels = Labels(torch.arange(3), torch.arange(3))
-    total, terms = step((image,), (text,), (masked,), None, labels, seed=0)
+    total, terms = step(Batch((image,), (text,), (masked,), labels, seed=0))
 
     joint, objective = parts.values()
     losses = [

@@ -20,6 +20,7 @@ from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import ObjectiveConfig
 from pairjepa.objectives import TERMS, Labels, Objective
 from pairjepa.training import inputs, loop
+from pairjepa.training import step as steps
 from pairjepa.training.processes import Group, current, joined
 
 SMALL = {
@@ -92,7 +93,7 @@ def train(name: str, run: Path, stop_after: int | None = None) -> dict[str, torc
         stop_after: the last process gets Ctrl-C after this many steps.
     """
     kept: dict[str, torch.Tensor] = {}
-    init, step, to_device = loop.Trainer.__init__, loop.Trainer._step, loop.to_device
+    init, step, to_device = loop.Trainer.__init__, loop.Trainer._step, steps.to_device
 
     def watched(trainer: Any, config: Any, module: nn.Module, **options: Any) -> None:
         for split in (one for stage in options["stages"] for one in vars(stage).values()):
@@ -125,12 +126,12 @@ def train(name: str, run: Path, stop_after: int | None = None) -> dict[str, torc
 
     base, settings = CASES[name]
     loop.Trainer.__init__, loop.Trainer._step = watched, counted  # type: ignore[method-assign]
-    loop.to_device = inputs.to_device = double  # float64 tells wiring from rounding
+    steps.to_device = inputs.to_device = double  # float64 tells wiring from rounding
     try:
         pairjepa.train(recipe(base, SMALL | settings), None, run)
     finally:
         loop.Trainer.__init__, loop.Trainer._step = init, step  # type: ignore[method-assign]
-        loop.to_device = inputs.to_device = to_device
+        steps.to_device = inputs.to_device = to_device
     return kept
 
 

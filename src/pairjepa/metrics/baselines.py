@@ -3,9 +3,9 @@
 Axes: images, captions; p and q are the widths of image and text features; dim of the shared space.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
@@ -57,74 +57,42 @@ POWERS = (0.5, 1.0, 1.5)
 """What `RidgeCCA.choose` chooses from."""
 
 
-@runtime_checkable
-class Rows(Protocol):
-    """An array of features, or what is read only where it is indexed."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(rows, width)."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any) -> np.ndarray: ...
-
-
-@dataclass(frozen=True, eq=False)
-class _Side:
-    """Features → variates of one side; without directions the standardised features themselves."""
-
-    mean: Float64[np.ndarray, " width"]
-    scale: Float64[np.ndarray, " width"]
-    directions: Float64[np.ndarray, "width dim"] | None = None
-
-    def __call__(
-        self, features: Float[np.ndarray, "rows width"], name: str
-    ) -> Float32[np.ndarray, "rows dim"]:
-        if features.shape[1:] != self.mean.shape:
-            raise UsageError(f"{name} must be {len(self.mean)} wide, as in the fit, got {features.shape}.")
-        width = len(self.mean) if self.directions is None else self.directions.shape[1]
-        out = np.empty((len(features), width), np.float32)
-        for part in chunks(len(features), CHUNK_BYTES // (8 * len(self.mean))):
-            variates = (features[part] - self.mean) / self.scale
-            if self.directions is not None:
-                variates = variates @ self.directions
-            out[part] = variates / np.linalg.norm(variates, axis=1, keepdims=True).clip(1e-12)
-        return out
+Read = Callable[[Int[np.ndarray, " rows"]], Float[np.ndarray, "rows width"]]
+"""Features of some rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClosedForm:
     """Linear maps of both sides into one space, where they are compared by their cosine."""
 
-    _image: _Side
-    _text: _Side
+    arrays: Mapping[str, np.ndarray]
+    """`image.mean`, `image.scale` and `image.directions` (features → variates), and the same of `text`; a side without
+    directions is compared by its standardised features."""
 
     def image(self, features: Float[np.ndarray, "images p"]) -> Float32[np.ndarray, "images dim"]:
         """Unit-norm embeddings of images."""
-        return self._image(features, "image features")
+        return self._embedded("image", features)
 
     def text(self, features: Float[np.ndarray, "captions q"]) -> Float32[np.ndarray, "captions dim"]:
         """Unit-norm embeddings of captions."""
-        return self._text(features, "text features")
+        return self._embedded("text", features)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All that it consists of."""
-        return {
-            f"{name}.{field}": array
-            for name, side in (("image", self._image), ("text", self._text))
-            for field, array in vars(side).items()
-            if array is not None
-        }
-
-    @staticmethod
-    def from_arrays(arrays: Mapping[str, np.ndarray]) -> "ClosedForm":
-        """The inverse of `arrays`."""
-        image, text = (
-            _Side(arrays[f"{name}.mean"], arrays[f"{name}.scale"], arrays.get(f"{name}.directions"))
-            for name in ("image", "text")
-        )
-        return ClosedForm(image, text)
+    def _embedded(
+        self, side: str, features: Float[np.ndarray, "rows width"]
+    ) -> Float32[np.ndarray, "rows dim"]:
+        mean, scale = self.arrays[f"{side}.mean"], self.arrays[f"{side}.scale"]
+        if features.shape[1:] != mean.shape:
+            raise UsageError(
+                f"{side} features must be {len(mean)} wide, as in the fit, got {features.shape}."
+            )
+        directions = self.arrays.get(f"{side}.directions")
+        out = np.empty((len(features), len(mean) if directions is None else directions.shape[1]), np.float32)
+        for part in chunks(len(features), CHUNK_BYTES // (8 * len(mean))):
+            variates = (features[part] - mean) / scale
+            if directions is not None:
+                variates = variates @ directions
+            out[part] = variates / np.linalg.norm(variates, axis=1, keepdims=True).clip(1e-12)
+        return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,9 +102,8 @@ class Correlations:
     Features are standardised with the mean and standard deviation of the pairs, so that the diagonals are 1.
     """
 
-    x: tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " p"]]
-    """Mean and scale of image features."""
-    y: tuple[Float64[np.ndarray, " q"], Float64[np.ndarray, " q"]]
+    standardized: Mapping[str, Float64[np.ndarray, " width"]]
+    """`image.mean`, `image.scale` and the same of `text`, as `ClosedForm` has them."""
     xx: Float64[np.ndarray, "p p"]
     yy: Float64[np.ndarray, "q q"]
     xy: Float64[np.ndarray, "p q"]
@@ -144,41 +111,61 @@ class Correlations:
     @classmethod
     def fit(
         cls,
-        image_features: Rows,
-        text_features: Rows,
+        image_features: Read,
+        text_features: Read,
         owner: Int[np.ndarray, " captions"],
+        images: int,
         *,
         chunk_bytes: int = CHUNK_BYTES,
     ) -> "Correlations":
         """Of training pairs, in float64.
 
         Args:
-            image_features: One row an image, never repeated for its captions; read block by block.
-            text_features: One row a caption.
+            image_features: Reads rows of images, block by block and each once, never repeated for its captions.
+            text_features: The same of captions.
             owner: For each caption, the row of its image.
+            images: Number of images.
             chunk_bytes: Size of a temporary block of features.
 
         Raises:
-            UsageError: shapes disagree, a value is not finite, or there is no pair.
+            UsageError: `owner` names no image, a value is not finite, or there is no pair.
         """
-        owner = checked_owner(owner, len(image_features))
-        if len(owner) != len(text_features) or not len(owner):
-            raise UsageError(
-                f"owner must name an image for each caption, got {len(owner)} for {len(text_features)}."
-            )
-        captions_of = np.bincount(owner, minlength=len(image_features))
-        p, q = image_features.shape[1], text_features.shape[1]
-        sums = _Sums(p, q)
-        for images, captions in _blocks(owner, len(image_features), chunk_bytes // (8 * (p + q))):
-            sums.add(
-                image_features[images],
-                text_features[captions],
-                owner[captions] - images.start,
-                captions_of[images],
-            )
-        if not np.isfinite([sums.x.sum(), sums.y.sum()]).all():
+        owner = checked_owner(owner, images)
+        if not len(owner):
+            raise UsageError("owner must name an image for each caption, got no caption.")
+        captions_of = np.bincount(owner, minlength=images)
+        order, ends = np.argsort(owner, kind="stable"), np.concatenate([[0], captions_of.cumsum()])
+        # Squares around a far-away origin would cancel; around some row of the features they do not.
+        first = np.zeros(1, np.int64)
+        x_origin, y_origin = (read(first)[0].astype(np.float64) for read in (image_features, text_features))
+        p, width = len(x_origin), len(x_origin) + len(y_origin)
+        mean, covariance = np.zeros(width), np.zeros((width, width))
+        for part in chunks(images, chunk_bytes // (8 * width) * images // max(len(owner), images)):
+            captions = order[ends[part.start] : ends[part.stop]]
+            x = image_features(np.arange(part.start, part.stop)) - x_origin
+            y = text_features(captions) - y_origin
+            of_image = np.zeros((len(x), width - p))
+            np.add.at(of_image, owner[captions] - part.start, y)
+            weighted = x * np.sqrt(captions_of[part])[:, None]
+            mean += np.concatenate([captions_of[part] @ x, y.sum(axis=0)])
+            covariance[:p, :p] += weighted.T @ weighted
+            covariance[p:, p:] += y.T @ y
+            covariance[:p, p:] += x.T @ of_image
+        if not np.isfinite(mean).all():
             raise UsageError("Features must be finite, got NaN or infinity. Compute them again.")
-        return cls(*sums.correlations())
+        mean /= len(owner)
+        covariance = covariance / len(owner) - np.outer(mean, mean)
+        mean += np.concatenate([x_origin, y_origin])
+        scale = np.sqrt(np.diag(covariance).clip(0))
+        scale = np.where(
+            scale > 1e-6 * np.maximum(np.abs(mean), 1e-6), scale, 1.0
+        )  # 1 of one that never changes
+        c = covariance / np.outer(scale, scale)
+        image, text = (
+            {"image.mean": mean[:p], "image.scale": scale[:p]},
+            {"text.mean": mean[p:], "text.scale": scale[p:]},
+        )
+        return cls(image | text, c[:p, :p], c[p:, p:], c[:p, p:])
 
 
 def ridge_to_text(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
@@ -189,14 +176,14 @@ def ridge_to_text(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
     """
     c = correlations
     directions = linalg.solve(c.xx + ridge * np.eye(len(c.xx)), c.xy, assume_a="pos")
-    return ClosedForm(_Side(*c.x, directions), _Side(*c.y))
+    return ClosedForm({**c.standardized, "image.directions": directions})
 
 
 def ridge_to_image(correlations: Correlations, ridge: float = 1.0) -> ClosedForm:
     """`ridge_to_text` the other way: of image features on caption features."""
     c = correlations
     directions = linalg.solve(c.yy + ridge * np.eye(len(c.yy)), c.xy.T, assume_a="pos")
-    return ClosedForm(_Side(*c.x), _Side(*c.y, directions))
+    return ClosedForm({**c.standardized, "text.directions": directions})
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,12 +227,11 @@ class RidgeCCA(ClosedForm):
 
     def scaled(self, power: float) -> "RidgeCCA":
         """The same with variates scaled by so many more powers of ρ."""
-        arrays, scale = self.arrays(), self.correlations**power
-        image, text = (
-            _Side(arrays[f"{side}.mean"], arrays[f"{side}.scale"], arrays[f"{side}.directions"] * scale)
-            for side in ("image", "text")
+        scale = self.correlations**power
+        return RidgeCCA(
+            {name: a * scale if name.endswith("directions") else a for name, a in self.arrays.items()},
+            self.correlations,
         )
-        return RidgeCCA(image, text, self.correlations)
 
     @classmethod
     def of(
@@ -273,70 +259,7 @@ class RidgeCCA(ClosedForm):
         scale = rho**power
         image = linalg.solve_triangular(x_factor, left, lower=True, trans="T") * scale
         text = linalg.solve_triangular(y_factor, right, lower=True, trans="T") * scale
-        return cls(_Side(*c.x, image), _Side(*c.y, text), rho)
-
-
-class _Sums:
-    """Sums of features and of their products over pairs, in float64; around those of the first block.
-
-    Squares around a far-away origin would cancel; around the mean of some pairs they do not.
-    """
-
-    def __init__(self, p: int, q: int) -> None:
-        self.pairs = 0
-        self.x, self.y = np.zeros(p), np.zeros(q)
-        self.xx, self.yy, self.xy = np.zeros((p, p)), np.zeros((q, q)), np.zeros((p, q))
-
-    def add(
-        self,
-        images: Float[np.ndarray, "images p"],
-        captions: Float[np.ndarray, "captions q"],
-        owner: Int[np.ndarray, " captions"],
-        captions_of: Int[np.ndarray, " images"],
-    ) -> None:
-        """Add all pairs of some images and captions."""
-        x, y = images.astype(np.float64), captions.astype(np.float64)
-        if not self.pairs:
-            self._x_origin, self._y_origin = x.mean(axis=0), y.mean(axis=0) if len(y) else self.y
-        x, y = x - self._x_origin, y - self._y_origin
-        caption_sums = np.zeros((len(x), y.shape[1]))
-        np.add.at(caption_sums, owner, y)
-        weighted = x * np.sqrt(captions_of)[:, None]
-        self.pairs += len(y)
-        self.x += captions_of @ x
-        self.y += y.sum(axis=0)
-        self.xx += weighted.T @ weighted
-        self.yy += y.T @ y
-        self.xy += x.T @ caption_sums
-
-    def correlations(self) -> tuple[Any, Any, np.ndarray, np.ndarray, np.ndarray]:
-        """Mean and scale of both sides, and the correlation matrices within and between them."""
-        x, y = self.x / self.pairs, self.y / self.pairs
-        xx, yy = self.xx / self.pairs - np.outer(x, x), self.yy / self.pairs - np.outer(y, y)
-        xy = self.xy / self.pairs - np.outer(x, y)
-        x_mean, y_mean = self._x_origin + x, self._y_origin + y
-        x_scale, y_scale = _scale(xx, x_mean), _scale(yy, y_mean)
-        xx /= np.outer(x_scale, x_scale)
-        yy /= np.outer(y_scale, y_scale)
-        return (x_mean, x_scale), (y_mean, y_scale), xx, yy, xy / np.outer(x_scale, y_scale)
-
-
-def _scale(
-    covariance: Float64[np.ndarray, "width width"], mean: Float64[np.ndarray, " width"]
-) -> Float64[np.ndarray, " width"]:
-    """Standard deviation of each feature; one that never changes has the scale 1."""
-    scale = np.sqrt(np.diag(covariance).clip(0))
-    return np.where(scale > 1e-6 * np.maximum(np.abs(mean), 1e-6), scale, 1.0)
-
-
-def _blocks(
-    owner: Int[np.ndarray, " captions"], images: int, rows: int
-) -> Iterator[tuple[slice, Int[np.ndarray, " block"]]]:
-    """Consecutive images with the rows of all their captions."""
-    order = np.argsort(owner, kind="stable")
-    ends = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=images))])
-    for part in chunks(images, rows * images // max(len(owner), images)):
-        yield part, order[ends[part.start] : ends[part.stop]]
+        return cls({**c.standardized, "image.directions": image, "text.directions": text}, rho)
 
 
 def _top_singular(

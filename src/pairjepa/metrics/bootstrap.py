@@ -12,6 +12,7 @@ from jaxtyping import Float, Float64, Int, Int64
 from scipy.sparse import coo_array
 
 from pairjepa.metrics.retrieval import CHUNK_BYTES, RECALLS, RetrievalRanks
+from pairjepa.metrics.trees import map_leaves
 from pairjepa.util.errors import UsageError
 
 CONFIDENCE = 0.95
@@ -161,12 +162,10 @@ def difference(
     Both are measured on the same resamples, so what is hard for both cancels. An interval without 0 means
     that one is better on images like these; it says nothing about another seed of the training.
     """
-    return {
-        name: difference(value, second[name], first_samples[name], second_samples[name])
-        if isinstance(value, dict)
-        else {"difference": value - second[name], "ci": interval(first_samples[name] - second_samples[name])}
-        for name, value in first.items()
-    }
+    return map_leaves(
+        lambda one, other, samples, others: {"difference": one - other, "ci": interval(samples - others)},
+        *(first, second, first_samples, second_samples),
+    )
 
 
 def with_intervals(measured: dict[str, Any], samples: dict[str, Any]) -> dict[str, Any]:

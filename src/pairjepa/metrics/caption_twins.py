@@ -13,7 +13,7 @@ import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterator, Sequence
-from itertools import islice
+from itertools import accumulate, combinations, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -155,9 +155,9 @@ class _Rules:
             for word, after in inner.items()
             if len(after.keys() & self._nouns.keys()) > 2 and after.total() >= 0.4 * every[word]
         } - self._nouns.keys()
-        self._draws = [_Draw({word: every[word] for word in entry}) for _, entry in CLASSES]
+        self._draws = [_draw({word: every[word] for word in entry}) for _, entry in CLASSES]
         self._noun_draws = {
-            plural: _Draw({word: count for word, count in self._nouns.items() if _plural(word) == plural})
+            plural: _draw({word: count for word, count in self._nouns.items() if _plural(word) == plural})
             for plural in (False, True)
         }
 
@@ -176,21 +176,17 @@ class _Rules:
                 draw = self._noun_draws[_plural(old)] if kind == "noun" else self._draws[_ENTRY[old]]
                 if (new := draw(dice)) not in of_image:
                     yield kind, _replaced(caption, {words[at]: new})
+        adjectives = [
+            at for at, word in enumerate(words) if word.text in self._adjectives and self._modifies(words, at)
+        ]
         exchanged = {
             "nouns exchanged": [
                 (a, b)
-                for a in nouns
-                for b in nouns
-                if a < b and _plural(words[a].text) == _plural(words[b].text) and self._ordered(words, a, b)
+                for a, b in combinations(nouns, 2)
+                if _plural(words[a].text) == _plural(words[b].text) and self._ordered(words, a, b)
             ],
-            "colours exchanged": _two(positions.get("colour", [])),
-            "adjectives exchanged": _two(
-                [
-                    at
-                    for at, word in enumerate(words)
-                    if word.text in self._adjectives and self._modifies(words, at)
-                ]
-            ),
+            "colours exchanged": list(combinations(positions.get("colour", []), 2)),
+            "adjectives exchanged": list(combinations(adjectives, 2)),
         }
         for kind, pairs in exchanged.items():
             pairs = [(a, b) for a, b in pairs if words[a].text != words[b].text]
@@ -221,24 +217,16 @@ class _Rules:
         )
 
 
-class _Draw:
-    """Draws words by their counts, the same in every version of Python, which promises so for `random()`."""
-
-    def __init__(self, counts: dict[str, int]) -> None:
-        self._words = sorted(word for word, count in counts.items() if count)
-        self._ends = np.cumsum([counts[word] for word in self._words])
-
-    def __call__(self, dice: random.Random) -> str:
-        return self._words[int(np.searchsorted(self._ends, dice.random() * self._ends[-1], side="right"))]
+def _draw(counts: dict[str, int]) -> Callable[[random.Random], str]:
+    """What draws words by their counts."""
+    words = sorted(word for word, count in counts.items() if count)
+    ends = list(accumulate(counts[word] for word in words))
+    return lambda dice: dice.choices(words, cum_weights=ends)[0]
 
 
 def _split(caption: str) -> list[_Word]:
     matches = islice(_TOKEN.finditer(caption), MOST_WORDS)
     return [_Word(re.sub(r"\s+", " ", match.group().lower()), *match.span()) for match in matches]
-
-
-def _two(positions: list[int]) -> list[tuple[int, int]]:
-    return [(a, b) for number, a in enumerate(positions) for b in positions[number + 1 :]]
 
 
 def _plural(word: str) -> bool:

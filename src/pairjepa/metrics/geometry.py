@@ -15,8 +15,7 @@ from pairjepa.metrics.retrieval import CHUNK_BYTES, chunks
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 2_000
-UNIFORMITY_CHUNK = 128
-COVARIANCE_BYTES = 4 * 2**20
+COVARIANCE_BYTES = 2**21
 MOST_BINS = 50
 FLOAT32_NOISE = 1e-6
 """Spread of a row (RMS distance from the mean) below which unit-norm float32 rows are one point."""
@@ -101,28 +100,9 @@ def uniformity(
         embeddings = embeddings[np.sort(np.random.default_rng(seed).permutation(len(embeddings))[:rows])]
     # twice as fast as float64, and no term is wrong by more than 1e-6 of it
     points = embeddings.astype(np.float32, copy=False)
-    total, memory = 0.0, np.empty(UNIFORMITY_CHUNK * len(points), np.float32)
-    for part in chunks(len(points), UNIFORMITY_CHUNK):
-        shape = part.stop - part.start, part.stop
-        # each pair once: what is right of the diagonal is left out
-        kernel = np.matmul(
-            points[part], points[: part.stop].T, out=memory[: shape[0] * shape[1]].reshape(shape)
-        )
-        kernel *= 4
-        kernel -= 4  # -2‖x - y‖² = 4 cos - 4
-        np.exp(kernel, out=kernel)
-        total += kernel[:, : part.start].sum(dtype=np.float64)
-        total += np.tril(kernel[:, part.start :], -1).sum(dtype=np.float64)
-    return float(np.log(total / (len(points) * (len(points) - 1) / 2)))
-
-
-def _effective_rank(spectrum: Float64[np.ndarray, " dim"]) -> float:
-    """exp of the entropy of the normalised singular values (Roy and Vetterli 2007)."""
-    if (spectrum**2).sum() < FLOAT32_NOISE**2:
-        return 0.0
-    share = spectrum / spectrum.sum()
-    share = share[share > 0]
-    return float(np.exp(-(share * np.log(share)).sum()))
+    kernel = np.exp(4 * (points @ points.T) - 4)  # -2‖x - y‖² = 4 cos - 4
+    different = kernel.sum(dtype=np.float64) - kernel.trace(dtype=np.float64)
+    return float(np.log(different / (len(points) * (len(points) - 1))))
 
 
 def spectrum(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, " dim"]:
@@ -146,9 +126,13 @@ class Spread(NamedTuple):
 
 
 def spread(embeddings: Float[np.ndarray, "rows dim"]) -> Spread:
-    """Of one side, from one covariance."""
+    """Of one side; the effective rank is exp of the entropy of the normalised singular values (Roy, Vetterli 2007)."""
     covariance = _covariance(embeddings)
-    return Spread(_effective_rank(_spectrum(covariance)), np.sqrt(np.diag(covariance)))
+    singular, rank = _spectrum(covariance), 0.0
+    if (singular**2).sum() >= FLOAT32_NOISE**2:
+        share = singular[singular > 0] / singular.sum()
+        rank = float(np.exp(-(share * np.log(share)).sum()))
+    return Spread(rank, np.sqrt(np.diag(covariance)))
 
 
 def modality_gap(image: Float[np.ndarray, "images dim"], text: Float[np.ndarray, "captions dim"]) -> float:
@@ -195,9 +179,7 @@ def _covariance(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray
     rows, dim = embeddings.shape
     mean = embeddings.mean(axis=0, dtype=np.float64)
     covariance = np.zeros((dim, dim))
-    size = max(1, COVARIANCE_BYTES // (8 * max(dim, 1)))
-    memory = np.empty((min(size, rows), dim))
-    for part in chunks(rows, size):
-        centred = np.subtract(embeddings[part], mean, out=memory[: part.stop - part.start])
+    for part in chunks(rows, COVARIANCE_BYTES // (8 * max(dim, 1))):
+        centred = embeddings[part] - mean
         covariance += centred.T @ centred
     return covariance / rows

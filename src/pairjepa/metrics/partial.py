@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from pairjepa.metrics.bootstrap import DRAWS, difference, rank_samples, with_intervals
 from pairjepa.metrics.relevance import Relevance
-from pairjepa.metrics.retrieval import RECALLS, median_rank, mrr, ranks, recall_at
+from pairjepa.metrics.retrieval import rank_metrics, ranks
 
 Queries = tuple[Float[np.ndarray, "captions dim"], Float[np.ndarray, "captions dim"]]
 """Predictions, and the targets that they are to find."""
@@ -65,6 +65,4 @@ def _measured(
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     rows = np.arange(len(owner))
     found = ranks(*queries, Relevance.from_pairs(rows, rows, len(rows), len(rows)))
-    values = {f"R@{k}": recall_at(found, k) for k in RECALLS}
-    samples = rank_samples(found, owner, images, draws=draws, seed=seed)
-    return values | {"median_rank": median_rank(found), "mrr": mrr(found)}, samples
+    return rank_metrics(found), rank_samples(found, owner, images, draws=draws, seed=seed)

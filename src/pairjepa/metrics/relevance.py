@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, Int64
+from scipy.sparse import csr_array
 
 from pairjepa.util.errors import UsageError
 
@@ -66,12 +67,10 @@ class Relevance:
             )
         seen: dict[str, int] = {}
         text = np.array([seen.setdefault(caption.strip(), len(seen)) for caption in captions], np.int64)
-        own_image, own_text = np.divmod(np.unique(owner * len(owner) + text), max(len(owner), 1))
-        by_text = cls.from_pairs(text, np.arange(len(text)), len(seen), len(text))
-        sizes = np.diff(by_text.indptr)[own_text]
-        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        item = by_text.indices[np.repeat(by_text.indptr[own_text], sizes) + within]
-        return cls.from_pairs(np.repeat(own_image, sizes), item, images, len(owner))
+        captions_of = csr_array((np.ones(len(text)), (text, np.arange(len(text)))), (len(seen), len(text)))
+        texts_of = csr_array((np.ones(len(text)), (owner, text)), (images, len(seen)))
+        image, caption = (texts_of @ captions_of).nonzero()
+        return cls.from_pairs(image, caption, images, len(owner))
 
     def __len__(self) -> int:
         """Number of queries."""

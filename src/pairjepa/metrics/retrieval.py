@@ -55,15 +55,13 @@ def ranks(
     """
     queries, gallery = _single("queries", queries), _single("gallery", gallery)
     _check_shapes(queries, gallery, relevance)
-    best, _ = _best_relevant(queries, gallery, relevance, chunk_bytes)
-    floor = _floor(best, queries, gallery)
+    floor = _floor(_best_relevant(queries, gallery, relevance, chunk_bytes), queries, gallery)
     found = np.empty(len(queries), np.int64)
 
     def count(rows: slice, others: Float32[np.ndarray, "rows gallery"]) -> None:
         found[rows] = 1 + (others >= floor[rows, None]).sum(axis=1)
 
-    for _ in _other_scores(count, queries, gallery, relevance, chunk_bytes):
-        pass
+    _other_scores(count, queries, gallery, relevance, chunk_bytes)
     return found
 
 
@@ -75,7 +73,7 @@ def retrieve(
     *,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> RetrievalRanks:
-    """`ranks` both ways from one pass over the score matrix.
+    """`ranks` both ways.
 
     Args:
         image: Image side (the predictions of a trained model).
@@ -94,60 +92,34 @@ def retrieve(
     _check_shapes(image, text, relevance)
     if len(owner) != len(text):
         raise UsageError(f"owner must have a row a caption, got {len(owner)} for {len(text)} captions.")
-    best_text, best_image = _best_relevant(image, text, relevance, chunk_bytes)
-    image_floor, text_floor = _floor(best_text, image, text), _floor(best_image, text, image)
-    by_image, by_text = np.ones(len(image), np.int64), np.ones(len(text), np.int64)
-
-    def count(rows: slice, others: Float32[np.ndarray, "rows captions"]) -> Int64[np.ndarray, " captions"]:
-        by_image[rows] += (others >= image_floor[rows, None]).sum(axis=1)
-        return (others >= text_floor).sum(axis=0)
-
-    for counted in _other_scores(count, image, text, relevance, chunk_bytes):
-        by_text += counted
-    return RetrievalRanks(by_image, by_text, owner)
-
-
-@dataclass(frozen=True, eq=False)
-class BestScores:
-    """For every query of both directions the best score of a relevant item, and of one that is not."""
-
-    image_own: Float32[np.ndarray, " images"]
-    image_other: Float32[np.ndarray, " images"]
-    """-inf where every caption is relevant."""
-    text_own: Float32[np.ndarray, " captions"]
-    text_other: Float32[np.ndarray, " captions"]
+    return RetrievalRanks(
+        ranks(image, text, relevance, chunk_bytes=chunk_bytes),
+        ranks(text, image, relevance.transposed(), chunk_bytes=chunk_bytes),
+        owner,
+    )
 
 
 def best_scores(
-    image: Float[np.ndarray, "images dim"],
-    text: Float[np.ndarray, "captions dim"],
+    queries: Float[np.ndarray, "queries dim"],
+    gallery: Float[np.ndarray, "gallery dim"],
     relevance: Relevance,
     *,
     chunk_bytes: int = CHUNK_BYTES,
-) -> BestScores:
-    """How near each query comes to its own, and to the nearest other, from one pass over the score matrix.
-
-    Args:
-        image: Image side.
-        text: Text side.
-        relevance: Image → text.
-        chunk_bytes: Size of the largest temporary array.
+) -> tuple[Float32[np.ndarray, " queries"], Float32[np.ndarray, " queries"]]:
+    """For every query the best score of a relevant item, and of one that is not (-inf where all are relevant).
 
     Raises:
-        UsageError: shapes disagree.
+        UsageError: as `ranks`.
     """
-    image, text = _single("image", image), _single("text", text)
-    _check_shapes(image, text, relevance)
-    own_text, own_image = _best_relevant(image, text, relevance, chunk_bytes)
-    other_text, other_image = np.full_like(own_text, -np.inf), np.full_like(own_image, -np.inf)
+    queries, gallery = _single("queries", queries), _single("gallery", gallery)
+    _check_shapes(queries, gallery, relevance)
+    other = np.empty(len(queries), np.float32)
 
-    def best(rows: slice, others: Float32[np.ndarray, "rows captions"]) -> Float32[np.ndarray, " captions"]:
-        other_text[rows] = others.max(axis=1)
-        return others.max(axis=0)
+    def best(rows: slice, others: Float32[np.ndarray, "rows gallery"]) -> None:
+        other[rows] = others.max(axis=1)
 
-    for found in _other_scores(best, image, text, relevance, chunk_bytes):
-        other_image = np.maximum(other_image, found)
-    return BestScores(own_text, other_text, own_image, other_image)
+    _other_scores(best, queries, gallery, relevance, chunk_bytes)
+    return _best_relevant(queries, gallery, relevance, chunk_bytes), other
 
 
 def top_k(
@@ -179,14 +151,10 @@ def recall_at(ranks: Int[np.ndarray, " queries"], k: int) -> float:
     return float(np.mean(100 * (ranks <= k)))
 
 
-def median_rank(ranks: Int[np.ndarray, " queries"]) -> float:
-    """Median rank of the best relevant item."""
-    return float(np.median(ranks))
-
-
-def mrr(ranks: Int[np.ndarray, " queries"]) -> float:
-    """Mean reciprocal rank of the best relevant item, in (0, 1]."""
-    return float(np.mean(1.0 / ranks))
+def rank_metrics(ranks: Int[np.ndarray, " queries"]) -> dict[str, float]:
+    """`{"R@1", "R@5", "R@10", "median_rank", "mrr"}` of one direction; MRR is the mean reciprocal rank, in (0, 1]."""
+    recalls = {f"R@{k}": recall_at(ranks, k) for k in RECALLS}
+    return recalls | {"median_rank": float(np.median(ranks)), "mrr": float(np.mean(1.0 / ranks))}
 
 
 def rsum(ranks: RetrievalRanks) -> float:
@@ -195,12 +163,9 @@ def rsum(ranks: RetrievalRanks) -> float:
 
 
 def metrics(ranks: RetrievalRanks) -> dict[str, Any]:
-    """`{"image_to_text": {"R@1", "R@5", "R@10", "median_rank", "mrr"}, "text_to_image": {…}, "rsum"}`."""
-    directions = {"image_to_text": ranks.image_to_text, "text_to_image": ranks.text_to_image}
-    return {
-        name: {f"R@{k}": recall_at(r, k) for k in RECALLS} | {"median_rank": median_rank(r), "mrr": mrr(r)}
-        for name, r in directions.items()
-    } | {"rsum": rsum(ranks)}
+    """`{"image_to_text": rank_metrics, "text_to_image": rank_metrics, "rsum"}`."""
+    ways = {"image_to_text": ranks.image_to_text, "text_to_image": ranks.text_to_image}
+    return {name: rank_metrics(way) for name, way in ways.items()} | {"rsum": rsum(ranks)}
 
 
 def chunks(total: int, size: int) -> Iterator[slice]:
@@ -249,17 +214,15 @@ def _best_relevant(
     gallery: Float32[np.ndarray, "gallery dim"],
     relevance: Relevance,
     chunk_bytes: int,
-) -> tuple[Float32[np.ndarray, " queries"], Float32[np.ndarray, " gallery"]]:
-    """Best relevant score of each query, and of each gallery row (-inf where nothing is relevant)."""
-    best_query = np.full(len(queries), -np.inf, np.float32)
-    best_item = np.full(len(gallery), -np.inf, np.float32)
+) -> Float32[np.ndarray, " queries"]:
+    """Best relevant score of each query (-inf where nothing is relevant)."""
+    best = np.full(len(queries), -np.inf, np.float32)
     query = relevance.query
     for pairs in chunks(len(query), chunk_bytes // (8 * max(queries.shape[1], 1))):
-        rows, items = query[pairs], relevance.indices[pairs]
-        scores = np.einsum("pd,pd->p", queries[rows], gallery[items])
-        np.maximum.at(best_query, rows, scores)
-        np.maximum.at(best_item, items, scores)
-    return best_query, best_item
+        rows = query[pairs]
+        scores = np.einsum("pd,pd->p", queries[rows], gallery[relevance.indices[pairs]])
+        np.maximum.at(best, rows, scores)
+    return best
 
 
 def _floor(
@@ -278,22 +241,22 @@ def _floor(
 
 
 def _other_scores(
-    of: Callable[[slice, Float32[np.ndarray, "rows gallery"]], Any],
+    of: Callable[[slice, Float32[np.ndarray, "rows gallery"]], None],
     queries: Float32[np.ndarray, "queries dim"],
     gallery: Float32[np.ndarray, "gallery dim"],
     relevance: Relevance,
     chunk_bytes: int,
-) -> Iterator[Any]:
-    """`of` some rows of the score matrix at a time, with -inf for the relevant pairs."""
+) -> None:
+    """Hand `of` some rows of the score matrix at a time, with -inf for the relevant pairs."""
     query, threads = relevance.query, min(8, cores())
 
-    def block(rows: slice) -> Any:
+    def block(rows: slice) -> None:
         scores = queries[rows] @ gallery.T
         pairs = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
         scores[query[pairs] - rows.start, relevance.indices[pairs]] = -np.inf
-        return of(rows, scores)
+        of(rows, scores)
 
     size = min(chunk_bytes // (4 * threads * max(len(gallery), 1)), -(-len(queries) // threads))
     # Threads of our own, which count as well as multiply: BLAS's would still spin when the counting begins.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(block, chunks(len(queries), size))
+        list(pool.map(block, chunks(len(queries), size)))  # a list, for errors

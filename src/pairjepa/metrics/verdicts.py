@@ -126,11 +126,9 @@ def separation(auc: float, images: int) -> Verdict:
         return Verdict("info", f"{images:,} images are too few to tell how well", value)
     if high < WEAK_AUC:
         return Verdict("bad", "matched and random pairs are hard to tell apart", value)
-    return (
-        Verdict("good", "told apart well", value)
-        if low >= GOOD_AUC
-        else Verdict("warn", "told apart in part", value)
-    )
+    if low >= GOOD_AUC:
+        return Verdict("good", "told apart well", value)
+    return Verdict("warn", "told apart in part", value)
 
 
 def collapse(side: str, rank: float, possible: int, spread: float, images: int) -> Verdict:
@@ -289,11 +287,9 @@ def hubs(items: str, measured: Mapping[str, Any]) -> Verdict:
         return Verdict("info", f"too few {items} and queries to tell: random answers may look so too", value)
     if share >= EVEN_HUBS:
         return Verdict("good", f"no hubs among the {items}", value)
-    return (
-        Verdict("warn", f"some hubs among the {items}", value)
-        if share >= SOME_HUBS
-        else Verdict("bad", f"hubs among the {items}", value)
-    )
+    if share >= SOME_HUBS:
+        return Verdict("warn", f"some hubs among the {items}", value)
+    return Verdict("bad", f"hubs among the {items}", value)
 
 
 def adds(gains: Mapping[float, Mapping[str, Any]]) -> tuple[list[str], str]:

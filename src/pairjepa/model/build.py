@@ -1,6 +1,7 @@
 """Everything of a run that has weights, built from its configuration."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +11,7 @@ from pairjepa.backbones.layers import upper_layers
 from pairjepa.backbones.pair import pair_temperature
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import ObjectiveConfig, RunConfig, tuned
-from pairjepa.model.joint import JointModel, TokenWidths
+from pairjepa.model.joint import JointModel
 from pairjepa.objectives import Objective
 
 
@@ -19,12 +20,14 @@ def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) ->
     if config.model.pair is not None:  # its own width, and its own τ where none is given
         config = replace(config, model=replace(config.model, dim=image.width))
         config = replace(config, objective=_as_pretrained(config.objective, image.model))
+    tokens = None
+    if config.model.predictor.kind == "transformer":
+        model: Any = text.model
+        tokens = image.pooled, model.get_input_embeddings().weight.shape[1]
     with torch.random.fork_rng([]):  # weights are drawn on the CPU: no GPU is touched
         torch.default_generator.manual_seed(config.training.seed)
         parts: dict[str, nn.Module] = {
-            "joint": JointModel(
-                config.model, config.context, image.width, text.width, _tokens(config, image, text)
-            ),
+            "joint": JointModel(config.model, config.context, image.width, text.width, tokens),
             "objective": Objective(config.objective),
         }
     if (frozen := config.model.text_frozen_layers) is not None:
@@ -45,10 +48,3 @@ def _as_pretrained(objective: ObjectiveConfig, pair: nn.Module) -> ObjectiveConf
     if objective.bias is None and bias is not None:
         objective = replace(objective, bias=float(bias.detach()))
     return objective
-
-
-def _tokens(config: RunConfig, image: ImageBackbone, text: TextBackbone) -> TokenWidths | None:
-    if config.model.predictor.kind != "transformer":
-        return None
-    words = text.model.get_input_embeddings().weight.shape[1]  # type: ignore[operator]
-    return TokenWidths(image.pooled, words)

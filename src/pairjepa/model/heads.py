@@ -10,13 +10,22 @@ from torch.nn import functional as F
 
 from pairjepa.config.registered import registrar
 from pairjepa.config.settings import HeadConfig
-from pairjepa.model.dropout import Dropout
 from pairjepa.util.errors import UsageError, unknown
 
 HEADS: dict[str, Callable[[int, int, HeadConfig], nn.Module]] = {}
 """Kind → what makes a head from one width to another."""
 head = registrar(HEADS)
 CONSTANT = 1e-4  # of the largest mean: what rounding leaves of the deviation of equal rows
+
+
+class Dropout(nn.Dropout):
+    """Like `nn.Dropout`; its mask comes from `torch.rand`, which on a CPU is five times as fast as `bernoulli_`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zero a share `p` of the entries and scale the rest by 1 / (1 - p)."""
+        if not self.training or self.p == 0:
+            return x
+        return x * ((torch.rand_like(x, dtype=torch.float32) >= self.p) / (1 - self.p)).to(x.dtype)
 
 
 class Standardizer(nn.Module):

@@ -4,8 +4,6 @@ Axes: `batch`, `width` = backbone features, `dim` = shared space. Inputs are fea
 a backbone that is tuned. The contrastive approach is the case in which the whole caption is hidden.
 """
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -19,16 +17,6 @@ from pairjepa.util.errors import UsageError
 EMA_MOMENTUM = 0.99  # a step; I-JEPA has 0.996 to 1 over many more steps
 
 
-@dataclass(frozen=True)
-class TokenWidths:
-    """What a predictor over tokens must know of the backbones."""
-
-    pooled: int
-    """Image features before those of the grid's cells."""
-    word: int
-    """Width of a word embedding."""
-
-
 class JointModel(nn.Module):
     """Context encoder, predictor and target encoder, without the backbones."""
 
@@ -38,9 +26,12 @@ class JointModel(nn.Module):
         context: ContextConfig,
         image_width: int,
         text_width: int,
-        tokens: TokenWidths | None = None,
+        tokens: tuple[int, int] | None = None,
     ) -> None:
-        """Build the heads for backbones of these feature widths; `tokens` if the predictor is a transformer.
+        """Build the heads for backbones of these feature widths.
+
+        For a predictor over tokens, `tokens` are the widths of the pooled image features, which stand before those of
+        the grid's cells, and of a word embedding.
 
         Raises:
             UsageError: prediction and target would differ in width.
@@ -60,7 +51,7 @@ class JointModel(nn.Module):
             caption_side = width_after(text_width, config.dim, config.caption_projection)
         self._caption_width, context_width = caption_side, image_side + caption_side
         if tokens is not None:
-            self.predictor = _token_predictor(config, context, image_width, tokens)
+            self.predictor: nn.Module = TokenPredictor(config, context, image_width, *tokens)
         elif config.predictor.kind == "gated" and image_side and caption_side:
             self.predictor = Gated(image_side, caption_side, config.dim, config.predictor)
         else:
@@ -145,24 +136,6 @@ class JointModel(nn.Module):
                     value.lerp_(online[name], 1 - EMA_MOMENTUM)
                 else:
                     value.copy_(online[name])
-
-
-def _token_predictor(
-    config: ModelConfig, context: ContextConfig, image_width: int, tokens: TokenWidths
-) -> nn.Module:
-    assert config.image_grid is not None
-    assert config.max_tokens is not None
-    cells = config.image_grid**2
-    return TokenPredictor(
-        pooled=tokens.pooled if context.image else 0,
-        cells=cells,
-        channels=(image_width - tokens.pooled) // cells,
-        words=tokens.word if context.caption is not None else 0,
-        longest=config.max_tokens,
-        dim=config.dim,
-        config=config.predictor,
-        cell_dropout=context.cell_dropout,
-    )
 
 
 def mean_direction(views: Float[Tensor, "batch view dim"]) -> Float[Tensor, "batch dim"]:

@@ -8,9 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairjepa.backbones.words import ABSENT, MASKED
-from pairjepa.config.settings import HeadConfig
-from pairjepa.model.dropout import Dropout
-from pairjepa.model.heads import Residual
+from pairjepa.config.settings import ContextConfig, ModelConfig
+from pairjepa.model.heads import Dropout, Residual
 
 LAYERS = 2
 HEAD_WIDTH = 64
@@ -26,52 +25,44 @@ class TokenPredictor(nn.Module):
     """
 
     def __init__(
-        self,
-        pooled: int,
-        cells: int,
-        channels: int,
-        words: int,
-        longest: int,
-        dim: int,
-        config: HeadConfig,
-        cell_dropout: float,
+        self, config: ModelConfig, context: ContextConfig, image_width: int, pooled: int, word: int
     ) -> None:
         """Build it.
 
         Args:
-            pooled: width of the pooled image features; 0 where the image is not seen.
-            cells: positions of the grid that follows them.
-            channels: width of a cell.
-            words: width of a word embedding; 0 where the caption is not seen.
-            longest: positions of the longest caption.
-            dim: of the shared space.
-            config: `hidden` is the inner width, a multiple of 64.
-            cell_dropout: share of cells that a training sample does not see.
+            config: the predictor's `hidden_dim` is the inner width, a multiple of 64.
+            context: what is seen.
+            image_width: of the image features, pooled ones and those of the grid's cells behind them.
+            pooled: width of the pooled image features.
+            word: width of a word embedding.
         """
         super().__init__()
-        self._pooled, self._cells, self._cell_dropout = pooled, cells, cell_dropout
-        inner = config.hidden_dim
+        assert config.image_grid is not None
+        assert config.max_tokens is not None
+        head, inner = config.predictor, config.predictor.hidden_dim
+        self._pooled, self._cells, self._cell_dropout = pooled, config.image_grid**2, context.cell_dropout
         self.query = nn.Parameter(torch.randn(1, 1, inner) * 0.02)
-        if pooled:
-            self.direct = Residual(pooled, dim, config)
-            self.whole = nn.Sequential(Dropout(config.input_dropout), nn.Linear(pooled, inner))
-            self.cell = nn.Sequential(Dropout(config.input_dropout), nn.Linear(channels, inner))
-            self.place = nn.Parameter(torch.randn(1, cells, inner) * 0.02)
-        if words:
-            self.word = nn.Linear(words, inner)
+        if context.image:
+            self.direct = Residual(pooled, config.dim, head)
+            self.whole = nn.Sequential(Dropout(head.input_dropout), nn.Linear(pooled, inner))
+            channels = (image_width - pooled) // self._cells
+            self.cell = nn.Sequential(Dropout(head.input_dropout), nn.Linear(channels, inner))
+            self.place = nn.Parameter(torch.randn(1, self._cells, inner) * 0.02)
+        if context.caption is not None:
+            self.word = nn.Linear(word, inner)
             self.mask = nn.Parameter(torch.randn(inner) * 0.02)
-            self.order = nn.Parameter(torch.randn(1, longest, inner) * 0.02)
+            self.order = nn.Parameter(torch.randn(1, config.max_tokens, inner) * 0.02)
         layer = nn.TransformerEncoderLayer(
             inner,
             inner // HEAD_WIDTH,
             2 * inner,
-            config.dropout,
+            head.dropout,
             activation="gelu",
             batch_first=True,
             norm_first=True,
         )
         self.layers = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
-        self.out = nn.Sequential(nn.LayerNorm(inner), nn.Linear(inner, dim))
+        self.out = nn.Sequential(nn.LayerNorm(inner), nn.Linear(inner, config.dim))
 
     def forward(
         self,

@@ -28,11 +28,6 @@ def _part(name: str) -> str:
     return name.partition(".")[0]
 
 
-def save_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Weights alone."""
-    write_tensors(weights, path)
-
-
 def load_weights(module: nn.Module, path: Path) -> str:
     """The inverse; every weight must be there and none besides.
 
@@ -52,16 +47,13 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, about: dict[str, str] 
     write_arrays({name: tensor.numpy() for name, tensor in tensors.items()}, path, about)
 
 
-def read_tensors(path: Path, mend: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """`read_arrays` as tensors; `mend` says what to do if the file is damaged, where that is not to train.
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """`read_arrays` as tensors.
 
     Raises:
         PairJEPAError: it is not there, cannot be read, or is not what was written.
     """
-    mend = (
-        mend
-        or f"Put it back, or remove it and run the same train command again, which trains {path.parent} anew."
-    )
+    mend = f"Put it back, or remove it and run the same train command again, which trains {path.parent} anew."
     arrays, about = read_arrays(path, mend)
     return {name: torch.from_numpy(array) for name, array in arrays.items()}, about
 

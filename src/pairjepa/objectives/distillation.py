@@ -33,8 +33,5 @@ def distillation(
         return prediction.new_zeros(())
     own = F.normalize(prediction, dim=1) @ F.normalize(target, dim=1).T / temperature
     taught = (teacher[0] @ teacher[1].T / temperature).detach()
-    return (_cross_entropy(own, taught) + _cross_entropy(own.T, taught.T)) / 2
-
-
-def _cross_entropy(own: Float[Tensor, "query key"], taught: Float[Tensor, "query key"]) -> Float[Tensor, ""]:
-    return F.cross_entropy(own, taught.softmax(dim=1))
+    of_keys, of_queries = taught.softmax(dim=1), taught.T.softmax(dim=1)
+    return (F.cross_entropy(own, of_keys) + F.cross_entropy(own.T, of_queries)) / 2

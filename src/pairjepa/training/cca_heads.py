@@ -14,7 +14,7 @@ from pairjepa.metrics.retrieval import retrieve, rsum
 from pairjepa.model import correction as kept_correction
 from pairjepa.model.heads import set_linear
 from pairjepa.model.joint import JointModel
-from pairjepa.model.weights import load_weights, save_weights, weights
+from pairjepa.model.weights import load_weights, weights, write_tensors
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.closed_forms import embed_by, load_or_fit
 from pairjepa.training.hubness import embed_rows, fit
@@ -27,7 +27,7 @@ from pairjepa.util.progress import advise
 def set_cca(joint: JointModel, cca: ClosedForm) -> None:
     """Make the heads the two maps of CCA; of an image each view is normalised before the mean, as always."""
     image = next(head for head in (joint.image_projection, joint.predictor) if list(head.parameters()))
-    arrays = {name: torch.from_numpy(array) for name, array in cca.arrays().items()}
+    arrays = {name: torch.from_numpy(array) for name, array in cca.arrays.items()}
     for side, standardizer, head in (
         ("image", joint.image_standardizer, image),
         ("text", joint.text_standardizer, joint.text_projection),
@@ -48,7 +48,7 @@ class CCATrainer(Trainer):
         self.module.eval()
         samples = next(self.plan.epoch(epoch))
         with torch.no_grad():
-            total, terms = self._loss(samples, self._inputs(samples, 0), 0)
+            total, terms = self._forward(self._inputs(samples, 0).to(self.device))
         steps = self.plan.steps_per_epoch  # over which sums are averaged
         position["sums"] = {name: steps * value.item() for name, value in ({"loss": total} | terms).items()}
         position["seconds"] += time.monotonic() - begun
@@ -82,7 +82,7 @@ def finish(
         _, to_beat, _ = fit(material, embed_by(cca, material))
         summary |= {"corrected_dev_rsum": reached, "cca_corrected_dev_rsum": to_beat}
         if holds_cca(model) and _takes_place(joint, cca, better=to_beat > reached):
-            save_weights(weights(module), folder.model_file)
+            write_tensors(weights(module), folder.model_file)
             digest = load_weights(module, folder.model_file)
             correction, reached, dev = fit(material, embed)
             summary |= {"best_epoch": 0, "dev_rsum": rsum(retrieve(*dev))}

@@ -4,7 +4,7 @@ import numpy as np
 
 from pairjepa.metrics.baselines import ClosedForm, Correlations, RidgeCCA, ridge_to_image, ridge_to_text
 from pairjepa.run.folder import RunFolder
-from pairjepa.training.hubness import Embed, dev_rows
+from pairjepa.training.hubness import DEV_IMAGES, Embed
 from pairjepa.training.material import Material
 from pairjepa.util.arrays import read_arrays, write_arrays
 from pairjepa.util.errors import PairJEPAError
@@ -12,22 +12,6 @@ from pairjepa.util.files import digest
 
 FILE = "closed-forms.safetensors"
 FORMS = ("cca", "ridge_to_text", "ridge_to_image")
-
-
-class _Rows:
-    """Features of some rows, views averaged, read where they are indexed."""
-
-    def __init__(self, material: Material, side: str, rows: np.ndarray) -> None:
-        self._read = material.pooled_features if side == "image" else material.text_features.gather
-        self._rows = rows
-        width = material.image.pooled if side == "image" else material.text.width
-        self.shape = (len(rows), width)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, rows: slice | np.ndarray) -> np.ndarray:
-        return self._read(self._rows[rows])
 
 
 def load_or_fit(material: Material, folder: RunFolder | None, dim: int = 512) -> dict[str, ClosedForm]:
@@ -52,20 +36,23 @@ def load_or_fit(material: Material, folder: RunFolder | None, dim: int = 512) ->
         mend = "Remove it, and evaluate the run again, which makes it anew."
         arrays, about = read_arrays(path, mend)
         if about.get("made_of") == made_of:
-            try:
-                return {form: ClosedForm.from_arrays(_below(form, arrays)) for form in FORMS}
-            except KeyError as error:
-                raise PairJEPAError(f"{path} is damaged ({error} is missing). {mend}") from None
-    fitted = Correlations.fit(_Rows(material, "image", images), _Rows(material, "text", captions), owner)
+            names = ("image.mean", "image.scale", "text.mean", "text.scale")
+            if missing := {f"{form}.{name}" for form in FORMS for name in names} - arrays.keys():
+                raise PairJEPAError(f"{path} is damaged ({min(missing)!r} is missing). {mend}")
+            return {form: ClosedForm(_below(form, arrays)) for form in FORMS}
+    fitted = Correlations.fit(
+        lambda rows: material.pooled_features(images[rows]),
+        lambda rows: material.text_features.gather(captions[rows]),
+        owner,
+        len(images),
+    )
     forms = {
         "cca": _cca(material, fitted, dim),
         "ridge_to_text": ridge_to_text(fitted),
         "ridge_to_image": ridge_to_image(fitted),
     }
     if path is not None:
-        kept = {
-            f"{name}.{key}": array for name, form in forms.items() for key, array in form.arrays().items()
-        }
+        kept = {f"{name}.{key}": array for name, form in forms.items() for key, array in form.arrays.items()}
         write_arrays(kept, path, {"made_of": made_of})
     return forms
 
@@ -83,7 +70,7 @@ def embed_by(form: ClosedForm, material: Material) -> Embed:
 def _cca(material: Material, fitted: Correlations, dim: int) -> RidgeCCA:
     if "dev" not in material.data.pairs.splits:
         return RidgeCCA.of(fitted, dim=dim)
-    images, captions, owner = dev_rows(material)
+    images, captions, owner = material.rows("dev", DEV_IMAGES)
     features = material.text_features.gather(captions)
     return RidgeCCA.choose(fitted, material.pooled_features(images), features, owner, dim)
 

@@ -10,7 +10,7 @@ from pairjepa.metrics.retrieval import rsum
 from pairjepa.model import correction as kept_correction
 from pairjepa.model.joint import JointModel
 from pairjepa.run.folder import RunFolder
-from pairjepa.training.material import Material
+from pairjepa.training.material import Material, evenly
 from pairjepa.training.monitor import embed_images, embed_texts
 
 Embed = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -23,24 +23,12 @@ DEV_IMAGES = 1_000
 """That α and k are chosen on."""
 
 
-def bank_rows(material: Material) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the training images and of the training captions in the bank, spread evenly."""
-    images, captions, _ = material.rows("train")
-    return _spread(images, BANK_ROWS), _spread(captions, BANK_ROWS)
-
-
-def dev_rows(material: Material) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of the dev images that α and k are chosen on, of their captions, and each caption's image among them."""
-    images, captions, owner = material.rows("dev")
-    chosen = _spread(np.arange(len(images)), DEV_IMAGES)
-    keep = np.isin(owner, chosen)
-    return images[chosen], captions[keep], np.searchsorted(chosen, owner[keep])
-
-
 def fit(material: Material, embed: Embed) -> tuple[HubnessCorrection, float, Dev]:
     """The correction whose α and k are best on dev, the rsum that it reaches there, and what it was chosen on."""
-    images, captions, owner = dev_rows(material)
-    bank, dev = embed(*bank_rows(material)), (*embed(images, captions), owner)
+    images, captions, owner = material.rows("dev", DEV_IMAGES)
+    dev = *embed(images, captions), owner
+    images, captions, _ = material.rows("train")
+    bank = embed(evenly(images, BANK_ROWS), evenly(captions, BANK_ROWS))
     correction = HubnessCorrection.choose(*bank, *dev)
     return correction, rsum(correction.ranks(*dev)), dev
 
@@ -73,8 +61,3 @@ def load_or_fit(
     correction, *_ = fit(material, embed_rows(joint, material, device))
     kept_correction.save(correction, folder.path, weights)
     return correction
-
-
-def _spread(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the rows, spread evenly."""
-    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]

@@ -6,12 +6,10 @@ Axes: `row` = images or captions of one split, `view` = renditions of an image, 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from pairjepa.backbones.device import to_device
@@ -23,6 +21,7 @@ from pairjepa.backbones.words import WordEmbeddings
 from pairjepa.config.settings import View
 from pairjepa.features.cache import FeatureTable
 from pairjepa.metrics.caption_twins import Twin
+from pairjepa.metrics.retrieval import chunks
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.threads import cores
 
@@ -32,102 +31,74 @@ CHUNK = 256  # samples that a tuned backbone forwards at once where no gradient 
 FEATURES_CHUNK = 512  # samples whose features are read at once
 
 
-@runtime_checkable
-class Inputs(Protocol):
+class Inputs:
     """One side of all samples of one split."""
 
-    views: int
+    backbone: nn.Module | None = None
+    """What still has to be run on a batch; None where the batch holds features already."""
+    views = 1
 
-    @property
-    def backbone(self) -> nn.Module | None:
-        """What still has to be run on a batch; None where the batch holds features already."""
-        ...
+    def __init__(self, count: int) -> None:
+        """`count`: of the samples."""
+        self._count = count
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        return self._count
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """One view of each row, as the backbone's arguments (or as a single tensor of features)."""
-        ...
+        raise NotImplementedError
 
 
-class CachedFeatures:
+class CachedFeatures(Inputs):
     """Features of a frozen backbone, from the cache."""
-
-    backbone = None
 
     def __init__(self, table: FeatureTable, rows: np.ndarray) -> None:
         """`rows`: which rows of the table this split owns."""
+        super().__init__(len(rows))
         self._table, self._rows = table, rows
         self.views = table.shape[1] if len(table.shape) == 3 else 1
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Features, `(row, width)`."""
         several = len(self._table.shape) == 3
         return (torch.from_numpy(self._table.gather(self._rows[rows], views if several else None)),)
 
-    def every_view(self, rows: np.ndarray) -> Tensor:
-        """Features, `(row, view, width)`: read in one go, as the views of a row lie side by side."""
-        features = torch.from_numpy(self._table.gather(self._rows[rows]))
-        return features if features.ndim == 3 else features[:, None]
-
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each feature over rows and views, summed in float64 chunk by chunk."""
-        width = self._table.shape[-1]
+        width, count = self._table.shape[-1], len(self) * self.views
         # shifted by the first row: squares of large means would cancel
         shift = self._table.gather(self._rows[:1]).reshape(-1, width)[0].astype(np.float64)
-        ones = np.ones(MOMENT_ROWS * self.views)
-
-        def sums(start: int) -> tuple[int, np.ndarray, np.ndarray]:
-            part = self._table.gather(self._rows[start : start + MOMENT_ROWS]).reshape(-1, width) - shift
-            one = ones[: len(part)]
-            return len(part), one @ part, one @ np.multiply(part, part, out=part)
-
-        count, total, squares = 0, np.zeros(width), np.zeros(width)
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(2) as pool:
-            for rows, first, second in pool.map(sums, range(0, len(self._rows), MOMENT_ROWS)):
-                count, total, squares = count + rows, total + first, squares + second
+        total, squares = np.zeros(width), np.zeros(width)
+        for rows in chunks(len(self), MOMENT_ROWS):
+            part = self._table.gather(self._rows[rows]).reshape(-1, width) - shift
+            total += part.sum(axis=0)
+            squares += np.square(part, out=part).sum(axis=0)
         mean = total / count
         deviation = np.sqrt(np.maximum(squares / count - mean**2, 0))
-        return torch.from_numpy((mean + shift).astype(np.float32)), torch.from_numpy(
-            deviation.astype(np.float32)
-        )
+        return torch.from_numpy(mean + shift).float(), torch.from_numpy(deviation).float()
 
 
-class NoImages:
+class NoImages(Inputs):
     """The images of a run that sees none: nothing is read."""
-
-    backbone = None
-    views = 1
-
-    def __init__(self, images: int) -> None:
-        """`images`: how many there would be."""
-        self._images = images
-
-    def __len__(self) -> int:
-        return self._images
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Empty features, `(row, 0)`."""
         return (torch.empty(len(rows), 0),)
 
 
-class Pixels:
+class Pixels(Inputs):
     """Images for a tuned backbone, decoded in as many threads as there are cores."""
 
     def __init__(self, backbone: ImageBackbone, pairs: Pairs, views: Sequence[View]) -> None:
         """`pairs`: of this split."""
-        self.backbone, self._pairs, self._views = backbone, pairs, tuple(views)
-        self.views = len(self._views)
+        super().__init__(pairs.n_images)
+        self.backbone: ImageBackbone = backbone
+        self._pairs, self._views, self.views = pairs, tuple(views), len(views)
         self._threads = ThreadPoolExecutor(cores())
         side = backbone.preprocessing.size
         fits = pairs.n_images * self.views * side * side * 3 <= PIXEL_BYTES
         self._kept: dict[tuple[int, int], np.ndarray] | None = {} if fits else None
-
-    def __len__(self) -> int:
-        return self._pairs.n_images
 
     @property
     def shards(self) -> np.ndarray | None:
@@ -153,18 +124,14 @@ class Pixels:
         return (self.backbone.normalise(*to_device((torch.from_numpy(np.stack(pixels)),), device)),)
 
 
-class Tokens:
+class Tokens(Inputs):
     """Captions for a tuned backbone."""
-
-    views = 1
 
     def __init__(self, backbone: TextBackbone, captions: Sequence[str]) -> None:
         """`captions`: of this split."""
-        self.backbone: nn.Module = backbone
+        super().__init__(len(captions))
+        self.backbone = backbone
         self._text, self._ids = backbone, backbone.tokenize(list(captions))
-
-    def __len__(self) -> int:
-        return len(self._ids)
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Token ids and attention mask, `(row, token)`."""
@@ -177,7 +144,7 @@ class HiddenStates(Tokens):
     def __init__(self, upper: UpperLayers, captions: Sequence[str], table: FeatureTable) -> None:
         """`table`: a row a caption."""
         super().__init__(upper.text, captions)
-        self.backbone: nn.Module = upper
+        self.backbone = upper
         self._table = table
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
@@ -186,7 +153,7 @@ class HiddenStates(Tokens):
         return torch.from_numpy(self._table.gather_states(rows, mask.shape[1])), mask
 
 
-class MaskedTokens:
+class MaskedTokens(Inputs):
     """Partly masked captions for a tuned backbone: a view is a fresh mask."""
 
     def __init__(
@@ -206,12 +173,10 @@ class MaskedTokens:
             masks: how many different ones a caption can have.
             words: what turns tokens into features, where that is not the backbone itself.
         """
-        self.backbone: nn.Module = words if words is not None else text
+        super().__init__(len(captions))
+        self.backbone = words if words is not None else text
         self.views, self._masking, self._text = masks, masking, text
         self._tokens = text.tokenize_words(list(captions))
-
-    def __len__(self) -> int:
-        return len(self._tokens)
 
     def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
         """Token ids and attention mask, `(row, token)`."""
@@ -222,49 +187,18 @@ class MaskedTokens:
         return tuple(self._text.collate(ids))
 
 
-class FirstView:
-    """Other inputs, of which only the first view is taken."""
-
-    views = 1
-
-    def __init__(self, inputs: Inputs) -> None:
-        """`inputs`: of any number of views."""
-        self._inputs = inputs
-
-    @property
-    def backbone(self) -> nn.Module | None:
-        """That of the inputs."""
-        return self._inputs.backbone
-
-    def __len__(self) -> int:
-        return len(self._inputs)
-
-    def batch(self, rows: np.ndarray, views: np.ndarray) -> tuple[Tensor, ...]:
-        """As the inputs."""
-        return self._inputs.batch(rows, views)
-
-
-def forward(inputs: Inputs, batch: tuple[Tensor, ...]) -> Tensor:
-    """A batch's features, whoever computes them."""
-    if inputs.backbone is None:
-        return batch[0]
-    out: Tensor = inputs.backbone(*batch)
-    return out
-
-
-def all_features(inputs: Inputs, device: torch.device) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Chunks of rows and their features `(row, view, width)`, in order, without gradient."""
+def all_features(
+    inputs: Inputs, device: torch.device, views: int | None = None
+) -> Iterator[tuple[np.ndarray, Tensor]]:
+    """Chunks of rows and their features `(row, view, width)`, in order, without gradient; of the first views if so."""
     size = CHUNK if inputs.backbone is not None else FEATURES_CHUNK
     for start in range(0, len(inputs), size):
         rows = np.arange(start, min(start + size, len(inputs)))
-        if isinstance(inputs, CachedFeatures):
-            yield rows, to_device((inputs.every_view(rows),), device)[0]
-            continue
-        views = [
-            forward(inputs, to_device(inputs.batch(rows, np.full(len(rows), view)), device))
-            for view in range(inputs.views)
-        ]
-        yield rows, views[0][:, None] if len(views) == 1 else torch.stack(views, dim=1)
+        every = []
+        for view in range(views or inputs.views):
+            batch = to_device(inputs.batch(rows, np.full(len(rows), view)), device)
+            every.append(batch[0] if inputs.backbone is None else inputs.backbone(*batch))
+        yield rows, torch.stack(every, dim=1)
 
 
 class CaptionTwins:

@@ -6,27 +6,26 @@ import math
 import threading
 import time
 from collections.abc import Generator, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from pairjepa.backbones.device import to_device
 from pairjepa.config.settings import RunConfig, frozen_epochs, starts_as_pair
 from pairjepa.metrics.baselines import chance
 from pairjepa.metrics.retrieval import Relevance
 from pairjepa.model.joint import JointModel
-from pairjepa.model.weights import read_tensors, save_weights, weights
+from pairjepa.model.weights import read_tensors, weights, write_tensors
 from pairjepa.objectives import Labels, Objective
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.training.inputs import Pixels
-from pairjepa.training.module import keep_statistics, parameter_groups
 from pairjepa.training.monitor import Split, Splits, line, measure_split, short_line
 from pairjepa.training.plan import Plan, Samples
 from pairjepa.training.processes import current
-from pairjepa.training.step import TrainStep, data_parallel
+from pairjepa.training.step import Batch, TrainStep, data_parallel, keep_statistics, parameter_groups
 from pairjepa.training.stopping import stop_between_steps
 from pairjepa.training.tracking import tracked
 from pairjepa.training.watch import Watch
@@ -36,17 +35,6 @@ from pairjepa.util.progress import advise, say, update
 from pairjepa.util.threads import ahead
 
 PROBE_EVERY = 8  # epochs between two measurements of the train probe, which cost as much as dev
-
-
-class Batch(NamedTuple):
-    """A process's part of a batch, as `Inputs.batch` gives it."""
-
-    images: tuple[torch.Tensor, ...]
-    texts: tuple[torch.Tensor, ...]
-    masked: tuple[torch.Tensor, ...] | None
-    """Partly masked captions."""
-    twins: tuple[tuple[torch.Tensor, ...], np.ndarray] | None
-    """One twin of each caption, and which captions have one."""
 
 
 class Trainer:
@@ -82,6 +70,8 @@ class Trainer:
             UsageError: there are too many processes for a batch.
         """
         self.config, self.module, self.run, self.device = config, module, run, device
+        self.joint: JointModel = module["joint"]  # type: ignore[assignment]
+        self.objective: Objective = module["objective"]  # type: ignore[assignment]
         self._track, self._stages, self._stage = track, stages, -1
         self._teacher = teacher
         self.group = current()
@@ -119,20 +109,6 @@ class Trainer:
                 if standardizer.constant
             ],
         )
-
-    @property
-    def joint(self) -> JointModel:
-        """The heads."""
-        joint = self.module["joint"]
-        assert isinstance(joint, JointModel)
-        return joint
-
-    @property
-    def objective(self) -> Objective:
-        """What is minimised."""
-        objective = self.module["objective"]
-        assert isinstance(objective, Objective)
-        return objective
 
     def fit(self) -> dict[str, Any] | None:
         """Train to the end, from the last checkpoint if there is one.
@@ -232,13 +208,13 @@ class Trainer:
         """The steps of an epoch that are still to do; images a second."""
         begun, before, images = time.monotonic(), position["seconds"], 0
         with contextlib.closing(self._read(epoch, position["batch"])) as batches:
-            for batch, (step, samples, inputs) in enumerate(batches, position["batch"]):
-                for name, value in self._step(samples, inputs, step).items():
+            for number, (step, batch) in enumerate(batches, position["batch"] + 1):
+                for name, value in self._step(batch, step).items():
                     position["sums"][name] = position["sums"].get(name, 0.0) + value
-                position["batch"] = batch + 1
-                images += len(np.unique(samples.images))
+                position["batch"] = number
+                images += len(batch.labels.image.unique())
                 position["seconds"] = before + time.monotonic() - begun
-                if batch + 1 < self.plan.steps_per_epoch:
+                if number < self.plan.steps_per_epoch:
                     self._save(position, stop)
         return images / max(time.monotonic() - begun, 1e-9)
 
@@ -252,10 +228,6 @@ class Trainer:
         due = epoch % PROBE_EVERY == 0 or epoch == self.config.training.epochs
         probe = self._measured(self.train_probe) if due else None
         position["seconds"] += time.monotonic() - begun
-        directions = (
-            min(self.joint.dim, len(self.dev.images) - 1),
-            min(self.joint.dim, len(self.dev.owner) - 1),
-        )
         return {
             "epoch": epoch,
             "step": epoch * self.plan.steps_per_epoch,
@@ -265,17 +237,20 @@ class Trainer:
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "dev": dev,
             "train": probe,
-            "possible_rank": dict(zip(("prediction", "target"), directions, strict=True)),
+            "possible_rank": {
+                "prediction": min(self.joint.dim, len(self.dev.images) - 1),
+                "target": min(self.joint.dim, len(self.dev.owner) - 1),
+            },
             "images_per_second": images_per_second,
             "seconds": position["seconds"],
         }
 
-    def _read(self, epoch: int, first: int) -> Generator[tuple[int, Samples, Batch], None, None]:
+    def _read(self, epoch: int, first: int) -> Generator[tuple[int, Batch], None, None]:
         """Steps of an epoch from its batch `first` on; images are decoded during the step before."""
 
-        def read(batch: tuple[int, Samples]) -> tuple[int, Samples, Batch]:
+        def read(batch: tuple[int, Samples]) -> tuple[int, Batch]:
             step = (epoch - 1) * self.plan.steps_per_epoch + batch[0]
-            return step, batch[1], self._inputs(batch[1], step)
+            return step, self._inputs(batch[1], step)
 
         batches = itertools.islice(enumerate(self.plan.epoch(epoch)), first, None)
         if isinstance(self.train_split.images, Pixels):
@@ -289,39 +264,26 @@ class Trainer:
         images = split.images.batch(local.images, local.views)
         texts = split.texts.batch(local.captions, np.zeros_like(local.captions))
         masked = None if split.masked is None else split.masked.batch(local.captions, local.masks)
-        if split.twins is None:
-            return Batch(images, texts, masked, None)
-        rows, there = split.twins.draw(samples.captions, self.plan.step_seed(step))
-        rows = rows[self.group.local_rows(len(rows))]
-        return Batch(images, texts, masked, (split.twins.texts.batch(rows, np.zeros_like(rows)), there))
-
-    def _loss(
-        self, samples: Samples, inputs: Batch, step: int
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """The loss of a batch, and its terms."""
-        images, texts = to_device(inputs.images, self.device), to_device(inputs.texts, self.device)
-        masked = None if inputs.masked is None else to_device(inputs.masked, self.device)
-        twins = None
-        if inputs.twins is not None:
-            tokens, there = inputs.twins
-            twins = to_device(tokens, self.device), torch.from_numpy(there).to(self.device)
         labels = Labels(
             torch.from_numpy(samples.images), self._text_group[torch.from_numpy(samples.captions)]
         )
-        teacher = None
+        batch = Batch(images, texts, masked, labels, self.plan.step_seed(step))
+        if split.twins is not None:
+            rows, there = split.twins.draw(samples.captions, batch.seed)
+            rows = rows[self.group.local_rows(len(rows))]
+            twins = split.twins.texts.batch(rows, np.zeros_like(rows))
+            batch = replace(batch, twins=twins, has_twin=torch.from_numpy(there))
         if self._teacher is not None:
-            rows = (self._teacher[0][samples.images], self._teacher[1][samples.captions])
-            teacher = tuple(torch.from_numpy(side).to(self.device).float() for side in rows)
-        seed = self.plan.step_seed(step)
-        total, terms = self._forward(images, texts, masked, twins, labels.to(self.device), seed, teacher)
-        return total, terms
+            sides = (self._teacher[0][samples.images], self._teacher[1][samples.captions])
+            batch = replace(batch, teacher=tuple(torch.from_numpy(side).float() for side in sides))
+        return batch
 
-    def _step(self, samples: Samples, inputs: Batch, step: int) -> dict[str, float]:
+    def _step(self, batch: Batch, step: int) -> dict[str, float]:
         for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * self.plan.lr_multiplier(step)
         self.module.train()
         keep_statistics(self.config.model, self.module)
-        total, terms = self._loss(samples, inputs, step)
+        total, terms = self._forward(batch.to(self.device))
         numbers = {"loss": total.item()} | {name: term.item() for name, term in terms.items()}
         if not math.isfinite(loss := numbers["loss"]):
             raise PairJEPAError(
@@ -359,5 +321,5 @@ class Trainer:
     def _write_best(self) -> None:
         """With each checkpoint, and not with each better epoch: one on features that are there takes a second."""
         if self._best:
-            save_weights(self._best, self.run.model_file)
+            write_tensors(self._best, self.run.model_file)
             self._best = {}

@@ -168,16 +168,20 @@ class Material:
             return Tokens(self.text, texts)
         return CachedFeatures(self.features_of(texts), np.arange(len(texts)))
 
-    def rows(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows of a split's images and captions, and for each caption the place of its image in the split.
+    def rows(self, split: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of a split's images and captions, and for each caption the place of its image among these.
+
+        Args:
+            split: the split.
+            most: take only this many images, spread evenly.
 
         Raises:
             PairJEPAError: the split is empty.
         """
         self.data.pairs.check_split(split)
         inside = self.data.pairs.table["split"].to_numpy(zero_copy_only=False) == split
-        images = np.flatnonzero(inside)
-        captions = np.flatnonzero(inside[self.data.pairs.owner])
+        images = evenly(np.flatnonzero(inside), most)
+        captions = np.flatnonzero(np.isin(self.data.pairs.owner, images))
         return images, captions, np.searchsorted(images, self.data.pairs.owner[captions])
 
     def split(self, name: str, most: int | None = None, masks: bool = False, learning: bool = False) -> Split:
@@ -185,15 +189,11 @@ class Material:
 
         Args:
             name: the split.
-            most: take only this many images, spread evenly.
+            most: as in `rows`.
             masks: with the partly masked captions that the context sees in training.
             learning: with hidden states in the place of tokens, where lower layers of a tuned backbone are frozen.
         """
-        images, captions, owner = self.rows(name)
-        if most is not None and most < len(images):
-            chosen = np.linspace(0, len(images) - 1, most).astype(np.int64)
-            keep = np.isin(owner, chosen)
-            images, captions, owner = images[chosen], captions[keep], np.searchsorted(chosen, owner[keep])
+        images, captions, owner = self.rows(name, most)
         image_side, text_side = self.sides(images, captions)
         if learning and (frozen := self.config.model.text_frozen_layers) is not None:
             texts = self.data.pairs.captions.take(captions).to_pylist()
@@ -278,3 +278,10 @@ class Material:
             # An adapter starts as the identity: what it is given are embeddings already.
             if isinstance(inputs, CachedFeatures) and standardizer is not None and "adapter" not in kinds:
                 standardizer.fit(*inputs.moments())
+
+
+def evenly(rows: np.ndarray, most: int | None) -> np.ndarray:
+    """At most so many of the rows, spread evenly."""
+    if most is None or len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]

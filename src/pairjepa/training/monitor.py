@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from pairjepa.metrics import geometry
 from pairjepa.metrics.retrieval import Relevance, metrics, retrieve
 from pairjepa.model.joint import JointModel, mean_direction
-from pairjepa.training.inputs import CaptionTwins, FirstView, Inputs, all_features
+from pairjepa.training.inputs import CaptionTwins, Inputs, all_features
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 1_000
@@ -148,7 +148,7 @@ def embed_partial(
     """
     seen = torch.cat([features for _, features in all_features(images, device)])
     parts = []
-    for rows, captions in all_features(FirstView(masked), device):
+    for rows, captions in all_features(masked, device, views=1):
         views = seen[torch.from_numpy(owner[rows]).to(device)]
         predictions = torch.stack([model.predict(view, captions[:, 0]) for view in views.unbind(1)], dim=1)
         parts.append(mean_direction(predictions.float()).cpu().numpy())

@@ -7,6 +7,7 @@ Each process takes its part of every batch (`local_batch`) through the model; th
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -116,7 +117,10 @@ def joined() -> Iterator[Group]:
     started = not dist.is_initialized()
     try:
         _current = _meet()
-        with contextlib.nullcontext() if _current.first else _silent():
+        with (
+            open(os.devnull, "w") as nowhere,
+            contextlib.redirect_stderr(sys.stderr if _current.first else nowhere),
+        ):
             yield _current
             _current.wait_for_all()
     except RuntimeError as error:
@@ -130,13 +134,6 @@ def joined() -> Iterator[Group]:
         _current = ALONE
     if started:
         dist.destroy_process_group()
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Nothing to stderr: the first process prints it."""
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-        yield
 
 
 def _meet() -> Group:

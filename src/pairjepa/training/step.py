@@ -5,6 +5,7 @@ Axes: `local_batch` = samples of this process, `global_batch` = those of all, wh
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,11 +15,45 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from pairjepa.config.settings import RunConfig
+from pairjepa.backbones.device import to_device
+from pairjepa.backbones.layers import upper_layers
+from pairjepa.config.settings import ModelConfig, RunConfig, pretrained
 from pairjepa.objectives import Labels
 from pairjepa.training.monitor import Split
 from pairjepa.training.processes import Group
 from pairjepa.util.progress import say
+
+SLOW = 0.1  # of the learning rate, for a slow target; 0.05 to 0.1 in VL-JEPA (Chen et al. 2025)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A process's part of a batch, as `Inputs.batch` gives it, and what is known of the whole one."""
+
+    images: tuple[Tensor, ...]
+    """What the images' backbone takes, or features."""
+    texts: tuple[Tensor, ...]
+    """The same of the captions."""
+    masked: tuple[Tensor, ...] | None
+    """The same of the partly masked captions; None hides all of them whole."""
+    labels: Labels
+    """Of the global batch."""
+    seed: int
+    """Of this step's dropout."""
+    twins: tuple[Tensor, ...] | None = None
+    """The same of a twin of each caption."""
+    has_twin: Bool[Tensor, " global_batch"] | None = None
+    """Which captions of the global batch have one."""
+    teacher: tuple[Tensor, ...] | None = None
+    """Embeddings of the global batch by other runs, for queries by the image alone."""
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        there: dict[str, Any] = {
+            name: to_device(of, device) for name, of in vars(self).items() if isinstance(of, tuple)
+        }
+        has_twin = None if self.has_twin is None else self.has_twin.to(device)
+        return replace(self, **there, labels=self.labels.to(device), has_twin=has_twin)
 
 
 class TrainStep(nn.Module):
@@ -39,55 +74,33 @@ class TrainStep(nn.Module):
         alone = config.context.full_mask_prob if config.context.image else 0.0
         self._shares = ((alone, False), (1 - alone, True))
 
-    def forward(
-        self,
-        images: tuple[Tensor, ...],
-        texts: tuple[Tensor, ...],
-        masked: tuple[Tensor, ...] | None,
-        twins: tuple[tuple[Tensor, ...], Bool[Tensor, " batch"]] | None,
-        labels: Labels,
-        seed: int,
-        teacher: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of the global batch, and its terms.
 
         With masked captions each sample is asked twice, by its image alone and by image and words, each among queries
         of its own kind; the loss is the weighted mean of both.
-
-        Args:
-            images: what the images' backbone takes, or features.
-            texts: the same of the captions.
-            masked: the same of the partly masked captions; None hides all of them whole.
-            twins: the same of a twin of each caption; and of the global batch, which captions have one.
-            labels: of the global batch.
-            seed: of this step's dropout.
-            teacher: embeddings of the global batch by other runs, for queries by the image alone.
         """
         joint: Any = self.module["joint"]
-        split, size = self.split, self.micro_batch
-        local_seed = seed + self._group.rank
+        split, size, labels = self.split, self.micro_batch, batch.labels
+        local_seed = batch.seed + self._group.rank
         torch.manual_seed(local_seed)
-        with autocast(texts[0].device):
-            image = features(split.images.backbone, images, size)
-            text = features(split.texts.backbone, texts, size)
+        with autocast(batch.texts[0].device):
+            image = features(split.images.backbone, batch.images, size)
+            text = features(split.texts.backbone, batch.texts, size)
             asked: list[tuple[float, Tensor | None]] = [(1.0, None)]
-            if split.masked is not None and masked is not None:
-                caption = features(split.masked.backbone, masked, size)
+            if split.masked is not None and batch.masked is not None:
+                caption = features(split.masked.backbone, batch.masked, size)
                 asked = [(share, caption if words else None) for share, words in self._shares if share]
             torch.manual_seed(local_seed)
             predictions = [joint.predict(image, words) for _, words in asked]
             target = joint.target(text)
             beside = [joint.auxiliary(image, text, prediction, target) for prediction in predictions]
             twin = None
-            if split.twins is not None and twins is not None:
-                twin = (
-                    self._gathered(
-                        joint.target(features(split.twins.texts.backbone, twins[0], size)), labels
-                    ),
-                    twins[1],
-                )
+            if split.twins is not None and batch.twins is not None:
+                wrong = joint.target(features(split.twins.texts.backbone, batch.twins, size))
+                twin = self._gathered(wrong, labels), batch.has_twin
         if self._group.size > 1:
-            torch.manual_seed(seed)  # what an objective draws is the same in all processes
+            torch.manual_seed(batch.seed)  # what an objective draws is the same in all processes
         target, total, terms = self._gathered(target, labels), target.new_zeros(()), dict[str, Tensor]()
         for (share, words), prediction, auxiliary in zip(asked, predictions, beside, strict=True):
             value = self.module["objective"](
@@ -96,7 +109,7 @@ class TrainStep(nn.Module):
                 labels,
                 tuple(self._gathered(side, labels) for side in auxiliary),
                 twin,
-                teacher if words is None else None,
+                batch.teacher if words is None else None,
             )
             total = total + share * value.total
             for name, term in value.terms.items():
@@ -172,3 +185,46 @@ def _still_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
+
+
+def keep_statistics(model: ModelConfig, module: nn.ModuleDict) -> None:
+    """Put frozen layers, and BatchNorm of tuned pretrained backbones, into evaluation mode: its statistics are learned.
+
+    A few hundred pairs are too few for new ones, and some families forget the old ones in a step (momentum 0.99).
+    """
+    for side in ("image", "text"):
+        if side in module and pretrained(model, side):
+            for part in module[side].modules():
+                if isinstance(part, _BatchNorm):
+                    part.eval()
+    if model.text_frozen_layers is not None:  # no dropout in the frozen ones
+        text: Any = module["text"]
+        learns = text.training
+        text.eval()
+        upper_layers(text, model.text_frozen_layers).train(learns)
+
+
+def parameter_groups(config: RunConfig, module: nn.ModuleDict) -> list[dict[str, Any]]:
+    """Parameter groups: weight matrices decay, vectors and scalars do not; backbones have their own learning rate."""
+    peak = config.training.learning_rate
+    slow = SLOW if config.context.target == "slow" else 1.0
+    joint = module["joint"]
+    target = {id(p) for p in joint.text_projection.parameters()}  # type: ignore[union-attr]
+    parts = [
+        (peak, [p for p in joint.parameters() if id(p) not in target]),
+        (peak * slow, [p for p in joint.parameters() if id(p) in target]),
+        (peak, list(module["objective"].parameters())),
+    ]
+    for side, factor in (("image", config.model.image_lr_scale), ("text", config.model.text_lr_scale)):
+        if side in module:
+            parts.append((peak * (factor or 1.0), list(module[side].parameters())))
+    groups = []
+    for learning_rate, parameters in parts:
+        learning = [p for p in parameters if p.requires_grad]
+        for decay, chosen in (
+            (config.training.weight_decay, [p for p in learning if p.ndim > 1]),
+            (0.0, [p for p in learning if p.ndim <= 1]),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "lr": learning_rate, "weight_decay": decay})
+    return groups

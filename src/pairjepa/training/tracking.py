@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pairjepa.config.values import flatten
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError, missing_extra, unknown
 from pairjepa.util.progress import say
@@ -93,13 +94,11 @@ def flat(line: dict[str, Any]) -> dict[str, float]:
 
     `@` is written `_`, since MLflow and SwanLab take it in no name.
     """
-    numbers: dict[str, float] = {}
-    for name, value in line.items():
-        if isinstance(value, dict):
-            numbers |= {f"{name}/{inner}": number for inner, number in flat(value).items()}
-        elif value is not None and name != "epoch":
-            numbers[name.replace("@", "_")] = value
-    return numbers
+    return {
+        name.replace(".", "/").replace("@", "_"): number
+        for name, number in flatten(line)
+        if number is not None and name != "epoch"
+    }
 
 
 def _start(name: str, run: RunFolder) -> Any:
@@ -118,16 +117,9 @@ def _start(name: str, run: RunFolder) -> Any:
         return tracker
     tracker = made(path.name, logging_dir=path) if made.requires_logging_directory else made(PROJECT)
     tracker.start()
-    tracker.store_init_configuration({"run": str(run.path), **_settings(run.config.to_dict())})
+    settings = {
+        name: value if isinstance(value, str | float | int | None) else str(value)
+        for name, value in flatten(run.config)
+    }
+    tracker.store_init_configuration({"run": str(run.path), **settings})
     return tracker
-
-
-def _settings(config: dict[str, Any]) -> dict[str, str | float | None]:
-    """The configuration by dotted names, lists as text."""
-    settings: dict[str, str | float | None] = {}
-    for name, value in config.items():
-        if isinstance(value, dict):
-            settings |= {f"{name}.{inner}": setting for inner, setting in _settings(value).items()}
-        else:
-            settings[name] = value if isinstance(value, str | float | int | None) else str(value)
-    return settings

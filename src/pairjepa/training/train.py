@@ -18,7 +18,7 @@ from pairjepa.config.settings import RunConfig, frozen_epochs, pretrained, tuned
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
 from pairjepa.model.lora import add_lora, linear_layers
-from pairjepa.model.weights import load_weights, save_weights
+from pairjepa.model.weights import load_weights, write_tensors
 from pairjepa.model.weights import weights as tensors_of
 from pairjepa.objectives import check_terms
 from pairjepa.pairs import sources
@@ -93,12 +93,8 @@ def own_folder(config: RunConfig, seeds: int | None = None) -> Path:
     return free_folder(_located(config, None), seeds)
 
 
+@joined()
 def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
-    with joined():
-        return _train_here(planned, pairs, track)
-
-
-def _train_here(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | None) -> list[RunFolder]:
     if track is not None:
         check_tracker(track)
     for path, config in planned.items():
@@ -259,7 +255,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         if adapters(joint):
             load_weights(module, folder.model_file)
             summary |= set_scale(joint, config.model.adapter_scale, trainer.dev_rsum)
-            save_weights(tensors_of(module), folder.model_file)
+            write_tensors(tensors_of(module), folder.model_file)
         if config.context.image:
             finish(folder, material, module, summary, device)
         folder.finish(summary)

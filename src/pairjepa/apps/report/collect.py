@@ -132,7 +132,11 @@ def _run(
     run, found, evaluation, seed = group[0].run, group[0].embeddings, evaluations[0], settings["seed"]
     image, text, owner = np.asarray(found.image), np.asarray(found.text), found.owner
     relevance = Relevance.by_owner(owner, len(image))
-    ranks, best = retrieve(image, text, owner, relevance), best_scores(image, text, relevance)
+    ranks = retrieve(image, text, owner, relevance)
+    of_images, of_texts = (
+        best_scores(image, text, relevance),
+        best_scores(text, image, relevance.transposed()),
+    )
     if len(group) > 1:
         notes.append(
             f"{name} has {len(group)} seeds: what is shown is seed {run.config.training.seed}; mean ± standard "
@@ -162,7 +166,7 @@ def _run(
         if kept is None
         else {way: occurrence(*sides) for way, sides in kept.directions(image, text).items()},
     }
-    margin = margins(best, seed=seed)
+    margin = margins(*of_images, seed=seed)
     if margin is None:
         notes.append(f"{name}: every caption belongs to the one image, so there is nothing to tell apart.")
     shown = np.array([picture is not None for picture in thumbnails])
@@ -192,7 +196,7 @@ def _run(
                 text,
                 relevance,
                 ranks.image_to_text,
-                _difference(best.image_own, best.image_other),
+                _difference(*of_images),
                 shown,
                 np.arange(len(image)),
             ),
@@ -201,7 +205,7 @@ def _run(
                 image,
                 relevance.transposed(),
                 ranks.text_to_image,
-                _difference(best.text_own, best.text_other),
+                _difference(*of_texts),
                 shown[owner],
                 owner,
             ),

@@ -13,7 +13,7 @@ from pairjepa.metrics import geometry
 from pairjepa.metrics.baselines import missed_by_chance
 from pairjepa.metrics.bootstrap import interval, resamples
 from pairjepa.metrics.relevance import Relevance
-from pairjepa.metrics.retrieval import BestScores, RetrievalRanks
+from pairjepa.metrics.retrieval import RetrievalRanks
 
 MOST_K = 100
 MARGIN_IMAGES = 2_000
@@ -87,20 +87,21 @@ def cosines(embeddings: EmbeddingSet, *, seed: int) -> dict[str, Any]:
     }
 
 
-def margins(best: BestScores, *, seed: int) -> dict[str, Any] | None:
+def margins(own: np.ndarray, other: np.ndarray, *, seed: int) -> dict[str, Any] | None:
     """Cosine of an image's prediction with its best own target, and with the best target of another image.
 
     Args:
-        best: Of all images.
+        own: Of all images.
+        other: Of all images.
         seed: Of the sample that stands for more than 2,000 images.
 
     Returns:
         `own` and `other`, an entry an image; `None` where there is no other image.
     """
-    if np.isneginf(best.image_other).any():
+    if np.isneginf(other).any():
         return None
-    rows = np.sort(np.random.default_rng(seed).permutation(len(best.image_own))[:MARGIN_IMAGES])
-    return {"own": _rounded(best.image_own[rows]), "other": _rounded(best.image_other[rows])}
+    rows = np.sort(np.random.default_rng(seed).permutation(len(own))[:MARGIN_IMAGES])
+    return {"own": _rounded(own[rows]), "other": _rounded(other[rows])}
 
 
 def _rounded(values: np.ndarray) -> list[float]:
