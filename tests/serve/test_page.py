@@ -90,7 +90,7 @@ def test_results_come_as_one_types_and_the_address_keeps_them(
     assert ids(page) == [result["id"] for result in expected]
     first = page.locator(".hit").first
     assert first.locator(".words").inner_text() == expected[0]["captions"][0]
-    assert first.locator(".score span").inner_text() == f"{expected[0]['score']:.3f}"
+    assert first.locator(".score span").inner_text() == f"{int(100 * expected[0]['probability'] + 0.5)} %"
     assert not page.locator("#empty").is_visible()
     assert page.url.endswith("/?q=a+red+circle")
     page.reload()
