@@ -54,21 +54,20 @@ def study(
 ) -> None:
     """Measure and write."""
     pairs = open_pairs(DataConfig(source=data))
-    rows = [["training images, captions of each", "recipe", "rsum", "corrected"]]
+    recipes = ("closed-form", "contrastive")
+    rows = [["training images, captions of each", *(f"{name}, corrected rsum" for name in recipes)]]
     for images, captions in SETS:
-        for name in ("closed-form", "contrastive"):
-            plain, corrected = [], []
-            for seed in range(draws):
-                folder = work / f"{images}-{captions}-{seed}"
-                source = folder / "pairs.parquet"
-                if not source.is_file():
-                    drawn(pairs, images, captions, seed, source)
+        found: dict[str, list[str]] = {name: [] for name in recipes}
+        for seed in range(draws):
+            folder = work / f"{images}-{captions}-{seed}"
+            source = folder / "pairs.parquet"
+            if not source.is_file():
+                drawn(pairs, images, captions, seed, source)
+            for name in recipes:
                 given = {"data.source": str(source), "model.image": image, "model.text": text}
                 train_run(recipe(name, given), None, folder / name)
-                result = evaluate(folder / name, "test")
-                plain.append(f"{result['rsum']:.1f}")
-                corrected.append(f"{result['corrected']['rsum']:.1f}")
-            rows.append([f"{images:,}, {captions}", name, ", ".join(plain), ", ".join(corrected)])
+                found[name].append(f"{evaluate(folder / name, 'test')['corrected']['rsum']:.1f}")
+        rows.append([f"{images:,}, {captions}", *(", ".join(of) for of in found.values())])
     fill(docs / "docs" / "choosing.md", "few pairs", markdown(rows))
 
 
