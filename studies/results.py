@@ -25,7 +25,7 @@ from pairjepa.evaluation.stored import read_evaluation
 from pairjepa.evaluation.tables import COLUMNS, cells, markdown
 from pairjepa.run.seeds import runs_at
 from pairjepa.training.train import train_seeds
-from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.errors import PairJEPAError, unknown
 from pairjepa.util.files import atomic_path, read_json, write_json
 
 ROOT = Path(__file__).parent.parent
@@ -81,6 +81,8 @@ def results(
     backbones = dict(name.split("=", 1) for name in image)
     planned, path = steps(backbones, size, work.absolute()), docs / "docs" / "results.json"
     first, second = [*planned][:2]
+    if wrong := [name for name in step if name not in planned]:
+        raise unknown("step", wrong[0], planned)
     chosen = [name for name in planned if not step or name in (first, *step)]
     for name in chosen:
         approach, images, values, _ = planned[name]
