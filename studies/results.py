@@ -4,8 +4,8 @@
 
 Each of `steps` is trained and measured. Writes docs/results.json, the tables on test in README.md and docs/masked.md,
 and on dev what each step brings and costs in docs/choosing.md, between `<!-- NAME -->` and `<!-- /NAME -->`. What is
-finished under --work is not done again. With `--step NAME` (several times) only these and the first are measured, for
-the others docs/results.json has been.
+finished under --work is not done again. docs/masked.md has the last step's hard negatives by kind. With `--step NAME`
+(several times) only these and the first are measured, for the others docs/results.json has been.
 """
 
 import sys
@@ -61,6 +61,12 @@ def steps(
             large | two | taught,
             f"{both}, tuned text, three teachers",
         ),
+        f"twins, {together}, {size} px": (
+            "contrastive",
+            several,
+            large | two | taught | {"objective.weights.hard_negatives": 2.0},
+            f"{both}, three teachers, twins as negatives",
+        ),
     }
 
 
@@ -80,7 +86,7 @@ def results(
     """Measure and write."""
     backbones = dict(name.split("=", 1) for name in image)
     planned, path = steps(backbones, size, work.absolute()), docs / "docs" / "results.json"
-    first, second = [*planned][:2]
+    first, second, *_, twins = planned
     if wrong := [name for name in step if name not in planned]:
         raise unknown("step", wrong[0], planned)
     chosen = [name for name in planned if not step or name in (first, *step)]
@@ -108,6 +114,8 @@ def results(
     shown = [name for name in known if name in (first, second) or name.startswith("taught")]
     fill(docs / "README.md", "results", recall_table(record, shown))
     fill(docs / "docs" / "masked.md", "results", partial_table(record["test"][second]))
+    if twins in chosen:
+        fill(docs / "docs" / "masked.md", "twins", twins_table(record["test"], first, twins))
     costs = {name: planned[name][3] for name in known}
     fill(docs / "docs" / "choosing.md", "results", step_table(record, costs))
 
@@ -173,6 +181,20 @@ def partial_table(run: dict[str, Any]) -> str:
     return markdown(rows)
 
 
+def twins_table(test: dict[str, Any], first: str, twins: str) -> str:
+    """By kind, how often a caption scores above its twin; of the controls and CCA what they have, means over seeds."""
+    kinds = test[twins]["hard_negatives"]
+    rows = [["test", *kinds]]
+    rows += [
+        [name, *(f"{kind['accuracy']:.1f}" for kind in test[name]["hard_negatives"].values())]
+        for name in (first, twins)
+    ]
+    for label, key in (("another image", "blind"), ("the mean image", "prior"), ("CCA", "cca")):
+        rows.append([label, *(f"{kind[key]:.1f}" for kind in kinds.values())])
+    least = (min(ci[0] for ci in kind["over_cca_ci_by_seed"]) for kind in kinds.values())
+    return markdown([*rows, ["over CCA, lowest bound of a seed", *(f"{bound:+.1f}" for bound in least)]])
+
+
 def fill(page: Path, name: str, block: str) -> None:
     """Put `block` between the page's markers of that name."""
     text = page.read_text(encoding="utf-8")
@@ -185,7 +207,7 @@ def fill(page: Path, name: str, block: str) -> None:
 
 def _short(seeds: list[dict[str, Any]]) -> dict[str, Any]:
     """Numbers alone: no path, no name."""
-    group = over_seeds(seeds)
+    group, kinds = over_seeds(seeds), seeds[0]["hard_negatives"]
     short = {key: seeds[0][key] for key in ("images", "captions", "baselines")} | {
         "mean": group["mean"],
         "sd": group["sd"],
@@ -193,11 +215,20 @@ def _short(seeds: list[dict[str, Any]]) -> dict[str, Any]:
         "corrected_rsum_by_seed": [seed["corrected"]["rsum"] for seed in seeds],
         "rsum_ci_by_seed": [seed["rsum_ci"] for seed in seeds],
         "beats_cca_by_seed": [seed["beats_cca"] for seed in seeds],
+        "hard_negatives": {kind: _kind([seed["hard_negatives"][kind] for seed in seeds]) for kind in kinds},
     }
     if seeds[0].get("partial"):
         partial = {ratio: [seed["partial"][ratio] for seed in seeds] for ratio in seeds[0]["partial"]}
         short["partial"] = {ratio: _partial(of) for ratio, of in partial.items()}
     return short
+
+
+def _kind(seeds: list[dict[str, Any]]) -> dict[str, Any]:
+    means = {key: mean(seed[key] for seed in seeds) for key in ("accuracy", "blind", "prior", "cca")}
+    return means | {
+        "by_seed": [seed["accuracy"] for seed in seeds],
+        "over_cca_ci_by_seed": [seed["over_cca"]["ci"] for seed in seeds],
+    }
 
 
 def _partial(seeds: list[dict[str, Any]]) -> dict[str, Any]:
