@@ -58,7 +58,8 @@ def main(
     given = parser.parse_args()
     of = sides(given)
     if given.side is not None:
-        print(json.dumps({"peak_rss_mb": peak_rss_mb()} | of[given.side](given)))
+        measured_once = of[given.side](given)
+        print(json.dumps({"peak_rss_mb": peak_rss_mb()} | measured_once))
         return 0
     if unknown := set(given.only or ()) - set(of):
         parser.error(f"--only must name sides, got {', '.join(sorted(unknown))}. There are {', '.join(of)}.")

@@ -1,0 +1,107 @@
+"""Images of a CLIP ViT-B/32 from JPEG files to vectors: ours, sentence-transformers' `encode`, and a plain loop.
+
+    python benchmarks/features.py IMAGES [--images 256] [--repeats 5]
+
+IMAGES is a folder of pictures. The weights are random: time does not depend on them. Each side makes a unit vector of
+each picture, in batches of 32, once the model is loaded and has seen one batch.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+from sides import Measured, main, ratio
+from tokenizers import Tokenizer, models
+
+hf: Any = transformers  # its classes are not typed
+BATCH = 32
+Encode = Callable[[list[str]], np.ndarray]
+
+
+def _side(of: Callable[[str], Encode]) -> Callable[[argparse.Namespace], Measured]:
+    def measured(given: argparse.Namespace) -> Measured:
+        paths = [str(path) for path in sorted(given.folder.iterdir())[: given.images + BATCH]]
+        with tempfile.TemporaryDirectory() as folder:
+            save_clip(Path(folder))
+            encode = of(folder)
+            encode(paths[-BATCH:])
+            start = time.perf_counter()
+            vectors = encode(paths[:-BATCH])
+            seconds = time.perf_counter() - start
+        lengths = np.linalg.norm(vectors, axis=1)
+        if len(vectors) != len(paths) - BATCH or abs(lengths - 1).max() > 1e-3:
+            sys.exit("a side did not give a unit vector of each picture")
+        return {"seconds": seconds, "images_per_second": round(len(vectors) / seconds, 1)}
+
+    return measured
+
+
+def save_clip(folder: Path) -> None:
+    """A CLIP ViT-B/32 of random weights, always the same, with a tokenizer of one word."""
+    torch.manual_seed(0)
+    hf.CLIPModel(hf.CLIPConfig()).save_pretrained(folder)
+    words = {"<|startoftext|>": 0, "<|endoftext|>": 1, "a</w>": 2}
+    tokenizer = hf.CLIPTokenizer(tokenizer_object=Tokenizer(models.BPE(words, [])))
+    hf.CLIPProcessor(hf.CLIPImageProcessorPil(), tokenizer).save_pretrained(folder)
+
+
+def ours(folder: str) -> Encode:
+    """`Embedder`."""
+    from pairjepa import Embedder
+
+    embedder = Embedder.from_pair(folder)
+    return lambda paths: embedder.encode_image(paths, batch_size=BATCH)
+
+
+def sentence_transformers(folder: str) -> Encode:
+    """`encode` of paths."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(folder, device="cpu")
+    return lambda paths: model.encode(paths, batch_size=BATCH, normalize_embeddings=True)
+
+
+def plain(folder: str) -> Encode:
+    """A loop around Transformers' processor and model."""
+    model, processor = hf.CLIPModel.from_pretrained(folder).eval(), hf.CLIPProcessor.from_pretrained(folder)
+
+    @torch.inference_mode()
+    def encode(paths: list[str]) -> np.ndarray:
+        rows = []
+        for start in range(0, len(paths), BATCH):
+            pictures = [Image.open(path).convert("RGB") for path in paths[start : start + BATCH]]
+            found = model.get_image_features(**processor(images=pictures, return_tensors="pt")).pooler_output
+            rows.append(torch.nn.functional.normalize(found, dim=1).numpy())
+        return np.concatenate(rows)
+
+    return encode
+
+
+SIDES = {"ours": _side(ours), "sentence-transformers": _side(sentence_transformers), "plain": _side(plain)}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Of this benchmark."""
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, default=256)
+
+
+if __name__ == "__main__":
+    sys.exit(
+        main(
+            __doc__,
+            lambda given: SIDES,
+            arguments,
+            lambda of, given: {
+                f"{name} over ours": ratio(of[name], of["ours"]) for name in of if name != "ours"
+            },
+        )
+    )
