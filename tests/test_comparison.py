@@ -53,10 +53,16 @@ def embeddings(noise: float, seed: int = 0, split: str = "test") -> EmbeddingSet
 
 
 def make_run(
-    path: Path, found: EmbeddingSet, *, seed: int = 0, data: dict[str, Any] = DATA, cost: Any = None
+    path: Path,
+    found: EmbeddingSet,
+    *,
+    seed: int = 0,
+    data: dict[str, Any] = DATA,
+    cost: Any = None,
+    name: str = "tiny",
 ) -> Path:
     """A run that was trained and evaluated, without any training."""
-    run = RunFolder.start(path, recipe("tiny", {"training.seed": seed}), data)
+    run = RunFolder.start(path, recipe(name, {"training.seed": seed}), data)
     found.save(path / "embeddings" / found.split)
     run.finish({"best_epoch": 1, "cost": cost})
     return path
@@ -133,6 +139,22 @@ def test_a_seed_group_is_one_side(tmp_path: Path) -> None:
         "trained_parameters": 1234,
         "peak_rss_bytes": 3 * 2**30,
     }
+
+
+def test_a_closed_formula_has_no_seeds(tmp_path: Path) -> None:
+    closed = make_run(tmp_path / "closed", embeddings(0.5), name="closed-form")
+    group = make_group(tmp_path / "group", 0.5)
+    for run in (closed, *sorted(group.iterdir())):
+        leave_twins(run, [0.5, -0.5, -0.5])
+    found = compare([closed, group])
+    assert (found["runs"]["closed"]["seeds"], found["runs"]["group"]["seeds"]) == (0, 3)
+    assert found["differences"]["group"]["rsum"]["seed_ci"] is not None
+    assert found["hard_negatives"]["differences"]["group"]["all"]["seed_ci"] == [0, 0]
+    said = compare_table(found)
+    assert "On hard negatives" in said
+    assert "another seed" not in said
+    [row] = [line.split() for line in said.splitlines() if line.startswith("closed ") and "–" in line]
+    assert row[1] == "–"
 
 
 def test_relevance_by_text_counts_captions_that_read_the_same(tmp_path: Path) -> None:

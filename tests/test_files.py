@@ -1,11 +1,14 @@
 """Files and folders that are whole or not there, whoever else writes them, and whatever was killed before."""
 
+import errno
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_folder, atomic_path, remove_leftovers, temporary_folder
-from pairjepa.util.lock import exclusive
+from pairjepa.util.lock import claimed, exclusive
 
 HOLDS = """
 import sys, time
@@ -22,6 +25,15 @@ from pairjepa.util.files import atomic_folder
 from pairjepa.util.lock import exclusive
 with exclusive(Path(sys.argv[1])), atomic_folder(Path(sys.argv[1], "made")) as made:
     (made / "half").write_text("x")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+CLAIMS = """
+import sys, time
+from pathlib import Path
+from pairjepa.util.lock import claimed
+with claimed(Path(sys.argv[1])):
     print("ready", flush=True)
     time.sleep(60)
 """
@@ -118,3 +130,37 @@ def test_the_second_writer_is_told_who_the_first_is_and_a_kill_lets_go(tmp_path:
         assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
     with exclusive(tmp_path):
         pass
+
+
+def test_a_work_is_free_when_who_does_it_is_killed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "made" / ".work.lock"
+    with subprocess.Popen([sys.executable, "-c", CLAIMS, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with claimed(path) as free:
+            assert not free
+        threading.Timer(0.2, process.kill).start()
+        with claimed(path, wait="image features") as free:
+            assert free
+            with claimed(path) as again:
+                assert not again
+    assert names(tmp_path) == ["made"]
+    said = f"image features: waiting for process {process.pid} on {socket.gethostname()} (since "
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(code, "")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with claimed(tmp_path / "lock", wait="x") as one, claimed(tmp_path / "lock", wait="x") as other:
+        assert one
+        assert other
+    with atomic_path(tmp_path / "file") as file:
+        file.write_text("whole")
+        remove_leftovers(tmp_path)
+    assert (tmp_path / "file").read_text() == "whole"

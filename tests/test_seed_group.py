@@ -43,6 +43,18 @@ def test_a_run_is_no_group(tmp_path: Path) -> None:
     assert not is_seed_group(tmp_path / "empty")
 
 
+def test_a_closed_formula_has_one_run_unless_its_backbones_are_drawn() -> None:
+    values = {"data.source": "shapes"}
+    closed = recipe("closed-form", values)
+    with pytest.raises(
+        UsageError, match=r"--seeds must be 1 for a closed formula, .* got 3\. Leave it out\."
+    ):
+        plan_seeds(Path("group"), closed, 3)
+    assert len(plan_seeds(Path("group"), closed, 1)) == 1
+    drawn = recipe("closed-form", values | {"model.image": "tiny-resnet"})
+    assert len(plan_seeds(Path("group"), drawn, 3)) == 3
+
+
 def test_runs_that_differ_in_more_are_no_group(tmp_path: Path) -> None:
     make(tmp_path, 0)
     make(tmp_path, 1, model__dim=8, training__epochs=3)

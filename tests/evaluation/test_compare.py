@@ -118,6 +118,20 @@ def test_seeds_that_are_copies_spread_nothing():
     assert found["seed_ci"] == [found["difference"]] * 2
 
 
+def test_a_side_without_seeds_has_no_other_seed_that_may_turn_it():
+    base, other = seeds_of(3.0, 1), seeds_of(0.3, 3)
+    found = compare_ranks({"closed": base, "group": other, "one": other[:1]}, seedless=["closed"], draws=20)
+    assert (found["runs"]["closed"]["seeds"], found["runs"]["closed"]["seed_sd"]) == (0, None)
+    rsums, fixed = [metrics(r)["rsum"] for r in other], metrics(base[0])["rsum"]
+    low, high = stats.ttest_1samp(rsums, fixed).confidence_interval(0.95)
+    expected = [low - fixed, high - fixed]
+    assert found["differences"]["group"]["rsum"]["seed_ci"] == pytest.approx(expected)
+    assert "seed" not in found["verdict"]["group"]
+    assert found["verdict"]["one"].endswith("; one seed of one: another seed may turn it.")
+    both = compare_ranks({"a": base, "b": other[:1]}, seedless="ab", draws=20)
+    assert "seed" not in both["verdict"]["b"]
+
+
 def test_a_plainly_better_run_is_called_better_and_the_other_way_round_worse():
     good, bad = seeds_of(0.0, 1), seeds_of(3.0, 1)
     found = compare_ranks({"bad": bad, "good": good, "again": bad}, draws=200)

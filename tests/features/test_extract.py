@@ -3,7 +3,9 @@
 import multiprocessing
 import os
 import runpy
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +22,7 @@ from pairjepa.features.extract import compute, fill
 from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.scan import scan
 from pairjepa.pairs.table import Pairs
+from pairjepa.util import lock
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest
 from pairjepa.util.threads import ahead
@@ -192,15 +195,15 @@ def start():
 
 
 def finished_shards(cache: Path) -> dict[str, bytes]:
-    """Without the temporary folder of a killed process, which the next `scan` of the images removes."""
-    return {name: data for name, data in snapshot(cache).items() if ".tmp/" not in name}
+    """Without what a killed process leaves: a lock file, a temporary folder (the next `scan` removes it)."""
+    return {name: data for name, data in snapshot(cache).items() if "/." not in name}
 
 
 def test_two_processes_and_a_killed_one_leave_what_one_leaves(start, tmp_path):
     """Two at once; one killed (SIGKILL) after its first shards, then called again."""
     alone, together, killed = tmp_path / "alone", tmp_path / "together", tmp_path / "killed"
     victim = start(killed)
-    while victim.is_alive() and len(list(killed.rglob("*.json"))) < 3:
+    while victim.is_alive() and len(list(killed.glob("features/*/*.json"))) < 3:
         time.sleep(0.002)
     victim.kill()
     victim.join()
@@ -211,6 +214,53 @@ def test_two_processes_and_a_killed_one_leave_what_one_leaves(start, tmp_path):
     assert len(list(alone.rglob("*.npy"))) == 8
     assert finished_shards(together) == finished_shards(alone)
     assert finished_shards(killed) == finished_shards(alone)
+
+
+@pytest.mark.parametrize(("shard", "stop", "interrupted"), [(4, 3, False), (40, 9, False), (40, 9, True)])
+def test_two_at_once_forward_each_image_once(
+    image_backbone, small, tmp_path, monkeypatch, shard, stop, interrupted
+):
+    """The first stops at an image of its first shard until the second has done what it can, and waits."""
+    monkeypatch.setattr(work, "IMAGE_SHARD", shard)
+    pairs = MemoryPairs(list(range(10)))
+    alone = all_rows(image_features(image_backbone, pairs, pairs.facts, VIEWS, tmp_path / "alone"))
+    begun, waiting, lines = threading.Event(), threading.Event(), []
+    monkeypatch.setattr(lock, "say", lambda line: lines.append(line) or waiting.set())
+
+    class First(MemoryPairs):
+        def image(self, row, draft=None):
+            if row == stop:
+                begun.set()
+                assert waiting.wait(60)
+                if interrupted:
+                    raise KeyboardInterrupt
+            return super().image(row)
+
+    class Second(MemoryPairs):
+        def image(self, row, draft=None):
+            if row == stop:
+                waiting.set()  # it does not wait
+            return super().image(row)
+
+    first, second = First(list(range(10))), Second(list(range(10)))
+    with ThreadPoolExecutor() as pool:
+        of_first = pool.submit(image_features, image_backbone, first, first.facts, VIEWS, tmp_path / "both")
+        assert begun.wait(60)
+        of_second = pool.submit(
+            image_features, image_backbone, second, second.facts, VIEWS, tmp_path / "both"
+        )
+        np.testing.assert_array_equal(all_rows(of_second.result()), alone)
+        if interrupted:
+            with pytest.raises(KeyboardInterrupt):
+                of_first.result()
+            assert not set(second.decoded) & set(range(work.IMAGE_BATCH)), "Ctrl-C has kept the first batch"
+        else:
+            np.testing.assert_array_equal(all_rows(of_first.result()), alone)
+            assert sorted(first.decoded + second.decoded) == list(range(10))
+            assert set(second.decoded) == set(range(shard, 10))
+    [line] = lines
+    assert f"image features: waiting for process {os.getpid()} on " in line
+    assert not list(tmp_path.rglob("*.lock"))
 
 
 def test_an_image_that_became_unreadable_is_named(image_backbone, tmp_path):

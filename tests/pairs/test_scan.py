@@ -4,8 +4,11 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +18,7 @@ from PIL import Image
 from pairjepa.pairs import Pairs, images, scan
 from pairjepa.pairs.scan import NO_HASH, ImageFacts, pairs_digest, perceptual_hash, readable
 from pairjepa.pairs.scan import scan as scan_images
+from pairjepa.util import lock
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest_file
 
@@ -201,6 +205,26 @@ def test_a_change_of_the_same_size_and_time_is_seen(
     os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
     after = scan_images(pairs, cache)
     assert (after.digest == before.digest).tolist() == [True, False, True]
+
+
+def test_of_two_at_once_the_second_takes_what_the_first_has_seen(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: list[int]
+) -> None:
+    pairs, cache = make(), tmp_path / "cache"
+    real, asked, waiting = scan._fact, list[int](), threading.Event()
+    monkeypatch.setattr(lock, "say", lambda line: waiting.set())
+
+    def fact(pairs: Pairs, row: int) -> dict[str, Any]:
+        asked.append(row)
+        if asked.count(row) > 1:
+            waiting.set()  # it does not wait
+        return real(pairs, row) if waiting.wait(60) else {}
+
+    monkeypatch.setattr(scan, "_fact", fact)
+    with ThreadPoolExecutor() as pool:
+        one, other = pool.map(lambda _: scan_images(pairs, cache), range(2))
+    assert sorted(seen) == list(range(8))
+    assert _equal(one, other)
 
 
 def test_two_processes_on_one_cache(make: Make, tmp_path: Path) -> None:

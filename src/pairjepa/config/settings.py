@@ -320,6 +320,12 @@ def frozen_epochs(config: RunConfig) -> int:
     return max(epochs - last, 0) if learning else 0
 
 
+def seedless(config: RunConfig) -> bool:
+    """Whether every seed gives the same run: that of a closed formula of pretrained backbones."""
+    closed = config.training.solver == "cca"
+    return closed and all(pretrained(config.model, side) for side in ("image", "text"))
+
+
 def holds_cca(config: RunConfig) -> bool:
     """Whether the heads can be one linear map a side, of frozen features."""
     model, context = config.model, config.context

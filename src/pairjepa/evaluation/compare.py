@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pairjepa.config.settings import seedless
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.stored import read_evaluation, read_twins
 from pairjepa.evaluation.tables import baselines
@@ -62,7 +63,7 @@ def compare(
     result["hard_negatives"] = _hard_negatives(groups, split, first.owner)
     if hard := result["hard_negatives"]:
         for name, gaps in hard["differences"].items():
-            seeds = {one: len(groups[one]) for one in (name, result["baseline"])}
+            seeds = {one: result["runs"][one]["seeds"] for one in (name, result["baseline"])}
             result["verdict"][name] += f" On hard negatives: {verdict(gaps[ALL], seeds, 'points')}"
     measured = {"split": split, "images": len(first.names), "captions": len(first.captions)}
     bootstrap = {"unit": "image", "draws": DRAWS, "seed": BOOTSTRAP_SEED, "confidence": CONFIDENCE}
@@ -76,7 +77,11 @@ def _paired(groups: "dict[str, list[Evaluated]]", relevance: str) -> dict[str, A
         name: [retrieve(one.embeddings.image, one.embeddings.text, first.owner, right) for one in group]
         for name, group in groups.items()
     }
-    return compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
+    return compare_ranks(sides, seedless=_seedless(groups), draws=DRAWS, seed=BOOTSTRAP_SEED)
+
+
+def _seedless(groups: "dict[str, list[Evaluated]]") -> set[str]:
+    return {name for name, (one, *_) in groups.items() if seedless(one.run.config)}
 
 
 def _gains(
@@ -155,8 +160,10 @@ def _hard_negatives(
     ]
     if not every[0] or any(of != every[0] for of in every):
         return None
+    constant = _seedless(groups)
     margins = {
-        name: [np.array([twin["margin"] for twin in of]) for of in some] for name, some in twins.items()
+        name: [np.array([twin["margin"] for twin in of]) for of in some] * (2 if name in constant else 1)
+        for name, some in twins.items()
     }
     rows, kinds, _ = zip(*every[0], strict=True)
     return compare_hard_negatives(margins, kinds, owner[list(rows)], draws=DRAWS, seed=BOOTSTRAP_SEED)
@@ -212,7 +219,7 @@ def _corrected(groups: dict[str, list[Evaluated]], relevance: Relevance) -> dict
             if kept is None:
                 return None
             sides[name].append(kept.ranks(found.image, found.text, found.owner, relevance))
-    return compare_ranks(sides, draws=DRAWS, seed=BOOTSTRAP_SEED)
+    return compare_ranks(sides, seedless=_seedless(groups), draws=DRAWS, seed=BOOTSTRAP_SEED)
 
 
 def _relevance(found: EmbeddingSet, kind: str) -> Relevance:

@@ -133,7 +133,7 @@ def _costs(result: dict[str, Any]) -> list[list[str]]:
         rows.append(
             [
                 name,
-                str(run["seeds"]),
+                str(run["seeds"] or "–"),
                 "–" if seconds is None else f"{seconds:,.1f} s",
                 "–" if parameters is None else f"{parameters:,}",
                 "–" if memory is None else f"{memory / 2**30:.2f} GiB",

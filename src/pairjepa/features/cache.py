@@ -151,8 +151,7 @@ class FeatureStore:
         self._shards: list[Shard] = []
         self._places: dict[str, tuple[int, int]] = {}
         self._check_manifest()
-        for name in self._labels():
-            self._add(name)
+        self.refresh()
 
     @classmethod
     def begun(
@@ -167,10 +166,16 @@ class FeatureStore:
         """Whether the features of this item are there."""
         return item in self._places
 
-    def has_shard(self, items: Sequence[str]) -> bool:
-        """Whether exactly this shard is there by now: another process may have written it since."""
-        name = digest(list(items))
-        return (self.folder / f"{name}.json").exists() and self._add(name)
+    def refresh(self) -> None:
+        """Take in what other processes have written since."""
+        known = {shard.path.stem for shard in self._shards}
+        for name in self._labels():
+            if name not in known:
+                self._add(name)
+
+    def lock_file(self, items: Sequence[str]) -> Path:
+        """What is locked by who computes these items."""
+        return self.folder / f".{digest(list(items))}.lock"
 
     def write(self, items: Sequence[str], features: Float[np.ndarray, "item ..."]) -> None:
         """Keep the features of these items as one shard.

@@ -1,7 +1,7 @@
 """Forward a frozen backbone over all images or captions, once, into the cache."""
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,8 @@ from torch import nn
 from pairjepa.backbones.device import best_device
 from pairjepa.features.cache import FeatureStore, FeatureTable
 from pairjepa.features.engines import ENGINES, Engine, check_engine, choice
-from pairjepa.features.work import (
-    Interrupted,
-    Work,
-    compute_shard,
-)
+from pairjepa.features.work import Interrupted, Work, compute_shard
+from pairjepa.util.lock import claimed
 from pairjepa.util.memory import keep_freed_memory
 from pairjepa.util.progress import Progress, progress, say
 
@@ -80,46 +77,77 @@ def compute(work: Work, cache: Path, engine: str, part: tuple[int, int] = (0, 1)
                 progress(label, len(missing) // part[1], unit) as bar,
                 closing(_computed(work, computer, distinct, store, bar, part)) as shards,
             ):
-                try:
-                    for items, features in shards:
-                        store.write(items, features)
-                except Interrupted as stopped:
-                    store.write(stopped.items, stopped.features.reshape(-1, *work.item_shape))
-                    raise
+                for items, features in shards:
+                    store.write(items, features)
     return store
 
 
 def _computed(
     work: Work,
     engine: Engine | None,
-    distinct: Sequence[str],
+    distinct: list[str],
     store: FeatureStore,
     bar: Progress,
     part: tuple[int, int],
 ) -> Generator[tuple[list[str], Float[np.ndarray, "item ..."]]]:
-    """Shard after shard with its features, by this engine or by Ray; what another process has written is left out."""
+    """Shard after shard with its features, by this engine or by Ray, each shard locked until it is written.
 
-    def wanted() -> Iterator[list[str]]:
-        step = work.shard * part[1]
-        for start in range(part[0] * work.shard, len(distinct), step):
-            items = [item for item in distinct[start : start + work.shard] if item not in store]
-            if not items:
-                continue
-            if store.has_shard(items):
-                bar.advance(len(items))
-            else:
-                yield items
+    What another process computes is left for the end, and waited for: it may be killed.
+    """
+    step = work.shard * part[1]
+    starts = range(part[0] * work.shard, len(distinct), step)
+    left = [distinct[start : start + work.shard] for start in starts]
+    while left:
+        shards, left = left, []
+        with ExitStack() as locks:
+            yield from _forwarded(work, engine, _free(shards, left, store, bar, locks), bar)
+        if left:
+            with claimed(store.lock_file(left[0]), wait=bar.label):
+                pass
 
+
+def _free(
+    shards: list[list[str]], busy: list[list[str]], store: FeatureStore, bar: Progress, locks: ExitStack
+) -> Iterator[tuple[ExitStack, list[str]]]:
+    """What is missing of each shard, and its lock, to be closed; `busy` gets the shards that others compute."""
+    for shard in shards:
+        before = [item for item in shard if item not in store]
+        if not before:
+            continue
+        lock = locks.enter_context(ExitStack())
+        free = lock.enter_context(claimed(store.lock_file(shard)))
+        store.refresh()
+        items = [item for item in before if item not in store]
+        bar.advance(len(before) - len(items))
+        if items and free:
+            yield lock, items
+            continue
+        lock.close()
+        if items:
+            busy.append(shard)
+
+
+def _forwarded(
+    work: Work, engine: Engine | None, free: Iterator[tuple[ExitStack, list[str]]], bar: Progress
+) -> Generator[tuple[list[str], Float[np.ndarray, "item ..."]]]:
     if engine is not None:
-        for items in wanted():
-            yield items, compute_shard(work, engine, items, bar.advance)
+        for lock, items in free:
+            with lock:
+                try:
+                    features = compute_shard(work, engine, items, bar.advance)
+                except Interrupted as stopped:
+                    yield stopped.items, stopped.features.reshape(-1, *work.item_shape)
+                    raise
+                yield items, features
         return
     from pairjepa.features import on_ray
 
-    with closing(on_ray.computed(work.backbone, ((items, work.part(items)) for items in wanted()))) as shards:
-        for items, features in shards:
-            bar.advance(len(items))
-            yield items, features
+    parts = (((lock, items), work.part(items)) for lock, items in free)
+    with closing(on_ray.computed(work.backbone, parts)) as done:
+        for (lock, items), features in done:
+            with lock:
+                bar.advance(len(items))
+                yield items, features
 
 
 @contextmanager

@@ -4,7 +4,7 @@ Two things move a difference: the images that happen to be in the split, and the
 The paired bootstrap by image measures the first; the spread over seeds, where there are several, the second.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,11 @@ DIGITS = 9
 
 
 def compare_ranks(
-    sides: Mapping[str, Sequence[RetrievalRanks]], *, draws: int = DRAWS, seed: int = 0
+    sides: Mapping[str, Sequence[RetrievalRanks]],
+    *,
+    seedless: Collection[str] = (),
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Each side beside the first, the baseline, with paired intervals over images.
 
@@ -37,14 +41,15 @@ def compare_ranks(
 
     Args:
         sides: Name → ranks of each seed, all on the same images and captions.
+        seedless: Sides that any seed would give: their spread is 0.
         draws: Bootstrap resamples.
         seed: Of the resamples.
 
     Returns:
-        `baseline`: name of the first side. `runs`: for each side its metrics with intervals, `seeds` and
-        `seed_sd` (`None` for one seed). `differences`: for each other side, side minus baseline in the shape of
-        `metrics`, at each leaf `difference`, `ci` (over images) and `seed_ci` (`None` where a side has one
-        seed). `verdict`: for each other side a sentence.
+        `baseline`: name of the first side. `runs`: for each side its metrics with intervals, `seeds` (0 of a
+        seedless one) and `seed_sd` (`None` for less than two). `differences`: for each other side, side minus
+        baseline in the shape of `metrics`, at each leaf `difference`, `ci` (over images) and `seed_ci` (`None`
+        where a side has one seed). `verdict`: for each other side a sentence.
 
     Raises:
         UsageError: there is no side, one has no seed, or the images differ.
@@ -60,7 +65,11 @@ def compare_ranks(
             check_same_images(sides[baseline][0], one)
 
     measured = {name: [metrics(one) for one in ranks] for name, ranks in sides.items()}
-    values = {name: map_leaves(lambda *each: np.array(each, float), *of) for name, of in measured.items()}
+    seeds = {name: 0 if name in seedless else len(of) for name, of in measured.items()}
+    values = {
+        name: map_leaves(lambda *each: np.array(each, float), *(of if seeds[name] else of * 2))
+        for name, of in measured.items()
+    }
     samples = {
         name: map_leaves(
             lambda *each: np.mean(each, axis=0), *(bootstrap(one, draws=draws, seed=seed) for one in ranks)
@@ -68,7 +77,8 @@ def compare_ranks(
         for name, ranks in sides.items()
     }
     runs = {
-        name: with_intervals(mean(of), samples[name]) | {"seeds": len(of), "seed_sd": sd(of)}
+        name: with_intervals(mean(of), samples[name])
+        | {"seeds": seeds[name], "seed_sd": sd(of) if seeds[name] else None}
         for name, of in measured.items()
     }
     differences = {
@@ -81,7 +91,7 @@ def compare_ranks(
         "runs": runs,
         "differences": differences,
         "verdict": {
-            name: verdict(found["rsum"], {n: len(sides[n]) for n in (name, baseline)})
+            name: verdict(found["rsum"], {n: seeds[n] for n in (name, baseline)})
             for name, found in differences.items()
         },
     }
@@ -92,7 +102,7 @@ def verdict(gap: Mapping[str, Any], seeds: Mapping[str, int], unit: str = "rsum"
 
     Args:
         gap: `difference`, `ci` and `seed_ci` of first minus second.
-        seeds: Name → number of seeds of the first and of the second.
+        seeds: Name → number of seeds of the first and of the second; 0 of a seedless one.
         unit: Of the difference.
     """
     (first, second), (low, high) = seeds, gap["ci"]

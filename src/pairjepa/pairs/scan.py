@@ -20,6 +20,7 @@ from pairjepa.pairs.table import Pairs
 from pairjepa.pairs.vectors import INFO
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import cache_folder, chunk_size, digest, digest_bytes, remove_leftovers
+from pairjepa.util.lock import claimed
 from pairjepa.util.progress import progress, say
 from pairjepa.util.tables import cached_table, write_table
 from pairjepa.util.threads import cores
@@ -98,13 +99,11 @@ def scan(pairs: Pairs, cache: Path | None = None) -> ImageFacts:
     folder = cache / "images"
     keys = pa.array(image_keys(pairs), pa.string())
     known = _known(folder, keys)
-    found = pc.index_in(keys, known["key"])
-    missing = np.flatnonzero(pc.is_null(found).to_numpy(zero_copy_only=False))
-    if len(missing):
-        fresh = pa.concat_tables(_measured(pairs, keys, missing, folder))
-        known = pa.concat_tables([known, fresh])
-        found = pc.index_in(keys, known["key"])
-    facts = known.take(found)
+    if len(_missing(keys, known)):
+        with claimed(folder / f".{digest(keys.to_pylist())}.lock", wait="image scan"):
+            known = _known(folder, keys)
+            known = pa.concat_tables([known, *_measured(pairs, keys, _missing(keys, known), folder)])
+    facts = known.take(pc.index_in(keys, known["key"]))
     thumbnails = facts["thumbnail"].combine_chunks()
     pixels = np.frombuffer(thumbnails.buffers()[1], np.uint8).reshape(-1, *_THUMBNAIL)
     columns = {name: facts[name].to_numpy() for name in _SCHEMA.names if name not in ("key", "thumbnail")}
@@ -208,6 +207,11 @@ def _known(folder: Path, keys: pa.Array) -> pa.Table:
             wanted.append(rows.filter(pc.is_in(rows["key"], keys)))
             waiting = []
     return pa.concat_tables([*wanted, *waiting])
+
+
+def _missing(keys: pa.Array, known: pa.Table) -> np.ndarray:
+    """Rows of the keys that are not known."""
+    return np.flatnonzero(~pc.is_in(keys, known["key"]).to_numpy(zero_copy_only=False))
 
 
 def _measured(pairs: Pairs, keys: pa.Array, rows: np.ndarray, folder: Path) -> Iterator[pa.Table]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-from pairjepa.config.settings import RunConfig, differences
+from pairjepa.config.settings import RunConfig, differences, seedless
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -51,11 +51,16 @@ def plan_seeds(path: Path, config: RunConfig, seeds: int) -> dict[Path, RunConfi
     More seeds may join a group that is there; nothing is written.
 
     Raises:
-        UsageError: `seeds` is less than one.
+        UsageError: `seeds` is less than one, or more than the recipe has.
         PairJEPAError: `path` holds a run, other files, or seeds of another configuration.
     """
     if seeds < 1:
         raise UsageError(f"--seeds must be at least 1, got {seeds}.")
+    if seeds > 1 and seedless(config):
+        raise UsageError(
+            f"--seeds must be 1 for a closed formula, whose runs are the same for every seed, got {seeds}. "
+            "Leave it out."
+        )
     if (path / "run.json").is_file():
         raise PairJEPAError(
             f"--run must be a folder for a run a seed, got {path}, which is one run. Give another."

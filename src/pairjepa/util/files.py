@@ -78,12 +78,14 @@ def _scratch(folder: Path, name: str) -> Iterator[Path]:
     remove_leftovers(folder, name)
     while True:
         scratch = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=LEFTOVER, dir=folder))
-        lock = FileLock(scratch / "lock")
+        lock = FileLock(scratch / "lock", fallback_to_soft=False)
         try:
             lock.acquire(timeout=0)
             break
         except (TimeoutError, FileNotFoundError):
             continue  # another process has taken it for a leftover
+        except OSError:
+            break  # no locks on this file system: nobody takes it for one
     try:
         yield scratch
     finally:
@@ -107,7 +109,8 @@ def remove_leftovers(folder: Path, name: str = "", *, deep: bool = False) -> Non
             if name and not inner.startswith(f".{name}."):
                 continue
             path = Path(where, inner)
-            with contextlib.suppress(OSError), FileLock(path / "lock").acquire(timeout=0):
+            lock = FileLock(path / "lock", fallback_to_soft=False)
+            with contextlib.suppress(OSError), lock.acquire(timeout=0):
                 shutil.rmtree(path, ignore_errors=True)
         if not deep:
             break

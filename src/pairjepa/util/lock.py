@@ -1,4 +1,4 @@
-"""A folder that one process at a time writes; whatever ends that process lets go of it."""
+"""What one process at a time does: write a folder, compute a shard. Whatever ends that process lets go of it."""
 
 import contextlib
 import json
@@ -38,15 +38,14 @@ def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
         except TimeoutError:
             if not wait:
                 raise PairJEPAError(
-                    f"{folder} must be written by one process at a time, got a second one while {holder(folder)} "
+                    f"{folder} must be written by one process at a time, got a second one while {holder(path)} "
                     "writes it. Wait until that one has ended, or end it, and run the same command again to go on."
                 ) from None
-            say(f"{folder} is being written by {holder(folder)}; this process goes on when that is done")
+            say(f"{folder} is being written by {holder(path)}; this process goes on when that is done")
             lock.acquire()
     try:
-        now = datetime.now().astimezone().isoformat(" ", "seconds")
         with writing(path):
-            path.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now}))
+            path.write_text(_signature())
         yield
     finally:
         with contextlib.suppress(OSError):
@@ -54,10 +53,50 @@ def exclusive(folder: Path, *, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
-def holder(folder: Path) -> str:
-    """Who holds the lock of a folder, for people."""
+@contextlib.contextmanager
+def claimed(path: Path, *, wait: str = "") -> Iterator[bool]:
+    """Hold a lock file, so that a work is done once. Nobody is kept from it where the file system has no locks.
+
+    Args:
+        path: the file, which is removed afterwards.
+        wait: until another process lets go of it; what waits, for people.
+
+    Yields:
+        Whether to do the work: False while another process does.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(path, fallback_to_soft=False)  # a soft one would outlive a killed process
+    free = True
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except TimeoutError:
+            free = bool(wait)
+            if wait:
+                say(f"{wait}: waiting for {holder(path)}, which computes the same")
+                lock.acquire()
+        if free:
+            path.write_text(_signature())
     try:
-        who = json.loads((folder / LOCK).read_text())
+        yield free
+    finally:
+        if lock.is_locked:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            lock.release()
+
+
+def holder(path: Path) -> str:
+    """Who holds a lock file, for people."""
+    try:
+        who = json.loads(path.read_text())
         return f"process {who['pid']} on {who['host']} (since {who['since']})"
     except (OSError, ValueError, TypeError, KeyError):  # it has this very moment got it, or let go of it
         return "another process"
+
+
+def _signature() -> str:
+    now = datetime.now().astimezone().isoformat(" ", "seconds")
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": now})
