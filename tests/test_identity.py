@@ -182,8 +182,8 @@ def test_other_pairs_are_measured_whole_if_asked_and_need_not_have_the_columns_o
     capsys.readouterr()
     assert main(["evaluate", "run", "--data", "other", "--json"]) == 0
     given = capsys.readouterr()
-    some = json.loads(given.out)["images"]
-    assert f"Measured are {some} of 30 images; all of them: --split all" in given.err
+    assert json.loads(given.out)["images"] < 30
+    assert "all 30 images: --split all" in given.err
     assert main(["evaluate", "run", "--data", "other", "--split", "all", "--json"]) == 0
     given = capsys.readouterr()
     result = json.loads(given.out)

@@ -99,6 +99,10 @@ def evaluate(
     other = data is not None and _is_other(next(iter(runs)), pairs)
     if other:
         say(f"{pairs.description}: not the pairs that {run} was trained on; the run's own results stay.")
+        if split in pairs.drawn:
+            say(
+                f"Measured is their split {split}, which a hash has drawn; all {pairs.n_images:,} images: --split all"
+            )
         pairs, split = with_split(pairs, split)
     pairs.check_split(split)
     results = []
@@ -123,10 +127,6 @@ def with_split(pairs: Pairs, split: str) -> tuple[Pairs, str]:
     if split == ALL:
         return pairs.with_splits([TEST] * pairs.n_images), TEST
     if split in pairs.splits or split not in ORDER:
-        if split in pairs.drawn:
-            say(
-                f"Measured are {pairs.splits[split][0]:,} of {pairs.n_images:,} images; all of them: --split all"
-            )
         return pairs, split
     say(f"{pairs.description} have no split {split!r}: all {pairs.n_images:,} images are measured.")
     return pairs.with_splits([split] * pairs.n_images), split
