@@ -172,7 +172,10 @@ def test_what_the_recipe_leaves_open_must_be_given(
 ) -> None:
     assert main(["train", "tiny", "--data", "shapes", "--run", "RUN"]) == 0
     assert main(["train", "adapt", "--data", "shapes", "--run", "RUN"]) == 2
-    assert "--model.pair requires an argument" in capsys.readouterr().err
+    assert (
+        "train adapt must be given --model.pair, got none. A pretrained pair in place of both"
+        in capsys.readouterr().err
+    )
     assert len(calls) == 1
 
 
@@ -334,7 +337,14 @@ def test_a_command_ends_with_what_to_run_next(
             "training.epochs must be at least 1, got 0.",
         ),
         (["train", "tiny", *RUN_FLAGS, "more"], "more"),
-        (["inspect"], "DATA requires an argument"),
+        (["inspect"], "inspect must be given DATA, got none. It is explained by: pairjepa inspect --help."),
+        (["embed", "RUN", "photos"], "embed must be given --out, got none."),
+        (["embed", "RUN", "photos", "--out"], "--out requires an argument"),
+        (["train", "adapt", "--data", "x", "--pair", "y"], "Did you mean --model.pair instead of --pair?"),
+        (
+            ["label", "--model.pair", "PAIR", "photos"],
+            "in the place of RUN, got --model.pair: pairjepa label",
+        ),
         (["inspect", "DATA", "--data.pairs", "1"], "data.pairs must be at least 2, got 1."),
         (["evaluate", "RUN", "--relevance", "words"], 'Choose from: "owner", "text"'),
     ],

@@ -104,7 +104,7 @@ def leave_twins(run: Path, margins: list[float], text: str = "a twin", weights: 
     twins = [
         {"caption": row, "kind": kind, "text": text, "margin": margin}
         for row, kind, margin in zip([0, 3, 5], ["noun", "noun", "colour"], margins, strict=True)
-    ]
+    ] * 4
     Illustrations([None] * IMAGES, [], [], weights, twins=twins).save(run / "illustrations" / "test")
 
 
@@ -117,7 +117,9 @@ def test_hard_negatives_are_compared_where_both_runs_have_the_same(tmp_path: Pat
     assert found["hard_negatives"]["runs"]["one"] == pytest.approx({"all": 100 / 3, "noun": 50, "colour": 0})
     assert found["hard_negatives"]["differences"]["two"]["noun"]["difference"] == pytest.approx(50)
     assert "On hard negatives: no difference is shown: two has +33.3 points" in found["verdict"]["two"]
-    assert "hard negatives, own above twin" in compare_table(found)
+    table = compare_table(found)
+    assert "hard negatives, own above twin" in table
+    assert "+50.0 [too few]" in table, "eight twins have no interval"
     json.dumps(found, allow_nan=False)
     for other in ({"text": "another"}, {"weights": "1"}):
         leave_twins(two, [0.5, 0.5, -0.5], **other)

@@ -168,6 +168,32 @@ def test_other_pairs_without_the_split_are_measured_whole(
     assert main(["evaluate", "run", "--data", "other"]) == 0
 
 
+def test_other_pairs_are_measured_whole_if_asked_and_need_not_have_the_columns_of_the_run(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = Path("photos/captions.csv")
+    table.write_text(table.read_text().replace("image,caption", "photo_no,said", 1))
+    columns = ("--data.image-column", "photo_no", "--data.caption-column", "said")
+    assert train("photos", "org/resnet", "run", *columns) == 0
+    Path("other").mkdir()
+    for image in Path("photos").glob("*.bmp"):
+        shutil.copy(image, "other")
+        Path("other", image.name).with_suffix(".txt").write_text(f"the number {image.stem}")
+    capsys.readouterr()
+    assert main(["evaluate", "run", "--data", "other", "--json"]) == 0
+    given = capsys.readouterr()
+    assert json.loads(given.out)["images"] < 30
+    assert "all 30 images: --split all" in given.err
+    assert main(["evaluate", "run", "--data", "other", "--split", "all", "--json"]) == 0
+    given = capsys.readouterr()
+    result = json.loads(given.out)
+    assert (result["split"], result["images"], result["baselines"]["cca"]) == ("test", 30, None)
+    assert "next: pairjepa report run" in given.err
+    assert main(["evaluate", "run", "--split", "all"]) == 2, "its own pairs are not measured as one"
+    Path("photos").rename("moved")
+    assert main(["evaluate", "run", "--data", "moved"]) == 0, "by the columns of the run"
+
+
 def test_a_backbone_that_the_run_keeps_is_compared_with_the_one_that_is_named(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,6 +91,9 @@ def test_no_run(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PairJEPAError, match=r"no run.json; it holds file"):
         RunFolder(tmp_path)
+    (tmp_path / "meta.json").touch()
+    with pytest.raises(PairJEPAError, match=r"no run.json; it is an index"):
+        RunFolder(tmp_path)
 
 
 def record(**changes: Any) -> str:

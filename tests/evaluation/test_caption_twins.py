@@ -176,14 +176,17 @@ def test_one_image_has_no_other():
 
 
 def test_runs_are_compared_on_the_same_twins():
-    first, second = np.array([1.0, 1, -1, -1]), np.array([1.0, 1, 1, -1])
-    kinds, image = ["a", "a", "b", "b"], np.array([0, 1, 2, 3])
+    first, second = np.repeat([1.0, -1], 10), np.repeat([1.0, 1, 1, -1], 5)
+    kinds, image = ["a"] * 10 + ["b"] * 10, np.arange(20)
     found = compare_hard_negatives({"one": [first], "two": [second, first]}, kinds, image, draws=100)
     assert found["runs"]["two"] == {"all": 62.5, "a": 100, "b": 25}
     gaps = found["differences"]["two"]
     assert gaps["all"]["difference"] == pytest.approx(12.5)
     assert gaps["a"] == {"difference": 0, "ci": [0, 0], "seed_ci": None}
-    assert gaps["b"]["ci"][0] == 0
+    assert 0 < gaps["b"]["ci"][0] < 25 < gaps["b"]["ci"][1] < 50
+    few = compare_hard_negatives({"one": [first[1:]], "two": [second[1:]]}, kinds[1:], image[1:], draws=100)
+    assert few["differences"]["two"]["a"]["ci"] is None, "of nine"
+    assert few["differences"]["two"]["b"]["ci"] is not None
     seeds = {"one": [first, first], "two": [second, second]}
     assert compare_hard_negatives(seeds, kinds, image, draws=9)["differences"]["two"]["b"]["seed_ci"] == [
         50,

@@ -62,6 +62,8 @@ def test_it_is_a_folder_of_transformers_and_a_pair(trained: Path, tmp_path: Path
     given = {"data.source": "shapes:60", "data.seed": 1, "model.pair": str(folder), "training.epochs": 1}
     run = pairjepa.train(pairjepa.recipe("adapt", given), None, tmp_path / "run")
     own = pairjepa.evaluate(run.path, "dev")
+    with pytest.raises(UsageError, match=r"model\.pair must be none \(a CLIP has no adapters\)"):
+        export(run.path, "clip", tmp_path / "again")
     trained_on = pairjepa.evaluate(run.path, "dev", data=DataConfig("shapes:60"))
     assert trained_on["data"]["other"]
     there = pairjepa.evaluate(trained, "dev")

@@ -23,7 +23,7 @@ def test_a_hub_folder_and_its_push(
     command = ["export", str(contrastive), "--to", "hub", "--out", str(out)]
     assert main([*command, "--licence", "mit"]) == 0
     printed, said = capsys.readouterr()
-    assert "MB  model.safetensors" in printed
+    assert "kB  model.safetensors" in printed
     assert f"wrote {out}" in said
     assert "--push USER/NAME" in said
 

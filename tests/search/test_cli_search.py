@@ -91,6 +91,8 @@ def test_both_together_and_names_that_are_commands(
     assert "<script>alert(1)</script>" in said.out
     assert main(["search", str(index.path), "a red circle", "--image", str(picture)]) == 0
     assert "contrastive: the query is half-way between" in capsys.readouterr().err
+    assert main(["search", str(index.path), str(picture)]) == 0
+    assert "is a file, and its name is searched for" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

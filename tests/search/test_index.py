@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,15 @@ def test_how_probable_a_match_is(run: Path, index: Index, by: Any) -> None:
     assert index.search(query, 100, by=by, threshold=least) == likely
     assert index.search(query, 100, by=by, threshold=1) == []
     assert {hit.probability for hit in index.search(query, words=False)} == {None}
+
+
+def test_a_threshold_is_by_image_where_captions_have_no_probability(index: Index, monkeypatch: Any) -> None:
+    query = index.encoder().encode_text(["a red circle"])[0]
+    expected = index.search(query, by="image", threshold=0)
+    monkeypatch.setattr(index, "meta", replace(index.meta, fit={"image": index.meta.fit["image"]}))
+    assert index.search(query, threshold=0) == expected
+    with pytest.raises(UsageError, match="did not show how probably an image fits by both"):
+        index.search(query, by="both", threshold=0)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

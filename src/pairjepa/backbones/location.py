@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pairjepa.config.settings import RunConfig
-from pairjepa.util.errors import PairJEPAError, UsageError, close_matches
+from pairjepa.util.errors import PairJEPAError, UsageError, close_matches, near_path
 from pairjepa.util.files import read_json
 from pairjepa.util.progress import say
 
@@ -151,7 +151,7 @@ def hub_refusals(
     except Exception as error:  # the hub's client has changed its HTTP library, and so these classes, twice
         raise PairJEPAError(
             f"{what} {name!r} is no folder here, it is not in the local Hugging Face cache, and the hub cannot "
-            f"be reached ({type(error).__name__}). {instead}"
+            f"be reached ({type(error).__name__}). {near_path(Path(name))}{instead}"
         ) from None
 
 

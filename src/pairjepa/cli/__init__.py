@@ -8,7 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CoercionError, CycloptsError, UnknownCommandError, UnknownOptionError
+from cyclopts import (
+    App,
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+)
 
 import pairjepa
 from pairjepa.cli import audit, export, labels, report, search, serve, shards, training, verify
@@ -67,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CoercionError as error:
         return _failed(f"{error}{instead(error.token.value) if error.token else ''}", 2)
     except UnknownOptionError as error:
-        return _failed(f"{error}{new_flag(error.token.keyword or error.token.value)}", 2)
+        flag = error.token.keyword or error.token.value
+        return _failed(_pair_as_run(flag, error) or f"{error}{new_flag(flag)}", 2)
+    except MissingArgumentError as error:
+        return _failed(_missing(error), 2)
     except (CycloptsError, UsageError) as error:
         return _failed(str(error), 2)
     except BrokenPipeError:
@@ -95,6 +105,24 @@ def _advice(error: Exception) -> str | None:
     if "home directory" in str(error):
         return "Write the whole path in the place of ~."
     return hindrance(error)
+
+
+def _missing(error: MissingArgumentError) -> str:
+    """Say what must be given and what it is; cyclopts says of a flag that is not there that it lacks its value."""
+    if error.argument is None or error.keyword is not None:
+        return str(error)
+    command = " ".join(error.command_chain or ())
+    what = error.argument.parameter.help or f"It is explained by: pairjepa {command} --help."
+    _, mark, near = str(error).partition("Did you mean ")
+    return f"{command} must be given {error.argument.name}, got none. {what} {mark}{near}".rstrip()
+
+
+def _pair_as_run(flag: str, error: UnknownOptionError) -> str | None:
+    """Where a pretrained pair goes in a command that has no flag for it."""
+    command = (error.command_chain or ("",))[0]
+    if flag.partition("=")[0] != "--model.pair" or command not in ("label", "index", "embed"):
+        return None
+    return f"{command} must be given a pretrained pair in the place of RUN, got {flag}: pairjepa {command} PAIR …"
 
 
 def _unknown_command(error: UnknownCommandError) -> str:

@@ -46,6 +46,11 @@ def _words(found: dict[str, Any]) -> str:
     wrong = found["estimated_wrong"]
     if wrong is None:
         first = f"It cannot be told how many captions are wrong; {found['verdict']}. The most suspicious all the same:"
+    elif wrong == 0:
+        first = (
+            f"None of {found['captions']:,} captions looks as if it were under a wrong image. "
+            "The most suspicious all the same:"
+        )
     else:
         share = f"{100 * wrong / found['captions']:.1f} %"
         first = (

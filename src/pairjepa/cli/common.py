@@ -29,8 +29,10 @@ def _split(_: Any, tokens: Sequence[Token]) -> str:
     return word(tokens[0].value)
 
 
-Split = Annotated[
-    str, Parameter(help="dev (or val) to choose by, test to report, or train.", converter=_split)
+_SPLITS = "dev (or val) to choose by, test to report, or train"
+Split = Annotated[str, Parameter(help=f"{_SPLITS}.", converter=_split)]
+EvaluatedSplit = Annotated[
+    str, Parameter(help=f"{_SPLITS}; all, of pairs that the model was not trained on.", converter=_split)
 ]
 
 

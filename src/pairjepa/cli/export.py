@@ -63,7 +63,7 @@ def export(
     files = {
         str(path.relative_to(out)): path.stat().st_size for path in sorted(out.rglob("*")) if path.is_file()
     }
-    listed = "\n".join(f"{size / 1e6:10.2f} MB  {name}" for name, size in files.items())
+    listed = "\n".join(f"{size / 1e3:12,.1f} kB  {name}" for name, size in files.items())
     print_result({"folder": str(out), "to": to, "files": files, "url": url}, as_json, lambda _: listed)
     say(f"wrote {out}" + (f" and {url}" if url else ""))
     say(f"load it with: {LOADED_BY[to].format(push or out)}")

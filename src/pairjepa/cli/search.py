@@ -1,5 +1,6 @@
 """Find images: index, search; and their vectors in a file: embed."""
 
+import os
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -134,6 +135,10 @@ def search(
         from pairjepa.apps.search.query import Query, encode, is_cut
         from pairjepa.embedder.encoder import warn_of_unknown
 
+        if words is not None and image is None and os.path.isfile(words):
+            say(
+                f"warning: {words} is a file, and its name is searched for. To search by that photograph: --image."
+            )
         query = Query(words, image, minus)
         opened = Index.open(index)
         if not opened.meta.complete:

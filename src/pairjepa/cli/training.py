@@ -13,6 +13,7 @@ from cyclopts import App, Group, Parameter
 
 from pairjepa.cli.common import (
     Device,
+    EvaluatedSplit,
     Json,
     Relevance,
     Split,
@@ -186,7 +187,7 @@ def _say_choices(config: RunConfig, given: dict[str, Any], run: Path) -> None:
 @with_flags(EVALUATED)
 def evaluate(
     *runs: Path,
-    split: Split = "test",
+    split: EvaluatedSplit = "test",
     as_json: Json = False,
     export: Path | None = None,
     relevance: Relevance = "owner",
@@ -252,7 +253,7 @@ def evaluate(
     other = result.get("seeds", [result])[0]["data"]["other"]
     parts = ("evaluation", "embeddings", *(() if other else ("illustrations",)))
     say(f"wrote {', '.join([*(str(one / part) for one in folders for part in parts), *exported])}")
-    if split == "test":
+    if split in ("test", "all"):
         next_command("report", str(run), "--out", "report.html")
     else:
         next_command("evaluate", str(run), *as_flags(data), "--split", "test")

@@ -63,6 +63,8 @@ def compare(
     result["hard_negatives"] = _hard_negatives(groups, split, first.owner)
     if hard := result["hard_negatives"]:
         for name, gaps in hard["differences"].items():
+            if gaps[ALL]["ci"] is None:
+                continue
             seeds = {one: result["runs"][one]["seeds"] for one in (name, result["baseline"])}
             result["verdict"][name] += f" On hard negatives: {verdict(gaps[ALL], seeds, 'points')}"
     measured = {"split": split, "images": len(first.names), "captions": len(first.captions)}

@@ -163,7 +163,8 @@ def _hard_negatives(result: dict[str, Any]) -> list[list[list[str]]]:
     rows = [["hard negatives, own above twin (%)", *found["runs"], *minus]]
     for kind in next(iter(found["runs"].values())):
         gaps = [of[kind] for of in found["differences"].values()]
-        shown = [f"{_signed(gap['difference'])} [{', '.join(map(_signed, gap['ci']))}]" for gap in gaps]
+        spans = [", ".join(map(_signed, gap["ci"])) if gap["ci"] else "too few" for gap in gaps]
+        shown = [f"{_signed(gap['difference'])} [{span}]" for gap, span in zip(gaps, spans, strict=True)]
         rows.append([kind, *(f"{of[kind]:.1f}" for of in found["runs"].values()), *shown])
     return [rows]
 

@@ -23,7 +23,7 @@ from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
 from pairjepa.pairs.data import read_data, read_known
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.sources import located
-from pairjepa.pairs.splits import ORDER, USED
+from pairjepa.pairs.splits import ORDER, TEST, USED
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
@@ -38,6 +38,7 @@ from pairjepa.util.progress import say
 PARTIAL_RATIOS = (0.0, 0.3, 0.6, 0.9)
 PARTIAL_EXAMPLES = 24  # captions that are kept to look at
 ILLUSTRATIONS = "illustrations"
+ALL = "all"
 
 
 def evaluate(
@@ -53,7 +54,7 @@ def evaluate(
 
     Args:
         run: a run folder; or a seed group, whose result is that of `evaluation.over_seeds`.
-        split: train, dev or test.
+        split: train, dev or test; `all` of other pairs.
         export: a folder for the embeddings, besides the run's own; of a seed group, one in it for each seed.
         relevance: `owner` counts an image's own captions, `text` every caption with the same words.
         pairs: the pairs that the run was trained on, if they were given to `train`.
@@ -81,7 +82,14 @@ def evaluate(
         given = data if isinstance(data, DataConfig) else replace(named, source=str(data))
         named = replace(given, source=located(str(given.source)))
     try:
-        pairs = opened(pairs, named)
+        try:
+            pairs = opened(pairs, named)
+        except UsageError:
+            plain = DataConfig(named.source)
+            if data is None or isinstance(data, DataConfig) or plain == named:
+                raise
+            # the columns are those of the run's data, which other pairs need not have
+            pairs, named = opened(None, plain), plain
     except UsageError:
         raise
     except PairJEPAError as error:
@@ -91,7 +99,11 @@ def evaluate(
     other = data is not None and _is_other(next(iter(runs)), pairs)
     if other:
         say(f"{pairs.description}: not the pairs that {run} was trained on; the run's own results stay.")
-        pairs = with_split(pairs, split)
+        if split in pairs.drawn:
+            say(
+                f"Measured is their split {split}, which a hash has drawn; all {pairs.n_images:,} images: --split all"
+            )
+        pairs, split = with_split(pairs, split)
     pairs.check_split(split)
     results = []
     for one, target in runs.items():
@@ -110,12 +122,14 @@ def _is_other(run: RunFolder, pairs: Pairs) -> bool:
     return bool(read_known(pairs, 1.0, run).record["digest"] != run.record["data"]["digest"])
 
 
-def with_split(pairs: Pairs, split: str) -> Pairs:
-    """Other pairs with the split that is measured: their own of that name, else all of them."""
+def with_split(pairs: Pairs, split: str) -> tuple[Pairs, str]:
+    """Other pairs with the split that is measured: their own of that name, else all of them; `all` makes them test."""
+    if split == ALL:
+        return pairs.with_splits([TEST] * pairs.n_images), TEST
     if split in pairs.splits or split not in ORDER:
-        return pairs
+        return pairs, split
     say(f"{pairs.description} have no split {split!r}: all {pairs.n_images:,} images are measured.")
-    return pairs.with_splits([split] * pairs.n_images)
+    return pairs.with_splits([split] * pairs.n_images), split
 
 
 def measure(

@@ -34,7 +34,7 @@ def evaluate_pair(
 
     Args:
         config: of the recipe `adapt`: the pair, its views and longest caption, and the data.
-        split: train, dev or test.
+        split: train, dev, test or all.
         export: a folder for the embeddings.
         relevance: as of `evaluate`.
         pairs: the pairs, instead of those that `config.data` names.
@@ -50,7 +50,7 @@ def evaluate_pair(
     check_engine(config.model.engine)
     if export is not None:
         check_target(Path(export))
-    pairs = with_split(opened(pairs, config.data), split)
+    pairs, split = with_split(opened(pairs, config.data), split)
     pairs.check_split(split)
     data = read_data(pairs, config.data.max_bad)
     data.pairs.check_split(split)

@@ -105,7 +105,7 @@ def compare_hard_negatives(
 
     Returns:
         `runs`: run → kind → accuracy. `differences`: run but the baseline → kind → `difference` in points, `ci`,
-        paired by image, and `seed_ci`, None where a run has one seed.
+        paired by image (None of fewer than 10 twins), and `seed_ci`, None where a run has one seed.
     """
     right = {name: 100.0 * (np.stack(of) > TIE_TOLERANCE) for name, of in margins.items()}
     rows, (baseline, *others) = _rows(kinds), right
@@ -116,6 +116,7 @@ def compare_hard_negatives(
         several = min(len(right[name]), len(right[baseline])) > 1
         differences[name] = {
             kind: _mean(gap, of, image, options)
+            | ({} if len(of) >= ENOUGH else {"ci": None})
             | {
                 "seed_ci": welch(*(right[run][:, of].mean(axis=1) for run in (name, baseline)))
                 if several

@@ -80,9 +80,7 @@ def against_cca(difference: float, ci: Sequence[float], images: int) -> Verdict:
     if low > 0:
         return Verdict("good", "beats CCA on the same features", value)
     if high < 0:
-        return Verdict(
-            "bad", "does not beat CCA: it has learned nothing that a closed formula does not know", value
-        )
+        return Verdict("bad", "worse than CCA, a closed formula fitted to the train pairs", value)
     return Verdict("warn", "does not beat CCA, as far as these images show", value)
 
 

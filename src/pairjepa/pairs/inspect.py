@@ -78,6 +78,7 @@ def render(report: dict[str, Any]) -> str:
     """The report of `inspect` for people: aligned lines, then the warnings, each with what to do."""
     length, per_image, size = report["caption_length"], report["captions_per_image"], report["image_size"]
     leaked = sum(count["same_bytes"] + count["near"] for count in report["leaks"]["counts"])
+    unreadable = report["unreadable_images"]["count"]
     estimated = " (estimated; name --model.text to count)" if length["tokens_estimated"] else ""
     spread = f"{per_image['min']} to {per_image['max']}, mean {per_image['mean']:.2f}"
     rows = [
@@ -97,7 +98,7 @@ def render(report: dict[str, Any]) -> str:
         (f"cut at {length['max_tokens']} tokens", f"{length['share_cut']:.1%} of the captions"),
         *([] if length["tokens_estimated"] else [("unknown tokens", f"{length['unknown_share']:.1%}")]),
         ("identical captions", _identical_line(report["identical_captions"])),
-        ("unreadable images", f"{report['unreadable_images']['count']:,}"),
+        ("unreadable images", f"{unreadable:,}" + (", counted above" if unreadable else "")),
         ("images in two splits", f"{leaked:,}, see below" if leaked else "none found"),
     ]
     width = max(len(name) for name, _ in rows)

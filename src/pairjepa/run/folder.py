@@ -32,6 +32,13 @@ from pairjepa.util.progress import say
 
 FORMAT = 1
 TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
+_KINDS = {
+    "meta.json": "an index",
+    "pairjepa_onnx.json": "an ONNX export, which pairjepa.embedder.onnx_embedder.OnnxEmbedder loads",
+    "modules.json": "a model of sentence-transformers, which that library loads",
+    "config.json": "a model of Transformers; evaluate, index, embed and label take a pretrained pair without a run",
+}
+"""File of a folder that is taken for a run's → what the folder is."""
 
 
 class RunFolder:
@@ -47,6 +54,7 @@ class RunFolder:
         if not (path / "run.json").is_file():
             there = sorted(p.name for p in path.iterdir())[:8] if path.is_dir() else None
             found = f"it holds {', '.join(there) or 'nothing'}" if there is not None else "it is not there"
+            found = next((f"it is {kind}" for file, kind in _KINDS.items() if (path / file).is_file()), found)
             raise PairJEPAError(
                 f"{path} is no run folder (no run.json; {found}). {near_path(path)}"
                 "Make one with: pairjepa train contrastive --data DATA --run FOLDER."
@@ -70,6 +78,8 @@ class RunFolder:
             run = cls(path)
             changed = run.other_settings(config)
             if changed:
+                if "recipe" in changed:  # the rest follows from it
+                    changed = {"recipe": changed["recipe"]}
                 listed = "\n".join(f"  {n}: {old!r} there, {new!r} now" for n, (old, new) in changed.items())
                 raise PairJEPAError(
                     f"{path} holds a run of another configuration:\n{listed}\n"

@@ -14,7 +14,7 @@ from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.vectors import on_vectors
-from pairjepa.config.settings import RunConfig, frozen_epochs, pretrained, tuned
+from pairjepa.config.settings import RunConfig, frozen_epochs, pretrained, starts_as_pair, tuned
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
 from pairjepa.model.lora import add_lora, linear_layers
@@ -261,7 +261,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         folder.finish(summary)
         heads_alone = not any(tuned(config.model, side) for side in ("image", "text"))
         pretrained_best = summary["best_epoch"] == 0 or (heads_alone and summary.get("adapter_scale") == 0)
-        if config.model.pair is not None and pretrained_best:
+        if starts_as_pair(config.model) and pretrained_best:
             say(
                 f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
             )

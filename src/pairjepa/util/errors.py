@@ -33,7 +33,7 @@ def near_path(path: Path) -> str:
         return ""
     folder = next(parent for parent in path.parents if parent.is_dir())
     names = [one.name for one in folder.glob("*")]
-    near = difflib.get_close_matches(path.relative_to(folder).parts[0], names, n=1)
+    near = difflib.get_close_matches(path.relative_to(folder).parts[0], names, n=1, cutoff=0.7)
     return f"Did you mean {str(folder / near[0])!r}? " if near else ""
 
 

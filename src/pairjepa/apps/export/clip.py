@@ -77,7 +77,9 @@ def check_settings(embedder: Embedder) -> None:
         (side for side in towers if type(getattr(embedder, side).model).__name__ != towers[side]), None
     )
     rule = None
-    if other:
+    if model.pair is not None:
+        rule = "model.pair must be none (a CLIP has no adapters)"
+    elif other:
         rule = f"model.{other} must be the {other} tower of a CLIP"
     elif wrong:
         rule = f"model.{wrong}.kind must be linear or identity, got {kinds[wrong]!r},"

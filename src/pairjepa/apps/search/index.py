@@ -163,7 +163,8 @@ class Index:
             k: how many; fewer where there are not as many.
             by: in a search of images, what of them is compared: what the run predicts from them (image), the captions
                 that they came with (caption), or both, mixed as `meta.caption_weight` says. None is both where there
-                are captions. Images without captions come last by caption, and by both stand for themselves.
+                are captions and, if a threshold is given, both have a probability. Images without captions come last
+                by caption, and by both stand for themselves.
             where: a condition on `columns`, such as `split = 'test' AND width > 500`; see `conditions`.
             raw_where: a filter in Lance's own SQL in its place, on any column. Not for what a stranger writes: it may
                 take any time and memory.
@@ -185,7 +186,9 @@ class Index:
         if of == "captions" and not self.has_captions:
             raise UsageError("in must be images for this index, got captions: its images came without any.")
         searched = self._captions if of == "captions" else self._images
-        by = "image" if of == "captions" else self._by(by)
+        asked, by = by, "image" if of == "captions" else self._by(by)
+        if asked is None and threshold is not None and by not in self.meta.fit:
+            by = "image"  # one caption an image: dev did not show how captions fit
         measured = words is None or words == (of == "images")
         fit = self.meta.fit.get(by) if of == "images" and measured else None
         if threshold is not None and (fit is None or not 0 <= threshold <= 1):
