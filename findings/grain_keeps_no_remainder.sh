@@ -11,7 +11,7 @@
 # Way round: `MapDataset.source(...)[process::processes]`, where every sample is in one shard.
 . "$(dirname "$0")/_setup.sh"
 install grain==0.2.18 numpy==2.4.6
-run 2>/dev/null <<'PY'
+run <<'PY'
 import sys
 import grain
 

@@ -11,7 +11,7 @@
 # Way round: a window that divides the length, or the iterator's shuffle.
 . "$(dirname "$0")/_setup.sh"
 install grain==0.2.18 numpy==2.4.6
-run 2>/dev/null <<'PY'
+run <<'PY'
 import sys
 from collections import Counter
 import grain
