@@ -2,9 +2,9 @@
 # ranx 0.3.21: fused with `norm="max"`, one search with negative scores ranks the documents of its own hits last.
 #
 # Guessed: scores that are divided by the largest of a list are of the size of 1, so that two searches count alike.
-# Seen: if the largest score is not positive, 1e-9 takes its place. Negated distances of -0.1, -0.5 and -0.9 become -1e8,
-# -5e8 and -9e8: the document that is first in both searches gets -99,999,999 and stands behind one that only the poorer
-# end of the other search has found. "min-max" puts it first. Nothing is said.
+# Seen: if the largest score is not positive, 1e-9 takes its place. Negated distances of -0.1, -0.5 and -0.9 become
+# -1e8, -5e8 and -9e8: the document that is first in both searches gets -99,999,999 and stands behind one that only the
+# poorer end of the other search has found. "min-max" puts it first. Nothing is said.
 # Where it matters: hybrid search with negated distances, log-probabilities or the logits of a re-ranker; also a single
 # query whose cosines are all below 0.
 # Way round: another `norm`, or similarities above 0.
