@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # grain 0.2.18: `ShardOptions(drop_remainder=False)` drops as many samples as `True`, and others.
 #
-# Guessed: with `drop_remainder=False`, the default, the shards of 1,007 samples for 8 processes have 126 or 125 samples,
-# and every sample is in one of them.
+# Guessed: with `drop_remainder=False`, the default, the shards of 1,007 samples for 8 processes have 126 or 125
+# samples, and every sample is in one of them.
 # Seen: an `IndexSampler` cuts the samples into 126 and 125 and `DataLoader` stops each shard after 125: seven samples
 # from all over the data are never read, the last ones of the first seven shards, with shuffling as well. Of 1,000
 # samples on 64 processes 40 are missing, of 60 on 64 all. `drop_remainder=True` drops as many, but those at the end,
@@ -11,7 +11,7 @@
 # Way round: `MapDataset.source(...)[process::processes]`, where every sample is in one shard.
 . "$(dirname "$0")/_setup.sh"
 install grain==0.2.18 numpy==2.4.6
-run 2>/dev/null <<'PY'
+run <<'PY'
 import sys
 import grain
 

@@ -38,7 +38,7 @@ for name, (hits,) in found.items():
     own = first[name] > 0.5
     print(f"{name}: scores {first[name]:.2f} to {last[name]:.2f}; above 0.5: {kept[name]}, with the row itself: {own}")
 as_described = (
-    all(abs(first[name] - 1) < 0.05 and last[name] < 0 for name in ("semantic_search", "faiss, float32", "usearch, int8"))
+    all(abs(first[x] - 1) < 0.05 and last[x] < 0 for x in ("semantic_search", "faiss, float32", "usearch, int8"))
     and abs(first["usearch, float32"]) < 1e-5 and last["usearch, float32"] > 1.5
     and kept["usearch, float32"] > 150
     and first["usearch, int8, not rescored"] < -10_000

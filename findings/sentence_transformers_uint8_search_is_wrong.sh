@@ -7,7 +7,8 @@
 # Seen: uint8 shifts each number from around 0 to around 128 and then takes inner products of the shifted numbers: rows
 # with a large sum win whatever the query is. Two thirds of the queries do not find their own row; the candidates for
 # rescoring are already the wrong ones. The same corpus in int8 is searched as it should be. Nothing is said.
-# Where it matters: FAISS is the one way offered for uint8; memory figures are quoted for it and recall is not looked at.
+# Where it matters: FAISS is the one way offered for uint8; memory figures are quoted for it and recall is not looked
+# at.
 # Way round: int8 with `semantic_search_usearch`.
 . "$(dirname "$0")/_setup.sh"
 install sentence-transformers==6.2.0 transformers==5.24.0 torch==2.13.0 faiss-cpu==1.15.1 usearch==2.26.6 numpy==2.4.6

@@ -3,8 +3,9 @@
 #
 # Guessed: smoothing adds 1 to matches and n-grams, so that a caption without a common 4-gram gets a small score.
 # Seen: the score is returned as 0 before the smoothing if any count of matches is 0. Of three captions that get better
-# from one to the next all have 0.0, smoothed or not; sacrebleu's "add-k" gives 0.23, 0.36 and 0.48. Where all counts are above 0 the two are equal (0.58, and 0.51 without smoothing), so the option is not
-# dead: it raises the scores of captions that need it least. The same holds for `SacreBLEUScore(smooth=True)`.
+# from one to the next all have 0.0, smoothed or not; sacrebleu's "add-k" gives 0.23, 0.36 and 0.48. Where all counts
+# are above 0 the two are equal (0.58, and 0.51 without smoothing), so the option is not dead: it raises the scores of
+# captions that need it least. The same holds for `SacreBLEUScore(smooth=True)`.
 # Where it matters: BLEU of single captions (best of n, rewards, error analysis), where 4-grams seldom match.
 # Way round: sacrebleu itself.
 . "$(dirname "$0")/_setup.sh"
