@@ -46,7 +46,9 @@ def trained(towers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_it_is_a_folder_of_transformers_and_a_pair(trained: Path, tmp_path: Path) -> None:
+def test_it_is_a_folder_of_transformers_and_a_pair(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from transformers import AutoTokenizer, CLIPModel
 
     folder = export(trained, "clip", tmp_path / "pair")
@@ -69,6 +71,11 @@ def test_it_is_a_folder_of_transformers_and_a_pair(trained: Path, tmp_path: Path
     there = pairjepa.evaluate(trained, "dev")
     assert trained_on["baselines"]["pretrained"]["rsum"] == pytest.approx(there["rsum"])
     assert own["rsum"] >= own["baselines"]["pretrained"]["rsum"]
+    capsys.readouterr()
+    heads = pairjepa.train(pairjepa.recipe("contrastive", given), None, tmp_path / "heads")
+    assert heads.summary is not None
+    assert heads.summary["best_epoch"] == 0, "the closed formula's"
+    assert "pretrained pair" not in capsys.readouterr().err
 
 
 def test_what_is_no_clip_is_refused(contrastive: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ _KINDS = {
     "meta.json": "an index",
     "pairjepa_onnx.json": "an ONNX export, which pairjepa.embedder.onnx_embedder.OnnxEmbedder loads",
     "modules.json": "a model of sentence-transformers, which that library loads",
-    "config.json": "a model of Transformers; evaluate, index, embed and label take a pretrained pair without a run",
+    "config.json": "a model of Transformers; a pretrained pair goes to Embedder.from_pair or evaluate --model.pair",
 }
 """File of a folder that is taken for a run's → what the folder is."""
 
