@@ -128,7 +128,7 @@ def test_verdicts_against_cca(good, poor, result):
     assert any(note.startswith("Beats CCA") for note in result["notes"])
     worse = evaluate(embedding_set(*poor, good.owner), cca=Baseline(good.image, good.text), draws=200)
     assert worse["beats_cca"]["verdict"] == "worse"
-    assert any("closed formula" in note and note.startswith("Does not beat CCA") for note in worse["notes"])
+    assert any("closed formula" in note and note.startswith("Worse than CCA") for note in worse["notes"])
     same = evaluate(good, cca=Baseline(good.image, good.text), draws=200)
     assert same["beats_cca"] == {
         "rsum_difference": 0,
