@@ -1,9 +1,10 @@
 """Images of a CLIP ViT-B/32 from JPEG files to vectors: ours, sentence-transformers' `encode`, and a plain loop.
 
-    python benchmarks/features.py IMAGES [--images 256] [--repeats 5]
+    python benchmarks/features.py IMAGES [--images 256] [--size 2000 1500] [--repeats 5]
 
-IMAGES is a folder of pictures. The weights are random: time does not depend on them. Each side makes a unit vector of
-each picture, in batches of 32, once the model is loaded and has seen one batch.
+IMAGES is a folder of pictures; with --size they are first saved as JPEG files of that width and height. The weights are
+random: time does not depend on them. Each side makes a unit vector of each picture, in batches of 32, once the model is
+loaded and has seen one batch.
 """
 
 import argparse
@@ -31,6 +32,8 @@ def _side(of: Callable[[str], Encode]) -> Callable[[argparse.Namespace], Measure
         paths = [str(path) for path in sorted(given.folder.iterdir())[: given.images + BATCH]]
         with tempfile.TemporaryDirectory() as folder:
             save_clip(Path(folder))
+            if given.size:
+                paths = [resized(path, given.size, folder) for path in paths]
             encode = of(folder)
             encode(paths[-BATCH:])
             start = time.perf_counter()
@@ -42,6 +45,13 @@ def _side(of: Callable[[str], Encode]) -> Callable[[argparse.Namespace], Measure
         return {"seconds": seconds, "images_per_second": round(len(vectors) / seconds, 1)}
 
     return measured
+
+
+def resized(path: str, size: tuple[int, int], folder: str) -> str:
+    """A copy of the picture as a JPEG file of this width and height."""
+    copy = str(Path(folder, Path(path).name).with_suffix(".jpg"))
+    Image.open(path).convert("RGB").resize(size, Image.Resampling.BICUBIC).save(copy, quality=90)
+    return copy
 
 
 def save_clip(folder: Path) -> None:
@@ -92,6 +102,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Of this benchmark."""
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--size", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"))
 
 
 if __name__ == "__main__":
