@@ -1,4 +1,5 @@
-"""Images of a CLIP ViT-B/32 from JPEG files to vectors: ours, sentence-transformers' `encode`, and a plain loop.
+"""Images of a CLIP ViT-B/32 from JPEG files to vectors: ours, sentence-transformers' `encode`, and a plain loop; ours
+and sentence-transformers in bfloat16, too.
 
     python benchmarks/features.py IMAGES [--images 256] [--size 2000 1500] [--repeats 5]
 
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,19 +65,20 @@ def save_clip(folder: Path) -> None:
     hf.CLIPProcessor(hf.CLIPImageProcessorPil(), tokenizer).save_pretrained(folder)
 
 
-def ours(folder: str) -> Encode:
+def ours(folder: str, dtype: torch.dtype | None = None) -> Encode:
     """`Embedder`."""
     from pairjepa import Embedder
 
     embedder = Embedder.from_pair(folder)
+    embedder.autocast = dtype
     return lambda paths: embedder.encode_image(paths, batch_size=BATCH)
 
 
-def sentence_transformers(folder: str) -> Encode:
+def sentence_transformers(folder: str, dtype: torch.dtype = torch.float32) -> Encode:
     """`encode` of paths."""
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(folder, device="cpu")
+    model = SentenceTransformer(folder, device="cpu", model_kwargs={"dtype": dtype})
     return lambda paths: model.encode(paths, batch_size=BATCH, normalize_embeddings=True)
 
 
@@ -95,7 +98,13 @@ def plain(folder: str) -> Encode:
     return encode
 
 
-SIDES = {"ours": _side(ours), "sentence-transformers": _side(sentence_transformers), "plain": _side(plain)}
+SIDES = {
+    "ours": _side(ours),
+    "ours bfloat16": _side(partial(ours, dtype=torch.bfloat16)),
+    "sentence-transformers": _side(sentence_transformers),
+    "sentence-transformers bfloat16": _side(partial(sentence_transformers, dtype=torch.bfloat16)),
+    "plain": _side(plain),
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +121,9 @@ if __name__ == "__main__":
             lambda given: SIDES,
             arguments,
             lambda of, given: {
-                f"{name} over ours": ratio(of[name], of["ours"]) for name in of if name != "ours"
+                f"{name} over {own}": ratio(of[name], of[own])
+                for own in list(of)[:2]
+                for name in list(of)[2:]
             },
         )
     )

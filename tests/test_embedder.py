@@ -52,6 +52,18 @@ def test_unit_float32_rows_in_the_order_given(embedder: pairjepa.Embedder) -> No
     np.testing.assert_allclose(embedder.encode_text(captions[-1])[0], texts[-1], atol=1e-5)
 
 
+def test_bfloat16_where_it_is_asked_for(run: Path) -> None:
+    one = pairjepa.Embedder.load(run)
+    picture, captions = Pairs.open("shapes:100").image(0), ["a red circle", "a blue square"]
+    exact = [one.encode_image(picture), one.encode_text(captions), one.predict(picture, captions[:1])]
+    one.autocast = torch.bfloat16
+    near = [one.encode_image(picture), one.encode_text(captions), one.predict(picture, captions[:1])]
+    for plain, fast in zip(exact, near, strict=True):
+        assert fast.dtype == np.float32
+        assert (plain != fast).any()
+        assert (plain * fast).sum(1).min() > 0.99
+
+
 def test_an_image_is_its_pixels_not_its_file(embedder: pairjepa.Embedder, tmp_path: Path) -> None:
     """A path, a picture, a palette, and a picture that its camera laid on the side are the same."""
     picture = Pairs.open("shapes:10").image(0)

@@ -166,12 +166,36 @@ def test_stopped_and_called_again_goes_on_with_the_same_engine(backbone, pairs, 
 def test_auto(backbone, pairs, text_folder, monkeypatch, side, count, gpu, packages, expected):
     """By what is installed, the kind of backbone and how much there is to do; nothing is measured."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": False}, raising=False)
     if not packages:
         monkeypatch.setattr(engines, "find_spec", lambda name: None)
     one = ImageWork.of(backbone, pairs, pairs.facts, VIEWS)
     if side == "text":
         text = load_text_backbone(ModelConfig(text=str(text_folder("bert"))), 0)
         one = TextWork.of(text, CAPTIONS)
+    assert choice.choose(one, count) == expected
+
+
+@pytest.mark.parametrize(
+    ("tower", "count", "expected"),
+    [
+        ("vit", 9, "bfloat16"),
+        ("vit", 8, "torch"),
+        ("tiny-resnet", 9, "onnx"),
+        ("bert", 9, "bfloat16"),
+        ("bert", 8, "torch"),
+    ],
+)
+def test_auto_on_a_cpu_with_amx(
+    image_folder, text_folder, pairs, tmp_path, monkeypatch, tower, count, expected
+):
+    """Transformers are computed by tiles; convolutions would be slower than by ONNX Runtime, and further off."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True}, raising=False)
+    if tower == "bert":
+        one = TextWork.of(load_text_backbone(ModelConfig(text=str(text_folder("bert"))), 0), CAPTIONS)
+    else:
+        image = tower if tower == "tiny-resnet" else str(image_folder(tower))
+        one = ImageWork.of(load_image_backbone(ModelConfig(image=image), 0), pairs, pairs.facts, VIEWS)
     assert choice.choose(one, count) == expected
 
 

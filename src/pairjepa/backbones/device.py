@@ -40,6 +40,12 @@ def best_device() -> torch.device:
     return torch.device(name)
 
 
+def bfloat16_pays(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 are many times as fast there: a GPU of CUDA's, or a CPU with AMX."""
+    amx = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)  # of PyTorch 2.10 and later
+    return device.type == "cuda" or (device.type == "cpu" and bool(amx))
+
+
 def to_device(batch: Sequence[Tensor], device: torch.device) -> tuple[Tensor, ...]:
     """Move a batch; to a GPU without waiting, from pinned memory."""
     if device.type != "cuda":

@@ -123,8 +123,8 @@ class ModelConfig:
     max_tokens: int | None = 32
     """Captions are cut after this many tokens, special tokens included; `none` is the most that a pair takes."""
     engine: EngineName = "auto"
-    """What computes features of frozen backbones; `auto`: onnx for images on a CPU, bfloat16 on a GPU of CUDA's, else
-    torch; `ray`: torch on Ray."""
+    """What computes features of frozen backbones; `auto`: bfloat16 on a GPU of CUDA's and for transformers on a CPU
+    with AMX, onnx for images on another CPU, else torch; `ray`: torch on Ray."""
     feature_batch: int | None = None
     """Items that a frozen backbone forwards at once; if not given, 16 images or 64 captions, on a GPU 256."""
     dim: int = 512

@@ -50,6 +50,8 @@ class Embedder:
         text: the text backbone.
         words: what makes features of the partly masked caption: the text backbone, or its word embeddings where the
             predictor looks at tokens.
+        autocast: what the backbones may compute in. `torch.bfloat16` is two to three times as fast with transformers
+            on a GPU or a CPU with AMX; vectors agree with those of float32, the usual one, to a cosine of about 0.999.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Embedder:
         self.image, self.text = image.to(self._device).eval(), text.to(self._device).eval()
         over_tokens = self.config.model.predictor.kind == "transformer"
         self.words: nn.Module = WordEmbeddings(self.text) if over_tokens else self.text
+        self.autocast: torch.dtype | None = None
 
     @classmethod
     def load(cls, run: str | Path | RunFolder) -> "Embedder":
@@ -219,7 +222,7 @@ class Embedder:
                 chosen = order[start : start + batch_size]
                 with torch.inference_mode():
                     tokens = to_device(self.text.collate([ids[row] for row in chosen]), self._device)
-                    rows[chosen] = self._targets(self.text(*tokens))
+                    rows[chosen] = self._targets(self._forward(self.text, *tokens))
                 if bar is not None:
                     bar.advance(len(chosen))
         return rows
@@ -291,9 +294,16 @@ class Embedder:
                     if texts is not None:
                         ids = self.text.tokenize(texts[start : start + batch_size])
                         tokens = to_device(self.text.collate(ids), self._device)
-                        caption = self.words(*tokens).repeat_interleave(len(views), dim=0)
-                    batch = self._predictions(self.image(self.image.normalise(*pixels)), caption)
+                        caption = self._forward(self.words, *tokens).repeat_interleave(len(views), dim=0)
+                    batch = self._predictions(
+                        self._forward(self.image, self.image.normalise(*pixels)), caption
+                    )
                 yield batch
+
+    def _forward(self, backbone: nn.Module, *inputs: Tensor) -> Tensor:
+        with torch.autocast(self._device.type, self.autocast, enabled=self.autocast is not None):
+            features: Tensor = backbone(*inputs)
+        return features.float()
 
     def _prepared(self, picture: Picture) -> np.ndarray:
         """All views of a picture, (view, size, size, 3)."""
