@@ -78,7 +78,8 @@ class TrainStep(nn.Module):
         """The loss of the global batch, and its terms.
 
         With masked captions each sample is asked twice, by its image alone and by image and words, each among queries
-        of its own kind; the loss is the weighted mean of both.
+        of its own kind; the loss is the weighted mean of both. Words ask for their own caption: another caption of the
+        image is wrong there.
         """
         joint: Any = self.module["joint"]
         split, size, labels = self.split, self.micro_batch, batch.labels
@@ -106,7 +107,7 @@ class TrainStep(nn.Module):
             value = self.module["objective"](
                 self._gathered(prediction, labels),
                 target,
-                labels,
+                labels if words is None else Labels(labels.text, labels.text),
                 tuple(self._gathered(side, labels) for side in auxiliary),
                 twin,
                 batch.teacher if words is None else None,
