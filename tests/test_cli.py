@@ -51,7 +51,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
 
         return work
 
-    report = {"images": 3, "name": "\udcff caf\u00e9", "splits": {"train": {}}}
+    report = {"images": 3, "name": "\udcff caf\u00e9", "splits": {"train": {}}, "generated": False}
     monkeypatch.setattr("pairjepa.apps.inspect.inspect", record("inspect", report))
     monkeypatch.setattr("pairjepa.training.train.train", record("train", None))
     monkeypatch.setattr("pairjepa.training.train.train_seeds", record("train_seeds", None))
@@ -206,7 +206,7 @@ def test_inspect_names_a_training_only_where_there_is_a_train_split(
 ) -> None:
     flags = ["--data.split-column", "part", "--data.no-header", "--model.text", "TXT"]
     assert main(["inspect", "DATA", *flags]) == 0
-    following = "train contrastive --data DATA --data.split-column part --data.no-header\n"
+    following = "train contrastive --data DATA --data.split-column part --data.no-header --model.text TXT\n"
     assert capsys.readouterr().err.endswith(following)
     monkeypatch.setattr(
         "pairjepa.apps.inspect.inspect", lambda *_, **__: {"images": 1, "splits": {"test": {}}}
@@ -227,7 +227,25 @@ def test_inspect_passes_on_the_settings_of_the_data(calls: list[SimpleNamespace]
     assert main(["inspect", "DATA", "--data.caption-column", "text", "--model.text", "TXT"]) == 0
     config, text_model = calls[0].arguments
     assert (config.source, config.caption_column, text_model) == ("DATA", ("text",), "TXT")
-    assert calls[0].options == {"leaks": None}
+    assert calls[0].options == {"pair": None, "leaks": None}
+    assert main(["inspect", "DATA", "--model.pair", "CLIP"]) == 0
+    assert (calls[1].arguments[1], calls[1].options) == (None, {"pair": "CLIP", "leaks": None})
+    assert main(["inspect", "DATA", "--model.pair", "CLIP", "--model.text", "TXT"]) == 2
+
+
+def test_drawn_pairs_are_for_the_tiny_recipe(
+    calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = {"images": 1, "splits": {"train": {}}, "generated": True}
+    monkeypatch.setattr("pairjepa.apps.inspect.inspect", lambda *_, **__: drawn)
+    for flags, name in (
+        ([], "tiny"),
+        (["--model.text", "TXT"], "contrastive"),
+        (["--model.pair", "P"], "adapt"),
+    ):
+        assert main(["inspect", "shapes", *flags]) == 0
+        following = " ".join(["next: pairjepa train", name, "--data shapes", *flags])
+        assert capsys.readouterr().err.endswith(f"{following}\n")
 
 
 def test_evaluate_passes_on_its_options(calls: list[SimpleNamespace]) -> None:
@@ -295,7 +313,11 @@ def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
         (["inspect", "my data"], "next: pairjepa train contrastive --data 'my data'\n"),
         (
             ["inspect", "DATA", "--data.caption-column", "a", "b", "--data.no-header", "--model.text", "TXT"],
-            "next: pairjepa train contrastive --data DATA --data.caption-column a b --data.no-header\n",
+            "next: pairjepa train contrastive --data DATA --data.caption-column a b --data.no-header --model.text TXT",
+        ),
+        (
+            ["inspect", "DATA", "--data.image-column", "file", "--model.pair", "CLIP"],
+            "next: pairjepa train adapt --data DATA --data.image-column file --model.pair CLIP\n",
         ),
         (["inspect", "DATA", "--data.no-drop-leaks"], "next: pairjepa train contrastive --data DATA\n"),
         (["train", "contrastive", *RUN_FLAGS], "wrote RUN\nnext: pairjepa evaluate RUN --split test\n"),

@@ -262,7 +262,43 @@ def test_what_makes_a_comparison_unfair_is_said(tmp_path: Path, capsys: pytest.C
     compare([one, two])
     err = capsys.readouterr().err
     assert "warning: the training of" in err
-    assert "two was trained on other pairs than" in err
+    assert "two was trained on pairs that were given in Python, " in err
+
+
+def test_runs_of_different_data_are_compared_on_those_of_the_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunFolder.start(
+        tmp_path / "one",
+        recipe(
+            "tiny", {"data.source": "my one.csv", "data.caption_column": ("a", "b"), "data.no_header": True}
+        ),
+        DATA,
+    )
+    embeddings(0.5).save(run.path / "embeddings" / "test")
+    run.finish({"best_epoch": 1, "cost": None})
+    group = tmp_path / "group"
+    for seed in range(2):
+        settings = {"data.source": "two.tar", "training.seed": seed}
+        two = RunFolder.start(group / f"seed-{seed}", recipe("tiny", settings), {**DATA, "digest": "e" * 32})
+        change(embeddings(1.0), "fewer images").save(two.path / "embeddings" / "test")
+        two.finish({"best_epoch": 1, "cost": None})
+    with pytest.raises(PairJEPAError) as raised:
+        compare([run.path, group])
+    assert str(raised.value).endswith(
+        f"seed-0 was trained on two.tar, {run.path} on my one.csv. Measure both on the latter: pairjepa evaluate "
+        f"{group} --data 'my one.csv' --data.caption-column a b --data.no-header --split test."
+    )
+    for seed in range(2):
+        there = replace(embeddings(1.0, seed), split=f"test-on-{'d' * 8}")
+        there.save(group / f"seed-{seed}" / "embeddings" / there.split)
+        correct(group / f"seed-{seed}")
+    correct(run.path)
+    found = compare([run.path, group])
+    assert (found["images"], found["runs"]["group"]["seeds"], found["corrected"]) == (IMAGES, 2, None)
+    assert (
+        f"group was trained on two.tar, {run.path} on my one.csv: the difference" in capsys.readouterr().err
+    )
 
 
 def test_the_command_prints_a_table_json_or_markdown(

@@ -57,7 +57,7 @@ def test_a_folder_that_has_grown(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (photos / "0-again.txt").write_text("another caption")
     capsys.readouterr()
     after = pairjepa.evaluate(run, "test")
-    assert f"21 images are new since {run} was trained: they are left out." in capsys.readouterr().err
+    assert f"21 images left out: new since {run} was trained." in capsys.readouterr().err
     assert after["rsum"] == before["rsum"]
     assert after["data"] == before["data"] | {"description": after["data"]["description"]}
     assert not pairjepa.evaluate(run, "test", data=photos)["data"]["other"]

@@ -162,7 +162,7 @@ def test_other_pairs_without_the_split_are_measured_whole(
     capsys.readouterr()
     assert main(["evaluate", "run", "--data", "other", "--split", "dev", "--json"]) == 0
     given = capsys.readouterr()
-    assert "have no split 'dev': all 30 images are measured" in given.err
+    assert "have no split 'dev': measured on all (30 images)" in given.err
     result = json.loads(given.out)
     assert (result["split"], result["images"], result["baselines"]["cca"]) == ("dev", 30, None)
     assert main(["evaluate", "run", "--data", "other"]) == 0

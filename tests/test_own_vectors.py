@@ -126,7 +126,9 @@ def test_captions_of_the_same_words_and_other_vectors_are_said(
     same = rows.set_column(1, "caption", pa.array(["the same words"] * 8))
     pq.write_table(same, tmp_path / "same.parquet")
     index = build(run, [tmp_path / "same.parquet"], tmp_path / "index")
-    assert "warning: 7 captions have the words of another caption" in capsys.readouterr().err
+    assert (
+        "warning: captions with the words of another and a vector of their own: 7" in capsys.readouterr().err
+    )
     first = index.encoder().encode_text(np.asarray(rows["text_embedding"][0].as_py(), np.float32))[0]
     hits = index.search(first, 8, of="captions")
     np.testing.assert_allclose([hit.score for hit in hits], hits[0].score, atol=1e-6)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pairjepa.util import progress
+from pairjepa.util.words import counted
 
 
 class Output:
@@ -67,3 +68,19 @@ def test_a_line_moves_on_a_terminal_alone(
         assert stream.getvalue() == "\repoch 10\repoch 9 \ndone\n"
     else:
         assert stream.getvalue() == "a long line of epoch 10\na long line of epoch 9\ndone\n"
+    stream.truncate(stream.seek(0))
+    with progress.without_advice():
+        progress.update("epoch 1", "a long line of epoch 1")
+    progress.say("done")
+    assert stream.getvalue() == ("\repoch 1\ndone\n" if terminal and not verbose else "done\n")
+
+
+def test_one_is_no_plural(capsys: pytest.CaptureFixture[str]) -> None:
+    assert (counted(1, "image"), counted(0, "image"), counted(2000, "image")) == (
+        "1 image",
+        "0 images",
+        "2,000 images",
+    )
+    with progress.progress("shards", 1, "shards") as bar:
+        bar.advance()
+    assert capsys.readouterr().err.startswith("shards: 1 shard in ")

@@ -15,6 +15,7 @@ from tests.browser import chromium, needs_chromium
 from tests.features.conftest import save_model
 
 import pairjepa
+from pairjepa.apps.audit import crossfit
 from pairjepa.apps.demo_pair import towers
 from pairjepa.cli import main
 
@@ -53,6 +54,8 @@ def served(command: str) -> Iterator[str]:
 
 def test_the_tutorial_as_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(crossfit, "EPOCHS", 1)  # of each fold; tests/audit looks at what they find
+    monkeypatch.setattr(crossfit, "STEPS", 1)
     draw(tmp_path)
     assert INSTALL in TEXT
     verbs = [command.split()[0] for command in COMMANDS]

@@ -126,7 +126,10 @@ def test_empty_captions_missing_images_and_broken_rows(write_images: Write) -> N
 
 def test_nothing_is_left(write_images: Write) -> None:
     root = write_images("{name}")
-    with pytest.raises(PairJEPAError, match=r"image with a caption, got none\. There are 1 captions without"):
+    with pytest.raises(
+        PairJEPAError,
+        match=r"image with a caption, got none\. There are captions without words \(dropped\): 1",
+    ):
         _open(root, b"image,caption\na.png,\n")
     with pytest.raises(
         PairJEPAError, match=r"none of its 2 is\. Looked for 'x\.png' in .*holds a\.png, b\.png"
@@ -170,7 +173,7 @@ def test_one_single_pair_and_an_empty_split(write_images: Write) -> None:
     (only,) = pairs.splits
     other = next(split for split in ("train", "dev", "test") if split != only)
     with pytest.raises(
-        PairJEPAError, match=rf"split '{other}' must hold at least one image.*{only} \(1 images\).*--data"
+        PairJEPAError, match=rf"split '{other}' must hold at least one image.*{only} \(1 image\).*--data"
     ):
         pairs.split(other)
     with pytest.raises(PairJEPAError, match=r"Unknown split 'tst'\. Did you mean 'test'"):

@@ -73,7 +73,7 @@ def test_a_shard_that_ends_in_the_middle(six: Six, tmp_path: Path) -> None:
         try:
             pairs = Pairs.open(tmp_path / "s")
         except PairJEPAError as error:
-            assert "1 shards that end in the middle or are damaged" in str(error)  # noqa: PT017
+            assert "shards that end in the middle or are damaged" in str(error)  # noqa: PT017
             continue
         samples = sum(end >= whole_at for whole_at in ends[1::2])
         assert _content(pairs) == _expected(six[:samples])
@@ -275,7 +275,7 @@ def test_names_with_dots_are_counted(six: Six, tmp_path: Path) -> None:
 def test_files_of_a_sample_that_are_apart(six: Six, tmp_path: Path) -> None:
     texts = [(f"{one.name[0]}.txt", b"x") for one in six]
     write_tar(tmp_path / "s" / "0.tar", [(one.name, one.data) for one in six] + texts)
-    with pytest.raises(PairJEPAError, match=r"6 samples whose key stands twice .* sort the tar by name"):
+    with pytest.raises(PairJEPAError, match=r"samples whose key stands twice .* sort the tar by name.: 6"):
         Pairs.open(tmp_path / "s")
 
 

@@ -729,7 +729,7 @@ def test_several_caption_columns(six: Six, write_images: Write) -> None:
 
 def test_all_rows_with_another_number_of_cells(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image,caption\na.png,a big, red dog\nb.png,a cat, too\n")
-    with pytest.raises(PairJEPAError, match=r"got none\. There are 2 rows with another number of cells"):
+    with pytest.raises(PairJEPAError, match=r"got none\. There are rows with another number of cells"):
         Pairs.open(tmp_path)
 
 
@@ -751,7 +751,9 @@ def test_pictures_that_are_not_read_are_counted(six: Six, write_images: Write) -
     assert pairs.problems.to_dict() == {kind: {"count": 1, "examples": ["train/x.cr2"]}}
     (root / "only").mkdir()
     (root / "only" / "x.jxl").touch()
-    with pytest.raises(PairJEPAError, match="There are 1 pictures of a kind that is not read"):
+    with pytest.raises(
+        PairJEPAError, match=r"There are pictures of a kind that is not read .*: 1, such as x.jxl"
+    ):
         Pairs.open(root / "only")
 
 

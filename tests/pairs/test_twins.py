@@ -103,7 +103,7 @@ def test_given_splits_stay_and_drop_leaks_leaves_out_what_a_later_split_holds(
     assert "dev" not in dropped.record["splits"]
     assert dropped.record["splits"]["test"]["images"] == 10
     assert leaked(dropped.record) == 0
-    assert "20 images are left out" in capsys.readouterr().err
+    assert "near copies: 20 images" in capsys.readouterr().err
     inspect(DataConfig(source=str(table)), leaks=tmp_path / "leaks.csv")
     rows = list(csv.reader((tmp_path / "leaks.csv").open()))
     assert rows[0] == ["group", "split", "image"]

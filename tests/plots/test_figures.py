@@ -79,6 +79,21 @@ def test_recall_bars_are_the_recalls_beside_cca_and_chance() -> None:
     np.testing.assert_allclose(sorted(line[0][0] for line in upright), middles)
 
 
+def test_recall_bars_have_the_pretrained_pair_where_a_run_began_as_one() -> None:
+    one = run()
+    one["evaluation"]["baselines"]["pretrained"] = {
+        way: {"R@1": 61.5, "R@5": 71.5, "R@10": 81.5} for way in ("image_to_text", "text_to_image")
+    }
+    for shown in (report(one), report(one, masked())):
+        ax = plots.recall_bars(shown)
+        level = {float(y) for lines in ax.collections for (_, y), *_ in lines.get_segments()}  # type: ignore[attr-defined]
+        assert {61.5, 71.5, 81.5} <= level
+        assert "the pretrained pair" in [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "the pretrained pair" not in [
+        text.get_text() for text in plots.recall_bars(report(run())).get_legend().get_texts()
+    ]
+
+
 def test_recall_bars_of_many_runs_do_not_overlap() -> None:
     ax = plots.recall_bars(report(*(run(f"run {n}") for n in range(8))))
     edges = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bars in ax.containers for bar in bars)

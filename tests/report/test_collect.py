@@ -67,7 +67,7 @@ def test_a_report_holds_what_a_page_shows(report: dict[str, Any]) -> None:
     assert shown["warnings"] == ["mind this"]
     assert shown["saliency"][0]["picture"] == b"jpeg"
     assert shown["partial"][0]["ratio"] == 0.6
-    assert report["notes"][:2] == ["run: no map of a", "2 of 40 images have no thumbnail."]
+    assert report["notes"][:2] == ["run: no map of a", "Images without a thumbnail: 2 of 40."]
     assert set(shown["evaluation"]["notes"]) <= {note.removeprefix("run: ") for note in report["notes"]}
     worst, best = (shown["twins"][name] for name in ("worst", "best"))
     assert [(twin["kind"], twin["margin"]) for twin in worst] == [("noun", -0.5), ("colour", 0.25)]

@@ -207,8 +207,8 @@ def test_what_cannot_be_read_is_left_out_and_said(
     (folder / os.fsdecode(b"\xff.png")).write_bytes(photos.data(5))
     assert len(build(run, [folder], out)) == 3
     said = capsys.readouterr().err
-    assert "1 images are left out, since their names are not UTF-8, such as '\\udcff.png'" in said
-    assert "2 of 5 images cannot be read and are left out:\n  broken.jpg: " in said
+    assert "left out, since names must be UTF-8: 1 image, such as '\\udcff.png'" in said
+    assert "2 of 5 images cannot be read, left out:\n  broken.jpg: " in said
     assert "empty.png: the file is empty" in said
     (folder / "00.png").write_bytes(b"no picture any more")
     assert everything(build(run, [folder], out)).keys() == {"01.png", "02.png"}
@@ -444,5 +444,5 @@ def test_a_writer_waits_for_another(run: Path, tmp_path: Path) -> None:
             assert line, said
             said += line
         assert not (out / "images.lance").exists()
-    assert "1 images: 1 new or changed" in writer.communicate(timeout=60)[1]
+    assert "1 image: 1 new or changed" in writer.communicate(timeout=60)[1]
     assert len(Index.open(out)) == 1

@@ -38,7 +38,7 @@ def test_index_says_what_it_wrote_and_what_is_next(
     assert main(["index", str(run), str(tmp_path / "pairs.jsonl"), *flags]) == 0
     said = capsys.readouterr()
     assert said.out == ""
-    assert "1 images: 1 new or changed" in said.err
+    assert "1 image: 1 new or changed" in said.err
     assert said.err.endswith(
         f'wrote {tmp_path / "out"}\nnext: pairjepa search {tmp_path / "out"} "what is to be seen"\n'
     )

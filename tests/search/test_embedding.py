@@ -136,7 +136,7 @@ class TestRay:
         there = build(frozen, [folder], tmp_path / "there", engine="ray")
         said = capsys.readouterr()
         assert said.out == ""
-        assert "1 of 72 images cannot be read and are left out:\n  broken.png: " in said.err
+        assert "1 of 72 images cannot be read, left out:\n  broken.png: " in said.err
         assert len(there) == 70  # a copy is the same picture
         assert_same(here, there)
         assert there.thumbnail(there.search(ANY, 1)[0].id) == here.thumbnail(here.search(ANY, 1)[0].id)

@@ -151,7 +151,7 @@ def test_an_export_labels_the_same(run: Path, index: Index, folders: Path) -> No
 def test_the_command(run: Path, folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "labels.csv"
     words = ["label", str(run), str(folders), "--labels", "circle,square,triangle"]
-    assert main([*words, "--truth", "folder", "--top-k", "2", "--out", str(out), "--json"]) == 0
+    assert main([*words, "--truth", "folder", "-k", "2", "--out", str(out), "--json"]) == 0
     printed, said = capsys.readouterr()
     record = json.loads(printed)
     assert "1 of 21 images cannot be read" in said
@@ -205,4 +205,4 @@ def test_mistakes(run: Path, folders: Path, tmp_path: Path, capsys: pytest.Captu
         label_images(tmp_path, folders, LABELS)
     assert main(["label", str(run), str(folders), "--labels", "dog"]) == 2
     assert main(["label", str(run), str(folders), "--labels", "dog,cat", "--top-k", "0"]) == 2
-    assert "error: --top-k must be at least 1, got 0." in capsys.readouterr().err
+    assert "error: k must be at least 1, got 0." in capsys.readouterr().err

@@ -110,7 +110,7 @@ def embed_entries(encoder: Encoder, entries: list[Entry], engine: EngineName = "
             bar.advance(len(batch))
     if unreadable:
         listed = "".join(f"\n  {name}: {reason}" for name, reason in unreadable[:EXAMPLES])
-        say(f"{len(unreadable):,} of {len(entries):,} images cannot be read and are left out:{listed}")
+        say(f"{len(unreadable):,} of {len(entries):,} images cannot be read, left out:{listed}")
     if not rows:
         raise PairJEPAError("At least one image must be readable, got none. Give images that can be read.")
     return ImageVectors(rows, np.concatenate(vectors), unreadable)

@@ -28,7 +28,7 @@ def label(
     *,
     labels: str,
     template: Annotated[Sequence[str] | None, Parameter(negative_iterable=())] = None,
-    top_k: int = 1,
+    k: Annotated[int, Parameter(name=("-k", "--k", "--top-k"))] = 1,
     truth: str | None = None,
     out: Path | None = None,
     as_json: Json = False,
@@ -41,12 +41,12 @@ def label(
         images: A folder of images, an image, or a table of images.
         labels: What to choose from: dog,cat,street; or @FILE, one a line.
         template: What a label is said in, such as 'a photo of a {}'; several are averaged.
-        top_k: Labels an image in the output.
+        k: Labels an image in the output.
         truth: Where the right label is: a table's column, or `folder`, the name of an image's folder.
         out: CSV for the labels; with --truth also a confusion matrix beside it.
     """
-    if top_k < 1:
-        raise UsageError(f"--top-k must be at least 1, got {top_k}.")
+    if k < 1:
+        raise UsageError(f"k must be at least 1, got {k}.")
     with stdout_for_results(device):
         from pairjepa.apps.labels import confusion
         from pairjepa.apps.labels.labels import TEMPLATES, label_images, read_labels, write_csv
@@ -66,13 +66,13 @@ def label(
             measured = confusion.measure(confusion.confusion(known, found.labels), found.labels)
 
     def words(_: dict[str, Any]) -> str:
-        lines = _each(found, top_k) if out is None else _counts(found)
+        lines = _each(found, k) if out is None else _counts(found)
         return "\n".join([*lines, *(["", confusion.table(measured)] if measured is not None else [])])
 
-    print_result(_record(found, top_k, measured), as_json, words)
+    print_result(_record(found, k, measured), as_json, words)
     if out is not None:
         written = [out]
-        write_csv(out, found, top_k)
+        write_csv(out, found, k)
         if measured is not None:
             written.append(out.with_name(f"{out.stem}-confusion{out.suffix}"))
             write_rows(written[1], confusion.matrix_rows(measured))
@@ -84,11 +84,11 @@ def label(
         next_command(*same, "--out", str(out), then="--truth folder|COLUMN")
 
 
-def _each(found: "Labelled", top_k: int) -> list[str]:
+def _each(found: "Labelled", k: int) -> list[str]:
     """A line an image."""
     return [
         f"{name}\t" + "\t".join(f"{label} {likely:.3f}" for label, likely in best)
-        for name, best in zip(found.names, found.top(top_k), strict=True)
+        for name, best in zip(found.names, found.top(k), strict=True)
     ]
 
 
@@ -98,7 +98,7 @@ def _counts(found: "Labelled") -> list[str]:
     return aligned([["label", "images"], *([one, f"{counts[one]:,}"] for one in found.labels)])
 
 
-def _record(found: "Labelled", top_k: int, measured: dict[str, Any] | None) -> dict[str, Any]:
+def _record(found: "Labelled", k: int, measured: dict[str, Any] | None) -> dict[str, Any]:
     truth = found.truth or [None] * len(found.names)
     return {
         "labels": list(found.labels),
@@ -110,7 +110,7 @@ def _record(found: "Labelled", top_k: int, measured: dict[str, Any] | None) -> d
                 "labels": [{"label": label, "probability": likely} for label, likely in best],
                 **({"truth": right} if found.truth is not None else {}),
             }
-            for name, best, right in zip(found.names, found.top(top_k), truth, strict=True)
+            for name, best, right in zip(found.names, found.top(k), truth, strict=True)
         ],
         "unreadable": [{"path": name, "reason": reason} for name, reason in found.unreadable],
         "measured": measured,

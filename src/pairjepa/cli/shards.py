@@ -7,6 +7,7 @@ from pairjepa.cli.flags import given_settings, settings, with_flags
 from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
 from pairjepa.util.progress import say
+from pairjepa.util.words import counted
 
 
 @with_flags(settings(RunConfig(), "data", without=("data.source", "data.max_bad")))
@@ -42,11 +43,11 @@ def shards(
         "problems": written.problems.to_dict(),
     }
     lines = [
-        f"{len(written.shards):,} shards written: {written.images:,} images, {written.captions:,} captions, "
-        f"{written.bytes / 1e6:,.0f} MB." + (f" {written.kept:,} were there." if written.kept else "")
+        f"{counted(len(written.shards), 'shard')} written: {counted(written.images, 'image')}, "
+        f"{counted(written.captions, 'caption')}, {written.bytes / 1e6:,.0f} MB."
+        + (f" Kept from before: {written.kept:,}." if written.kept else "")
     ]
-    for kind, problem in written.problems.to_dict().items():
-        lines.append(f"Warning: {problem['count']:,} {kind}, such as {problem['examples'][0]}")
+    lines += [f"Warning: {line}" for line in written.problems.lines()]
     print_result(result, as_json, lambda _: "\n".join(lines))
     say(f"wrote {out}")
     next_command("inspect", out)

@@ -50,6 +50,7 @@ INSPECTED = [
         *settings(recipe("contrastive"), "model.image"),
         help="Image backbone of --probe: a Transformers folder or hub id.",
     ),
+    replace(*settings(RunConfig(), "model.pair"), help="A pretrained pair in place of both: CLIP, SigLIP, …"),
 ]
 EVALUATED = settings(
     recipe("adapt"),
@@ -79,18 +80,20 @@ def inspect(
         leaks: CSV file for the names of all near copies in several splits.
         probe: Fit CCA and ridge regression on the backbones' features: is it better to align or to predict?
     """
-    config = override(RunConfig(), {"data.source": data, **given_settings(given)})
+    chosen = {name: value for name, value in given_settings(given).items() if value is not None}
+    config = override(RunConfig(), {"data.source": data, **chosen})
     config.validate()
+    model = config.model
     with stdout_for_results():
         from pairjepa.apps import inspect as inspection
         from pairjepa.pairs.inspect import render
 
-        report = inspection.inspect(config.data, config.model.text, leaks=leaks)
+        report = inspection.inspect(config.data, model.text, pair=model.pair, leaks=leaks)
         if probe:
             from pairjepa.evaluation.probe import probe as closed_forms
 
-            chosen = {name: value for name, value in given_settings(given).items() if value is not None}
-            report["probe"] = closed_forms(recipe("contrastive", {"data.source": data, **chosen}))
+            base = recipe("adapt" if model.pair else "contrastive", {"data.source": data, **chosen})
+            report["probe"] = closed_forms(base)
     if leaks is not None:
         say(f"wrote {leaks}")
 
@@ -100,7 +103,9 @@ def inspect(
 
     print_result(report, as_json, words)
     if "train" in report["splits"]:
-        next_command("train", "contrastive", "--data", data, *as_flags(given_settings(given), "data"))
+        named = any(name.startswith("model.") for name in chosen)
+        name = "adapt" if model.pair else "tiny" if report["generated"] and not named else "contrastive"
+        next_command("train", name, "--data", data, *as_flags(chosen))
 
 
 def train_command(name: str) -> Callable[..., None]:

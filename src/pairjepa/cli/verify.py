@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pairjepa.cli.common import Json, print_result, stdout_for_results
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.words import counted
 
 
 def verify(
@@ -21,10 +22,11 @@ def verify(
         from pairjepa.apps.verify import verify
 
         found = verify(folder)
-    without = f", {len(found['unchecked']):,} have no checksum" if found["unchecked"] else ""
-    counts = f"{found['sound']:,} files are what was written, {len(found['damaged']):,} are not{without}."
+    without = f", {len(found['unchecked']):,} without a checksum" if found["unchecked"] else ""
+    counts = f"{counted(found['sound'], 'file')} as written, {len(found['damaged']):,} damaged or missing{without}."
     print_result(found, as_json, lambda _: "\n".join([*found["damaged"].values(), counts]))
     if found["damaged"]:
         raise PairJEPAError(
-            f"{len(found['damaged']):,} files of {folder} are damaged or missing. Put them back."
+            f"{folder} must be what was written, got {counted(len(found['damaged']), 'file')} damaged or missing. "
+            "Put them back."
         )

@@ -4,13 +4,13 @@ import shlex
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from pairjepa.config.settings import seedless
+from pairjepa.config.settings import DataConfig, seedless
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.stored import read_evaluation, read_twins
 from pairjepa.evaluation.tables import baselines
@@ -58,7 +58,7 @@ def compare(
     result["gains"] = _gains(runs, split, relevance, result)
     for name, group in groups.items():
         result["runs"][name]["cost"] = _cost(group)
-    result["baselines"] = _baselines(groups, split if relevance == "owner" else f"{split}-{relevance}")
+    result["baselines"] = _baselines(groups, "" if relevance == "owner" else f"-{relevance}")
     result["corrected"] = _corrected(groups, _relevance(first, relevance))
     result["hard_negatives"] = _hard_negatives(groups, split, first.owner)
     if hard := result["hard_negatives"]:
@@ -128,10 +128,19 @@ class Evaluated:
     embeddings: EmbeddingSet
     command: str
     """Evaluates the run, or its seed group, again."""
+    other: bool
+    """Whether the run was not trained on the pairs that are measured, but on those of the first one."""
+
+    @property
+    def kind(self) -> str:
+        """What the files of this evaluation are called: the split, or `SPLIT-on-DIGEST`."""
+        return self.embeddings.split
 
 
 def evaluated(runs: Sequence[str | Path], split: str) -> dict[str, list[Evaluated]]:
     """Name → the run at each path, or the seeds of the group there, all of the same images and captions.
+
+    A run that was trained on other pairs than the first is taken as it was measured on those of the first, if it was.
 
     Raises:
         PairJEPAError: a run is not there or not evaluated, or the runs were evaluated on other images.
@@ -139,12 +148,52 @@ def evaluated(runs: Sequence[str | Path], split: str) -> dict[str, list[Evaluate
     groups: dict[str, list[Evaluated]] = {}
     for (name, path), given in zip(_names(runs).items(), runs, strict=True):
         command = shlex.join(["pairjepa", "evaluate", str(given), "--split", split])
-        groups[name] = [Evaluated(run, _embeddings(run, split, command), command) for run in runs_at(path)]
-    first = next(iter(groups.values()))[0]
-    for group in groups.values():
+        groups[name] = []
+        for run in runs_at(path):
+            first = next((group[0].run for group in groups.values() if group), run)
+            there = f"{split}-on-{first.record['data']['digest'][:8]}"
+            other = _differ(first, run) and (run.path / "embeddings" / there).is_dir()
+            found = _embeddings(run, there if other else split, command)
+            groups[name].append(Evaluated(run, found, command, other))
+    baseline = next(iter(groups.values()))[0]
+    for group, given in zip(groups.values(), runs, strict=True):
         for one in group:
-            _check_same(first.embeddings, one.embeddings, one.command)
+            mend = f"Evaluate both on the same pairs: {one.command}."
+            if _differ(baseline.run, one.run):
+                there = [
+                    "pairjepa",
+                    "evaluate",
+                    str(given),
+                    *_flags(baseline.run.config.data),
+                    "--split",
+                    split,
+                ]
+                mend = (
+                    f"{one.run.path} was trained on {_source(one.run)}, {baseline.run.path} on "
+                    f"{_source(baseline.run)}. Measure both on the latter: {shlex.join(there)}."
+                )
+            _check_same(baseline.embeddings, one.embeddings, mend)
     return groups
+
+
+def _differ(one: RunFolder, other: RunFolder) -> bool:
+    """Whether two runs were trained on different pairs."""
+    return bool(one.record["data"]["digest"] != other.record["data"]["digest"])
+
+
+def _source(run: RunFolder) -> str:
+    return run.config.data.source or "pairs that were given in Python"
+
+
+def _flags(data: DataConfig) -> list[str]:
+    """The pairs as flags of `pairjepa evaluate`."""
+    words = ["--data", data.source or "DATA"]
+    for field in fields(data):
+        value = getattr(data, field.name)
+        if field.name != "source" and value != field.default:
+            values = () if value is True else value if isinstance(value, tuple) else (value,)
+            words += [f"--data.{field.name.replace('_', '-')}", *map(str, values)]
+    return words
 
 
 def _hard_negatives(
@@ -201,12 +250,12 @@ def _embeddings(run: RunFolder, split: str, command: str) -> EmbeddingSet:
     return found
 
 
-def _baselines(groups: dict[str, list[Evaluated]], kind: str) -> dict[str, Any]:
+def _baselines(groups: dict[str, list[Evaluated]], ending: str) -> dict[str, Any]:
     """Chance, CCA and pretrained pairs by name, as `evaluate` left them; the seeds of a group have the same."""
     found = {}
     for name, (one, *_) in groups.items():
-        if (one.run.path / "evaluation" / f"{kind}.json").is_file():
-            found[name] = read_evaluation(one.run, kind, one.embeddings.run, one.command)
+        if (one.run.path / "evaluation" / f"{one.kind}{ending}.json").is_file():
+            found[name] = read_evaluation(one.run, one.kind + ending, one.embeddings.run, one.command)
     return dict(baselines(found))
 
 
@@ -217,7 +266,7 @@ def _corrected(groups: dict[str, list[Evaluated]], relevance: Relevance) -> dict
         sides[name] = []
         for one in group:
             found = one.embeddings
-            kept = correction.load(one.run.path, found.run)
+            kept = None if one.other else correction.load(one.run.path, found.run)
             if kept is None:
                 return None
             sides[name].append(kept.ranks(found.image, found.text, found.owner, relevance))
@@ -230,7 +279,7 @@ def _relevance(found: EmbeddingSet, kind: str) -> Relevance:
     return Relevance.by_owner(found.owner, len(found.names))
 
 
-def _check_same(first: EmbeddingSet, other: EmbeddingSet, command: str) -> None:
+def _check_same(first: EmbeddingSet, other: EmbeddingSet, mend: str) -> None:
     """Raise `PairJEPAError` if the two are not of the same images and captions in the same order."""
     moved = len(first.owner) == len(other.owner) and int((first.owner != other.owner).sum())
     found = (
@@ -240,8 +289,7 @@ def _check_same(first: EmbeddingSet, other: EmbeddingSet, command: str) -> None:
     )
     if found is not None:
         raise PairJEPAError(
-            f"{other.origin} must hold the same images and captions as {first.origin}, got {found}. "
-            f"Evaluate both on the same pairs: {command}."
+            f"{other.origin} must hold the same images and captions as {first.origin}, got {found}. {mend}"
         )
 
 
@@ -266,9 +314,10 @@ def _warn(groups: dict[str, list[Evaluated]]) -> None:
         for run in (one.run for one in group):
             if run.summary is None:
                 say(f"warning: the training of {run.path} is not complete; this is the best epoch so far.")
-        if group[0].run.record["data"]["digest"] != baseline.record["data"]["digest"]:
+        if _differ(group[0].run, baseline):
             say(
-                f"warning: {name} was trained on other pairs than {baseline.path}: the difference may be theirs."
+                f"warning: {name} was trained on {_source(group[0].run)}, {baseline.path} on {_source(baseline)}: "
+                "the difference may be theirs."
             )
 
 

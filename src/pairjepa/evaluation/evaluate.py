@@ -34,6 +34,7 @@ from pairjepa.util.checksums import write_record
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
 from pairjepa.util.files import remove_leftovers, writing
 from pairjepa.util.progress import say
+from pairjepa.util.words import counted
 
 PARTIAL_RATIOS = (0.0, 0.3, 0.6, 0.9)
 PARTIAL_EXAMPLES = 24  # captions that are kept to look at
@@ -100,9 +101,7 @@ def evaluate(
     if other:
         say(f"{pairs.description}: not the pairs that {run} was trained on; the run's own results stay.")
         if split in pairs.drawn:
-            say(
-                f"Measured is their split {split}, which a hash has drawn; all {pairs.n_images:,} images: --split all"
-            )
+            say(f"Measured is their split {split}, which a hash has drawn; all: --split all")
         pairs, split = with_split(pairs, split)
     pairs.check_split(split)
     results = []
@@ -128,7 +127,7 @@ def with_split(pairs: Pairs, split: str) -> tuple[Pairs, str]:
         return pairs.with_splits([TEST] * pairs.n_images), TEST
     if split in pairs.splits or split not in ORDER:
         return pairs, split
-    say(f"{pairs.description} have no split {split!r}: all {pairs.n_images:,} images are measured.")
+    say(f"{pairs.description} have no split {split!r}: measured on all ({counted(pairs.n_images, 'image')}).")
     return pairs.with_splits([split] * pairs.n_images), split
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from pairjepa.metrics import verdicts as judge
 from pairjepa.metrics.verdicts import Verdict
+from pairjepa.util.words import counted
 
 FEW_IMAGES = 100
 SHARED_CAPTIONS = 0.05
@@ -57,12 +58,12 @@ def _protocol(result: Mapping[str, Any], shared: int) -> list[str]:
         )
     if result["images"] < FEW_IMAGES:
         found.append(
-            f"Only {result['images']} images: the gallery is small, so recalls are high by chance alone "
+            f"Only {counted(result['images'], 'image')}: the gallery is small, so recalls are high by chance alone "
             f"(chance has rsum {result['baselines']['chance']['rsum']:.1f}) and intervals are wide."
         )
     if result["relevance"] == "owner" and shared > SHARED_CAPTIONS * result["captions"]:
         found.append(
-            f"{shared:,} times a caption reads the same as one of another image and counts as wrong for it; "
+            f"{counted(shared, 'time')} a caption reads the same as one of another image and counts as wrong for it; "
             "--relevance text counts it as right."
         )
     if result["cosine"]["random"] is None:

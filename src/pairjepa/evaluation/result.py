@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Float64
-from threadpoolctl import threadpool_limits
 
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.notes import notes
@@ -28,6 +27,7 @@ from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RetrievalRanks, metrics, retrieve
 from pairjepa.util.errors import UsageError, unknown
+from pairjepa.util.threads import one_blas_thread
 
 RelevanceKind = Literal["owner", "text"]
 DIGITS = 6  # of a margin
@@ -119,7 +119,7 @@ def evaluate_embeddings(
                 predicting = _Measured.of(retrieve(of.image, of.text, owner, relevant), draws, seed)
                 result["baselines"][other] = with_intervals(predicting.values, predicting.samples)
                 result["align_or_predict"][other] = baseline.over(predicting)
-    with threadpool_limits(1, user_api="blas"):  # which would round otherwise on another number of threads
+    with one_blas_thread():  # which would round otherwise on another number of threads
         result["cosine"] = _cosine(embeddings, same_text, draws, seed)
         result["geometry"] = _geometry(embeddings, result["cosine"]["matched"]["mean"], seed)
     result["bootstrap"] = {"unit": "image", "draws": draws, "seed": seed, "confidence": CONFIDENCE}

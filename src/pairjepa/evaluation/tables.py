@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pairjepa.util.words import counted
+
 LEGEND = "Recall@K in percent: at least one relevant item in the top K. rsum: the sum of the six."
 CORRECTED = "Corrected: by scores with hubness correction, whose α and k were chosen on dev."
 COLUMNS = [(way, f"R@{k}") for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)]
@@ -126,7 +128,7 @@ def cells(result: dict[str, Any]) -> list[tuple[float, list[float] | None]]:
 def footer(results: dict[str, dict[str, Any]]) -> list[str]:
     """What was measured on what; one line where all results agree."""
     said = {
-        name: f"{r['split']} split, {r['images']:,} images, {r['captions']:,} captions, relevance by "
+        name: f"{r['split']} split, {counted(r['images'], 'image')}, {counted(r['captions'], 'caption')}, relevance by "
         f"{r['relevance']}; 95 % intervals by {r['bootstrap']['unit']}, {r['bootstrap']['draws']:,} draws."
         for name, r in results.items()
     }

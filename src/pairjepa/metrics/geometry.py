@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 from scipy.spatial import distance
-from threadpoolctl import threadpool_limits
 
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import CHUNK_BYTES, chunks
+from pairjepa.util.threads import one_blas_thread
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 2_000
@@ -111,7 +111,7 @@ def spectrum(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray, "
 
 
 def _spectrum(covariance: Float64[np.ndarray, "dim dim"]) -> Float64[np.ndarray, " dim"]:
-    with threadpool_limits(1, user_api="blas"):  # several threads mostly wait for each other, up to seconds
+    with one_blas_thread():  # several threads mostly wait for each other, up to seconds
         variances = np.linalg.eigvalsh(covariance)
     return np.asarray(np.sqrt(variances.clip(0))[::-1])
 

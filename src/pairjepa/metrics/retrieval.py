@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, Int64
-from threadpoolctl import threadpool_limits
 
 from pairjepa.metrics.relevance import Relevance as Relevance
 from pairjepa.metrics.relevance import checked_owner
 from pairjepa.util.errors import UsageError
-from pairjepa.util.threads import cores
+from pairjepa.util.threads import cores, one_blas_thread
 
 CHUNK_BYTES = 64 * 2**20
 """Default size of the largest temporary array, in bytes."""
@@ -258,5 +257,5 @@ def _other_scores(
 
     size = min(chunk_bytes // (4 * threads * max(len(gallery), 1)), -(-len(queries) // threads))
     # Threads of our own, which count as well as multiply: BLAS's would still spin when the counting begins.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
         list(pool.map(block, chunks(len(queries), size)))  # a list, for errors

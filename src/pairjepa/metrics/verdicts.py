@@ -11,6 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from pairjepa.util.words import counted
+
 Level = Literal["good", "warn", "bad", "info"]
 
 LEAST_IMAGES = 10
@@ -48,6 +50,10 @@ class Verdict(NamedTuple):
     """The numbers that it rests on."""
 
 
+def _too_few(images: int) -> str:
+    return f"{counted(images, 'image')} {'is' if images == 1 else 'are'} too few to tell"
+
+
 def against_chance(rsum: float, ci: Sequence[float], chance: float, images: int) -> Verdict:
     """Whether rsum is better than that of a random ranking, `chance`, by its interval."""
     low, high = ci
@@ -56,7 +62,7 @@ def against_chance(rsum: float, ci: Sequence[float], chance: float, images: int)
         return Verdict("good", "better than chance", value)
     if images >= LEAST_IMAGES and high < chance + USEFUL * (PERFECT - chance):
         return Verdict("bad", "no better than chance", value)
-    return Verdict("info", f"{images:,} images are too few to tell it from chance", value)
+    return Verdict("info", f"{_too_few(images)} it from chance", value)
 
 
 def rsum_interval(rsum: float, images: int) -> tuple[float, float]:
@@ -74,7 +80,7 @@ def against_cca(difference: float, ci: Sequence[float], images: int) -> Verdict:
     low, high = ci
     value = f"rsum {difference:+.1f} over CCA (95 % interval {low:+.1f} to {high:+.1f})"
     if images < LEAST_IMAGES:
-        return Verdict("info", f"{images:,} images are too few to tell it from CCA", value)
+        return Verdict("info", f"{_too_few(images)} it from CCA", value)
     if difference == low == high == 0:
         return Verdict("info", "is CCA itself: on dev the closed formula was not beaten", value)
     if low > 0:
@@ -89,7 +95,7 @@ def against_pretrained(difference: float, ci: Sequence[float], images: int) -> V
     low, high = ci
     value = f"rsum {difference:+.1f} over the pretrained pair (95 % interval {low:+.1f} to {high:+.1f})"
     if images < LEAST_IMAGES:
-        return Verdict("info", f"{images:,} images are too few to tell it from the pretrained pair", value)
+        return Verdict("info", f"{_too_few(images)} it from the pretrained pair", value)
     if low > 0:
         return Verdict("good", "better than the pretrained pair on these pairs", value)
     if high < 0:
@@ -121,7 +127,7 @@ def separation(auc: float, images: int) -> Verdict:
     low, high = auc - half, auc + half
     value = f"AUC {auc:.3f}, where 0.5 is blind"
     if images < LEAST_IMAGES or (low < WEAK_AUC and high >= GOOD_AUC):
-        return Verdict("info", f"{images:,} images are too few to tell how well", value)
+        return Verdict("info", f"{_too_few(images)} how well", value)
     if high < WEAK_AUC:
         return Verdict("bad", "matched and random pairs are hard to tell apart", value)
     if low >= GOOD_AUC:
@@ -149,7 +155,7 @@ def collapse(side: str, rank: float, possible: int, spread: float, images: int) 
     if spread < COLLAPSED_SPREAD:
         if spread * math.sqrt(1 + WIDTH * math.sqrt(2 / images)) < COLLAPSED_SPREAD:
             return Verdict("bad", f"collapse of the {side}s: nearly every row is the same", value)
-        return Verdict("info", f"{images:,} images are too few to tell of a collapse of the {side}s", value)
+        return Verdict("info", f"{_too_few(images)} of a collapse of the {side}s", value)
     if rank < COLLAPSED_RANK:
         return Verdict("bad", f"collapse of the {side}s: they lie along about one direction", value)
     if rank < NARROW_RANK * possible:
@@ -172,7 +178,7 @@ def overfitting(train: float, dev: float, images: int, *, fallen: bool = False) 
     if images >= LEAST_IMAGES and high < OVERFITS * dev and train < ALIKE * dev:
         return Verdict("good", "new images are answered nearly as well as those that it learned from", value)
     if images < LEAST_IMAGES or low <= dev:
-        return Verdict("info", f"{images:,} images are too few to tell whether it overfits", value)
+        return Verdict("info", f"{_too_few(images)} whether it overfits", value)
     if train >= OVERFITS * dev or (fallen and train >= ALIKE * dev):
         return Verdict("warn", "it overfits: more pairs, more dropout or a simpler model may help", value)
     return Verdict("info", "it knows its training images better, as models on frozen backbones do", value)
@@ -229,7 +235,7 @@ def uniformity(sides: Mapping[str, float | None], images: int) -> Verdict | None
         return None
     worst, value = max(there.values()), ", ".join(f"{number(of)} ({side}s)" for side, of in there.items())
     if images < LEAST_IMAGES:
-        return Verdict("info", f"{images:,} images are too few to tell", value)
+        return Verdict("info", _too_few(images), value)
     if worst <= GOOD_UNIFORMITY:
         return Verdict("good", "spread over the sphere", value)
     if worst <= POOR_UNIFORMITY:

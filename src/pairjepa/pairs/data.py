@@ -15,6 +15,7 @@ from pairjepa.util.errors import unreadable
 from pairjepa.util.files import cache_folder, digest
 from pairjepa.util.progress import say
 from pairjepa.util.tables import read_table
+from pairjepa.util.words import counted
 
 USED = ("train", "dev", "test")
 
@@ -76,7 +77,7 @@ def read_known(pairs: Pairs, max_bad: float, run: RunFolder) -> Data:
         rows = np.array([rows_of[key].pop(0) for key in wanted], np.int64)
     except (KeyError, IndexError):
         return data
-    say(f"{len(now) - len(rows):,} images are new since {run.path} was trained: they are left out.")
+    say(f"{counted(len(now) - len(rows), 'image')} left out: new since {run.path} was trained.")
     pairs = data.pairs.take(rows)
     return _data(
         pairs.with_splits(table["split"].to_pylist()), data.facts.take(rows), data.record["unreadable"]

@@ -11,7 +11,7 @@ EXAMPLES = 10
 
 @dataclass
 class Problems:
-    """Kinds of problems in the order in which they were met; a kind reads as the end of "3 …"."""
+    """Kinds of problems in the order in which they were met; a kind is said in the plural."""
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
@@ -35,8 +35,11 @@ class Problems:
 
     def summary(self) -> str:
         """What there is so far, for the end of an error."""
-        parts = [f"{n:,} {kind}, such as {self.examples[kind][0]}" for kind, n in self.counts.items()]
-        return f" There are {'; '.join(parts)}." if parts else ""
+        return f" There are {'; '.join(self.lines())}." if self.counts else ""
+
+    def lines(self) -> list[str]:
+        """Each kind, how many there are, and one of them."""
+        return [f"{kind}: {count:,}, such as {self.examples[kind][0]}" for kind, count in self.counts.items()]
 
     def to_dict(self) -> dict[str, Any]:
         """`{kind: {"count": n, "examples": [...]}}`, ready for JSON."""

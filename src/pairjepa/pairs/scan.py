@@ -133,7 +133,7 @@ def readable(pairs: Pairs, facts: ImageFacts, max_bad: float) -> tuple[Pairs, Im
             f"At most {max_bad:.1%} of the images may be unreadable (data.max_bad), got {len(bad):,} of {len(facts):,} "
             f"({share:.1%}). {advice if good.any() else 'No image is left.'} The first:{listed}"
         )
-    say(f"{len(bad):,} of {len(facts):,} images cannot be read and are left out:{listed}")
+    say(f"{len(bad):,} of {len(facts):,} images cannot be read, left out:{listed}")
     rows = np.flatnonzero(good)
     return pairs.take(rows), facts.take(rows)
 

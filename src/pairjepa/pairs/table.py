@@ -22,6 +22,7 @@ from pairjepa.pairs.vectors import INFO
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
 from pairjepa.util.files import digest_bytes
 from pairjepa.util.progress import say
+from pairjepa.util.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +217,9 @@ class Pairs:
         if name not in splitting.ORDER:
             raise unknown("split", name, splitting.ORDER)
         if name not in self.splits:
-            there = ", ".join(f"{split} ({images:,} images)" for split, (images, _) in self.splits.items())
+            there = ", ".join(
+                f"{split} ({counted(images, 'image')})" for split, (images, _) in self.splits.items()
+            )
             raise PairJEPAError(
                 f"The split {name!r} must hold at least one image, got none of {self.n_images:,}. There are: {there}. "
                 "Give a split in the data (--data.split-column), or more images: without one, a hash of the "
@@ -312,7 +315,7 @@ def open_pairs(config: DataConfig) -> Pairs:
     problems = Problems()
     raw = read(config, config.source, problems)
     table, origin, drawn = assemble(raw, problems, config.group_column)
-    description = f"{raw.title} ({origin}), {table.num_rows:,} images"
+    description = f"{raw.title} ({origin}), {counted(table.num_rows, 'image')}"
     rules = drawn, config.group_column, config.drop_leaks
     pairs = Pairs(table, description, raw.generated, problems, raw.root, *rules)
     if config.pairs is None:
@@ -328,6 +331,6 @@ def open_pairs(config: DataConfig) -> Pairs:
 def opened(pairs: Pairs | None, config: DataConfig) -> Pairs:
     """The pairs, and a line for each kind of problem that was met while they were opened."""
     pairs = pairs if pairs is not None else open_pairs(config)
-    for kind, count in pairs.problems.counts.items():
-        say(f"warning: {count:,} {kind}, such as {pairs.problems.examples[kind][0]}.")
+    for line in pairs.problems.lines():
+        say(f"warning: {line}.")
     return pairs

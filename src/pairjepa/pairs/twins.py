@@ -17,6 +17,7 @@ from pairjepa.pairs.splits import USED
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.files import digest
 from pairjepa.util.progress import say
+from pairjepa.util.words import counted
 
 _VERSION = "v1"  # of what is kept: another way to find needs another version
 
@@ -81,8 +82,8 @@ def arranged(pairs: Pairs, facts: ImageFacts, cache: Path) -> tuple[Pairs, Image
     np.maximum.at(last_of_group, groups, last)
     stay = np.flatnonzero((last < 0) | (last == last_of_group[groups]))
     if len(stay) < pairs.n_images:
-        left_out = f"{pairs.n_images - len(stay):,} images are left out"
-        say(f"{left_out}: dev or test holds near copies of them (data.drop_leaks).")
+        left_out = counted(pairs.n_images - len(stay), "image")
+        say(f"left out, since dev or test holds near copies: {left_out} (data.drop_leaks).")
     return pairs.take(stay), facts.take(stay)
 
 

@@ -36,6 +36,7 @@ from pairjepa.training.monitor import Split, Splits
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import cache_folder
 from pairjepa.util.progress import say
+from pairjepa.util.words import counted
 
 FRESH_MASKS = 1 << 30  # a tuned text backbone may as well see a new one each time
 
@@ -259,7 +260,7 @@ class Material:
                 "objective.weights.hard-negatives must be 0, got captions of which no twin can be made: "
                 "they are made of captions in English. Leave it out."
             )
-        say(f"hard negatives: {len(twins):,} twins of {captions:,} training captions")
+        say(f"hard negatives: {counted(len(twins), 'twin')} of {counted(captions, 'training caption')}")
         return CaptionTwins(twins, self.texts([twin.text for twin in twins]), captions)
 
     def fit_standardizers(self, joint: JointModel, train: Split) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
 
 from pairjepa.metrics import geometry
 from pairjepa.metrics.retrieval import Relevance, metrics, retrieve
 from pairjepa.model.joint import JointModel, mean_direction
 from pairjepa.training.inputs import CaptionTwins, Inputs, all_features
+from pairjepa.util.threads import one_blas_thread
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 1_000
@@ -76,7 +76,7 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
     """
     ranks = retrieve(image, text, owner, chunk_bytes=SCORE_BYTES)
     # One thread of BLAS for each of two stages: BLAS's own threads would still spin when PyTorch's go on, on its cores.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(1) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(1) as pool:
         target = pool.submit(geometry.spread, text)
         matched = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
         others = geometry.random_pairs(Relevance.by_owner(owner, len(image)), pairs=RANDOM_PAIRS)

@@ -45,7 +45,7 @@ def advise(sentence: str) -> None:
 
 @contextmanager
 def without_advice() -> Iterator[None]:
-    """For trainings whose settings nobody has chosen, as those of the folds of an audit."""
+    """For trainings whose settings nobody has chosen, as those of the folds of an audit: no lines of theirs either."""
     _Screen.advice, before = False, _Screen.advice
     try:
         yield
@@ -57,7 +57,8 @@ def update(message: str, line: str) -> None:
     """Put `message` in the place of the last one; in a log, or where lines are kept, `line` is said."""
     notebook = in_notebook()
     if _Screen.verbose or not (notebook or sys.stderr.isatty()):
-        say(line)
+        if _Screen.advice:
+            say(line)
     elif notebook:
         _Screen.output = _put(_Screen.output, message)
     else:
@@ -135,7 +136,8 @@ class Progress:
         if self.done:
             seconds = time.monotonic() - self._start
             rate = f" ({self.rate:,.0f} {self.unit}/s)" if self.rate >= 1 else ""
-            line = f"{self.label}: {self.done:,} {self.unit} in {seconds:,.1f} s{rate}"
+            unit = self.unit.removesuffix("s") if self.done == 1 else self.unit
+            line = f"{self.label}: {self.done:,} {unit} in {seconds:,.1f} s{rate}"
             say(line) if self._output is None else _put(self._output, line)
 
 

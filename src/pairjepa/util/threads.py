@@ -7,7 +7,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,6 +35,20 @@ def prepare_openmp() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if cores() < (os.cpu_count() or 1):
         os.environ.setdefault("OMP_NUM_THREADS", str(cores()))
+
+
+@functools.cache
+def _numpy_libraries() -> "ThreadpoolController":
+    """Looked for once: it takes milliseconds, and each epoch needs them several times."""
+    import numpy as np  # noqa: F401  (its BLAS must be there)
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def one_blas_thread() -> contextlib.AbstractContextManager[object]:
+    """One thread of NumPy's BLAS while the block runs."""
+    return _numpy_libraries().limit(limits=1, user_api="blas")
 
 
 def ahead(

@@ -52,8 +52,8 @@ def audit(run: str | Path, data: DataConfig, out: str | Path, *, folds: int = 5)
     out, first = Path(out), runs_at(Path(run))[0]
     remove_leftovers(out, deep=True)
     pairs = open_pairs(data)
-    for kind, count in pairs.problems.counts.items():
-        say(f"warning: {count:,} {kind}, such as {pairs.problems.examples[kind][0]}.")
+    for line in pairs.problems.lines():
+        say(f"warning: {line}.")
     found = scored(first.config.model, pairs, out / FOLDS, folds=folds, kept=first.path, max_bad=data.max_bad)
     from pairjepa.apps.audit.page import write_page
 

@@ -104,6 +104,7 @@ def _use(address: str, embedder: Embedder) -> str:
     )
     return f"""```python
 import pairjepa
+from pairjepa.util.words import counted
 
 embedder = pairjepa.Embedder.from_pretrained("{address}")
 images = embedder.encode_image(["photo.jpg"])
@@ -125,9 +126,9 @@ def _measured(name: str, measured: dict[str, Any] | None) -> str:
     if measured is None:
         return "It was not evaluated before it was exported. `pairjepa evaluate RUN --split test` does that."
     parts = [
-        f"Measured on the {measured['split']} split of its own data: {measured['images']:,} images and "
-        f"{measured['captions']:,} captions, from images alone. In brackets the 95 % interval of the bootstrap over "
-        "images; CCA is a closed formula on the same features.",
+        f"Measured on the {measured['split']} split of its own data: {counted(measured['images'], 'image')} and "
+        f"{counted(measured['captions'], 'caption')}, from images alone. In brackets the 95 % interval of the "
+        "bootstrap over images; CCA is a closed formula on the same features.",
         markdown_table({_text(name): measured}),
     ]
     parts += [_text(note) for note in measured["notes"]]
@@ -143,7 +144,7 @@ def _data(record: dict[str, Any]) -> str:
     drawn = " They were drawn by a program, not photographed." if data["generated"] else ""
     lines = [f"{_text(data['description'])}.{drawn}", ""]
     lines += [
-        f"- {split}: {n['images']:,} images, {n['captions']:,} captions"
+        f"- {split}: {counted(n['images'], 'image')}, {counted(n['captions'], 'caption')}"
         for split, n in data["splits"].items()
     ]
     lines += [f"- left out because they cannot be read: {data['unreadable']:,}"]

@@ -8,6 +8,7 @@ from PIL import Image
 
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.progress import say
 
 TOLERANCE = 1e-5  # on unit vectors; measured differences are below 1e-6
 
@@ -19,6 +20,7 @@ def check_equal(
     predict: Callable[[list[Any], list[str]], np.ndarray] | None = None,
 ) -> None:
     """Raise `PairJEPAError` if an export gives other vectors than the run for a few pictures of noise and captions."""
+    say("comparing what is exported with the run")
     noise = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8)
     pictures, captions = [Image.fromarray(pixels) for pixels in noise], ["a", "a dog in the snow", "two"]
     differences = [

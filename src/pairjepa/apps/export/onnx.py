@@ -29,7 +29,7 @@ from pairjepa.features.engines.onnx_graph import (
 )
 from pairjepa.util.checksums import seal, write_record
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.progress import progress
+from pairjepa.util.progress import say
 
 
 def export_onnx(embedder: Embedder, folder: str | Path) -> None:
@@ -94,22 +94,19 @@ class _JointGraph(nn.Module):
 def _write_graphs(embedder: Embedder, folder: Path) -> None:
     pixels, tokens = pixel_inputs(embedder.image), token_inputs(embedder.text)
     beside = ["features"] if embedder.sees_captions else []
-    with progress("ONNX", 2 + len(beside), "graphs") as bar:
-        _write_graph(_ImageGraph(embedder), pixels, ["prediction", *beside], folder / "image.onnx")
-        bar.advance()
-        _write_graph(_TextGraph(embedder), tokens, ["target", *beside], folder / "text.onnx")
-        bar.advance()
-        if embedder.sees_captions:
-            (picture, rows), (ids, positions), (mask, _) = pixels["pixels"], *tokens.values()
-            with torch.inference_mode():
-                seen = embedder.image(embedder.image.normalise(picture))
-                words = embedder.words(ids, mask)
-            features = {"image": (seen, rows), "caption": (words, positions if words.ndim == 3 else rows)}
-            _write_graph(_JointGraph(embedder), features, ["prediction"], folder / "joint.onnx")
-            bar.advance()
+    _write_graph(_ImageGraph(embedder), pixels, ["prediction", *beside], folder / "image.onnx")
+    _write_graph(_TextGraph(embedder), tokens, ["target", *beside], folder / "text.onnx")
+    if embedder.sees_captions:
+        (picture, rows), (ids, positions), (mask, _) = pixels["pixels"], *tokens.values()
+        with torch.inference_mode():
+            seen = embedder.image(embedder.image.normalise(picture))
+            words = embedder.words(ids, mask)
+        features = {"image": (seen, rows), "caption": (words, positions if words.ndim == 3 else rows)}
+        _write_graph(_JointGraph(embedder), features, ["prediction"], folder / "joint.onnx")
 
 
 def _write_graph(module: nn.Module, inputs: GraphInputs, outputs: list[str], path: Path) -> None:
+    say(f"exporting {path.name}")
     try:
         write_graph(module, inputs, outputs, path)
     except Unconvertible as error:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from pairjepa.evaluation.tables import aligned
+from pairjepa.util.words import counted
 
 CONFIDENCE = 0.95
 Z = 1.959963984540054
@@ -86,7 +87,7 @@ def table(measured: dict[str, Any]) -> str:
         rows.append([label, *(f"{count:,}" for count in counts), f"{one['images']:,}", *share])
     said = (
         f"accuracy {measured['accuracy']:.1f} % (95 % interval {_interval(measured['accuracy_ci'])}) of "
-        f"{measured['images']:,} images; mean recall of the labels {measured['mean_recall']:.1f} %; "
+        f"{counted(measured['images'], 'image')}; mean recall of the labels {measured['mean_recall']:.1f} %; "
         f"always the commonest label: {measured['largest']:.1f} %"
     )
     return "\n".join([*aligned(rows), "", said])

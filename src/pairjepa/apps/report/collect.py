@@ -23,6 +23,7 @@ from pairjepa.metrics.retrieval import best_scores, retrieve
 from pairjepa.model import correction
 from pairjepa.util.errors import UsageError, unknown
 from pairjepa.util.progress import say
+from pairjepa.util.words import counted
 
 SPLITS = ("train", "dev", "test")
 POINTS = 6_000
@@ -68,7 +69,7 @@ def collect(
     check_method(projection)
     groups = evaluated(runs, split)
     evaluations = {
-        name: [read_evaluation(one.run, split, one.embeddings.run, one.command) for one in group]
+        name: [read_evaluation(one.run, one.kind, one.embeddings.run, one.command) for one in group]
         for name, group in groups.items()
     }
     first = next(iter(groups.values()))[0].embeddings
@@ -80,7 +81,7 @@ def collect(
     ]
     missing = sum(picture is None for picture in thumbnails)
     if missing and any(of.run for of in pictures.values()):
-        notes.append(f"{missing:,} of {len(thumbnails):,} images have no thumbnail.")
+        notes.append(f"Images without a thumbnail: {missing:,} of {len(thumbnails):,}.")
     about = next(iter(evaluations.values()))[0]
     settings = {"method": projection, "seed": seed, "points": points}
     with threadpool_limits(1):  # problems this small are no quicker on several threads
@@ -107,6 +108,9 @@ def collect(
 
 def _illustrations(name: str, one: Evaluated, split: str, notes: list[str]) -> Illustrations:
     images = len(one.embeddings.names)
+    if one.other:
+        notes.append(f"{name} was trained on other pairs: nothing is shown of it that needs pictures.")
+        return Illustrations([None] * images, [], [], "")
     folder = one.run.path / "illustrations" / split
     found = Illustrations.load(folder, images)
     if not folder.is_dir():
@@ -151,11 +155,13 @@ def _run(
     elif len(history["epoch"]) == 1:
         notes.append(f"{name} was trained for one epoch: there is no course to show.")
     notes.extend(f"{name}: {note}" for note in evaluation["notes"])
-    say(f"{name}: a map of {len(image):,} images and {len(text):,} captions by {settings['method']}")
+    say(
+        f"{name}: a map of {counted(len(image), 'image')} and {counted(len(text), 'caption')} by {settings['method']}"
+    )
     chart, said = project(found, **settings)
     if said is not None:
         notes.append(f"{name}: {said}")
-    kept = correction.load(run.path, found.run)
+    kept = None if group[0].other else correction.load(run.path, found.run)
     geometry: dict[str, Any] = {
         "spectrum": {
             side: spectrum(rows)[:WIDEST_SPECTRUM].tolist()

@@ -34,6 +34,7 @@ from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import cache_folder, chunk_size, remove_leftovers
 from pairjepa.util.lock import LOCK, exclusive
 from pairjepa.util.progress import progress, say
+from pairjepa.util.words import counted
 
 if TYPE_CHECKING:
     from pairjepa.apps.search.embedding import Embedding
@@ -249,9 +250,10 @@ class _Build:
             seal(folder, self._tables.files(folder))
         self._note(complete=True, sealed=folder is not None, approximate=ways)
         pictures = len({row.digest for row in known.values()})
-        names = "" if pictures == len(known) else f" under {len(known):,} names"
+        names = "" if pictures == len(known) else f" under {counted(len(known), 'name')}"
         say(
-            f"{pictures:,} images{names}: {new:,} new or changed, {len(known) - new:,} as they were, {len(gone):,} gone"
+            f"{counted(pictures, 'image')}{names}: {new:,} new or changed, {len(known) - new:,} as they were, "
+            f"{len(gone):,} gone"
         )
         return Index(self._place, self._meta)
 
@@ -373,7 +375,7 @@ class _Build:
             raise PairJEPAError(
                 f"At least one image must be readable, got none of {of:,}. The first:{listed}"
             )
-        say(f"{len(named):,} of {of:,} images cannot be read and are left out:{listed}")
+        say(f"{len(named):,} of {of:,} images cannot be read, left out:{listed}")
 
     def _note(self, **changes: Any) -> None:
         self._meta = replace(self._meta, **changes)

@@ -25,6 +25,7 @@ from pairjepa.pairs.sources import SOURCES, located
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import digest, digest_bytes
 from pairjepa.util.progress import say
+from pairjepa.util.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,8 @@ def open_source(source: str, data: DataConfig) -> Source:
         else:
             return _with_others(_of_pairs(key, pairs), files)
     count_unread(below, problems := Problems())
-    for kind, count in problems.counts.items():
-        say(f"{source}: {count:,} {kind}, such as {problems.examples[kind][0]}")
+    for line in problems.lines():
+        say(f"{source}: {line}")
     if not files:
         raise PairJEPAError(
             f"{source} must hold images, got none in it or in folders below it. Give a folder of images, images, "
@@ -130,9 +131,11 @@ def _open_pairs(source: str, data: DataConfig) -> Pairs:
 
 
 def _of_pairs(key: str, pairs: Pairs) -> Source:
-    for kind, count in pairs.problems.counts.items():
-        if kind != "images with no caption (left out)":  # those of a folder are not left out here
-            say(f"{key}: {count:,} {kind}, such as {pairs.problems.examples[kind][0]}")
+    for line in pairs.problems.lines():
+        if not line.startswith(
+            "images with no caption (left out)"
+        ):  # those of a folder are not left out here
+            say(f"{key}: {line}")
     columns = _metadata(pairs.table)
     names = relative_names(pairs.names, os.path.dirname(key) if os.path.isfile(key) else key)
     metadata = columns.to_pylist() if columns.num_columns else [{}] * pairs.n_images
@@ -164,8 +167,8 @@ def _vectors(pairs: Pairs) -> dict[str, np.ndarray]:
     ]
     if others := sum(not np.array_equal(one, row) for one, row in zip(kept, texts, strict=True)):
         say(
-            f"warning: {others:,} captions have the words of another caption and a vector of their own. The index "
-            "takes the first one's for all: give captions that differ."
+            f"warning: captions with the words of another and a vector of their own: {others:,}. The index takes "
+            "the first one's for all: give captions that differ."
         )
     return vectors
 
@@ -256,7 +259,7 @@ def _named_in_utf8(names: list[str]) -> list[str]:
     """Tables hold no other names; where there are any, it is said."""
     good = [name for name in names if name.isascii() or name == name.encode("utf-8", "ignore").decode()]
     if lost := sorted(set(names) - set(good)):
-        say(f"{len(lost):,} images are left out, since their names are not UTF-8, such as {lost[0]!a}")
+        say(f"left out, since names must be UTF-8: {counted(len(lost), 'image')}, such as {lost[0]!a}")
     return good
 
 

@@ -16,6 +16,7 @@ from pairjepa.apps.serve.connections import PromptConnection
 from pairjepa.embedder.encoder import Encoder
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.progress import say
+from pairjepa.util.words import counted
 
 GRACE = 5
 """Seconds that open requests have to end after Ctrl-C."""
@@ -60,7 +61,7 @@ def serve(path: str | Path, *, host: str, port: int, queue: int, max_upload: str
         shown, at = (f"[{host}]" if ":" in host else host), listener.getsockname()[1]
         if not _is_loopback(host):
             say(f"Whoever reaches {shown}:{at} can search these images: there is no password.")
-        say(f"{len(index):,} images at http://{shown}:{at} (Ctrl-C stops)")
+        say(f"{counted(len(index), 'image')} at http://{shown}:{at} (Ctrl-C stops)")
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again when all requests have ended
             server.run(sockets=[listener])
     say("stopped")

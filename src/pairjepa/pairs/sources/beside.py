@@ -11,6 +11,7 @@ from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RawPairs, place_of
 from pairjepa.pairs.sources.columns import one_each, strings_of, usual_captions
 from pairjepa.pairs.sources.reading import json_object, read_text
+from pairjepa.util.words import counted
 
 _SUFFIXES = (".txt", ".caption", ".json")
 
@@ -90,8 +91,8 @@ def read_classes(images: list[str], config: DataConfig, problems: Problems) -> R
     classes = [_class(name).replace("_", " ") for name in images]
     named = ", ".join(repr(name) for name in sorted(set(classes))[:3])
     problems.note(
-        f"No captions stand beside the images: the names of their {len(set(classes)):,} folders ({named}, …) are taken "
-        "for captions."
+        f"No captions stand beside the images: the names of their {counted(len(set(classes)), 'folder')} ({named}, …) "
+        "are taken for captions."
     )
     rows = {"image": pa.array(images, pa.string()), "caption": one_each(pa.array(classes, pa.string()))}
     if splits := splitting.from_folders(images):

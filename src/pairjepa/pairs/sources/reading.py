@@ -21,6 +21,7 @@ from pairjepa.pairs.sources.columns import usual_captions
 from pairjepa.pairs.sources.quotes import mend
 from pairjepa.pairs.splits import known
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.words import counted
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "|"}
 _SAMPLE = 100
@@ -144,7 +145,7 @@ def _as_csv(data: bytes, lines: list[bytes], mark: bytes, name: str, problems: P
     if b'\\"' in data:
         data, count = _BACKSLASHED.subn(lambda cell: cell[0].replace(b'\\"', b'""'), data)
         if count:
-            problems.note(f'In {count:,} cells of {name}, \\" is read as a quote.')
+            problems.note(f'In {counted(count, "cell")} of {name}, \\" is read as a quote.')
     return data
 
 
@@ -304,7 +305,8 @@ def _read_jsonl_by_line(path: Path, data: bytes, problems: Problems) -> pa.Table
             rows.append(row) if row is not None else broken.append(f"{path.name} line {number}")
     if len(broken) > len(rows):
         raise PairJEPAError(
-            f"{path} must hold one JSON object a line, but {len(broken):,} lines are not, such as {broken[0]}."
+            f"{path} must hold one JSON object a line, got {counted(len(broken), 'line')} of another kind, "
+            f"such as {broken[0]}."
         )
     problems.add("lines that are not a JSON object (skipped)", broken)
     return _table(rows)

@@ -11,17 +11,19 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from pairjepa.apps.report.figures import style
 from pairjepa.apps.report.figures.registry import figure
+from pairjepa.util.words import counted
 
 ARROWS = {"image_to_text": "image → text", "text_to_image": "text → image"}
 RECALLS = ("R@1", "R@5", "R@10")
 K_TICKS = [1, 2, 5, 10, 20, 50, 100]
+LEVELS = (("cca", "CCA, same features", "-"), ("pretrained", "the pretrained pair", (0, (1.5, 1))))
+"""Baselines of each run that are drawn over its bars: key, words, dashes."""
 WIDE = 0.8  # of the distance between two groups of bars
 
 
 def _bars_alt(report: dict[str, Any]) -> str:
-    sentences = [
-        f"Recall on the {report['split']} split ({report['images']:,} images, {report['captions']:,} captions)."
-    ]
+    size = f"{counted(report['images'], 'image')}, {counted(report['captions'], 'caption')}"
+    sentences = [f"Recall on the {report['split']} split ({size})."]
     for run in report["runs"]:
         both = []
         for way, arrow in ARROWS.items():
@@ -33,7 +35,11 @@ def _bars_alt(report: dict[str, Any]) -> str:
     baselines = report["runs"][0]["evaluation"]["baselines"]
     beside = " and ".join(
         f"{baselines[key]['image_to_text']['R@1']:.1f} % {name}"
-        for key, name in (("cca", "for CCA on the same features"), ("chance", "by chance"))
+        for key, name in (
+            ("pretrained", "for the pretrained pair"),
+            ("cca", "for CCA on the same features"),
+            ("chance", "by chance"),
+        )
         if baselines.get(key)
     )
     return " ".join([*sentences, *([f"R@1 image → text is {beside}."] if beside else [])])
@@ -44,7 +50,8 @@ def recall_bars(report: dict[str, Any], ax: Axes | None = None) -> Axes:
     """The six recalls of every run, beside the baselines.
 
     Recall@K is the share of queries that find at least one right answer among the first K. The upright lines are 95 %
-    intervals over images. CCA, where it was measured, is a closed formula on the same features.
+    intervals over images. CCA, where it was measured, is a closed formula on the same features; the pretrained pair is
+    what a run started from.
 
     Args:
         report: of `pairjepa.apps.report.collect`.
@@ -69,13 +76,22 @@ def recall_bars(report: dict[str, Any], ax: Axes | None = None) -> Axes:
                 )
             )
             ax.vlines(places, *np.transpose(ends), color=style.INK, linewidth=0.9)
-            if cca := found["baselines"].get("cca"):
-                level = [cca[way][name] for way, name in groups]
-                for color, thick in (("white", 2.4), (style.INK, 1.2)):
-                    ax.hlines(level, places - width / 2, places + width / 2, color=color, linewidth=thick)
-        if any(run["evaluation"]["baselines"].get("cca") for run in runs):
-            names.append("CCA, same features")
-            handles.append(Line2D([], [], color=style.INK, linewidth=1.2))
+            for key, _, dashes in LEVELS:
+                if there := found["baselines"].get(key):
+                    level = [there[way][name] for way, name in groups]
+                    for color, thick, line in (("white", 2.4, "-"), (style.INK, 1.2, dashes)):
+                        ax.hlines(
+                            level,
+                            places - width / 2,
+                            places + width / 2,
+                            color=color,
+                            lw=thick,
+                            linestyle=line,
+                        )
+        for key, words, dashes in LEVELS:
+            if any(run["evaluation"]["baselines"].get(key) for run in runs):
+                names.append(words)
+                handles.append(Line2D([], [], color=style.INK, linewidth=1.2, linestyle=dashes))
         if chance := runs[0]["evaluation"]["baselines"].get("chance"):
             names.append("chance")
             level = [chance[way][name] for way, name in groups]
