@@ -102,6 +102,7 @@ def test_under_autocast():
 
 @pytest.mark.parametrize("alone", [0.0, 0.25, 1.0])
 def test_each_sample_is_asked_by_its_image_alone_and_with_words(alone):
+    """Two are captions of one image: it asks for both of them, words ask for their own."""
     torch.manual_seed(0)
     head = HeadConfig("residual", hidden_dim=8)
     config = RunConfig(
@@ -115,13 +116,15 @@ def test_each_sample_is_asked_by_its_image_alone_and_with_words(alone):
     image, text, masked = torch.randn(3, 5), torch.randn(3, 4), torch.randn(3, 4)
     inputs = FixedFeatures()
     step = TrainStep(nn.ModuleDict(parts), Split(inputs, inputs, None, inputs), config, Group())
-    labels = Labels(torch.arange(3), torch.arange(3))
+    labels, own = Labels(torch.tensor([0, 0, 1]), torch.arange(3)), Labels(torch.arange(3), torch.arange(3))
     total, terms = step(Batch((image,), (text,), (masked,), labels, seed=0))
 
     joint, objective = parts.values()
     losses = [
-        objective(joint.predict(image, words), joint.target(text), labels).total for words in (None, masked)
+        objective(joint.predict(image, words), joint.target(text), right).total
+        for words, right in ((None, labels), (masked, own))
     ]
+    assert losses[1] != objective(joint.predict(image, masked), joint.target(text), labels).total
     torch.testing.assert_close(total, alone * losses[0] + (1 - alone) * losses[1])
     torch.testing.assert_close(terms["info_nce"], total.detach())
 

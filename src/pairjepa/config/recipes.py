@@ -40,6 +40,8 @@ def masked() -> RunConfig:
         base,
         model=replace(base.model, predictor=replace(base.model.predictor, kind="gated")),
         context=ContextConfig(caption="tokens"),
+        # words learn to tell their own caption from another one of the same image
+        training=replace(base.training, captions_per_image=2),
     )
 
 
