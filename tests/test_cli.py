@@ -51,7 +51,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
 
         return work
 
-    report = {"images": 3, "name": "\udcff caf\u00e9", "splits": {"train": {}}, "generated": False}
+    report = {"images": 3, "name": "\udcff caf\u00e9", "splits": {"train": {}, "dev": {}}, "generated": False}
     monkeypatch.setattr("pairjepa.apps.inspect.inspect", record("inspect", report))
     monkeypatch.setattr("pairjepa.training.train.train", record("train", None))
     monkeypatch.setattr("pairjepa.training.train.train_seeds", record("train_seeds", None))
@@ -209,7 +209,7 @@ def test_inspect_names_a_training_only_where_there_is_a_train_split(
     following = "train contrastive --data DATA --data.split-column part --data.no-header --model.text TXT\n"
     assert capsys.readouterr().err.endswith(following)
     monkeypatch.setattr(
-        "pairjepa.apps.inspect.inspect", lambda *_, **__: {"images": 1, "splits": {"test": {}}}
+        "pairjepa.apps.inspect.inspect", lambda *_, **__: {"images": 1, "splits": {"train": {}, "test": {}}}
     )
     assert main(["inspect", "DATA"]) == 0
     assert "next:" not in capsys.readouterr().err
@@ -236,7 +236,7 @@ def test_inspect_passes_on_the_settings_of_the_data(calls: list[SimpleNamespace]
 def test_drawn_pairs_are_for_the_tiny_recipe(
     calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = {"images": 1, "splits": {"train": {}}, "generated": True}
+    drawn = {"images": 1, "splits": {"train": {}, "dev": {}}, "generated": True}
     monkeypatch.setattr("pairjepa.apps.inspect.inspect", lambda *_, **__: drawn)
     for flags, name in (
         ([], "tiny"),

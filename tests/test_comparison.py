@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -27,6 +28,7 @@ from pairjepa.model.weights import write_tensors
 from pairjepa.run.folder import RunFolder
 from pairjepa.util.checksums import write_record
 from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.tables import write_table
 
 IMAGES = 40
 DATA = {"digest": "d" * 32, "images": 500, "captions": 900}
@@ -299,6 +301,33 @@ def test_runs_of_different_data_are_compared_on_those_of_the_first(
     assert (
         f"group was trained on two.tar, {run.path} on my one.csv: the difference" in capsys.readouterr().err
     )
+
+
+def test_runs_that_know_the_images_of_each_other_are_compared_on_pairs_new_to_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = make_run(tmp_path / "one", embeddings(0.5))
+    two = make_run(
+        tmp_path / "two", change(embeddings(1.0), "fewer images"), data={**DATA, "digest": "e" * 32}
+    )
+    for run, taught in ((one, "abc"), (two, "xyz")):
+        table = {
+            "image": list("abcxyz"),
+            "split": ["train" if name in taught else "test" for name in "abcxyz"],
+        }
+        write_table(pa.table(table), RunFolder(run).pairs_file)
+    with pytest.raises(
+        PairJEPAError, match="3 images of the latter's test split taught the former"
+    ) as raised:
+        compare([one, two])
+    assert str(raised.value).endswith("new to both: pairjepa evaluate RUN --data OTHER --split test.")
+    for run in (one, two):
+        replace(embeddings(2.0), split="test-on-12345678").save(run / "embeddings" / "test-on-12345678")
+    assert compare([one, two])["split"] == "test-on-12345678"
+    embeddings(1.0).save(two / "embeddings" / "test")
+    capsys.readouterr()
+    assert compare([one, two])["split"] == "test", "of the same images"
+    assert "warning: 3 images of those that are measured taught two." in capsys.readouterr().err
 
 
 def test_the_command_prints_a_table_json_or_markdown(

@@ -89,6 +89,8 @@ def test_no_run(tmp_path: Path) -> None:
         RunFolder(tmp_path / "photoss" / "seed-0")
     (tmp_path / "photos").rmdir()
     (tmp_path / "file").touch()
+    with pytest.raises(PairJEPAError, match=r"no run.json; it is a file\)"):
+        RunFolder(tmp_path / "file")
     with pytest.raises(PairJEPAError, match=r"no run.json; it holds file"):
         RunFolder(tmp_path)
     (tmp_path / "meta.json").touch()

@@ -24,6 +24,7 @@ def test_a_hub_folder_and_its_push(
     assert main([*command, "--licence", "mit"]) == 0
     printed, said = capsys.readouterr()
     assert "kB  model.safetensors" in printed
+    assert "comparing what is exported with the run\n" in said
     assert f"wrote {out}" in said
     assert "--push USER/NAME" in said
 

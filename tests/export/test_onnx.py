@@ -69,11 +69,14 @@ def test_a_large_jpeg_is_decoded_smaller_as_the_run_does(
     np.testing.assert_allclose(theirs.encode_image(path), masked_embedder.encode_image(path), atol=1e-5)
 
 
-def test_a_predictor_over_tokens(tmp_path: Path, pictures: Sequence[Picture]) -> None:
+def test_a_predictor_over_tokens(
+    tmp_path: Path, pictures: Sequence[Picture], capsys: pytest.CaptureFixture[str]
+) -> None:
     values = SMALL | FROZEN | {"model.predictor.kind": "transformer", "model.predictor.hidden_dim": 64}
     config = pairjepa.recipe("masked", values | {"model.image_grid": 2, "model.image_views": ["whole"]})
     embedder = Embedder.load(pairjepa.train(config, None, tmp_path / "run"))
     export_onnx(embedder, tmp_path / "onnx")
+    assert "exporting image.onnx\nexporting text.onnx\n" in capsys.readouterr().err
     same(embedder, OnnxEmbedder.load(tmp_path / "onnx"), pictures)
 
 

@@ -397,6 +397,15 @@ def test_epoch_0_is_the_pretrained_pair(adapted: Path) -> None:
     assert set(result["beats_pretrained"]) == {"rsum_difference", "ci", "verdict", "corrected"}
 
 
+def test_inspect_counts_and_probes_with_the_pair(adapted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["shapes:120", "--model.pair", str(adapted / "clip")]
+    assert main(["inspect", *given, "--probe"]) == 0
+    said = capsys.readouterr()
+    assert "estimated" not in said.out
+    assert "ridge image→caption" in said.out
+    assert said.err.endswith(f"next: pairjepa train adapt --data shapes:120 --model.pair {given[-1]}\n")
+
+
 def test_what_was_forgotten_is_measured_on_other_pairs(adapted: Path) -> None:
     own = pairjepa.evaluate(adapted / "run", "dev")
     result = pairjepa.evaluate(adapted / "run", "dev", data="shapes:90")

@@ -110,7 +110,7 @@ def test_what_is_no_shard(six: Six, tmp_path: Path) -> None:
     (tmp_path / "page.tar").write_bytes(b"<html>404</html>" * 100)
     (tmp_path / "empty.tar").touch()
     with pytest.raises(
-        PairJEPAError, match=r"got none\. There are 2 shards that are no tar file .*empty\.tar"
+        PairJEPAError, match=r"got none\. There are shards that are no tar file .*: 2, such as empty\.tar"
     ):
         Pairs.open(tmp_path)
     write_tar(tmp_path / "a.tar", _files(six))

@@ -13,7 +13,7 @@ from pairjepa.pairs import Pairs
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.scan import scan
 from pairjepa.pairs.twins import twin_groups, twin_images
-from pairjepa.util.errors import UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import cache_folder
 
 
@@ -82,6 +82,27 @@ def test_a_hash_puts_near_copies_into_one_split(tmp_path: Path) -> None:
     }, "the first of a group stays where it is, and so does who has no copy"
     assert leaked(data.record) == 0
     assert read_data(Pairs.open(tmp_path / "pairs.csv"), 0.05).record == data.record
+
+
+def test_inspect_counts_what_a_training_takes(tmp_path: Path) -> None:
+    """Without unreadable images, and with near copies together, the first of which may be unreadable."""
+    table = copies(tmp_path, "image,caption,scene", ",{seed}")
+    for seed in range(0, 10, 2):
+        (tmp_path / f"{seed}.png").write_bytes(b"no picture")
+    pairs = Pairs.open(table, group_column="scene")
+    report = inspect(DataConfig(source=str(table), group_column="scene"))
+    assert report["unreadable_images"]["count"] == 5
+    record = read_data(pairs, 1.0).record
+    assert {name: report[name] for name in ("images", "captions", "splits")} == {
+        name: record[name] for name in ("images", "captions", "splits")
+    }
+    assert report["images"] == sum(split["images"] for split in report["splits"].values()) == 55
+    for path in tmp_path.glob("*.*g"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(
+        PairJEPAError, match=r"must hold an image that can be read, got none, such as 0\.png \("
+    ):
+        inspect(DataConfig(source=str(table)))
 
 
 def test_given_splits_stay_and_drop_leaks_leaves_out_what_a_later_split_holds(

@@ -35,9 +35,10 @@ def inspect(
     Raises:
         PairJEPAError: no image can be read, or as `open_pairs`.
     """
-    for role, name in (("text", text_model), ("pair", pair)):
-        if name is not None:
-            local_folder(name, role)
+    if text_model is not None:
+        local_folder(text_model, "text")
+    if pair is not None:
+        local_folder(pair, "pair")
     pairs = open_pairs(config)
     cache = cache_folder()
     facts = scan(pairs, cache)

@@ -102,7 +102,7 @@ def inspect(
         return "\n\n".join([render(report), *found])
 
     print_result(report, as_json, words)
-    if "train" in report["splits"]:
+    if {"train", "dev"} <= report["splits"].keys():
         named = any(name.startswith("model.") for name in chosen)
         name = "adapt" if model.pair else "tiny" if report["generated"] and not named else "contrastive"
         next_command("train", name, "--data", data, *as_flags(chosen))

@@ -24,6 +24,7 @@ from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import runs_at
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
 from pairjepa.util.progress import say
+from pairjepa.util.words import counted
 
 BOOTSTRAP_SEED = 0
 
@@ -53,9 +54,9 @@ def compare(
         raise unknown("relevance", relevance, ("owner", "text"))
     groups = evaluated(runs, split)
     first = next(iter(groups.values()))[0].embeddings
-    _warn(groups)
+    _warn(groups, split)
     result = _paired(groups, relevance)
-    result["gains"] = _gains(runs, split, relevance, result)
+    result["gains"] = _gains(runs, groups, split, relevance, result)
     for name, group in groups.items():
         result["runs"][name]["cost"] = _cost(group)
     result["baselines"] = _baselines(groups, "" if relevance == "owner" else f"-{relevance}")
@@ -67,7 +68,7 @@ def compare(
                 continue
             seeds = {one: result["runs"][one]["seeds"] for one in (name, result["baseline"])}
             result["verdict"][name] += f" On hard negatives: {verdict(gaps[ALL], seeds, 'points')}"
-    measured = {"split": split, "images": len(first.names), "captions": len(first.captions)}
+    measured = {"split": first.split, "images": len(first.names), "captions": len(first.captions)}
     bootstrap = {"unit": "image", "draws": DRAWS, "seed": BOOTSTRAP_SEED, "confidence": CONFIDENCE}
     return measured | {"relevance": relevance} | result | {"bootstrap": bootstrap}
 
@@ -87,29 +88,36 @@ def _seedless(groups: "dict[str, list[Evaluated]]") -> set[str]:
 
 
 def _gains(
-    runs: Sequence[str | Path], split: str, relevance: str, result: dict[str, Any]
+    runs: Sequence[str | Path],
+    groups: "dict[str, list[Evaluated]]",
+    split: str,
+    relevance: str,
+    result: dict[str, Any],
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """What was gained on the own pairs, and gained or lost on others: row → pairs → `difference` in rsum and its `ci`.
 
     The rows are run minus baseline, and run minus the pretrained pair that it began as; the pairs are `own`, and those
     that all runs were evaluated on beside them.
     """
-    names = _names(runs)
-    folders = {name: runs_at(path) for name, path in names.items()}
-    every = [one for group in folders.values() for one in group]
-    others = set.intersection(*({p.name for p in one.path.glob(f"embeddings/{split}-on-*")} for one in every))
+    every = [one for group in groups.values() for one in group]
+    others = set.intersection(
+        *({p.name for p in one.run.path.glob(f"embeddings/{split}-on-*")} for one in every)
+    )
+    here = split if not any(one.other for one in every) else next(one.kind for one in every if one.other)
+    others.discard(here)
     gains: dict[str, dict[str, dict[str, Any]]] = {}
-    for kind in (split, *sorted(others)):
+    for kind in (here, *sorted(others)):
         where = "own" if kind == split else kind
-        if len(names) > 1:
+        if len(groups) > 1:
             differences = result["differences"]
-            if kind != split:
+            if kind != here:
                 differences = _paired(evaluated(runs, kind), relevance)["differences"]
             for name, found in differences.items():
                 row = gains.setdefault(f"{name} − {result['baseline']}", {})
                 row[where] = {key: found["rsum"][key] for key in ("difference", "ci")}
-        for name, group in folders.items():
-            run, stem = group[0], kind if relevance == "owner" else f"{kind}-{relevance}"
+        for name, group in groups.items():
+            run, of = group[0].run, group[0].kind if kind == here else kind
+            stem = of if relevance == "owner" else f"{of}-{relevance}"
             measured = (run.path / "evaluation" / f"{stem}.json").is_file()
             if len(group) > 1 or run.config.model.pair is None or not measured:
                 continue
@@ -128,52 +136,103 @@ class Evaluated:
     embeddings: EmbeddingSet
     command: str
     """Evaluates the run, or its seed group, again."""
-    other: bool
-    """Whether the run was not trained on the pairs that are measured, but on those of the first one."""
 
     @property
     def kind(self) -> str:
-        """What the files of this evaluation are called: the split, or `SPLIT-on-DIGEST`."""
+        """What the files of this evaluation are called: the split, or `SPLIT-on-DIGEST` of other pairs."""
         return self.embeddings.split
+
+    @property
+    def other(self) -> bool:
+        """Whether the run was trained on other pairs than those that are measured."""
+        return "-on-" in self.kind
 
 
 def evaluated(runs: Sequence[str | Path], split: str) -> dict[str, list[Evaluated]]:
     """Name → the run at each path, or the seeds of the group there, all of the same images and captions.
 
-    A run that was trained on other pairs than the first is taken as it was measured on those of the first, if it was.
+    Runs that were trained on different pairs are taken as they were all measured on the pairs of the first, or on
+    other pairs, if they were.
 
     Raises:
         PairJEPAError: a run is not there or not evaluated, or the runs were evaluated on other images.
     """
+    folders = {name: runs_at(path) for name, path in _names(runs).items()}
+    every = [run for group in folders.values() for run in group]
+    given = dict(zip(folders, map(str, runs), strict=True))
+    common = set.intersection(*(_measured(run, split) for run in every))
+    if not common or not any(_differ(every[0], run) for run in every):
+        return _all_on(None, folders, given, split)
+    if (there := _on(every[0], split)) in common:
+        return _all_on(there, folders, given, split)
+    try:
+        return _all_on(None, folders, given, split)
+    except PairJEPAError:
+        return _all_on(min(common), folders, given, split)
+
+
+def _all_on(
+    there: str | None, folders: dict[str, list[RunFolder]], given: dict[str, str], split: str
+) -> dict[str, list[Evaluated]]:
+    """All runs on the pairs `there` (see `_on`), or each on its own.
+
+    Raises:
+        PairJEPAError: as `evaluated`.
+    """
     groups: dict[str, list[Evaluated]] = {}
-    for (name, path), given in zip(_names(runs).items(), runs, strict=True):
-        command = shlex.join(["pairjepa", "evaluate", str(given), "--split", split])
+    for name, group in folders.items():
+        command = shlex.join(["pairjepa", "evaluate", given[name], "--split", split])
         groups[name] = []
-        for run in runs_at(path):
-            first = next((group[0].run for group in groups.values() if group), run)
-            there = f"{split}-on-{first.record['data']['digest'][:8]}"
-            other = _differ(first, run) and (run.path / "embeddings" / there).is_dir()
-            found = _embeddings(run, there if other else split, command)
-            groups[name].append(Evaluated(run, found, command, other))
-    baseline = next(iter(groups.values()))[0]
-    for group, given in zip(groups.values(), runs, strict=True):
-        for one in group:
+        for run in group:
+            kind = split if there in (None, _on(run, split)) else str(there)
+            groups[name].append(Evaluated(run, _embeddings(run, kind, command), command))
+    first = next(iter(groups.values()))[0]
+    for name, ones in groups.items():
+        for one in ones:
             mend = f"Evaluate both on the same pairs: {one.command}."
-            if _differ(baseline.run, one.run):
-                there = [
-                    "pairjepa",
-                    "evaluate",
-                    str(given),
-                    *_flags(baseline.run.config.data),
-                    "--split",
-                    split,
-                ]
-                mend = (
-                    f"{one.run.path} was trained on {_source(one.run)}, {baseline.run.path} on "
-                    f"{_source(baseline.run)}. Measure both on the latter: {shlex.join(there)}."
-                )
-            _check_same(baseline.embeddings, one.embeddings, mend)
+            if _differ(first.run, one.run):
+                mend = _mend(first.run, one.run, given[name], split)
+            _check_same(first.embeddings, one.embeddings, mend)
     return groups
+
+
+def _on(run: RunFolder, split: str) -> str:
+    """What an evaluation of other runs on this one's pairs is called."""
+    return f"{split}-on-{run.record['data']['digest'][:8]}"
+
+
+def _measured(run: RunFolder, split: str) -> set[str]:
+    """The pairs that a run was measured on, as `_on` has them."""
+    own = {_on(run, split)} if (run.path / "embeddings" / split).is_dir() else set()
+    return own | {path.name for path in run.path.glob(f"embeddings/{split}-on-*")}
+
+
+def _mend(first: RunFolder, run: RunFolder, given: str, split: str) -> str:
+    """What to do where two runs were trained and measured on different pairs."""
+    said = f"{run.path} was trained on {_source(run)}, {first.path} on {_source(first)}"
+    if seen := _seen(first, run, split):
+        return (
+            f"{said}, and {counted(seen, 'image')} of the latter's {split} split taught the former. Measure both on "
+            f"pairs that are new to both: pairjepa evaluate RUN --data OTHER --split {split}."
+        )
+    words = ["pairjepa", "evaluate", given, *_flags(first.config.data), "--split", split]
+    return f"{said}. Measure both on the latter: {shlex.join(words)}."
+
+
+def _seen(measured: RunFolder, run: RunFolder, split: str) -> int:
+    """Images of the split of one run that are training images of another one."""
+    if not (measured.pairs_file.is_file() and run.pairs_file.is_file()):
+        return 0
+    import pyarrow.compute as pc
+
+    from pairjepa.util.tables import cached_table
+
+    images = []
+    for one, part in ((measured, split), (run, "train")):
+        if (table := cached_table(one.pairs_file)) is None:
+            return 0
+        images.append(set(table.filter(pc.equal(table["split"], part))["image"].to_pylist()))
+    return len(set.intersection(*images))
 
 
 def _differ(one: RunFolder, other: RunFolder) -> bool:
@@ -308,7 +367,7 @@ def _difference(what: str, first: Sequence[str], other: Sequence[str]) -> str | 
     return f"{len(other):,} {what} for {len(first):,}: {' and '.join(counts)}"
 
 
-def _warn(groups: dict[str, list[Evaluated]]) -> None:
+def _warn(groups: dict[str, list[Evaluated]], split: str) -> None:
     baseline = next(iter(groups.values()))[0].run
     for name, group in groups.items():
         for run in (one.run for one in group):
@@ -319,6 +378,8 @@ def _warn(groups: dict[str, list[Evaluated]]) -> None:
                 f"warning: {name} was trained on {_source(group[0].run)}, {baseline.path} on {_source(baseline)}: "
                 "the difference may be theirs."
             )
+            if not groups[next(iter(groups))][0].other and (seen := _seen(baseline, group[0].run, split)):
+                say(f"warning: {counted(seen, 'image')} of those that are measured taught {name}.")
 
 
 def _cost(group: Sequence[Evaluated]) -> dict[str, float | int | None]:

@@ -31,8 +31,11 @@ def probe(config: RunConfig) -> dict[str, Any]:
         PairJEPAError: there are no train or dev pairs, or the backbones cannot be read.
     """
     config = on_vectors(config, None)
-    for role in ("pair",) if config.model.pair else SIDES:
-        local_folder(getattr(config.model, role), role)
+    if config.model.pair is not None:
+        local_folder(config.model.pair, "pair")
+    else:
+        for side in SIDES:
+            local_folder(getattr(config.model, side), side)
     pairs = open_pairs(config.data)
     pairs.check_trainable()
     data = read_data(pairs, config.data.max_bad)

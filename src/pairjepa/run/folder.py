@@ -53,7 +53,8 @@ class RunFolder:
         self.path = path
         if not (path / "run.json").is_file():
             there = sorted(p.name for p in path.iterdir())[:8] if path.is_dir() else None
-            found = f"it holds {', '.join(there) or 'nothing'}" if there is not None else "it is not there"
+            gone = "it is a file" if path.exists() else "it is not there"
+            found = f"it holds {', '.join(there) or 'nothing'}" if there is not None else gone
             found = next((f"it is {kind}" for file, kind in _KINDS.items() if (path / file).is_file()), found)
             raise PairJEPAError(
                 f"{path} is no run folder (no run.json; {found}). {near_path(path)}"

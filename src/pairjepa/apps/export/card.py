@@ -8,6 +8,7 @@ from pairjepa.backbones.location import TINY
 from pairjepa.config.settings import tuned
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.tables import markdown_table, partial_table
+from pairjepa.util.words import counted
 
 DIRECTIONS = {"image_to_text": "image → text", "text_to_image": "text → image"}
 
@@ -104,7 +105,6 @@ def _use(address: str, embedder: Embedder) -> str:
     )
     return f"""```python
 import pairjepa
-from pairjepa.util.words import counted
 
 embedder = pairjepa.Embedder.from_pretrained("{address}")
 images = embedder.encode_image(["photo.jpg"])

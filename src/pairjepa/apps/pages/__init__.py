@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Any
 
 from pairjepa.util.errors import needs
+from pairjepa.util.words import counted
 
 
 def style() -> str:
@@ -47,6 +48,7 @@ def offline_page(package: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["counted"] = counted
     environment.policies["json.dumps_kwargs"] = {
         "allow_nan": False,
         "ensure_ascii": False,

@@ -90,7 +90,7 @@ def collect(
             for name, group in groups.items()
         ]
     return {
-        "split": split,
+        "split": first.split,
         "relevance": "owner",
         "description": about["data"]["description"],
         "generated": about["data"]["generated"],

@@ -1,6 +1,6 @@
 """What is found: recalls of runs beside each other, over K, and with a part of the caption shown."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -16,7 +16,10 @@ from pairjepa.util.words import counted
 ARROWS = {"image_to_text": "image → text", "text_to_image": "text → image"}
 RECALLS = ("R@1", "R@5", "R@10")
 K_TICKS = [1, 2, 5, 10, 20, 50, 100]
-LEVELS = (("cca", "CCA, same features", "-"), ("pretrained", "the pretrained pair", (0, (1.5, 1))))
+LEVELS: tuple[tuple[str, str, Literal["-", ":"]], ...] = (
+    ("cca", "CCA, same features", "-"),
+    ("pretrained", "the pretrained pair", ":"),
+)
 """Baselines of each run that are drawn over its bars: key, words, dashes."""
 WIDE = 0.8  # of the distance between two groups of bars
 
