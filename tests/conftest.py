@@ -12,15 +12,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch and NumPy when they are first imported
 
 
-LONG = ("features", "test_tutorial.py", "test_tour.py", "test_damage.py", "serve", "search", "training")
-"""Folders and files that begin first, so that none is left to one of several processes at the end."""
+LONG = ("test_tutorial.py", "test_tour.py", "test_damage.py", "test_resume.py", "features", "serve", "search")
+"""Files and folders that begin first, so that one of two processes does not have the last one alone."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of several processes (`--dist loadgroup`) one has all of a folder, with the runs that its tests share."""
     part = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(part[item]))
     items.sort(key=lambda item: LONG.index(part[item]) if part[item] in LONG else len(LONG))
 
 
