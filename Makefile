@@ -15,7 +15,7 @@ test: checks
 	.venv/bin/lint-imports
 	.venv/bin/cog --check -I docs docs/commands.md docs/objectives.md
 	.venv/bin/sphinx-build -q -W docs docs/_build
-	$(RUN) -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
+	$(RUN) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 docs: checks
 	.venv/bin/cog -r -I docs docs/commands.md docs/objectives.md

@@ -25,7 +25,8 @@ app = App(help_format="plaintext")
 def measured(folder: Path, seed: int, epochs: int) -> dict[str, Any]:
     """One seed: rsum on test of chance, the pretrained and the adapted pair, there and at home."""
     home = str(CLIP["data.source"])
-    learned = {"training.seed": seed, "training.epochs": epochs, "training.warmup": 0.05}
+    learned = {"training.epochs": epochs, "training.batch_size": 128, "training.warmup": 0.05}
+    learned |= {"training.seed": seed}
     pair = small_clip(folder / f"clip-{seed}", CLIP | learned)
     world = shifted(folder / f"shifted-{seed}.parquet", seed)
     settings = {"data.source": str(world), "model.pair": str(pair), "training.seed": seed}

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,15 @@ from tests.browser import REASON
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch and NumPy when they are first imported
+
+
+LONG = ("test_tutorial.py", "test_tour.py", "test_damage.py", "test_resume.py", "features", "serve", "search")
+"""Files and folders that begin first, so that one of two processes does not have the last one alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    part = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
+    items.sort(key=lambda item: LONG.index(part[item]) if part[item] in LONG else len(LONG))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -123,7 +123,8 @@ def test_stopped_after_any_step(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every checkpoint is one that can be gone on from: each process gets one step further."""
-    config = recipe("contrastive", SETTINGS | settings | {"training.epochs": 2})
+    short = {"training.epochs": 2, "training.batch_size": 40}  # a stop within each epoch, and one at its end
+    config = recipe("contrastive", SETTINGS | settings | short)
     pairjepa.train(config, None, tmp_path / "alone")
     step, stops = loop.Trainer._step, 0
 

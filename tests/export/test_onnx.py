@@ -15,6 +15,7 @@ from pairjepa.apps.export.equal import check_equal
 from pairjepa.apps.export.onnx import export_onnx
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.embedder.onnx_embedder import SETTINGS, OnnxEmbedder
+from pairjepa.model import tokens
 from pairjepa.pairs.images import decode
 from pairjepa.pairs.pictures import Picture
 from pairjepa.util.checksums import unsigned
@@ -70,8 +71,12 @@ def test_a_large_jpeg_is_decoded_smaller_as_the_run_does(
 
 
 def test_a_predictor_over_tokens(
-    tmp_path: Path, pictures: Sequence[Picture], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    pictures: Sequence[Picture],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(tokens, "LAYERS", 1)  # the graph of each takes ten seconds
     values = SMALL | FROZEN | {"model.predictor.kind": "transformer", "model.predictor.hidden_dim": 64}
     config = pairjepa.recipe("masked", values | {"model.image_grid": 2, "model.image_views": ["whole"]})
     embedder = Embedder.load(pairjepa.train(config, None, tmp_path / "run"))

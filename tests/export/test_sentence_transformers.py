@@ -10,8 +10,10 @@ import pytest
 
 import pairjepa
 from pairjepa.apps.export.sentence_transformers import export_sentence_transformers
+from pairjepa.backbones.encoders import load_backbones
 from pairjepa.backbones.loading import random_transformer
 from pairjepa.embedder.embedder import Embedder
+from pairjepa.model.build import build_module
 from pairjepa.pairs.pictures import Picture
 from pairjepa.util.errors import UsageError
 
@@ -98,7 +100,8 @@ def test_other_heads_and_poolings(tmp_path: Path, pictures: Sequence[Picture]) -
 )
 def test_what_stock_modules_cannot_say(tmp_path: Path, values: dict[str, Any], words: str) -> None:
     config = pairjepa.recipe("contrastive", SMALL | FROZEN | ONE | values)
-    run = pairjepa.train(config, None, tmp_path / "run")
+    image, text = load_backbones(config, CAPTIONS)
+    untrained = Embedder(config, build_module(config, image, text), image, text, "0" * 16)
     with pytest.raises(UsageError, match=f"{words}.* to be exported to sentence-transformers.*--to onnx"):
-        export_sentence_transformers(Embedder.load(run), tmp_path / "st")
+        export_sentence_transformers(untrained, tmp_path / "st")
     assert not (tmp_path / "st").exists()
