@@ -42,8 +42,8 @@ def best_device() -> torch.device:
 
 def bfloat16_pays(device: torch.device) -> bool:
     """Whether matrix products in bfloat16 are many times as fast there: a GPU of CUDA's, or a CPU with AMX."""
-    amx = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)  # of PyTorch 2.10 and later
-    return device.type == "cuda" or (device.type == "cpu" and bool(amx))
+    facts: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in PyTorch 2.6
+    return device.type == "cuda" or (device.type == "cpu" and bool(facts.get("amx_bf16")))
 
 
 def to_device(batch: Sequence[Tensor], device: torch.device) -> tuple[Tensor, ...]:
