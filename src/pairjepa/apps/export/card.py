@@ -8,6 +8,7 @@ from pairjepa.backbones.location import TINY
 from pairjepa.config.settings import tuned
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.tables import markdown_table, partial_table
+from pairjepa.util.words import counted
 
 DIRECTIONS = {"image_to_text": "image → text", "text_to_image": "text → image"}
 
