@@ -105,7 +105,6 @@ def _use(address: str, embedder: Embedder) -> str:
     )
     return f"""```python
 import pairjepa
-from pairjepa.util.words import counted
 
 embedder = pairjepa.Embedder.from_pretrained("{address}")
 images = embedder.encode_image(["photo.jpg"])
