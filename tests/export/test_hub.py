@@ -118,6 +118,7 @@ def test_the_card_has_the_runs_own_numbers(run: Path, folder: Path) -> None:
         "[MASK]",
     ):
         assert words in card
+    assert "```python\nimport pairjepa\n\nembedder = " in card
     assert "<script>" not in card.split("---")[2]
     assert "&lt;script&gt;" in card
     metadata = huggingface_hub.ModelCard(card).data

@@ -268,7 +268,7 @@ def test_what_comes_after_a_run_takes_an_adapted_pair(make: Callable[[], Any], t
     """ONNX, compared with the run; an index; an audit; maps, where patches are projected as the class token."""
     save(tmp_path / "pair", make)
     given = {"data.source": "shapes:60", "model.pair": str(tmp_path / "pair"), "training.epochs": 1}
-    run = pairjepa.train(recipe("adapt", given), None, tmp_path / "run").path
+    run = pairjepa.train(recipe("adapt", given | {"model.adapter_scale": 0.5}), None, tmp_path / "run").path
     assert export(run, "onnx", tmp_path / "onnx").is_dir()
     build(run, ["shapes:60"], tmp_path / "index")
     embedder = pairjepa.Embedder.load(run)
@@ -337,7 +337,9 @@ def flava() -> Any:
 
 def test_a_family_without_one_vector_a_caption_is_refused(tmp_path: Path) -> None:
     save(tmp_path, flava)
-    with pytest.raises(PairJEPAError, match=r"model\.pair must"):
+    with pytest.raises(
+        PairJEPAError, match=r"model\.pair must be a dual encoder .* \(flava\)\. A single encoder"
+    ):
         load_pair(tmp_path)
 
 
@@ -357,7 +359,14 @@ def test_one_folder_for_both_backbones_is_the_pair(tmp_path: Path, capsys: pytes
 
 
 def test_what_is_no_pair_is_said(tmp_path: Path) -> None:
-    from transformers import CLIPTextConfig, CLIPTextModel, SiglipConfig, SiglipModel
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModel,
+        Siglip2Config,
+        Siglip2Model,
+        SiglipConfig,
+        SiglipModel,
+    )
 
     _, tokenizer, _ = save(tmp_path / "pair", clip)
     CLIPTextModel(CLIPTextConfig(**TEXT)).save_pretrained(tmp_path / "tower")
@@ -368,6 +377,11 @@ def test_what_is_no_pair_is_said(tmp_path: Path) -> None:
     save(tmp_path / "unlike", lambda: SiglipModel(SiglipConfig(text_config=TEXT, vision_config=unlike)))
     with pytest.raises(PairJEPAError, match=r"both sides into one space, .* images are 32 numbers"):
         load_pair(tmp_path / "unlike")
+    save(tmp_path / "naflex", lambda: Siglip2Model(Siglip2Config(text_config=TEXT, vision_config=VISION)))
+    with pytest.raises(
+        PairJEPAError, match=r"pictures of one size, .* \(NaFlex\)\. Choose one of a fixed size"
+    ):
+        load_pair(tmp_path / "naflex")
     with pytest.raises(UsageError, match=r"model\.max_tokens must be at most 16 for this pair, got 17"):
         load_pair(tmp_path / "pair", 17)
     with pytest.raises(UsageError, match=r"model\.image must not be given beside model\.pair"):

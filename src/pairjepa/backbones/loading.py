@@ -89,8 +89,13 @@ def load_pair_model(folder: Path) -> tuple[nn.Module, Any]:
         kind = getattr(config, "model_type", "unknown")
         if not hasattr(config, "vision_config") or not hasattr(config, "text_config"):
             raise PairJEPAError(
-                f"model.pair must be a dual encoder such as CLIP or SigLIP, got {folder}, a single encoder ({kind}). "
-                "Give it as model.image or model.text."
+                f"model.pair must be a dual encoder such as CLIP or SigLIP, got {folder} ({kind}). "
+                "A single encoder is given as model.image or model.text."
+            )
+        if kind == "siglip2":
+            raise PairJEPAError(
+                f"model.pair must take pictures of one size, got {folder}, a SigLIP2 of any size (NaFlex). "
+                "Choose one of a fixed size, such as google/siglip2-base-patch16-224."
             )
         model, found = AutoModel.from_pretrained(
             folder, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True

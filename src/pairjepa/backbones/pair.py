@@ -19,8 +19,8 @@ from pairjepa.backbones.text import TextBackbone, longest_caption, tokenizer_par
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import digest
 
-PADS_TO_FULL_LENGTH = ("siglip", "siglip2")
-"""Families whose text tower was trained on captions padded to its full length, and without an attention mask."""
+PADS_TO_FULL_LENGTH = ("siglip",)
+"""Families (and SigLIP2 of a fixed size) whose text tower knows captions padded to its full length, and no mask."""
 CAUSAL_BY_MASK = ("aimv2",)
 """Families whose SDPA attention reads a caption in both directions where no caption of the batch is padded."""
 

@@ -56,6 +56,7 @@ def scorer(model: ModelConfig, images: int) -> RunConfig:
         image_lora=None,
         text_lora=None,
         text_frozen_layers=None,
+        adapter_scale=None,
         image_grid=None,
         image_projection=heads.model.image_projection,
         caption_projection=heads.model.caption_projection,
