@@ -146,9 +146,10 @@ def test_a_decoder_is_refused(tmp_path):
         load_text_backbone(ModelConfig(text=str(tmp_path)), 0)
 
 
-def test_the_encoder_of_a_t5_is_taken_without_its_decoder(text_folder, tmp_path):
+@pytest.mark.parametrize("kind", [hf.T5ForConditionalGeneration, hf.T5EncoderModel])
+def test_the_encoder_of_a_t5_is_taken_with_or_without_its_decoder(kind, text_folder, tmp_path):
     config = hf.T5Config(vocab_size=60, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
-    whole = hf.T5ForConditionalGeneration(config).eval()
+    whole = kind(config).eval()
     whole.save_pretrained(tmp_path)
     hf.AutoTokenizer.from_pretrained(text_folder("bert")).save_pretrained(tmp_path)
     text = load_text_backbone(ModelConfig(text=str(tmp_path), text_layers=(-1,)), 0)
