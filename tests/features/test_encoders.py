@@ -6,8 +6,8 @@ import pytest
 import torch
 import transformers as hf
 
-from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
-from pairjepa.backbones.location import as_pair
+from pairjepa.backbones.encoders import load_backbones, load_image_backbone, load_text_backbone
+from pairjepa.backbones.location import as_pair, say_towers
 from pairjepa.config.settings import ModelConfig, RunConfig
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import write_json
@@ -71,13 +71,23 @@ def test_loading_says_nothing(image_folder, text_folder, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_the_text_tower_of_a_dual_folder(image_folder, text_folder, capsys):
+def test_the_text_tower_of_a_dual_folder(image_folder, text_folder, capsys, monkeypatch):
     folder = str(image_folder("clip"))
     hf.AutoTokenizer.from_pretrained(text_folder("bert")).save_pretrained(folder)
     assert load_text_backbone(ModelConfig(text=folder), 0).width == 2 * 32
     one = RunConfig(model=ModelConfig(image="tiny-resnet", text=folder))
     assert as_pair(one) == one
-    assert "model.text is the text tower of a pretrained pair" in capsys.readouterr().err
+    load_backbones(one, CAPTIONS)
+    assert (
+        capsys.readouterr().err
+        == "model.text is the text tower of a pretrained pair, before its projection.\n"
+    )
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: f"{folder}/config.json")
+    say_towers(ModelConfig(image="of/hub", text="tiny-bert"))
+    assert (
+        capsys.readouterr().err
+        == "model.image is the image tower of a pretrained pair, before its projection.\n"
+    )
     both = as_pair(RunConfig(model=ModelConfig(image=folder, text=folder))).model
     assert (both.image, both.text, both.pair) == (None, None, folder)
     assert "taken as --model.pair" in capsys.readouterr().err
@@ -146,9 +156,10 @@ def test_a_decoder_is_refused(tmp_path):
         load_text_backbone(ModelConfig(text=str(tmp_path)), 0)
 
 
-def test_the_encoder_of_a_t5_is_taken_without_its_decoder(text_folder, tmp_path):
+@pytest.mark.parametrize("kind", [hf.T5ForConditionalGeneration, hf.T5EncoderModel])
+def test_the_encoder_of_a_t5_is_taken_with_or_without_its_decoder(kind, text_folder, tmp_path):
     config = hf.T5Config(vocab_size=60, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
-    whole = hf.T5ForConditionalGeneration(config).eval()
+    whole = kind(config).eval()
     whole.save_pretrained(tmp_path)
     hf.AutoTokenizer.from_pretrained(text_folder("bert")).save_pretrained(tmp_path)
     text = load_text_backbone(ModelConfig(text=str(tmp_path), text_layers=(-1,)), 0)

@@ -16,10 +16,13 @@ from pairjepa.apps.export import export
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import RunConfig
+from pairjepa.features.engines import choice
 from pairjepa.model.build import build_module
 from pairjepa.model.lora import add_lora
 from pairjepa.model.weights import load_weights, weights, write_tensors
+from pairjepa.pairs.data import read_data
 from pairjepa.training import train
+from pairjepa.training.material import Material
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 from .pictures import picture
@@ -107,6 +110,19 @@ def test_lora_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.undo()
     halved = pairjepa.train(settings, None, tmp_path / "halved")
     assert halved.model_file.read_bytes() == whole.model_file.read_bytes()
+
+
+def test_the_pair_is_measured_by_what_measures_its_tuned_tower(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch, or the row of the pair would not be epoch 0 to the last digit."""
+    save(tmp_path / "pair", clip)
+    monkeypatch.setattr(choice, "FEW", 0)
+    settings = config(tmp_path / "pair", image_lora=2)
+    data = read_data(pairjepa.Pairs.open("shapes:20"), 0.0)
+    material = Material(settings, data, *load_backbones(settings, ()))
+    assert len(material.image_features.gather(np.arange(20))) == 20
+    assert material.engines == {"image": "torch"}
 
 
 def test_a_tower_of_a_pair_is_tuned_whole(tmp_path: Path) -> None:

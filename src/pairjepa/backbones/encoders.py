@@ -13,7 +13,7 @@ from pairjepa.backbones.image import ImageBackbone
 from pairjepa.backbones.joined import JoinedImage
 from pairjepa.backbones.layers import UpperLayers
 from pairjepa.backbones.loading import MEND, load_tokenizer, load_transformer
-from pairjepa.backbones.location import locate, vector_width
+from pairjepa.backbones.location import locate, say_towers, vector_width
 from pairjepa.backbones.pair import load_pair
 from pairjepa.backbones.preprocessing import read_preprocessing
 from pairjepa.backbones.probe import check_image, check_text, usable
@@ -124,6 +124,7 @@ def load_backbones(
     new = run is None or not (run / "run.json").is_file()
     if new and not isinstance(image, VectorImages):
         model = config.model
+        say_towers(model)
         check_image(image, "model.pair" if model.pair else "model.image", model.pair or model.image)
         check_text(text, "model.pair" if model.pair else "model.text", model.pair or model.text)
     if config.context.hidden_words == "mask" and text.tokenizer.mask_token_id is None:

@@ -46,13 +46,15 @@ def load_transformer(
         PairJEPAError: Transformers does not know the model, its weights are not whole, or it is of the other side.
     """
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
     setting = f"model.{side}"
     with quiet(), torch.random.fork_rng([]), _errors_of(setting, folder, mend):
         torch.default_generator.manual_seed(seed)
         config = _side_config(AutoConfig.from_pretrained(folder, trust_remote_code=False), side, folder)
-        # of T5 and its like the encoder alone
-        auto: Any = AutoModelForTextEncoding if getattr(config, "is_encoder_decoder", False) else AutoModel
+        # of T5 and its like the encoder alone, whether or not the folder has a decoder too
+        encodes = side == "text" and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
+        auto: Any = AutoModelForTextEncoding if encodes else AutoModel
         if weights == "random":
             model = auto.from_config(config, dtype=torch.float32, trust_remote_code=False)
         else:

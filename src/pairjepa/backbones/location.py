@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from pairjepa.config.settings import RunConfig
+from pairjepa.config.settings import ModelConfig, RunConfig
 from pairjepa.util.errors import PairJEPAError, UsageError, close_matches, near_path
 from pairjepa.util.files import read_json
 from pairjepa.util.progress import say
@@ -204,7 +204,7 @@ def _snapshot(name: str, setting: str, revision: str | None) -> Path:
 
 
 def as_pair(config: RunConfig) -> RunConfig:
-    """The configuration with `model.pair` where both backbones are one dual encoder; of one tower alone, a line."""
+    """The configuration with `model.pair` where both backbones are one dual encoder."""
     model = config.model
     several = isinstance(model.image, tuple) or vector_width(model.image)
     if model.pair is not None or several or "random" in (model.image_weights, model.text_weights):
@@ -215,8 +215,7 @@ def as_pair(config: RunConfig) -> RunConfig:
         if not name or not (Path(name).expanduser().is_dir() or model.image == model.text):
             continue  # of two hub ids, they are two models
         with contextlib.suppress(PairJEPAError):  # what is wrong is said where it is loaded
-            about = read_json(locate(name, side, revision) / "config.json", "Backbone configuration")
-            if "text_config" in about and "vision_config" in about:
+            if _is_pair(locate(name, side, revision) / "config.json"):
                 dual[side] = (located(name), revision)
     if len(dual) == 2 and dual["image"] == dual["text"]:
         name, revision = dual["image"]
@@ -226,9 +225,30 @@ def as_pair(config: RunConfig) -> RunConfig:
         )
         parts = {"image": None, "text": None, "image_revision": None, "text_revision": None}
         return replace(config, model=replace(model, pair=name, pair_revision=revision, **parts))  # type: ignore[arg-type]
-    for side in dual:
-        say(f"model.{side} is the {side} tower of a pretrained pair, before its projection.")
     return config
+
+
+def say_towers(model: ModelConfig) -> None:
+    """A line for each backbone that is one tower of a pretrained pair; hub ids have been fetched."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for side in SIDES:
+        name, revision = getattr(model, side), getattr(model, f"{side}_revision")
+        if not isinstance(name, str) or name in TINY.values() or vector_width(name):
+            continue
+        own = Path(name).expanduser()
+        file = (
+            own / "config.json"
+            if own.is_dir()
+            else try_to_load_from_cache(name, "config.json", revision=revision)
+        )
+        if isinstance(file, str | Path) and _is_pair(Path(file)):
+            say(f"model.{side} is the {side} tower of a pretrained pair, before its projection.")
+
+
+def _is_pair(file: Path) -> bool:
+    about = read_json(file, "Backbone configuration")
+    return "text_config" in about and "vision_config" in about
 
 
 def holds_backbones(run: Path) -> bool:

@@ -14,7 +14,7 @@ from pairjepa.backbones.layers import LowerLayers, UpperLayers
 from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.words import WordEmbeddings
-from pairjepa.config.settings import RunConfig, tuned
+from pairjepa.config.settings import RunConfig, starts_as_pair, tuned
 from pairjepa.features.cache import FeatureStore, FeatureTable
 from pairjepa.features.extract import compute, fill
 from pairjepa.features.work import ImageWork, MaskedTextWork, StateWork, TextWork, Work
@@ -126,9 +126,14 @@ class Material:
         return self.masking(*context.mask_ratio), FRESH_MASKS if fresh else context.masks
 
     def _engine(self, side: str) -> str:
-        """The engine that is named; of `auto` the one that the run began with."""
-        named = self.config.model.engine
-        return self.engines.get(side, named) if named == "auto" else named
+        """The engine that is named; of `auto` the one that the run began with.
+
+        A tower that is tuned is measured by PyTorch, and so is the pair that it began as.
+        """
+        named, model = self.config.model.engine, self.config.model
+        if named != "auto":
+            return named
+        return self.engines.get(side, "torch" if starts_as_pair(model) and tuned(model, side) else "auto")
 
     def pooled_features(self, images: np.ndarray) -> np.ndarray:
         """`(image, pooled)`: views averaged, without the cells of a grid."""
