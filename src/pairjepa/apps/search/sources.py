@@ -132,9 +132,7 @@ def _open_pairs(source: str, data: DataConfig) -> Pairs:
 
 def _of_pairs(key: str, pairs: Pairs) -> Source:
     for line in pairs.problems.lines():
-        if not line.startswith(
-            "images with no caption (left out)"
-        ):  # those of a folder are not left out here
+        if not line.startswith("images with no caption"):  # of a folder they are not left out here
             say(f"{key}: {line}")
     columns = _metadata(pairs.table)
     names = relative_names(pairs.names, os.path.dirname(key) if os.path.isfile(key) else key)
