@@ -11,7 +11,7 @@ from pairjepa.model.joint import JointModel
 from pairjepa.objectives import Labels, Objective
 from pairjepa.training.monitor import Split
 from pairjepa.training.processes import Group
-from pairjepa.training.step import Batch, TrainStep, features
+from pairjepa.training.step import Batch, TrainStep, features, keep_statistics
 
 
 def loss_of(features):
@@ -133,3 +133,15 @@ class FixedFeatures:
     """Inputs that are features already."""
 
     backbone = None
+
+
+@pytest.mark.parametrize(("image", "kept"), [("of/hub", True), ("tiny-resnet", False)])
+def test_a_pretrained_backbone_keeps_its_statistics(image, kept):
+    """Those of random weights, and of heads, are learned."""
+    parts = {name: nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)) for name in ("joint", "image")}
+    module = nn.ModuleDict(parts).train()
+    keep_statistics(ModelConfig(image=image, image_lr_scale=0.1), module)
+    for part in parts.values():
+        part(torch.arange(12.0).reshape(4, 3))
+    assert bool(parts["image"][1].running_mean.eq(0).all()) == kept
+    assert parts["joint"][1].running_mean.ne(0).any()
