@@ -81,6 +81,14 @@ def test_another_backbone_is_refused(tmp_path: Path) -> None:
         RunFolder(tmp_path).note_backbones(changed)
 
 
+def test_another_pair_is_refused_by_its_own_name(tmp_path: Path) -> None:
+    run = started(tmp_path, recipe("adapt", {"data.source": "DATA", "model.pair": "a/pair"}))
+    run.note_backbones(BACKBONES)
+    changed = BACKBONES | {"image": {"digest": "f" * 32, "source": "PAIR"}}
+    with pytest.raises(PairJEPAError, match=r"^model\.pair must be the backbone .* got ffffffff from PAIR"):
+        RunFolder(tmp_path).note_backbones(changed)
+
+
 def test_no_run(tmp_path: Path) -> None:
     with pytest.raises(PairJEPAError, match=r"is no run folder \(no run.json; it is not there\)"):
         RunFolder(tmp_path / "nosuch")

@@ -543,11 +543,16 @@ def test_what_cannot_be_measured_is_a_sentence(
 
 
 @pytest.mark.parametrize("make", [clip, siglip], ids=lambda make: make.__name__)
-def test_a_pair_learns_masked_captions(make: Callable[[], Any], tmp_path: Path) -> None:
+def test_a_pair_learns_masked_captions(
+    make: Callable[[], Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Hidden words are left out; from images alone epoch 0 is the pair, and words change the answer."""
     save(tmp_path / "pair", make)
     given = {"data.source": "shapes:120", "model.pair": str(tmp_path / "pair"), "training.epochs": 2}
     run = pairjepa.train(recipe("adapt-masked", given), None, tmp_path / "run")
+    said = capsys.readouterr().err
+    assert said.count("epoch 0, the pretrained pair as it is") == 1
+    assert said.count("epoch 0, the pair's text tower alone") == 1
     assert run.record["backbones"]["text"]["hidden_words"] == "omit"
     result = pairjepa.evaluate(tmp_path / "run", "dev")
     assert result["baselines"]["pretrained"]["rsum"] == run.summary["pretrained_dev_rsum"] <= result["rsum"]

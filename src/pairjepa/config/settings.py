@@ -128,7 +128,7 @@ class ModelConfig:
     feature_batch: int | None = None
     """Items that a frozen backbone forwards at once; if not given, 16 images or 64 captions, on a GPU 256."""
     dim: int = 512
-    """Width of the shared space."""
+    """Width of the shared space; a pretrained pair has its own."""
     image_projection: HeadConfig = field(default_factory=HeadConfig)
     """Image features → context."""
     caption_projection: HeadConfig = field(default_factory=lambda: HeadConfig("identity"))

@@ -224,8 +224,9 @@ class RunFolder:
         for side, now in backbones.items():
             then = self.record["backbones"][side]
             if now["digest"] != then["digest"]:
+                setting = f"model.{side}" if self.config.model.pair is None else "model.pair"
                 raise PairJEPAError(
-                    f"model.{side} must be the backbone that {self.path} was trained on "
+                    f"{setting} must be the backbone that {self.path} was trained on "
                     f"(digest {then['digest'][:8]}), got {now['digest'][:8]} from {now['source']}. "
                     "The folder's weights or preprocessing have changed: put the old ones back, or train again."
                 )

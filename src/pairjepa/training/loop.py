@@ -202,7 +202,8 @@ class Trainer:
         dev = self._measured(self.dev)["rsum"]
         position["best"], position["pretrained"] = {"epoch": 0, "rsum": dev}, dev
         self._best = weights(self.module)
-        say(f"epoch 0, the pretrained pair as it is: dev rsum {dev:.1f}")
+        what = "the pretrained pair as it is" if self.config.context.image else "the pair's text tower alone"
+        say(f"epoch 0, {what}: dev rsum {dev:.1f}")
 
     def _steps(self, epoch: int, position: dict[str, Any], stop: threading.Event) -> float:
         """The steps of an epoch that are still to do; images a second."""
