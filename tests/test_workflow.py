@@ -431,9 +431,9 @@ def test_pairs_that_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     pairs.problems.add("captions in Klingon (dropped)", ["image 3", "image 4"])
     given = config(data__source=None)
     pairjepa.train(given, pairs, tmp_path / "run")
-    assert "warning: 2 captions in Klingon (dropped), such as image 3." in capsys.readouterr().err
+    assert "warning: captions in Klingon (dropped): 2, such as image 3." in capsys.readouterr().err
     result = pairjepa.evaluate(tmp_path / "run", pairs=pairs)
-    assert "warning: 2 captions in Klingon" in capsys.readouterr().err
+    assert "warning: captions in Klingon (dropped): 2" in capsys.readouterr().err
     assert (result["images"], result["captions"]) == (10, len(pairs.split("test")))
     with pytest.raises(UsageError, match=r"data\.source must name the pairs, got none"):
         pairjepa.evaluate(tmp_path / "run")

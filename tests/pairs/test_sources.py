@@ -1135,7 +1135,7 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         ("t.csv", b"", "must hold at least one row, got none"),
         ("t.csv", b"image,caption\n", "must hold at least one row, got none"),
         ("t.csv", b"image,image,caption\na,b,c\n", "must have different names, got 'image' twice"),
-        ("t.jsonl", b"no\njson\n", "must hold one JSON object a line, but 2 lines are not"),
+        ("t.jsonl", b"no\njson\n", "must hold one JSON object a line, got 2 lines of another kind"),
         ("t.json", b"{}", "must hold a list of pairs"),
         ("t.json", b'{"images": [1], "sentences": 2}', "must have Karpathy's form"),
         (

@@ -107,7 +107,8 @@ def test_few_images_raise_no_alarm(images: int, rsum: float, chance: float) -> N
         [epoch(n, rsum, loss=6.0 - n / 2, train=600.0) for n in range(1, 31)], chance=chance, images=images
     )
     assert list(found) == ["few images"]
-    assert f"{images} images are too few to tell it from chance: dev rsum {rsum:.1f}" in found["few images"]
+    few = "1 image is" if images == 1 else f"{images} images are"
+    assert f"{few} too few to tell it from chance: dev rsum {rsum:.1f}" in found["few images"]
     probe = min(600.0, rsum + 100)
     falling = [epoch(1, rsum), *(epoch(n, rsum - 25, train=probe) for n in range(2, 31))]
     assert warnings(falling, chance=chance, images=images) == {}, "nor is it said to overfit"
