@@ -103,7 +103,7 @@ def _gains(
     others = set.intersection(
         *({p.name for p in one.run.path.glob(f"embeddings/{split}-on-*")} for one in every)
     )
-    here = split if not any(one.other for one in every) else next(one.kind for one in every if one.other)
+    here = next((one.kind for one in every if one.other), split)
     others.discard(here)
     gains: dict[str, dict[str, dict[str, Any]]] = {}
     for kind in (here, *sorted(others)):
