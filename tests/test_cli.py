@@ -308,6 +308,22 @@ def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
 
 
 @pytest.mark.parametrize(
+    ("baselines", "following"), [({"pretrained": {}}, ["next: pairjepa compare RUN"]), ({}, [])]
+)
+def test_other_pairs_are_not_those_of_the_report(
+    baselines: dict[str, Any],
+    following: list[str],
+    calls: list[SimpleNamespace],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    measured = RESULT | {"data": {"other": True}, "baselines": baselines}
+    monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", lambda *_, **__: measured)
+    assert main(["evaluate", "RUN", "--data", "OTHER"]) == 0
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("next")] == following
+
+
+@pytest.mark.parametrize(
     ("command", "following"),
     [
         (["inspect", "my data"], "next: pairjepa train contrastive --data 'my data'\n"),

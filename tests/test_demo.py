@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from pairjepa.apps import demo, demo_pair
@@ -19,7 +20,11 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("demo") / "runs"
     with pytest.MonkeyPatch.context() as patch:
         _fewer(patch)
+        patch.setattr(torch, "get_num_threads", lambda: 3)
+        set_to: list[int] = []
+        patch.setattr(torch, "set_num_threads", set_to.append)
         runs, text = demo.demo(folder)
+    assert set_to == [1, 3], "one thread, and then as before"
     assert runs == [folder / "contrastive", folder / "masked", folder / "adapt/run"]
     return folder, text
 

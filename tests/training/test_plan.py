@@ -24,7 +24,7 @@ def test_every_image_once_with_its_own_captions(wanted):
     batches = list(plan(captions_per_image=wanted).epoch(1))
     images = np.concatenate([b.images for b in batches])
     captions = np.concatenate([b.captions for b in batches])
-    assert np.bincount(images).tolist() == [wanted] * 23
+    assert np.bincount(images).tolist() == [min(wanted, 4)] * 23, "no image has more than four"
     assert (OWNER[captions] == images).all()
     for image in range(23):
         drawn = captions[images == image]

@@ -1,6 +1,7 @@
 """The whole job on pairs that the program draws: both approaches from nothing, and a pretrained pair adapted."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,29 @@ def demo(run: Path) -> tuple[list[Path], str]:
         The run folders, and what they show.
     """
     runs = {name: run / name for name in RECIPES}
-    results = {name: _evaluated(recipe(RECIPES[name], SETTINGS), path) for name, path in runs.items()}
-    compared = comparison.compare(list(runs.values()), "test")
     adapted = run / "adapt"
-    text = (
-        "Generated pairs: shapes that this program drew, in words that it chose.\n"
-        "The numbers show that everything works, and nothing about photos.\n\n"
-        f"{compare_table(compared)}\n\n{_meaning(results)}\n\n{_adapted(adapted)}"
-    )
+    with _one_thread():
+        results = {name: _evaluated(recipe(RECIPES[name], SETTINGS), path) for name, path in runs.items()}
+        compared = comparison.compare(list(runs.values()), "test")
+        text = (
+            "Generated pairs: shapes that this program drew, in words that it chose.\n"
+            "The numbers show that everything works, and nothing about photos.\n\n"
+            f"{compare_table(compared)}\n\n{_meaning(results)}\n\n{_adapted(adapted)}"
+        )
     return [*runs.values(), adapted / "run"], text
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread of PyTorch: models this small lose more by sharing their work out than they gain."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _adapted(folder: Path) -> str:

@@ -32,7 +32,6 @@ def report(
         from pairjepa.apps.report import collect
         from pairjepa.apps.report.page import write_page
 
-        say("reading the runs and making the map of each: about half a minute a run with t-SNE")
         found = collect(runs, split, projection=projection, seed=seed)
         write_page(found, out)
         if figures is not None:

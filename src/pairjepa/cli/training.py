@@ -255,13 +255,16 @@ def evaluate(
         next_command("train", "adapt", *as_flags(chosen), "--run", "runs/adapt")
         return
     folders = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
-    other = result.get("seeds", [result])[0]["data"]["other"]
+    first = result.get("seeds", [result])[0]
+    other = first["data"]["other"]
     parts = ("evaluation", "embeddings", *(() if other else ("illustrations",)))
     say(f"wrote {', '.join([*(str(one / part) for one in folders for part in parts), *exported])}")
-    if split in ("test", "all"):
-        next_command("report", str(run), "--out", "report.html")
-    else:
+    if split not in ("test", "all"):
         next_command("evaluate", str(run), *as_flags(data), "--split", "test")
+    elif not other:
+        next_command("report", str(run), "--out", "report.html")
+    elif "pretrained" in first["baselines"]:
+        next_command("compare", str(run))  # gained on its own pairs, lost on these
 
 
 def _evaluate_ensemble(

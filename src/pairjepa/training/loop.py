@@ -80,7 +80,7 @@ class Trainer:
         train, dev = stages[0].train, stages[0].dev
         self._local = TrainStep(module, train, config, self.group)
         self._enter(1)
-        least = self.plan.images // self.plan.steps_per_epoch * config.training.captions_per_image
+        least = self.plan.images // self.plan.steps_per_epoch * self.plan.captions_per_image
         if least < 2 * self.group.size > 2:
             raise UsageError(
                 f"training.batch_size must give each process two samples of every batch, got {least} for "

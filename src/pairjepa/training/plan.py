@@ -59,6 +59,7 @@ class Plan:
         shares = None if weights is None else weights / np.bincount(owner, weights)[owner]
         self._ends = None if shares is None else np.cumsum(shares, dtype=np.float64)
         self._views, self._config, self._masks = views, config, masks
+        self.captions_per_image = min(config.captions_per_image, int(self._count.max()))
         self._shards = shards
         self.images = len(self._count)
         # Batches of nearly equal size: a last one of two images would be a poor set of negatives.
@@ -70,7 +71,7 @@ class Plan:
         """The batches of an epoch (counted from 1): every image once, with `captions_per_image` of its captions."""
         rng = np.random.default_rng([self._config.seed, epoch])
         order = rng.permutation(self.images) if self._shards is None else _shard_by_shard(self._shards, rng)
-        wanted = self._config.captions_per_image
+        wanted = self.captions_per_image
         start = self._start(rng.random(self.images))
         view = rng.integers(0, self._views, (self.images, wanted))
         mask = rng.integers(0, self._masks, (self.images, wanted))

@@ -68,6 +68,7 @@ def collect(
         raise UsageError(f"seed must be between 0 and {2**32 - 1}, got {seed}.")
     check_method(projection)
     groups = evaluated(runs, split)
+    say("reading the runs and making the map of each: about half a minute a run with t-SNE")
     evaluations = {
         name: [read_evaluation(one.run, one.kind, one.embeddings.run, one.command) for one in group]
         for name, group in groups.items()
