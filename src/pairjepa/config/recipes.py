@@ -40,8 +40,8 @@ def masked() -> RunConfig:
         base,
         model=replace(base.model, predictor=replace(base.model.predictor, kind="gated")),
         context=ContextConfig(caption="tokens"),
-        # words learn to tell their own caption from another one of the same image
-        training=replace(base.training, captions_per_image=2),
+        # words learn to tell their own caption from the others of the same image; a batch has four of each
+        training=replace(base.training, epochs=20, batch_size=500, captions_per_image=4),
     )
 
 
@@ -61,7 +61,7 @@ def predict_align() -> RunConfig:
     return replace(
         base,
         model=replace(base.model, auxiliary="features"),
-        training=replace(base.training, captions_per_image=1),  # within three times the time of `contrastive`
+        training=contrastive().training,  # one caption an image: within three times the time of `contrastive`
         objective=replace(base.objective, weights={"info_nce": 1.0, "auxiliary_l2": 1.0}),
     )
 
