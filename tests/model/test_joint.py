@@ -32,11 +32,11 @@ def test_words_are_seen_where_they_are_given(kind):
 
 def test_a_closed_gate_leaves_the_words_alone_and_an_open_one_adds_the_image():
     joint = model(config=replace(CONFIG, predictor=replace(RESIDUAL, kind="gated")))
-    torch.nn.init.zeros_(joint.predictor.gate.weight)
-    torch.nn.init.constant_(joint.predictor.gate.bias, -100.0)
+    torch.nn.init.zeros_(joint.predictor.gate.linear.weight)
+    torch.nn.init.constant_(joint.predictor.gate.linear.bias, -100.0)
     words = joint.predict(IMAGE, CAPTION)
     torch.testing.assert_close(words, joint.predict(IMAGE * 9, CAPTION))
-    torch.nn.init.constant_(joint.predictor.gate.bias, 100.0)
+    torch.nn.init.constant_(joint.predictor.gate.linear.bias, 100.0)
     torch.testing.assert_close(joint.predict(IMAGE, CAPTION), words + joint.predict(IMAGE))
 
 

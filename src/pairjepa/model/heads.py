@@ -120,7 +120,7 @@ def gated(width: int, dim: int, config: HeadConfig) -> nn.Module:
 
 
 class Gated(nn.Module):
-    """A residual map a side; the words that are visible say, dimension by dimension, how much the image's counts.
+    """A residual map a side, and one from the visible words to a gate: how much the image counts, by dimension.
 
     One map over both sides cannot: what it makes of the image must be large where the image stands alone, and small
     where most words are there. An image alone goes through its own map and no gate.
@@ -130,7 +130,7 @@ class Gated(nn.Module):
         """From `image` and `caption` features to `dim`."""
         super().__init__()
         self.image, self.caption = Residual(image, dim, config), Residual(caption, dim, config)
-        self.gate = nn.Linear(caption, dim)
+        self.gate = Residual(caption, dim, config)
 
     def forward(
         self,
