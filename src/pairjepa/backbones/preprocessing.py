@@ -171,12 +171,12 @@ def read_preprocessing(folder: Path, default_size: int | None = 224) -> Preproce
         PairJEPAError: the file is missing or broken, or asks for something that is no square.
     """
     values = _read(folder)
-    if values is None and default_size is None:
-        raise PairJEPAError(
-            f"model.pair must be a folder with its preprocessor_config.json, got {folder}. Save its image processor "
-            "there too; one that was tuned has that of the pair that it began as."
-        )
     if values is None:
+        if default_size is None:
+            raise PairJEPAError(
+                f"model.pair must be a folder with its preprocessor_config.json, got {folder}. Save its image "
+                "processor there too; one that was tuned has that of the pair that it began as."
+            )
         say(
             f"{folder} has no preprocessor_config.json: taking ImageNet's mean and standard deviation, "
             f"{default_size} px, bilinear."
