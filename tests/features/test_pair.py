@@ -650,6 +650,7 @@ def test_a_pair_learns_masked_captions(
     said = capsys.readouterr().err
     assert said.count("epoch 0, the pretrained pair as it is") == 1
     assert said.count("epoch 0, the pair's text tower alone") == 1
+    assert "text-only: these pairs did not improve the pretrained pair" not in said
     assert run.record["backbones"]["text"]["hidden_words"] == "omit"
     result = pairjepa.evaluate(tmp_path / "run", "dev")
     assert result["baselines"]["pretrained"]["rsum"] == run.summary["pretrained_dev_rsum"] <= result["rsum"]

@@ -251,7 +251,8 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         folder.finish(summary)
         heads_alone = not any(tuned(config.model, side) for side in ("image", "text"))
         pretrained_best = summary["best_epoch"] == 0 or (heads_alone and summary.get("adapter_scale") == 0)
-        if starts_as_pair(config.model) and pretrained_best:
+        # the text-only control begins as one tower, not as the pair
+        if config.context.image and starts_as_pair(config.model) and pretrained_best:
             say(
                 f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
             )
