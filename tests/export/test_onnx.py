@@ -159,7 +159,7 @@ def test_a_tokenizer_of_python_alone_is_refused_before_any_graph(
     """As SigLIP's, which is one of SentencePiece."""
     run: Any = SimpleNamespace(weights="0" * 32, text=SimpleNamespace(tokenizer=object()))
     with pytest.raises(
-        PairJEPAError, match=r"must have a fast tokenizer to be exported, .* of SigLIP: on SigLIP2"
+        PairJEPAError, match=r"must have a fast tokenizer to be exported, .*of SigLIP: on SigLIP2"
     ):
         export_onnx(run, tmp_path / "out")
     assert not (tmp_path / "out").exists()
