@@ -29,8 +29,8 @@ IMPORTED_AS = {
     "umap-learn": "umap",
     "opentsne": "openTSNE",
 }
-# Nothing imports these by name: FastAPI, Accelerate and PyTorch's exporter do.
-THROUGH_OTHERS = {"onnx", "onnxscript", "python-multipart", "tensorboard"}
+# Nothing imports these by name: FastAPI, Accelerate, Transformers and PyTorch's exporter do.
+THROUGH_OTHERS = {"onnx", "onnxscript", "protobuf", "python-multipart", "sentencepiece", "tensorboard"}
 
 
 def package(requirement: str) -> str:

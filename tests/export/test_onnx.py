@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,6 +151,19 @@ def test_what_cannot_be_loaded(folder: Path, tmp_path: Path, pictures: Sequence[
     (broken / SETTINGS).write_text(json.dumps(settings | {"sees_captions": False}))
     with pytest.raises(UsageError, match="Train the recipe masked"):
         OnnxEmbedder.load(broken).predict(pictures[:1], ["a circle"])
+
+
+def test_a_tokenizer_of_python_alone_is_refused_before_any_graph(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As SigLIP's, which is one of SentencePiece."""
+    run: Any = SimpleNamespace(weights="0" * 32, text=SimpleNamespace(tokenizer=object()))
+    with pytest.raises(
+        PairJEPAError, match=r"must have a fast tokenizer to be exported, .*of SigLIP: on SigLIP2"
+    ):
+        export_onnx(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert "exporting" not in capsys.readouterr().err
 
 
 def test_another_model_is_not_taken_for_equal(embedder: Embedder, folder: Path) -> None:

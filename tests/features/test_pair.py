@@ -18,6 +18,7 @@ import pairjepa
 from pairjepa.apps.audit import audit
 from pairjepa.apps.export import export
 from pairjepa.apps.search.build import build
+from pairjepa.backbones import loading
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.backbones.masking import Masking
 from pairjepa.backbones.pair import load_pair, pair_temperature
@@ -32,6 +33,7 @@ from pairjepa.model.heads import build_head
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.adapter_scale import set_scale
 from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import write_json
 
 from .pictures import picture
 
@@ -197,6 +199,94 @@ def test_a_pair_is_what_transformers_gives(make: Callable[[], Any], tmp_path: Pa
     assert np.abs(embedder.encode_image(pictures) - wanted_image).max() < 1e-5
     assert np.abs(embedder.encode_text(CAPTIONS, batch_size=3) - wanted_text).max() < 1e-5
     assert np.abs(wanted_text[0] - wanted_text[1]).max() > 1e-3  # the case can tell captions apart
+
+
+def test_captions_of_siglip_are_padded_on_the_side_of_its_tokenizer(tmp_path: Path) -> None:
+    """There is no mask: the last position, which is pooled, is the end of the caption or padding."""
+    model, tokenizer, _ = save(tmp_path, siglip)
+    right = load_pair(tmp_path)[1]
+    file = tmp_path / "tokenizer_config.json"
+    write_json(file, json.loads(file.read_text("utf-8")) | {"padding_side": "left"})
+    text = load_pair(tmp_path)[1]
+    tokenizer.padding_side = "left"
+    ids = tokenizer(CAPTIONS, padding="max_length", max_length=16, return_tensors="pt")["input_ids"]
+    assert (ids[:, -1] == 3).all()
+    with torch.no_grad():
+        wanted = embedded(model.get_text_features(input_ids=ids))
+        found, other = (embedded(one(*one.collate(one.tokenize(CAPTIONS)))) for one in (text, right))
+    assert np.abs(found - wanted).max() < 1e-5
+    assert np.abs(other - wanted).max() > 1e-2
+    assert text.digest != right.digest
+
+
+def test_the_tokenizer_of_siglip_is_one_of_sentencepiece(tmp_path: Path) -> None:
+    """As its authors publish it: pads with the end token, drops capitals and punctuation, is one of Python alone."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    from transformers import SiglipTokenizer
+
+    model, *_ = save(tmp_path / "pair", siglip)
+    for old in tmp_path.glob("pair/tokenizer*"):
+        old.unlink()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CAPTIONS),
+        model_prefix=str(tmp_path / "own"),
+        hard_vocab_limit=False,
+        vocab_size=40,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+    )
+    tokenizer = SiglipTokenizer(str(tmp_path / "own.model"), model_max_length=16)
+    tokenizer.save_pretrained(tmp_path / "pair")
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(tmp_path / "pair")
+    captions = [*CAPTIONS, "A Dog."]
+    ids = tokenizer(captions, padding="max_length", max_length=16, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        wanted = embedded(model.get_text_features(input_ids=ids["input_ids"]))
+    found = pairjepa.Embedder.from_pair(tmp_path / "pair").encode_text(captions)
+    assert np.abs(found - wanted).max() < 1e-5
+    assert np.abs(found[0] - found[-1]).max() < 1e-5
+
+
+def test_sentencepiece_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, siglip)
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "spiece.model").write_bytes(b"")
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text("utf-8"))
+    write_json(tmp_path / "tokenizer_config.json", config | {"tokenizer_class": "SiglipTokenizer"})
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    with pytest.raises(PairJEPAError, match=r"'sentencepiece', .* pip install 'pairjepa\[sentencepiece\]'"):
+        load_pair(tmp_path)
+
+
+def test_a_pair_saved_by_sentence_transformers(tmp_path: Path) -> None:
+    """It is the pair that its own `encode` is; a map behind it would be left out, so it is refused."""
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    save(tmp_path / "pair", clip)
+    model = sentence_transformers.SentenceTransformer(str(tmp_path / "pair"), device="cpu")
+    model.save_pretrained(str(tmp_path / "st"), create_model_card=False)
+    found = pairjepa.Embedder.from_pair(tmp_path / "st").encode_text(CAPTIONS)
+    assert np.abs(found - model.encode(CAPTIONS, normalize_embeddings=True)).max() < 1e-5
+    modules = json.loads((tmp_path / "st/modules.json").read_text("utf-8"))
+    dense = {"idx": 1, "name": "1", "path": "1_Dense", "type": "sentence_transformers.models.Dense"}
+    write_json(tmp_path / "st/modules.json", [*modules, dense])
+    with pytest.raises(
+        PairJEPAError, match=r"a dual encoder alone, got .*, whose modules\.json adds Dense\."
+    ):
+        load_pair(tmp_path / "st")
+
+
+def test_a_pair_without_its_preprocessing_is_refused(tmp_path: Path) -> None:
+    save(tmp_path, clip)
+    (tmp_path / "preprocessor_config.json").unlink()
+    with pytest.raises(
+        PairJEPAError, match=r"model\.pair must be a folder with its preprocessor_config\.json"
+    ):
+        load_pair(tmp_path)
 
 
 def test_temperature_is_that_of_the_checkpoint(tmp_path: Path) -> None:
@@ -420,9 +510,13 @@ def test_inspect_counts_and_probes_with_the_pair(adapted: Path, capsys: pytest.C
     assert said.err.endswith(f"next: pairjepa train adapt --data shapes:120 --model.pair {given[-1]}\n")
 
 
-def test_what_was_forgotten_is_measured_on_other_pairs(adapted: Path) -> None:
+def test_what_was_forgotten_is_measured_on_other_pairs(
+    adapted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     own = pairjepa.evaluate(adapted / "run", "dev")
+    assert "unknown to the text backbone" not in capsys.readouterr().err  # `train` has said it
     result = pairjepa.evaluate(adapted / "run", "dev", data="shapes:90")
+    assert "unknown to the text backbone" in capsys.readouterr().err
     assert result["data"]["other"]
     assert result["baselines"]["pretrained"]["rsum"] > 0
     assert set(result["beats_pretrained"]) == {"rsum_difference", "ci", "verdict", "corrected"}
@@ -499,7 +593,10 @@ def test_a_pair_is_measured_without_a_run(
     beside = pairjepa.evaluate(adapted / "run", "dev")
     given = ["--model.pair", str(adapted / "clip"), "--data", "shapes:120", "--split", "dev"]
     assert main(["evaluate", *given, "--json", "--export", str(tmp_path / "out")]) == 0
-    alone = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert "tokens are unknown to the text backbone" in said.err
+    assert "or pair, such as --model.pair" in said.err
+    alone = json.loads(said.out)
     pretrained = beside["baselines"].pop("pretrained")
     assert {key: alone[key] for key in pretrained} == pretrained
     assert alone["baselines"]["cca"] == beside["baselines"]["cca"]
@@ -553,6 +650,7 @@ def test_a_pair_learns_masked_captions(
     said = capsys.readouterr().err
     assert said.count("epoch 0, the pretrained pair as it is") == 1
     assert said.count("epoch 0, the pair's text tower alone") == 1
+    assert "text-only: these pairs did not improve the pretrained pair" not in said
     assert run.record["backbones"]["text"]["hidden_words"] == "omit"
     result = pairjepa.evaluate(tmp_path / "run", "dev")
     assert result["baselines"]["pretrained"]["rsum"] == run.summary["pretrained_dev_rsum"] <= result["rsum"]

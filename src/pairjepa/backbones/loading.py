@@ -5,6 +5,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import torch
 from torch import nn
 
 from pairjepa.backbones.location import Side
+from pairjepa.backbones.sentence import modules_beyond_pair
 from pairjepa.config.settings import Weights
 from pairjepa.util.arrays import arrays_digest
-from pairjepa.util.errors import PairJEPAError, UsageError, first_line, hindrance
+from pairjepa.util.errors import PairJEPAError, UsageError, first_line, hindrance, missing_extra
 
 # Written by Transformers into a config, and without influence on what is computed.
 _NO_INFLUENCE = {
@@ -99,6 +101,11 @@ def load_pair_model(folder: Path) -> tuple[nn.Module, Any]:
                 f"model.pair must take pictures of one size, got {folder}, a SigLIP2 of any size (NaFlex). "
                 "Choose one of a fixed size, such as google/siglip2-base-patch16-224."
             )
+        if added := modules_beyond_pair(folder):
+            raise PairJEPAError(
+                f"model.pair must be a dual encoder alone, got {folder}, whose modules.json adds "
+                f"{' and '.join(added)}. Choose the pair that it was made of."
+            )
         model, found = AutoModel.from_pretrained(
             folder, dtype=torch.float32, trust_remote_code=False, weights_only=True, output_loading_info=True
         )
@@ -120,7 +127,7 @@ def load_tokenizer(folder: Path, setting: str = "model.text") -> Any:
     """The tokenizer of a Transformers folder.
 
     Raises:
-        PairJEPAError: there is none.
+        PairJEPAError: there is none, or it is one of SentencePiece, which is not installed.
     """
     from transformers import AutoTokenizer
 
@@ -131,7 +138,9 @@ def load_tokenizer(folder: Path, setting: str = "model.text") -> Any:
         # Without its files Transformers makes one up, of special tokens alone.
         if len(tokenizer) > len(tokenizer.all_special_tokens):
             return tokenizer
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+    except Exception as error:  # a broken file can break it anywhere
+        if find_spec("sentencepiece") is None and any(folder.glob("*.model")):
+            raise missing_extra("sentencepiece", "sentencepiece") from None
         reason = first_line(error)
     raise PairJEPAError(
         f"{setting} must be a folder with its tokenizer, got {folder}. Save the tokenizer there too ({reason})."

@@ -84,12 +84,12 @@ class PairText(TextBackbone):
             raise UsageError(f"model.max_tokens must be at most {longest} for this pair, got {max_tokens}.")
         family: Any = model.config.model_type  # type: ignore[union-attr]
         self._full = longest if family in PADS_TO_FULL_LENGTH else None
+        self._left = self._full is not None and tokenizer.padding_side == "left"
         self.max_tokens = min(max_tokens or longest, longest)
         with torch.no_grad():
             self.width = self.forward(*self.collate(self.tokenize(["a"]))).shape[1]
-        self.digest = digest(
-            weights, architecture(model), tokenizer_parts(tokenizer), [self.max_tokens, self._full], "pair"
-        )
+        padding = [self.max_tokens, self._full, *(["left"] if self._left else [])]
+        self.digest = digest(weights, architecture(model), tokenizer_parts(tokenizer), padding, "pair")
         self.eval()
 
     @property
@@ -112,9 +112,11 @@ class PairText(TextBackbone):
         if self._full is None:
             return _embedding(embed(input_ids=input_ids, attention_mask=attention_mask))
         missing = self._full - input_ids.shape[1]
-        return _embedding(
-            embed(input_ids=F.pad(input_ids, (0, missing), value=self.tokenizer.pad_token_id or 0))
-        )
+        ids = F.pad(input_ids, (0, missing), value=self.tokenizer.pad_token_id or 0)
+        if self._left:
+            first = self._full - attention_mask.sum(1, keepdim=True)
+            ids = ids.gather(1, (torch.arange(self._full, device=ids.device) - first) % self._full)
+        return _embedding(embed(input_ids=ids))
 
 
 def load_pair(folder: Path, max_tokens: int | None = None) -> tuple[PairImage, PairText]:
@@ -125,8 +127,8 @@ def load_pair(folder: Path, max_tokens: int | None = None) -> tuple[PairImage, P
         max_tokens: captions are cut there; None is the longest that the text tower takes.
 
     Raises:
-        PairJEPAError: it is no dual encoder, its weights are not whole, it has no tokenizer, a tower fails, or the
-            sides do not fit.
+        PairJEPAError: it is no dual encoder, its weights are not whole, it has no tokenizer or no preprocessing, a
+            tower fails, or the sides do not fit.
         UsageError: `max_tokens` is more than the tower takes.
     """
     model: Any
@@ -134,11 +136,8 @@ def load_pair(folder: Path, max_tokens: int | None = None) -> tuple[PairImage, P
     if model.config.model_type in CAUSAL_BY_MASK:
         model.set_attn_implementation("eager")
     weights = weights_digest(model)
-    if (folder / SETTINGS).is_file():  # of `save_pair`
-        preprocessing = read_settings(folder)[0]
-    else:
-        size = getattr(model.config.vision_config, "image_size", None)
-        preprocessing = read_preprocessing(folder, size if isinstance(size, int) else 224)
+    saved = (folder / SETTINGS).is_file()  # by `save_pair`
+    preprocessing = read_settings(folder)[0] if saved else read_preprocessing(folder, None)
     with usable("model.pair", folder):
         image = PairImage(model, preprocessing, weights)
         text = PairText(model, tokenizer, max_tokens, weights)

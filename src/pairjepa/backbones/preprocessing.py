@@ -161,17 +161,22 @@ class Preprocessing:
         )
 
 
-def read_preprocessing(folder: Path, default_size: int = 224) -> Preprocessing:
+def read_preprocessing(folder: Path, default_size: int | None = 224) -> Preprocessing:
     """The preprocessing of the backbone in `folder`.
 
     Without a `preprocessor_config.json` it is ImageNet's mean and standard deviation at `default_size` pixels,
-    bilinear, and a line says so.
+    bilinear, and a line says so; of None, that of a pretrained pair, the file must be there.
 
     Raises:
-        PairJEPAError: the file is broken, or asks for something that is no square.
+        PairJEPAError: the file is missing or broken, or asks for something that is no square.
     """
     values = _read(folder)
     if values is None:
+        if default_size is None:
+            raise PairJEPAError(
+                f"model.pair must be a folder with its preprocessor_config.json, got {folder}. Save its image "
+                "processor there too; one that was tuned has that of the pair that it began as."
+            )
         say(
             f"{folder} has no preprocessor_config.json: taking ImageNet's mean and standard deviation, "
             f"{default_size} px, bilinear."

@@ -67,6 +67,14 @@ def _read(folder: Path) -> SentenceSettings:
     return SentenceSettings(mode, "Normalize" in modules, prompt, longest)
 
 
+def modules_beyond_pair(folder: Path) -> list[str]:
+    """What the modules.json of a pretrained pair's folder puts behind its embeddings; none for a plain folder."""
+    if not (folder / "modules.json").is_file():
+        return []
+    kinds = [module["type"].rsplit(".", 1)[-1] for module in read_json(folder / "modules.json", _WHAT)]
+    return [kind for kind in kinds if kind not in ("Transformer", "CLIPModel", "Normalize")]
+
+
 def prepend(tokenizer: Any, prompt: str) -> None:
     """Make a tokenizer put `prompt` before each text; as a part of it, it is exported and saved with it.
 

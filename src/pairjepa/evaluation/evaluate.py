@@ -28,7 +28,7 @@ from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
 from pairjepa.training.hubness import load_or_fit
-from pairjepa.training.material import Material
+from pairjepa.training.material import Material, warn_of_captions
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
 from pairjepa.util.checksums import write_record
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
@@ -154,6 +154,8 @@ def measure(
     image, text = load_backbones(config, (), folder.path)
     folder.check_backbones(describe(config, image, text))
     warn_of_leaks(data.record)
+    if other:  # of its own pairs, `train` has said it
+        warn_of_captions(data.pairs, text)
     material = Material(config, data, image, text, folder.record.get("engines"))
     twins = material.twins(split)
     # on the features before training: first, while the backbones are untrained

@@ -14,7 +14,7 @@ from pairjepa.features.engines import check_engine
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
-from pairjepa.training.material import Material
+from pairjepa.training.material import Material, warn_of_captions
 from pairjepa.util.errors import unknown
 from pairjepa.util.files import digest
 
@@ -56,6 +56,7 @@ def evaluate_pair(
     data.pairs.check_split(split)
     warn_of_leaks(data.record)
     image, text = load_backbones(config, ())
+    warn_of_captions(data.pairs, text)
     material = Material(config, data, image, text)
     corrected = {"train", "dev"} <= set(data.pairs.splits)
     twins = material.twins(split)

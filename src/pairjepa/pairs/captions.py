@@ -55,14 +55,15 @@ def token_warnings(length: dict[str, Any]) -> list[str]:
         warnings.append(
             f"{unknown:.1%} of the captions' tokens are unknown to the text backbone, and captions that differ in "
             "these alone are the same to it. Take a multilingual encoder, such as --model.text "
-            "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2."
+            "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2, or pair, such as --model.pair "
+            "google/siglip2-base-patch16-224."
         )
     equal = length["equal_when_cut"]
     if length["share_cut"] > 0.05 or equal:
         same = f", and {equal:,} of them are then equal to another one" if equal else ""
         warnings.append(
             f"{length['share_cut']:.1%} of the captions are cut at {length['max_tokens']} tokens{same}. "
-            "Raise --model.max-tokens."
+            "Raise --model.max-tokens, or put first what differs where the model takes no more."
         )
     return warnings
 

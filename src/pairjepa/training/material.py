@@ -20,8 +20,10 @@ from pairjepa.features.extract import compute, fill
 from pairjepa.features.work import ImageWork, MaskedTextWork, StateWork, TextWork, Work
 from pairjepa.metrics.caption_twins import MOST, Twin, make_twins
 from pairjepa.model.joint import JointModel
+from pairjepa.pairs.captions import token_warnings
 from pairjepa.pairs.data import Data
 from pairjepa.pairs.sources import shapes
+from pairjepa.pairs.table import Pairs
 from pairjepa.training.inputs import (
     CachedFeatures,
     CaptionTwins,
@@ -38,7 +40,17 @@ from pairjepa.util.files import cache_folder
 from pairjepa.util.progress import say
 from pairjepa.util.words import counted
 
+_CAPTIONS = 20_000  # that are looked at for unknown tokens
 FRESH_MASKS = 1 << 30  # a tuned text backbone may as well see a new one each time
+
+
+def warn_of_captions(pairs: Pairs, text: TextBackbone) -> None:
+    """Say what the text backbone does not see of the captions."""
+    if pairs.text_vectors is not None:
+        return
+    step = -(-len(pairs) // _CAPTIONS)
+    for sentence in token_warnings(text.token_facts(pairs.captions[::step].to_pylist())):
+        say(f"warning: {sentence}")
 
 
 class Material:

@@ -12,7 +12,6 @@ from torch import nn
 from pairjepa.backbones import location as backbones
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
-from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.vectors import on_vectors
 from pairjepa.config.settings import RunConfig, frozen_epochs, pretrained, starts_as_pair, tuned
 from pairjepa.features.engines import check_engine
@@ -22,7 +21,7 @@ from pairjepa.model.weights import load_weights, write_tensors
 from pairjepa.model.weights import weights as tensors_of
 from pairjepa.objectives import check_terms
 from pairjepa.pairs import sources
-from pairjepa.pairs.captions import group_ids, token_warnings
+from pairjepa.pairs.captions import group_ids
 from pairjepa.pairs.data import known_table, read_data, read_known
 from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
@@ -32,7 +31,7 @@ from pairjepa.training.adapter_scale import adapters, set_scale
 from pairjepa.training.cca_heads import CCATrainer, finish
 from pairjepa.training.ensemble import teach
 from pairjepa.training.loop import Trainer
-from pairjepa.training.material import Material
+from pairjepa.training.material import Material, warn_of_captions
 from pairjepa.training.processes import current, joined
 from pairjepa.training.tracking import check_tracker
 from pairjepa.util.checksums import seal
@@ -113,7 +112,6 @@ def _train(planned: dict[Path, RunConfig], pairs: Pairs | None, track: str | Non
     return folders
 
 
-_CAPTIONS = 20_000  # that are looked at for unknown tokens
 DEV_IMAGES = 5000  # that an epoch is measured on: its images are compared with all of its captions
 
 
@@ -151,8 +149,7 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
     for run in teachers:
         run.check_data(data.record)
     warn_of_leaks(data.record)
-    if data.pairs.text_vectors is None:
-        _warn_of_captions(data.pairs, text)
+    warn_of_captions(data.pairs, text)
     material, control = Material(config, data, image, text), None
     if config.context.caption is not None and config.context.image:
         # what the words alone can do, by a model that never saw an image: the control of `evaluate`
@@ -162,13 +159,6 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
         say("The text-only control:")
         fit_material(control, path / TEXT_ONLY, track)
     return folder
-
-
-def _warn_of_captions(pairs: Pairs, text: TextBackbone) -> None:
-    """Say what the text backbone does not see of the captions."""
-    step = -(-len(pairs) // _CAPTIONS)
-    for sentence in token_warnings(text.token_facts(pairs.captions[::step].to_pylist())):
-        say(f"warning: {sentence}")
 
 
 def fit_material(material: Material, path: Path, track: str | None = None) -> RunFolder:
@@ -261,7 +251,8 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         folder.finish(summary)
         heads_alone = not any(tuned(config.model, side) for side in ("image", "text"))
         pretrained_best = summary["best_epoch"] == 0 or (heads_alone and summary.get("adapter_scale") == 0)
-        if starts_as_pair(config.model) and pretrained_best:
+        # the text-only control begins as one tower, not as the pair
+        if config.context.image and starts_as_pair(config.model) and pretrained_best:
             say(
                 f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
             )

@@ -41,8 +41,8 @@ def export_onnx(embedder: Embedder, folder: str | Path) -> None:
     """
     check_installed("onnx")
     with new_folder(Path(folder), "onnx", embedder.weights) as temporary:
+        _write_tokenizer(embedder, temporary / "tokenizer.json")  # first, as not every one can be written
         _write_graphs(embedder, temporary)
-        _write_tokenizer(embedder, temporary / "tokenizer.json")
         write_record(temporary / SETTINGS, _settings(embedder))
         seal(temporary)
         loaded = OnnxEmbedder.load(temporary)
@@ -120,8 +120,8 @@ def _write_tokenizer(embedder: Embedder, path: Path) -> None:
     fast = getattr(tokenizer, "backend_tokenizer", None)
     if fast is None:
         raise PairJEPAError(
-            f"model.text must have a fast tokenizer to be exported, got {type(tokenizer).__name__}. "
-            "Convert it with the package tokenizers, or train on another text backbone."
+            f"The text backbone must have a fast tokenizer to be exported, got {type(tokenizer).__name__}. "
+            "Share the run with --to hub, or train on another one (of SigLIP: on SigLIP2)."
         )
     copy = type(fast).from_str(fast.to_str())
     copy.no_padding()
