@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# datasets 5.2.0: `stream.skip(100)` skips other rows with two workers than with none, so that `take(100)` is no held-out.
+# datasets 5.2.0: `stream.skip(100)` skips other rows with two workers than with none: `take(100)` is not held out.
 #
 # Guessed: `dev = stream.take(100)` and `train = stream.skip(100)` share no row, however each of them is read.
-# Seen (1,000 rows in 4 shards): with workers each one takes or skips its share of the 100 at the start of its own shards.
-# dev read without workers and train with two: 50 of the 100 held-out rows are trained on, and 50 other rows are in
-# neither. With four workers it is 75. The same number on both sides gives 0, and so it looks right in a small test.
+# Seen (1,000 rows in 4 shards): with workers each one takes or skips its share of the 100, at the start of its own
+# shards. dev read without workers and train with two: 50 of the 100 held-out rows are trained on, and 50 other rows are
+# in neither. With four workers it is 75. The same number on both sides gives 0, and so it looks right in a small test.
 # `split_dataset_by_node` on two or four processes does the same. Lengths are 100 and 900 each time: no count shows it.
 # Where it matters: streams of captions, evaluated in the main process and trained on with workers.
 # Way round: hold out by a hash of the image in `filter`, or whole files.

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# torch 2.13.0: a warm-up schedule that is built after the optimizer was loaded trains with a tenth of its rate to the end.
+# torch 2.13.0: a warm-up schedule that is built after the optimizer was loaded gives a ninth of its rate to the end.
 #
 # Guessed: `load_state_dict` of optimizer and scheduler restores the rate, in whatever order the four lines stand.
 # Seen (5 steps of LinearLR from 0.1, then CosineAnnealingLR, resumed after 8 of 20): if both are built and then both
 # loaded, the rates are those of an unbroken run. If the optimizer is loaded before the scheduler is built, each rate
 # that follows is 0.11 of the right one: building sets the rate to that of step 0, loading the scheduler does not set it
-# back, and the cosine multiplies what it finds. ChainedScheduler (0.1) and ConstantLR (its factor) do the same; OneCycleLR
-# and CosineAnnealingWarmRestarts take one step with a wrong rate. CosineAnnealingLR alone, MultiStepLR and PolynomialLR are
-# right in both orders, and so adding a warm-up breaks a script that resumed well. Right after loading, `get_last_lr()`
-# says the right rate where the optimizer has the wrong one.
+# back, and the cosine multiplies what it finds. ChainedScheduler (0.1) and ConstantLR (its factor) do the same;
+# OneCycleLR and CosineAnnealingWarmRestarts take one step with a wrong rate. CosineAnnealingLR alone is right in both
+# orders, and so adding a warm-up breaks a script that resumed well. Right after loading, `get_last_lr()` gives the
+# right rate where the optimizer has the wrong one.
 # Way round: build everything, then load everything; check `group["lr"]`, not `get_last_lr()`.
 . "$(dirname "$0")/_setup.sh"
 install torch==2.13.0 numpy==2.4.6

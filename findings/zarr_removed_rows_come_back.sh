@@ -4,10 +4,10 @@
 # Guessed: what a resize cuts off is gone; new rows hold the fill value, as in h5py.
 # Seen (1,000 embeddings, chunks of 256): cut to 900 rows and grown to 1,000 again, the old 100 rows are back, bit for
 # bit. Cut to 600, rows 600 to 767 are back and 768 to 999 are the fill value: chunks that lie outside are deleted, the
-# one at the edge keeps its old part. With one shard of 1,024 rows 900 and 600 both bring back all, though the chunks
-# inside are the same. In h5py both are the fill value. The file keeps them too: the chunk does not change when it is cut.
-# Where it matters: an array that grows in advance and is filled later, with NaN or 0 for "not yet": a removed picture's
-# embedding is found under the next picture's row.
+# one at the edge keeps its old part. With one shard of 1,024 rows all of them are back, though its chunks are the same.
+# In h5py all are the fill value.
+# Where it matters: an array that grows in advance and is filled later, with NaN for "not yet": a removed picture's
+# embedding is found under the next picture's row. What was to be deleted is still in the file, too.
 # Way round: write the fill value over the rows before the resize.
 . "$(dirname "$0")/_setup.sh"
 install zarr==3.1.6 h5py==3.16.0 numpy==2.4.6
