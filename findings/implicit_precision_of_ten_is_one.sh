@@ -5,8 +5,8 @@
 # The AUC is that of the whole ranking, and K does not matter.
 # Seen: hits are divided by the smaller of K and the number of right items: one right item at rank 10 of 10 gives a
 # precision of 1.0, and of 20 too: it is the hit rate. Hits and divisors of all queries are added up first: of a query
-# with one right item, found, and one with nine, not found, it is 0.1, where the mean of the two is 0.5. The AUC counts what
-# lies beyond rank K as half right: with each right item at rank 6 of 50 it is 0.45 for K = 5 and 0.90 for K = 10.
+# with one right item, found, and one with nine, not found, it is 0.1, where the mean of the two is 0.5. In the AUC what
+# lies beyond rank K is half right: with each right item at rank 6 of 50 it is 0.45 for K = 5 and 0.90 for K = 10.
 # Where it matters: retrieval with one right image for each caption, compared with precision or AUC from elsewhere.
 # Way round: another package for the measures; `recommend` gives the ranking.
 . "$(dirname "$0")/_setup.sh"

@@ -4,8 +4,8 @@
 # Guessed: an exported graph gives what the module gives, up to rounding, or the export raises.
 # Seen (`torch.onnx.export`, ONNX Runtime): `mask.mean(1, dtype=torch.float32)` of whole numbers takes the mean in whole
 # numbers and then makes it float32: 0.75 and 0.25 become 0. `scatter_reduce(..., "mean")`, which pools captions by
-# their image, is exported as a plain scatter: each group is its last row. "sum" and "amax" are right. `logsigmoid` becomes
-# log(sigmoid(x)): -50 becomes -inf. Neither the export nor the session says a word; the shapes and types are right.
+# their image, is exported as a plain scatter: each group is its last row. "sum" and "amax" are right. `logsigmoid`
+# becomes log(sigmoid(x)): -50 becomes -inf. Neither the export nor the session says a word; shapes and types are right.
 # Where it matters: masked pooling, the share of a caption that is hidden, images with several captions, sigmoid scores.
 # A mask of ones, or one caption an image, does not show it.
 # Way round: `mask.float().mean(1)`; the sum over groups divided by the count; `-softplus(-x)`; compare outputs.
