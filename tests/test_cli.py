@@ -287,10 +287,13 @@ def test_results_go_to_stdout_and_the_rest_to_stderr(
     assert "wrote some/run/evaluation, some/run/embeddings, some/run/illustrations, OUT\n" in err
 
 
-def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
+def test_a_seed_group_has_its_own_table_the_notes_of_each_seed_and_those_of_all_once(
     calls: list[SimpleNamespace], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seeds = [RESULT | {"run": f"RUN/seed-{seed}", "seed": seed, "notes": [f"note {seed}"]} for seed in (0, 1)]
+    seeds = [
+        RESULT | {"run": f"RUN/seed-{seed}", "seed": seed, "notes": ["of all", f"note {seed}"]}
+        for seed in (0, 1)
+    ]
     group = {"seeds": seeds, "mean": {"rsum": 12.5}, "sd": None}
     monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", lambda *_, **__: group)
     monkeypatch.setattr(
@@ -298,7 +301,7 @@ def test_a_seed_group_has_its_own_table_and_the_notes_of_each_seed(
     )
     assert main(["evaluate", "RUN"]) == 0
     out, err = capsys.readouterr()
-    assert out == "table of 2 seeds\n\nseed 0: note 0\n\nseed 1: note 1\n"
+    assert out == "table of 2 seeds\n\nof all\n\nseed 0: note 0\n\nseed 1: note 1\n"
     assert (
         "RUN/seed-0/illustrations, RUN/seed-1/evaluation, RUN/seed-1/embeddings, RUN/seed-1/illustrations\n"
         in err

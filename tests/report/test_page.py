@@ -169,6 +169,10 @@ def test_a_warning_names_its_run_beside_another(without_figures: None) -> None:
     assert "two: It fell." in render(report)
 
 
+def test_a_verdict_leaves_the_names_of_runs_as_they_are(without_figures: None) -> None:
+    assert '<p class="note">two is better than one by 1.5 rsum.</p>' in render(make_report(("one", "two")))
+
+
 def test_sections_that_do_not_apply_are_left_out() -> None:
     report = make_report(("plain",))
     report["thumbnails"] = [None] * IMAGES

@@ -66,6 +66,34 @@ def test_what_cannot_be_embedded(run: Path, tmp_path: Path) -> None:
         embed(run, [], tmp_path / "vectors.npy")
     with pytest.raises(UsageError, match=r"got 'ray'\. `pairjepa index` takes it"):
         embed(run, ["shapes:3"], tmp_path / "vectors.npy", engine="ray")
+    (tmp_path / "pairs.json").write_text('{"images": []}')
+    with pytest.raises(
+        PairJEPAError, match=r"pairs.json must hold weights, got none. The names of pairs.npy would"
+    ):
+        embed(run, ["shapes:3"], tmp_path / "pairs.npy")
+    assert (tmp_path / "pairs.json").read_text() == '{"images": []}'
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(PairJEPAError, match="At least one image must be readable, got none"):
         embed(run, [tmp_path / "broken.jpg"], tmp_path / "vectors.npy")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["embed", "RUN", "IMAGES", "--out", "{}.npy"],
+        ["label", "RUN", "IMAGES", "--labels", "a,b", "--out", "{}.csv"],
+        ["report", "RUN", "--out", "{}.html"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_that_nothing_can_be_written_is_said_before_the_work(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    *given, out = command
+    assert main([*given, out.format(tmp_path / "file" / "made")]) == 1  # though there is no RUN
+    assert f"{out.format(tmp_path / 'file' / 'made')} cannot be written: " in capsys.readouterr().err
+    folder = Path(out.format(tmp_path / "folder"))
+    folder.mkdir()
+    assert main([*given, str(folder)]) == 1
+    assert f"--out must be a file, got the folder {folder}." in capsys.readouterr().err

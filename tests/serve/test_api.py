@@ -288,6 +288,21 @@ def test_uploads_that_are_no_picture(client: TestClient, data: bytes, said: str)
         assert said in refused(answer, 422)
 
 
+@pytest.mark.parametrize("kind", ["PPM", "JPEG2000", "WEBP"])
+def test_uploads_of_all_kinds_that_are_read(client: TestClient, kind: str) -> None:
+    data = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(data, kind)
+    assert client.post("/api/search", files={"image": data.getvalue()}).status_code == 200
+
+
+def test_one_label_is_refused_in_words_that_fit_a_request(client: TestClient, photo: bytes) -> None:
+    answer = client.post("/api/label", files={"image": photo}, data={"labels": "dog"})
+    said = (
+        "labels must be at least two, got 1 ('dog'). Give all that an image may show, such as dog,cat,street."
+    )
+    assert refused(answer, 422) == said
+
+
 def test_a_truncated_picture(client: TestClient, photo: bytes) -> None:
     assert "damaged" in refused(client.post("/api/search", files={"image": photo[:-40]}), 422)
 

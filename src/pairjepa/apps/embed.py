@@ -15,9 +15,9 @@ from pairjepa.config.settings import DataConfig, EngineName
 from pairjepa.embedder.encoder import Encoder, KnowsWords
 from pairjepa.features.engines import check_engine
 from pairjepa.pairs.problems import EXAMPLES
-from pairjepa.util.checksums import write_record
+from pairjepa.util.checksums import read_record, write_record
 from pairjepa.util.errors import PairJEPAError, UsageError
-from pairjepa.util.files import atomic_path, cache_folder, writing
+from pairjepa.util.files import atomic_path, cache_folder, check_file, writing
 from pairjepa.util.progress import progress, say
 from pairjepa.util.tables import write_table
 
@@ -58,23 +58,27 @@ def embed(
 
     Raises:
         UsageError: no source is given, or `out` is of another kind.
-        PairJEPAError: run or sources are not as they must be, or no image can be read.
+        PairJEPAError: run or sources are not as they must be, no image can be read, `out` cannot be written, or a
+            `.json` of something else is in its way.
     """
     out = Path(out)
+    about = out.with_suffix(".json")
     if out.suffix not in SUFFIXES:
         raise UsageError(f"--out must end in {' or '.join(SUFFIXES)}, got {str(out)!r}.")
     if not sources:
         raise UsageError("IMAGES must name at least one folder, image or set of pairs, got none.")
+    check_file(out)
+    if out.suffix == ".npy" and about.exists():
+        mend = f"The names of {out.name} would take its place: give --out another name."
+        read_record(about, {"weights": str, "names": list}, mend)
     entries = [entry for one in sources for entry in open_source(str(one), data or DataConfig()).entries]
     encoder = load_encoder(run)
     found = embed_entries(encoder, entries, engine)
     names = [entries[row].name for row in found.rows]
     with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
         if out.suffix == ".npy":
             with atomic_path(out) as temporary, temporary.open("wb") as file:
                 np.save(file, found.vectors, allow_pickle=False)
-            about = out.with_suffix(".json")
             write_record(about, {"weights": encoder.weights, "names": names})
             return [out, about]
         values = pa.FixedSizeListArray.from_arrays(pa.array(found.vectors.ravel()), encoder.dim)

@@ -13,7 +13,7 @@ from pairjepa.config.recipes import override
 from pairjepa.config.settings import RunConfig
 from pairjepa.evaluation.tables import aligned
 from pairjepa.util.errors import UsageError
-from pairjepa.util.files import write_rows
+from pairjepa.util.files import check_file, write_rows
 from pairjepa.util.progress import say
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def label(
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, got {k}.")
+    if out is not None:
+        check_file(out)
     with stdout_for_results(device):
         from pairjepa.apps.labels import confusion
         from pairjepa.apps.labels.labels import TEMPLATES, label_images, read_labels, write_csv

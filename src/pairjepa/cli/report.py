@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pairjepa.cli.common import Split, next_command, stdout_for_results
 from pairjepa.util.errors import UsageError
+from pairjepa.util.files import check_file
 from pairjepa.util.progress import say
 
 
@@ -28,6 +29,7 @@ def report(
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--out must end in .html, got {out}. Give it as {out.with_suffix('.html')}.")
+    check_file(out)
     with stdout_for_results():
         from pairjepa.apps.report import collect
         from pairjepa.apps.report.page import write_page

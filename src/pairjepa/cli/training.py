@@ -357,7 +357,9 @@ def _table(name: str, result: dict[str, Any]) -> str:
         shown, seeds, notes = [tables.table({name: result})], [result], result["notes"]
     else:
         shown, seeds = [tables.seeds_table(result)], result["seeds"]
-        notes = [f"seed {seed['seed']}: {note}" for seed in seeds for note in seed["notes"]]
+        notes = [note for note in seeds[0]["notes"] if all(note in seed["notes"] for seed in seeds)]
+        own = [(seed["seed"], note) for seed in seeds for note in seed["notes"] if note not in notes]
+        notes += [f"seed {seed}: {note}" for seed, note in own]
     if all("partial" in seed for seed in seeds):
         shown.append(tables.partial_table([seed["partial"] for seed in seeds]))
     if all(seed["hard_negatives"] for seed in seeds):

@@ -63,7 +63,7 @@ def token_warnings(length: dict[str, Any]) -> list[str]:
         same = f", and {equal:,} of them are then equal to another one" if equal else ""
         warnings.append(
             f"{length['share_cut']:.1%} of the captions are cut at {length['max_tokens']} tokens{same}. "
-            "Raise --model.max-tokens, or put first what differs where the model takes no more."
+            "Train with a larger --model.max-tokens, or put first what differs where the model takes no more."
         )
     return warnings
 

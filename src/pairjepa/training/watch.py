@@ -108,10 +108,10 @@ class Watch:
         tries = []
         if not weights.get("info_nce"):
             tries.append(
-                "info_nce in the objective (objective.weights.info_nce 1), whose negatives keep rows apart"
+                "info_nce, whose negatives keep rows apart, in the objective (objective.weights.info_nce 1)"
             )
         elif training.batch_size < self.train_images:
-            tries.append(f"a larger training.batch_size than {training.batch_size}, for more negatives")
+            tries.append(f"a larger training.batch_size than {training.batch_size} (more negatives)")
         tries.append(f"a lower training.learning_rate than {training.learning_rate:g}")
         return _try(tries + [f"model.{name}.kind linear" for name in self._deep(*SIDES[side])])
 

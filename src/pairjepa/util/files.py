@@ -132,6 +132,18 @@ def writing(path: Path) -> Iterator[None]:
         ) from None
 
 
+def check_file(path: Path) -> None:
+    """See before the work, not after it, that the file `path` can be written, and make its folder.
+
+    Raises:
+        PairJEPAError: it cannot, or is a folder.
+    """
+    if path.is_dir():
+        raise PairJEPAError(f"--out must be a file, got the folder {path}. Give a name in it.")
+    with writing(path), _scratch(path.parent, path.name):
+        pass
+
+
 def write_json(target: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, atomically. NaN is refused: it is not JSON."""
     with atomic_path(target) as temporary:

@@ -174,7 +174,7 @@ def checked_labels(labels: Sequence[str]) -> tuple[str, ...]:
     if len(cleaned) < 2:
         raise UsageError(
             f"labels must be at least two, got {len(cleaned)}{f' ({cleaned[0]!r})' if cleaned else ''}. "
-            "Give all that an image may show: --labels dog,cat,street, or --labels @FILE with one a line."
+            "Give all that an image may show, such as dog,cat,street."
         )
     if "" in cleaned:
         raise UsageError("labels must not be empty, got an empty one. Leave it out.")

@@ -45,7 +45,8 @@ By = Annotated[
     ),
 ]
 PICTURE = Field(
-    description="A picture: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.", json_schema_extra={"format": "picture"}
+    description="A picture: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000 or PPM.",
+    json_schema_extra={"format": "picture"},
 )
 LabelNames = Annotated[
     str,
