@@ -47,7 +47,10 @@ def study(
     """Measure and write."""
     given: dict[str, Any] = {"data.source": data, "model.text": text, "model.image": image}
     given |= {"model.text_pooling": "mean", "training.epochs": epochs}
-    given |= {"training.captions_per_image": 1, "training.batch_size": 1000}  # of all, as it is what they cost
+    given |= {
+        "training.captions_per_image": 1,
+        "training.batch_size": 1000,
+    }  # of all, as it is what they cost
     found = {}
     for name in recipes:
         base, values = RECIPES[name]
