@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 import pairjepa
 from pairjepa.apps.embed import embed
@@ -96,4 +97,25 @@ def test_that_nothing_can_be_written_is_said_before_the_work(
     folder = Path(out.format(tmp_path / "folder"))
     folder.mkdir()
     assert main([*given, str(folder)]) == 1
-    assert f"--out must be a file, got the folder {folder}." in capsys.readouterr().err
+    assert f"The output must be a file, got the folder {folder}." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["embed", "RUN", "{}", "--out", "{}"],
+        ["label", "RUN", "{}", "--labels", "a,b", "--out", "{}"],
+        ["inspect", "{}", "--leaks", "{}"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_pairs_are_not_written_over(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = tmp_path / ("pairs.parquet" if command[0] == "embed" else "pairs.csv")
+    if command[0] == "inspect":
+        Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    pairs.write_text("image,caption\na.png,a dog\n")
+    assert main([part.format(pairs) for part in command]) == 1
+    assert f"The output must be another file than the pairs, got {pairs}." in capsys.readouterr().err
+    assert pairs.read_text() == "image,caption\na.png,a dog\n"

@@ -67,7 +67,7 @@ def embed(
         raise UsageError(f"--out must end in {' or '.join(SUFFIXES)}, got {str(out)!r}.")
     if not sources:
         raise UsageError("IMAGES must name at least one folder, image or set of pairs, got none.")
-    check_file(out)
+    check_file(out, *sources)
     if out.suffix == ".npy" and about.exists():
         mend = f"The names of {out.name} would take its place: give --out another name."
         read_record(about, {"weights": str, "names": list}, mend)

@@ -12,7 +12,7 @@ from pairjepa.pairs.scan import scan
 from pairjepa.pairs.table import open_pairs
 from pairjepa.pairs.twins import arranged, leak_rows
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import cache_folder, write_rows
+from pairjepa.util.files import cache_folder, check_file, write_rows
 
 
 def inspect(
@@ -33,13 +33,15 @@ def inspect(
         leaks: a CSV file for the names of all images that stand in several splits.
 
     Raises:
-        PairJEPAError: no image can be read, or as `open_pairs`.
+        PairJEPAError: no image can be read, `leaks` cannot be written or is the pairs' own file, or as `open_pairs`.
     """
     if text_model is not None:
         local_folder(text_model, "text")
     if pair is not None:
         local_folder(pair, "pair")
     pairs = open_pairs(config)
+    if leaks is not None:
+        check_file(leaks, str(config.source))
     cache = cache_folder()
     facts = scan(pairs, cache)
     unreadable = [(pairs.names[row], facts.error[row]) for row in np.flatnonzero(~facts.readable)]

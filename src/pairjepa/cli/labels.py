@@ -48,7 +48,7 @@ def label(
     if k < 1:
         raise UsageError(f"k must be at least 1, got {k}.")
     if out is not None:
-        check_file(out)
+        check_file(out, images)
     with stdout_for_results(device):
         from pairjepa.apps.labels import confusion
         from pairjepa.apps.labels.labels import TEMPLATES, label_images, read_labels, write_csv

@@ -132,14 +132,20 @@ def writing(path: Path) -> Iterator[None]:
         ) from None
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, *read: str | Path) -> None:
     """See before the work, not after it, that the file `path` can be written, and make its folder.
 
+    Args:
+        path: what is going to be written.
+        read: what must not be written over, as it is read.
+
     Raises:
-        PairJEPAError: it cannot, or is a folder.
+        PairJEPAError: it cannot, or is a folder or one of `read`.
     """
     if path.is_dir():
-        raise PairJEPAError(f"--out must be a file, got the folder {path}. Give a name in it.")
+        raise PairJEPAError(f"The output must be a file, got the folder {path}. Give a name in it.")
+    if any(path.exists() and os.path.exists(one) and path.samefile(one) for one in read):
+        raise PairJEPAError(f"The output must be another file than the pairs, got {path}. Give another name.")
     with writing(path), _scratch(path.parent, path.name):
         pass
 
