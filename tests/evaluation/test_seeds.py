@@ -4,7 +4,7 @@ import pytest
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
 from pairjepa.evaluation.seeds import over_seeds
-from pairjepa.evaluation.tables import seeds_table
+from pairjepa.evaluation.tables import hard_negatives_table, seeds_table
 
 from .arrays import ragged, unit
 
@@ -45,3 +45,16 @@ def test_a_single_seed_has_no_spread():
     found = over_seeds(evaluations(1))
     assert found["sd"] is None
     assert seeds_table(found).count("±") == 1
+
+
+def test_hard_negatives_have_an_interval_of_one_seed_and_the_spread_of_several():
+    def seed(accuracy):
+        found = {"accuracy": accuracy, "accuracy_ci": [1.0, 9.0], "blind": 50.0, "prior": None, "cca": 40.0}
+        return {"all": found | {"twins": 1200}}
+
+    header, row, *_ = hard_negatives_table([seed(60.0)]).splitlines()
+    assert "95 % interval" in header
+    assert row.split() == ["all", "60.0", "1.0–9.0", "50.0", "-", "40.0", "1,200"]
+    header, row, *_ = hard_negatives_table([seed(60.0), seed(63.0)]).splitlines()
+    assert "sd of seeds" in header
+    assert row.split() == ["all", "61.5", "2.1", "50.0", "-", "40.0", "1,200"]

@@ -1,6 +1,7 @@
 """Evaluations side by side, for a terminal and for Markdown."""
 
 from collections.abc import Sequence
+from statistics import stdev
 from typing import Any
 
 from pairjepa.util.words import counted
@@ -169,22 +170,22 @@ def partial_table(partials: Sequence[dict[str, Any]]) -> str:
 
 
 def hard_negatives_table(results: Sequence[dict[str, dict[str, Any]]]) -> str:
-    """What `evaluate_hard_negatives` says of each kind, in plain text; of several seeds, the mean.
+    """What `evaluate_hard_negatives` says of each kind, in plain text; of several seeds, mean and standard deviation.
 
     Args:
         results: for each seed `{kind: result}`.
     """
-    rows = [
-        ["hard negatives", "own above twin", "95 % interval", "other image", "mean image", "CCA", "twins"]
-    ]
+    spread = "95 % interval" if len(results) == 1 else "sd of seeds"
+    rows = [["hard negatives", "own above twin", spread, "other image", "mean image", "CCA", "twins"]]
     for kind, first in results[0].items():
         means = {
             name: _mean([one[kind][name] for one in results])
             for name in ("accuracy", "blind", "prior", "cca")
         }
         shown = {name: "-" if mean is None else f"{mean:.1f}" for name, mean in means.items()}
-        ci = "-"
-        if len(results) == 1:
+        if len(results) > 1:
+            ci = f"{stdev(one[kind]['accuracy'] for one in results):.1f}"
+        else:
             ci = "{:.1f}–{:.1f}".format(*first["accuracy_ci"]) if first["accuracy_ci"] else "too few"
         rows.append([kind, shown.pop("accuracy"), ci, *shown.values(), f"{first['twins']:,}"])
     legend = (
