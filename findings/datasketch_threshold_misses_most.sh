@@ -2,10 +2,10 @@
 # datasketch 2.0.0: `MinHashLSH(threshold=0.9)` finds about a third of the pairs whose similarity is 0.9.
 #
 # Guessed: with 128 permutations nearly all pairs at or above the threshold are found, and some below it.
-# Seen (500 pairs each, of exact Jaccard similarity): at a threshold of 0.9, 31 % of the pairs of 0.9 are found and 79 % of
-# those of 0.95; at 0.95, 31 % of those of 0.95; at 0.5, 55 % of those of 0.5. The bands are chosen so that false hits and
-# misses weigh alike over all similarities, as if each were as frequent: 5 bands of 25 for 0.9. The sketches know better:
-# compared without the index, 98 % of the pairs of 0.95 are at 0.9 or above, and 49 % of those of 0.9.
+# Seen (500 pairs each, of exact Jaccard similarity): at a threshold of 0.9, 31 % of the pairs of 0.9 are found and
+# 79 % of those of 0.95; at 0.95, 31 % of those of 0.95; at 0.5, 55 % of those of 0.5. The bands are chosen so that
+# false hits and misses weigh alike over all similarities, as if each were as frequent: 5 bands of 25 for 0.9. The
+# sketches know better: without the index, 98 % of the pairs of 0.95 are at 0.9 or above, 49 % of those of 0.9.
 # Where it matters: near-duplicate captions, and leaks between splits, which such an index is said to rule out.
 # Way round: `weights=(0.1, 0.9)` or a lower threshold, and then the exact similarity of what it finds.
 . "$(dirname "$0")/_setup.sh"
