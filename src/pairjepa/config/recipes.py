@@ -39,7 +39,7 @@ def masked() -> RunConfig:
     return replace(
         base,
         model=replace(base.model, predictor=replace(base.model.predictor, kind="gated")),
-        context=ContextConfig(caption="tokens", full_mask_prob=0.7),
+        context=ContextConfig(caption="tokens"),
         # words learn to tell their own caption from the others of the same image; a batch has four of each
         training=replace(base.training, epochs=20, batch_size=500, captions_per_image=4),
     )
