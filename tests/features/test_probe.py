@@ -131,6 +131,8 @@ def test_a_pair_is_probed(tmp_path, monkeypatch):
     text = {**SMALL, "vocab_size": 40, "max_position_embeddings": 40}
     save_model(hf.SiglipConfig(text_config=text, vision_config=tower), tmp_path)
     train_tokenizer(CAPTIONS).save_pretrained(tmp_path)
+    preprocessing = {"image_processor_type": "SiglipImageProcessor", "size": {"height": 64, "width": 64}}
+    write_json(tmp_path / "preprocessor_config.json", preprocessing)
     pair = RunConfig(model=ModelConfig(pair=str(tmp_path)))
     image, _ = load_backbones(pair, ())
     monkeypatch.setattr(type(image), "forward", lambda self, pixels: torch.rand(len(pixels), 32))
