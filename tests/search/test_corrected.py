@@ -54,11 +54,14 @@ def test_scores_in_the_measured_directions(
         hits = index.search(query, 5, by="image", words=words)
         of_name = dict(zip(names, expected, strict=True))
         np.testing.assert_allclose([hit.score for hit in hits], [of_name[h.name] for h in hits], atol=1e-5)
-        np.testing.assert_allclose([hit.score for hit in hits], np.sort(expected)[:-6:-1], atol=1e-5)
+        if approximate == "off":  # else some of the nearest may be missed, by chance
+            np.testing.assert_allclose([hit.score for hit in hits], np.sort(expected)[:-6:-1], atol=1e-5)
     scores = captions @ images[3] - correction.of_text(captions)
     (best,) = index.search(images[3], 1, of="captions")
-    assert best.score == pytest.approx(scores.max(), abs=1e-5)
-    assert best.name == names[owner[scores.argmax()]]
+    found = int(np.abs(scores - best.score).argmin())
+    assert best.score == pytest.approx(scores[found], abs=1e-5)
+    assert best.name == names[owner[found]]
+    assert approximate == "on" or found == scores.argmax()
 
     np.testing.assert_allclose(
         index.matrix(), images[[names.index(_name(index, id)) for id in index.ids]], atol=1e-5
