@@ -120,6 +120,10 @@ def test_what_is_no_shard(six: Six, tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").touch()
     with pytest.raises(PairJEPAError, match=r"must be plain \.tar files, got .*a\.tar\.gz"):
         Pairs.open(tmp_path / "a.tar.gz")
+    (tmp_path / "packed").mkdir()
+    (tmp_path / "a.tar.gz").rename(tmp_path / "packed" / "a.tar.gz")
+    with pytest.raises(PairJEPAError, match=r"must be plain \.tar files, got a\.tar\.gz"):
+        Pairs.open(tmp_path / "packed")
     with pytest.raises(PairJEPAError, match=r"The shard .*b\.tar must be there, got: No such file"):
         Pairs.open(str(tmp_path / "{a,b}.tar"))
     with pytest.raises(PairJEPAError, match=r"must be \.tar shards that are there, got none"):

@@ -5,7 +5,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
@@ -82,6 +82,19 @@ def folder(source: str) -> str:
     return source if there and not any(map(is_image, walk(root))) else ""
 
 
+def check_plain(urls: Iterable[str]) -> None:
+    """Refuse compressed shards.
+
+    Raises:
+        PairJEPAError: one is compressed.
+    """
+    if packed := next((url for url in urls if _PACKED.search(url)), None):
+        raise PairJEPAError(
+            f"Shards must be plain .tar files, got {packed}: images cannot be read by their place in a packed one. "
+            "Unpack it (gunzip) first; JPEG does not get smaller anyway."
+        )
+
+
 def find(source: str) -> list[Shard]:
     """The shards that `source` names, sorted, those of braces in the order of the braces.
 
@@ -95,11 +108,7 @@ def find(source: str) -> list[Shard]:
     """
     source = source if is_url(source) else str(Path(source.removeprefix("file://")).expanduser().absolute())
     expanded = [source] if not is_url(source) and os.path.exists(source) else braces(source)
-    if packed := next((url for url in expanded if _PACKED.search(url)), None):
-        raise PairJEPAError(
-            f"Shards must be plain .tar files, got {packed}: images cannot be read by their place in a packed one. "
-            "Unpack it (gunzip) first; JPEG does not get smaller anyway."
-        )
+    check_plain(expanded)
     urls = list(dict.fromkeys(itertools.chain.from_iterable(_listed(pattern) for pattern in expanded)))
     if not urls:
         raise PairJEPAError(

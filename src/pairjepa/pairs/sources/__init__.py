@@ -134,6 +134,7 @@ def _nothing_matches(place: str) -> str:
     path = Path(place).expanduser().absolute()
     looked = "Looked for:" + "".join(f"\n  {source.what}" for source in SOURCES.values())
     if path.is_dir():
+        places.check_plain(walk(path))
         count_unread(walk(path), problems := Problems())
         found = f"{listing(path)}{problems.summary()}"
         return f"The folder {path} must hold pairs, but nothing in it is known. {found} {looked}"
