@@ -47,10 +47,8 @@ def study(
     """Measure and write."""
     given: dict[str, Any] = {"data.source": data, "model.text": text, "model.image": image}
     given |= {"model.text_pooling": "mean", "training.epochs": epochs}
-    given |= {
-        "training.captions_per_image": 1,
-        "training.batch_size": 1000,
-    }  # of all, as it is what they cost
+    # the same for all, so that they cost about the same
+    given |= {"training.captions_per_image": 1, "training.batch_size": 1000}
     found = {}
     for name in recipes:
         base, values = RECIPES[name]

@@ -202,7 +202,7 @@ class TrainingConfig:
     batch_size: int = 1000
     """Images in a batch, of all processes together."""
     captions_per_image: int = 1
-    """Captions drawn for each image of a batch; at most what the image of most captions has."""
+    """Captions drawn for each image of a batch; no more than any image has."""
     learning_rate: float = 1e-3
     """Peak of the warm-up and cosine schedule of AdamW."""
     weight_decay: float = 0.1

@@ -175,8 +175,8 @@ def hard_negatives_table(results: Sequence[dict[str, dict[str, Any]]]) -> str:
     Args:
         results: for each seed `{kind: result}`.
     """
-    spread = "95 % interval" if len(results) == 1 else "sd of seeds"
-    rows = [["hard negatives", "own above twin", spread, "other image", "mean image", "CCA", "twins"]]
+    how_sure = "95 % interval" if len(results) == 1 else "sd of seeds"
+    rows = [["hard negatives", "own above twin", how_sure, "other image", "mean image", "CCA", "twins"]]
     for kind, first in results[0].items():
         means = {
             name: _mean([one[kind][name] for one in results])
@@ -184,10 +184,10 @@ def hard_negatives_table(results: Sequence[dict[str, dict[str, Any]]]) -> str:
         }
         shown = {name: "-" if mean is None else f"{mean:.1f}" for name, mean in means.items()}
         if len(results) > 1:
-            ci = f"{stdev(one[kind]['accuracy'] for one in results):.1f}"
+            spread = f"{stdev(one[kind]['accuracy'] for one in results):.1f}"
         else:
-            ci = "{:.1f}–{:.1f}".format(*first["accuracy_ci"]) if first["accuracy_ci"] else "too few"
-        rows.append([kind, shown.pop("accuracy"), ci, *shown.values(), f"{first['twins']:,}"])
+            spread = "{:.1f}–{:.1f}".format(*first["accuracy_ci"]) if first["accuracy_ci"] else "too few"
+        rows.append([kind, shown.pop("accuracy"), spread, *shown.values(), f"{first['twins']:,}"])
     legend = (
         "Percent: an image's own caption scores above its twin, which is wrong in one thing. Other image, mean image: "
         "what the words tell without the right image."
