@@ -156,11 +156,8 @@ def test_what_cannot_be_loaded(folder: Path, tmp_path: Path, pictures: Sequence[
 def test_a_tokenizer_of_python_alone_is_refused_before_any_graph(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As SigLIP's, which is one of SentencePiece."""
     run: Any = SimpleNamespace(weights="0" * 32, text=SimpleNamespace(tokenizer=object()))
-    with pytest.raises(
-        PairJEPAError, match=r"must have a fast tokenizer to be exported, .*of SigLIP: on SigLIP2"
-    ):
+    with pytest.raises(PairJEPAError, match=r"must have a fast tokenizer to be exported, got object"):
         export_onnx(run, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert "exporting" not in capsys.readouterr().err

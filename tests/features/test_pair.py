@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from transformers import PreTrainedTokenizerFast
 import pairjepa
 from pairjepa.apps.audit import audit
 from pairjepa.apps.export import export
+from pairjepa.apps.export.onnx import export_onnx
+from pairjepa.apps.export.siglip_tokenizer import siglip_tokenizer
 from pairjepa.apps.search.build import build
 from pairjepa.backbones import loading
 from pairjepa.backbones.encoders import load_backbones
@@ -25,6 +28,7 @@ from pairjepa.backbones.pair import load_pair, pair_temperature
 from pairjepa.cli import main
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import DataConfig, HeadConfig, ObjectiveConfig
+from pairjepa.embedder.onnx_embedder import OnnxEmbedder
 from pairjepa.evaluation.compare_tables import compare_table
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.illustrate import saliency
@@ -220,7 +224,10 @@ def test_captions_of_siglip_are_padded_on_the_side_of_its_tokenizer(tmp_path: Pa
 
 
 def test_the_tokenizer_of_siglip_is_one_of_sentencepiece(tmp_path: Path) -> None:
-    """As its authors publish it: pads with the end token, drops capitals and punctuation, is one of Python alone."""
+    """As its authors publish it: pads with the end token, drops capitals and punctuation, is one of Python alone.
+
+    Where there is no PyTorch, one of the library `tokenizers` gives the same ids.
+    """
     sentencepiece = pytest.importorskip("sentencepiece")
     from transformers import SiglipTokenizer
 
@@ -245,9 +252,48 @@ def test_the_tokenizer_of_siglip_is_one_of_sentencepiece(tmp_path: Path) -> None
     ids = tokenizer(captions, padding="max_length", max_length=16, truncation=True, return_tensors="pt")
     with torch.no_grad():
         wanted = embedded(model.get_text_features(input_ids=ids["input_ids"]))
-    found = pairjepa.Embedder.from_pair(tmp_path / "pair").encode_text(captions)
+    embedder = pairjepa.Embedder.from_pair(tmp_path / "pair")
+    found = embedder.encode_text(captions)
     assert np.abs(found - wanted).max() < 1e-5
     assert np.abs(found[0] - found[-1]).max() < 1e-5
+
+    export_onnx(embedder, tmp_path / "onnx")
+    exported = OnnxEmbedder.load(tmp_path / "onnx")
+    assert np.abs(exported.encode_text(captions) - wanted).max() < 1e-5
+    assert exported.unknown_share(["a dog"]) == embedder.unknown_share(["a dog"]) == 0
+    assert exported.unknown_share(["犬 a dog"]) == embedder.unknown_share(["犬 a dog"]) > 0
+
+
+@pytest.mark.parametrize("rule", ["identity", "nmt_nfkc"])
+@pytest.mark.parametrize("byte_fallback", [False, True])
+def test_the_tokenizer_of_siglip_without_sentencepiece(
+    tmp_path: Path, rule: str, byte_fallback: bool
+) -> None:
+    """The same ids for blanks, marks, ligatures, unknown letters and random strings of them."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    from transformers import SiglipTokenizer
+
+    words = [f"{one} {two} in the {three}" for one in WORDS for two in WORDS for three in WORDS]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(words),
+        model_prefix=str(tmp_path / "own"),
+        hard_vocab_limit=False,
+        vocab_size=400,
+        normalization_rule_name=rule,
+        byte_fallback=byte_fallback,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    theirs = SiglipTokenizer(str(tmp_path / "own.model"))
+    ours = siglip_tokenizer(theirs)
+    letters, random = [*"ado gru. ',-\t\u00a0\u3000▁…", "é", "ﬁ", "½", "犬", "A", "the "], Random(0)
+    captions = [*words[:50], "", "!!!", " a  Dog ", "two\ndogs, don't!", "“a” – dog’s", "１２ Ａ", "▁"]
+    captions += ["".join(random.choices(letters, k=random.randrange(1, 20))) for _ in range(1000)]
+    for caption in captions:
+        assert ours.encode(caption).ids == theirs(caption)["input_ids"], caption
 
 
 def test_sentencepiece_that_is_not_installed_is_named(

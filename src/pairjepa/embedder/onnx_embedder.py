@@ -52,6 +52,7 @@ class OnnxEmbedder:
         self._preprocessing = Preprocessing.from_dict(settings["preprocessing"])
         self._views: list[Any] = settings["views"]
         self._pad: int = settings["pad"]
+        self._unknown: int = settings.get("unknown", -1)
 
     @classmethod
     def load(cls, folder: str | Path, mend: str = MEND) -> Self:
@@ -88,14 +89,13 @@ class OnnxEmbedder:
 
     def unknown_share(self, captions: Sequence[str]) -> float:
         """The share of the captions' tokens that the tokenizer does not know."""
-        unknown: Any = getattr(self._tokenizer.model, "unk_token", None)
         own = [
             token
             for encoding in self._tokenizer.encode_batch(list(captions))
-            for token, special in zip(encoding.tokens, encoding.special_tokens_mask, strict=True)
+            for token, special in zip(encoding.ids, encoding.special_tokens_mask, strict=True)
             if not special
         ]
-        return own.count(unknown) / max(1, len(own))
+        return own.count(self._unknown) / max(1, len(own))
 
     def predict(
         self, images: Picture | Iterable[Picture], captions: str | Sequence[str] | None = None

@@ -118,10 +118,14 @@ def _write_graph(module: nn.Module, inputs: GraphInputs, outputs: list[str], pat
 def _write_tokenizer(embedder: Embedder, path: Path) -> None:
     tokenizer = embedder.text.tokenizer
     fast = getattr(tokenizer, "backend_tokenizer", None)
+    if type(tokenizer).__name__ == "SiglipTokenizer":
+        from pairjepa.apps.export.siglip_tokenizer import siglip_tokenizer
+
+        fast = siglip_tokenizer(tokenizer)
     if fast is None:
         raise PairJEPAError(
             f"The text backbone must have a fast tokenizer to be exported, got {type(tokenizer).__name__}. "
-            "Share the run with --to hub, or train on another one (of SigLIP: on SigLIP2)."
+            "Share the run with --to hub, or train on another one."
         )
     copy = type(fast).from_str(fast.to_str())
     copy.no_padding()
@@ -142,4 +146,5 @@ def _settings(embedder: Embedder) -> dict[str, Any]:
         "max_tokens": embedder.text.max_tokens,
         "pad": embedder.text.tokenizer.pad_token_id or 0,
         "mask": embedder.text.tokenizer.mask_token_id,
+        "unknown": embedder.text.tokenizer.unk_token_id,
     }
