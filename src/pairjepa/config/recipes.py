@@ -108,6 +108,7 @@ def adapt_masked() -> RunConfig:
             predictor=HeadConfig("adapter", hidden_dim=512, dropout=0.2),
         ),
         context=ContextConfig(caption="words", hidden_words="omit"),
+        training=replace(base.training, captions_per_image=4),
     )
 
 

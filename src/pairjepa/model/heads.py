@@ -119,38 +119,11 @@ def gated(width: int, dim: int, config: HeadConfig) -> nn.Module:
     return Residual(width, dim, config)
 
 
-class Gated(nn.Module):
-    """A residual map a side, and one from the visible words to a gate: how much the image counts, by dimension.
-
-    One map over both sides cannot: what it makes of the image must be large where the image stands alone, and small
-    where most words are there. An image alone goes through its own map and no gate.
-    """
-
-    def __init__(self, image: int, caption: int, dim: int, config: HeadConfig) -> None:
-        """From `image` and `caption` features to `dim`."""
-        super().__init__()
-        self.image, self.caption = Residual(image, dim, config), Residual(caption, dim, config)
-        self.gate = Residual(caption, dim, config)
-
-    def forward(
-        self,
-        image: Float[Tensor, "batch image"],
-        caption: Float[Tensor, "batch caption"] | None,
-    ) -> Float[Tensor, "batch dim"]:
-        """Predict."""
-        alone: Tensor = self.image(image)
-        if caption is None:
-            return alone
-        both: Tensor = self.gate(caption).sigmoid() * alone + self.caption(caption)
-        return both
-
-
 @head("adapter")
 class Adapter(nn.Module):
     """A pretrained embedding plus a small MLP of it, whose last layer starts at zero: at first it is the identity.
 
-    Of several embeddings side by side (image and partly masked caption) the first is added to, and the MLP sees all.
-    Each is brought to the norm √dim, so that the MLP sees numbers of size 1 whatever the pair's own scale is.
+    The embedding is brought to the norm √dim, so that the MLP sees numbers of size 1 whatever the pair's own scale is.
     Source: residual adapters on CLIP's features (Gao et al. 2021, arXiv 2110.04544).
     """
 
@@ -158,15 +131,14 @@ class Adapter(nn.Module):
     """How much of the MLP is added; 1 until the training is complete."""
 
     def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
-        """From `width`, a multiple of `dim`, to `dim`.
+        """From `width`, which is `dim`.
 
         Raises:
             UsageError: the shared space has another width than the pair.
         """
         super().__init__()
-        self._dim = dim
         self.register_buffer("scale", torch.ones(()))
-        if width % dim:
+        if width != dim:
             raise UsageError(
                 f"model.dim must be {width}, the width of the pretrained pair, got {dim}. Leave it out."
             )
@@ -180,11 +152,45 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.mlp[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.mlp[-1].bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Float[Tensor, "batch width"]) -> Float[Tensor, "batch dim"]:
-        """The first embedding on the sphere of radius √dim, and what is added to it."""
-        x = F.normalize(x.unflatten(1, (-1, self._dim)), dim=2) * self._dim**0.5
-        out: Tensor = x[:, 0] + self.scale * self.mlp(x.flatten(1))
+    def forward(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        """The embedding on the sphere of radius √dim, and what is added to it."""
+        x = sphere(x)
+        out: Tensor = x + self.scale * self.mlp(x)
         return out
+
+
+def sphere(x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+    """Rows of norm √dim."""
+    return F.normalize(x, dim=1) * x.shape[1] ** 0.5
+
+
+class Gated(nn.Module):
+    """A map a side, and one from the visible words to a gate: how much the image counts, by dimension.
+
+    One map over both sides cannot: what it makes of the image must be large where the image stands alone, and small
+    where most words are there. An image alone goes through its own map and no gate. The maps are residual; of a
+    pretrained pair adapters, so that at first the prediction of an image alone is the pair's.
+    """
+
+    def __init__(self, image: int, caption: int, dim: int, config: HeadConfig) -> None:
+        """From `image` and `caption` features to `dim`."""
+        super().__init__()
+        kind = Adapter if config.kind == "adapter" else Residual
+        self.image, self.caption = kind(image, dim, config), kind(caption, dim, config)
+        self.gate = Residual(caption, dim, config)
+
+    def forward(
+        self,
+        image: Float[Tensor, "batch image"],
+        caption: Float[Tensor, "batch caption"] | None,
+    ) -> Float[Tensor, "batch dim"]:
+        """Predict."""
+        alone: Tensor = self.image(image)
+        if caption is None:
+            return alone
+        gate = self.gate(sphere(caption) if isinstance(self.caption, Adapter) else caption)
+        both: Tensor = gate.sigmoid() * alone + self.caption(caption)
+        return both
 
 
 @torch.no_grad()

@@ -52,7 +52,7 @@ class JointModel(nn.Module):
         self._caption_width, context_width = caption_side, image_side + caption_side
         if tokens is not None:
             self.predictor: nn.Module = TokenPredictor(config, context, image_width, *tokens)
-        elif config.predictor.kind == "gated" and image_side and caption_side:
+        elif config.predictor.kind in ("gated", "adapter") and image_side and caption_side:
             self.predictor = Gated(image_side, caption_side, config.dim, config.predictor)
         else:
             self.predictor = build_head(context_width, config.dim, config.predictor)
