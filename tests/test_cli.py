@@ -302,10 +302,7 @@ def test_a_seed_group_has_its_own_table_the_notes_of_each_seed_and_those_of_all_
     assert main(["evaluate", "RUN"]) == 0
     out, err = capsys.readouterr()
     assert out == "table of 2 seeds\n\nof all\n\nseed 0: note 0\n\nseed 1: note 1\n"
-    assert (
-        "RUN/seed-0/illustrations, RUN/seed-1/evaluation, RUN/seed-1/embeddings, RUN/seed-1/illustrations\n"
-        in err
-    )
+    assert "wrote RUN/seed-*/evaluation, RUN/seed-*/embeddings, RUN/seed-*/illustrations\n" in err
     assert main(["evaluate", "RUN", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == group
 
