@@ -163,7 +163,10 @@ def test_a_misspelt_parameter_is_refused(client: TestClient, path: str) -> None:
 
 
 def test_a_misspelt_field_of_a_form_is_refused(client: TestClient, photo: bytes) -> None:
-    for path, fields in (("/api/search", {"thresold": "1"}), ("/api/label", {"labels": "a,b", "thresold": "1"})):
+    for path, fields in (
+        ("/api/search", {"thresold": "1"}),
+        ("/api/label", {"labels": "a,b", "thresold": "1"}),
+    ):
         answer = client.post(path, files={"image": photo}, data=fields)
         assert "thresold is no parameter" in refused(answer, 422)
 

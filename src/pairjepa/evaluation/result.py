@@ -104,7 +104,9 @@ def evaluate_embeddings(
     for name, given in baselines.items():
         baseline = _Measured.of(retrieve(given.image, given.text, owner, relevant), draws, seed)
         shown, gain = with_intervals(baseline.values, baseline.samples), plain.over(baseline)
-        if name == "cca" and _same(given.text, embeddings.text):  # of images each view is normalised, not their mean
+        if name == "cca" and _same(
+            given.text, embeddings.text
+        ):  # of images each view is normalised, not their mean
             gain["verdict"] = "the same"
         gain["corrected"] = None
         if given.hubness is not None:

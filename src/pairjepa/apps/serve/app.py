@@ -225,7 +225,9 @@ def _answer_mistakes(app: FastAPI) -> None:
             "Not Found": "Nothing is at this address. /docs lists what can be asked.",
             "Method Not Allowed": "This address is asked by another method. /docs says by which.",
         }
-        return JSONResponse({"detail": words.get(error.detail, error.detail)}, error.status_code, error.headers)
+        return JSONResponse(
+            {"detail": words.get(error.detail, error.detail)}, error.status_code, error.headers
+        )
 
     app.add_exception_handler(HTTPException, nothing_there)  # type: ignore[arg-type]
     answer(RequestValidationError, 422, lambda error: schema.sentence(error.errors()))
