@@ -37,6 +37,7 @@ _KINDS = {
     "pairjepa_onnx.json": "an ONNX export, which pairjepa.embedder.onnx_embedder.OnnxEmbedder loads",
     "modules.json": "a model of sentence-transformers, which that library loads",
     "config.json": "a model of Transformers; a pretrained pair goes to Embedder.from_pair or evaluate --model.pair",
+    "summary.json": "a run without it: put it back",
 }
 """File of a folder that is taken for a run's → what the folder is."""
 
