@@ -13,9 +13,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from pairjepa.util.errors import PairJEPAError
-from pairjepa.util.files import atomic_folder, atomic_path, remove_leftovers, temporary_folder
+from pairjepa.util.files import atomic_folder, atomic_path, remove_leftovers, temporary_folder, writing
 from pairjepa.util.lock import claimed, exclusive
 
 HOLDS = """
@@ -164,3 +165,18 @@ def test_a_file_system_without_locks(code: int, tmp_path: Path, monkeypatch: pyt
         file.write_text("whole")
         remove_leftovers(tmp_path)
     assert (tmp_path / "file").read_text() == "whole"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (SafetensorError("I/O error: No space left on device (os error 28)"), "No space left on device"),
+    ],
+)
+def test_what_cannot_be_written_is_said_in_a_sentence(error: Exception, said: str) -> None:
+    with (
+        pytest.raises(PairJEPAError, match=f"run cannot be written: .*{said}.*Make room"),
+        writing(Path("run")),
+    ):
+        raise error

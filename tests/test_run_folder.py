@@ -101,8 +101,21 @@ def test_no_run(tmp_path: Path) -> None:
         RunFolder(tmp_path / "file")
     with pytest.raises(PairJEPAError, match=r"no run.json; it holds file"):
         RunFolder(tmp_path)
+    (tmp_path / "summary.json").touch()
+    with pytest.raises(PairJEPAError, match=r"no run.json; it is a run without it: put it back\)"):
+        RunFolder(tmp_path)
     (tmp_path / "meta.json").touch()
     with pytest.raises(PairJEPAError, match=r"no run.json; it is an index"):
+        RunFolder(tmp_path)
+
+
+def test_a_folder_of_runs_names_them(tmp_path: Path) -> None:
+    for name in ("a", "b", "group/seed-0", "group/seed-1", "c"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "run.json").touch()
+    with pytest.raises(
+        PairJEPAError, match=r"is no run but a folder of runs: .*a, .*b, .*c and 2 more\. Give one"
+    ):
         RunFolder(tmp_path)
 
 

@@ -317,6 +317,34 @@ def test_upper_layers_learn_after_the_heads_and_lower_ones_never(tmp_path: Path)
     )  # a schedule of their own
 
 
+def test_a_run_that_cannot_be_written_is_known_before_the_work(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = shutil.copytree(run, tmp_path / "run")
+    shutil.rmtree(copied / "evaluation", ignore_errors=True)
+    (copied / "evaluation").touch()
+    monkeypatch.setattr(
+        "pairjepa.evaluation.evaluate.measure", lambda *_, **__: pytest.fail("it was measured")
+    )
+    with pytest.raises(PairJEPAError, match=r"evaluation.dev\.json cannot be written"):
+        pairjepa.evaluate(copied, "dev")
+
+
+def test_a_masked_run_says_that_it_keeps_an_early_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    measured = loop.Trainer._measured_epoch
+
+    def first(self: Any, epoch: int, *rest: Any) -> Any:
+        line = measured(self, epoch, *rest)
+        return line if epoch == 1 else line | {"dev": line["dev"] | {"rsum": 0.0}}
+
+    monkeypatch.setattr(loop.Trainer, "_measured_epoch", first)
+    settings = {"data.source": "shapes:60", "training.epochs": 3}
+    pairjepa.train(pairjepa.recipe("tiny-masked", settings), None, tmp_path / "run")
+    assert "kept is epoch 1 of 3, the best on dev by the image alone" in capsys.readouterr().err
+
+
 def test_tuning_that_helps_nothing_keeps_what_the_heads_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

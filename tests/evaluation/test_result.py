@@ -133,10 +133,19 @@ def test_verdicts_against_cca(good, poor, result):
     assert same["beats_cca"] == {
         "rsum_difference": 0,
         "ci": [0, 0],
-        "verdict": "not distinguishable",
+        "verdict": "the same",
         "corrected": None,
     }
-    assert any("is CCA itself" in note or "Is CCA itself" in note for note in same["notes"])
+    assert any(note.startswith("Is CCA itself") for note in same["notes"])
+
+
+def test_cca_is_known_by_its_text_side_though_the_mean_of_views_differs(good):
+    nearly = Baseline(np.roll(good.image, 1, axis=0), good.text)
+    found = evaluate(good, cca=nearly, draws=200)
+    assert found["beats_cca"]["rsum_difference"] > 0
+    assert any(note.startswith("Is CCA itself") for note in found["notes"])
+    other = Baseline(good.image, np.roll(good.text, 1, axis=1))
+    assert evaluate(good, cca=other, draws=200)["beats_cca"]["verdict"] != "the same"
 
 
 def test_without_cca_its_keys_are_none(good):

@@ -94,10 +94,13 @@ def test_overfitting(train, dev, images, fallen, level):
 
 
 def test_cca_and_wrong_pairs():
-    levels = [judge.against_cca(5, ci, 100).level for ci in ((1, 9), (-9, -1), (-1, 1))]
+    def gain(ci, verdict=""):
+        return {"rsum_difference": 5, "ci": ci, "verdict": verdict}
+
+    levels = [judge.against_cca(gain(ci), 100).level for ci in ((1, 9), (-9, -1), (-1, 1))]
     assert levels == ["good", "bad", "warn"]
-    assert judge.against_cca(50, (50, 50), 5).level == "info"
-    assert judge.against_cca(0, (0, 0), 100).text.startswith("is CCA itself")
+    assert judge.against_cca(gain((50, 50)), 5).level == "info"
+    assert judge.against_cca(gain((0, 9), "the same"), 100).text.startswith("is CCA itself")
     assert judge.wrong_pairs(0.99, 1000).level == "good"
     assert judge.wrong_pairs(0.52, 1000).level == "info"
     assert judge.wrong_pairs(0.9, 12).level == "info"

@@ -145,8 +145,37 @@ def test_a_condition_that_cannot_be_is_refused(client: TestClient, where: str) -
 
 
 def test_there_is_no_raw_condition_over_http(client: TestClient) -> None:
-    everything = asked(client, "/api/search", q=WORDS)
-    assert asked(client, "/api/search", q=WORDS, raw_where="split = 'none'") == everything
+    answer = client.get("/api/search", params={"q": WORDS, "raw_where": "split = 'none'"})
+    assert refused(answer, 422).startswith("raw_where is no parameter of this address.")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/search?q=dog&thresold=0.5",
+        "/api/images?thresold=9",
+        f"/api/label/{'0' * 32}?labels=a,b&thresold=1",
+        f"/api/similar/{'0' * 32}?thresold=1",
+    ],
+)
+def test_a_misspelt_parameter_is_refused(client: TestClient, path: str) -> None:
+    assert "thresold is no parameter" in refused(client.get(path), 422)
+
+
+def test_a_misspelt_field_of_a_form_is_refused(client: TestClient, photo: bytes) -> None:
+    for path, fields in (
+        ("/api/search", {"thresold": "1"}),
+        ("/api/label", {"labels": "a,b", "thresold": "1"}),
+    ):
+        answer = client.post(path, files={"image": photo}, data=fields)
+        assert "thresold is no parameter" in refused(answer, 422)
+
+
+def test_what_is_not_there_is_refused_in_a_sentence(client: TestClient) -> None:
+    assert refused(client.get("/api/serch"), 404).startswith("Nothing is at this address.")
+    answer = client.delete("/api/search")
+    assert refused(answer, 405).startswith("This address is asked by another method.")
+    assert answer.headers["allow"]
 
 
 WORDS_OF_CONDITIONS = [

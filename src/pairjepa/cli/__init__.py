@@ -86,13 +86,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (PairJEPAError, OSError) as error:
         return _failed(str(error), 1)
     except (MemoryError, RuntimeError, ImportError) as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # while a library was imported
+            return _interrupted()
         if (advice := _advice(error)) is None:
             raise
         return _failed(f"{first_line(error)}. {advice}", 1)
     except KeyboardInterrupt:
-        say("interrupted; run the same command again to go on")
-        return 130
+        return _interrupted()
     return 0
+
+
+def _interrupted() -> int:
+    say("interrupted; run the same command again to go on")
+    return 130
 
 
 def _failed(message: str, status: int) -> int:

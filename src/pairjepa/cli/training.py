@@ -254,11 +254,11 @@ def evaluate(
             say(f"wrote {export}")
         next_command("train", "adapt", *as_flags(chosen), "--run", "runs/adapt")
         return
-    folders = [Path(seed["run"]) for seed in result["seeds"]] if "seeds" in result else [run]
+    folder = run / "seed-*" if "seeds" in result else run
     first = result.get("seeds", [result])[0]
     other = first["data"]["other"]
     parts = ("evaluation", "embeddings", *(() if other else ("illustrations",)))
-    say(f"wrote {', '.join([*(str(one / part) for one in folders for part in parts), *exported])}")
+    say(f"wrote {', '.join([*(str(folder / part) for part in parts), *exported])}")
     if split not in ("test", "all"):
         next_command("evaluate", str(run), *as_flags(data), "--split", "test")
     elif not other:

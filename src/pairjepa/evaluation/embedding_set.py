@@ -111,7 +111,7 @@ class EmbeddingSet:
         missing = [file for file in FILES if not (folder / file).exists()]
         if missing:
             raise PairJEPAError(
-                f"Embeddings folder {folder} must hold {', '.join(FILES)}, got no {', '.join(missing)}."
+                f"Embeddings folder {folder} must hold {', '.join(FILES)}, got no {', '.join(missing)}. {_MEND}"
             )
         meta = read_record(folder / "meta.json", {"split": str, "run": str}, _MEND, FORMAT)
         check(folder, _MEND)

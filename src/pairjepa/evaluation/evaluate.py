@@ -32,7 +32,7 @@ from pairjepa.training.material import Material, warn_of_captions
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
 from pairjepa.util.checksums import write_record
 from pairjepa.util.errors import PairJEPAError, UsageError, unknown
-from pairjepa.util.files import remove_leftovers, writing
+from pairjepa.util.files import check_file, remove_leftovers, writing
 from pairjepa.util.progress import say
 from pairjepa.util.words import counted
 
@@ -104,6 +104,8 @@ def evaluate(
             say(f"Measured is their split {split}, which a hash has drawn; all: --split all")
         pairs, split = with_split(pairs, split)
     pairs.check_split(split)
+    for one in runs:
+        check_file(one.path / "evaluation" / f"{split}.json")
     results = []
     for one, target in runs.items():
         if one.summary is None:

@@ -83,7 +83,7 @@ def _judged(result: Mapping[str, Any]) -> list[Verdict]:
     if gain := result.get("beats_pretrained"):
         found.append(judge.against_pretrained(gain["rsum_difference"], gain["ci"], images))
     if gain := result["beats_cca"]:
-        cca = judge.against_cca(gain["rsum_difference"], gain["ci"], images)
+        cca = judge.against_cca(gain, images)
         found += [cca] if cca.level != "good" or chance.level == "good" else []
     found += [
         one for side in rank_and_spread(result) if (one := judge.collapse(*side)).level in ("bad", "warn")

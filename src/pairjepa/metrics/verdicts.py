@@ -75,14 +75,19 @@ def rsum_interval(rsum: float, images: int) -> tuple[float, float]:
     return max(0.0, rsum - half), min(PERFECT, rsum + half)
 
 
-def against_cca(difference: float, ci: Sequence[float], images: int) -> Verdict:
-    """Whether rsum is better than that of CCA, by the paired interval of the difference."""
-    low, high = ci
+def against_cca(gain: Mapping[str, Any], images: int) -> Verdict:
+    """Whether rsum is better than that of CCA, by the paired interval of the difference.
+
+    Args:
+        gain: `rsum_difference`, its `ci`, and `verdict`, which is "the same" of a model that is CCA itself.
+        images: how many were measured.
+    """
+    difference, (low, high) = gain["rsum_difference"], gain["ci"]
     value = f"rsum {difference:+.1f} over CCA (95 % interval {low:+.1f} to {high:+.1f})"
+    if gain["verdict"] == "the same":
+        return Verdict("info", "is CCA itself, a closed formula fitted to the train pairs", value)
     if images < LEAST_IMAGES:
         return Verdict("info", f"{_too_few(images)} it from CCA", value)
-    if difference == low == high == 0:
-        return Verdict("info", "is CCA itself: on dev the closed formula was not beaten", value)
     if low > 0:
         return Verdict("good", "beats CCA on the same features", value)
     if high < 0:

@@ -108,7 +108,7 @@ def render(report: dict[str, Any]) -> str:
     lines += ["", "Pairs as they were joined:"]
     for example in report["examples"]:
         first, *others = example["captions"]
-        lines.append(f"  {example['name']}: {first}" + (f" (and {len(others)} more)" if others else ""))
+        lines.append(f"  {example['name']}: {first}" + (f" (and {len(others):,} more)" if others else ""))
     if report["notes"]:
         lines += ["", *(f"Note: {note}" for note in report["notes"])]
     if warnings := _warnings(report):

@@ -215,7 +215,7 @@ class Pairs:
     def check_split(self, name: str) -> None:
         """Raise `UsageError` if the name is no split, and `PairJEPAError` if no image stands in it."""
         if name not in splitting.ORDER:
-            raise unknown("split", name, splitting.ORDER)
+            raise unknown("split", name, splitting.USED)
         if name not in self.splits:
             there = ", ".join(
                 f"{split} ({counted(images, 'image')})" for split, (images, _) in self.splits.items()

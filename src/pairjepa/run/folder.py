@@ -37,6 +37,7 @@ _KINDS = {
     "pairjepa_onnx.json": "an ONNX export, which pairjepa.embedder.onnx_embedder.OnnxEmbedder loads",
     "modules.json": "a model of sentence-transformers, which that library loads",
     "config.json": "a model of Transformers; a pretrained pair goes to Embedder.from_pair or evaluate --model.pair",
+    "summary.json": "a run without it: put it back",
 }
 """File of a folder that is taken for a run's → what the folder is."""
 
@@ -52,6 +53,9 @@ class RunFolder:
         """
         self.path = path
         if not (path / "run.json").is_file():
+            if runs := sorted(str(one.parent) for at in ("*", "*/*") for one in path.glob(f"{at}/run.json")):
+                some = ", ".join(runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
+                raise PairJEPAError(f"{path} is no run but a folder of runs: {some}. Give one of them.")
             there = sorted(p.name for p in path.iterdir())[:8] if path.is_dir() else None
             gone = "it is a file" if path.exists() else "it is not there"
             found = f"it holds {', '.join(there) or 'nothing'}" if there is not None else gone

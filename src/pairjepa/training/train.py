@@ -261,6 +261,15 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
                 f"{path}: tuning did not improve dev: kept is epoch {summary['best_epoch']}, with heads on frozen "
                 "backbones."
             )
+        elif (
+            config.context.image
+            and config.context.caption
+            and 2 * summary["best_epoch"] < config.training.epochs
+        ):
+            say(
+                f"{path}: kept is epoch {summary['best_epoch']} of {config.training.epochs}, the best on dev by the "
+                "image alone; words beside it may still have gained. A lower context.full_mask_prob weighs them more."
+            )
     group.wait_for_all()
     return folder
 

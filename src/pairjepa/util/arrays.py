@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from pairjepa.util.checksums import KEY, as_metadata, from_metadata
@@ -31,10 +31,7 @@ def write_arrays(arrays: Mapping[str, np.ndarray], path: Path, about: dict[str, 
         name: np.asarray(array, order="C") for name, array in arrays.items()
     }  # save_file scrambles views
     with writing(path), atomic_path(path) as temporary:
-        try:
-            save_file(arrays, temporary, as_metadata(about | {KEY: _checksum(arrays, about)}))
-        except SafetensorError as error:  # such as a full disk
-            raise OSError(str(error)) from None
+        save_file(arrays, temporary, as_metadata(about | {KEY: _checksum(arrays, about)}))
 
 
 def read_arrays(path: Path, mend: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from pairjepa.util.errors import PairJEPAError, unreadable
+from safetensors import SafetensorError
+
+from pairjepa.util.errors import PairJEPAError, first_line, unreadable
 
 LEFTOVER = ".tmp"
 """What the names of temporary folders end with."""
@@ -121,13 +123,13 @@ def writing(path: Path) -> Iterator[None]:
     """Say in a sentence that `path` cannot be written: where a disk is full, the system's error names no file.
 
     Raises:
-        PairJEPAError: instead of an `OSError` of the block.
+        PairJEPAError: instead of an `OSError` of the block, or what safetensors makes of one.
     """
     try:
         yield
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise PairJEPAError(
-            f"{path} cannot be written: {error.strerror or error}. "
+            f"{path} cannot be written: {first_line(error)}. "
             "Make room there or mend its permissions, and run the same command again to go on."
         ) from None
 

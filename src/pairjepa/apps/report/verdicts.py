@@ -60,7 +60,7 @@ def chance(run: Run) -> Verdict:
 def cca(run: Run) -> Verdict | None:
     """Ridge CCA is a closed formula on the same features: what it reaches needs no training."""
     gain = run["evaluation"]["beats_cca"]
-    return gain and judge.against_cca(gain["rsum_difference"], gain["ci"], run["evaluation"]["images"])
+    return gain and judge.against_cca(gain, run["evaluation"]["images"])
 
 
 @verdict("Against the pretrained pair")

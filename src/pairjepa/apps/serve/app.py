@@ -21,7 +21,7 @@ from pairjepa.apps.serve.batching import Batcher
 from pairjepa.apps.serve.current import Current
 from pairjepa.apps.serve.guard import Guard
 from pairjepa.apps.serve.page import add_page
-from pairjepa.apps.serve.schema import LabelNames, LabelProbabilities, Listing, Results, problems
+from pairjepa.apps.serve.schema import LabelProbabilities, Listing, Results, problems
 from pairjepa.apps.serve.uploads import read_picture
 from pairjepa.pairs.images import BadImage, media_type
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -102,9 +102,9 @@ class _Operations:
         self._decoders = CapacityLimiter(DECODERS)
         self._labels = lru_cache(16)(partial(Labels, encoder))
 
-    async def images(self, k: Annotated[schema.K, Query()] = 24) -> Listing:
+    async def images(self, query: Annotated[schema.Some, Query()]) -> Listing:
         """Some images, evenly spread over the index."""
-        some = await to_thread.run_sync(self._current.look().spread, k)
+        some = await to_thread.run_sync(self._current.look().spread, query.k)
         return Listing.model_validate({"results": some}, from_attributes=True)
 
     async def image(self, id: str) -> Response:
@@ -148,9 +148,9 @@ class _Operations:
             picture = await self._decoded(form.image.file)
             return await self._label(await self._batcher.encode(query.Query(image=picture)), names)
 
-    async def label_image(self, id: str, labels: Annotated[LabelNames, Query()]) -> LabelProbabilities:
+    async def label_image(self, id: str, query: Annotated[schema.LabelQuery, Query()]) -> LabelProbabilities:
         """Which of some labels fits an image of the index."""
-        names = _names(labels)
+        names = _names(query.labels)
         vector = await self._of_image(self._current.look().vector, id)
         async with self._batcher.place():
             return await self._label(vector, names)
@@ -220,6 +220,16 @@ def _answer_mistakes(app: FastAPI) -> None:
 
         app.add_exception_handler(kind, refuse)
 
+    async def nothing_there(_: Request, error: HTTPException) -> JSONResponse:
+        words = {
+            "Not Found": "Nothing is at this address. /docs lists what can be asked.",
+            "Method Not Allowed": "This address is asked by another method. /docs says by which.",
+        }
+        return JSONResponse(
+            {"detail": words.get(error.detail, error.detail)}, error.status_code, error.headers
+        )
+
+    app.add_exception_handler(HTTPException, nothing_there)  # type: ignore[arg-type]
     answer(RequestValidationError, 422, lambda error: schema.sentence(error.errors()))
     answer(UsageError, 422, str)
     answer(BadImage, 422, lambda error: f"image: {error.reason}.")

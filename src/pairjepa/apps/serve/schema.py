@@ -58,7 +58,19 @@ LabelNames = Annotated[
 ]
 
 
-class Choice(BaseModel):
+class Asked(BaseModel):
+    """Parameters: a misspelt one is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Some(Asked):
+    """Some images."""
+
+    k: K = 24
+
+
+class Choice(Asked):
     """Which results of a search."""
 
     k: K = 10
@@ -85,11 +97,16 @@ class SearchForm(Choice):
     minus: Minus | SkipJsonSchema[None] = None
 
 
-class LabelForm(BaseModel):
+class LabelQuery(Asked):
+    """The labels to choose from."""
+
+    labels: LabelNames
+
+
+class LabelForm(LabelQuery):
     """A picture and the labels to choose from."""
 
     image: Annotated[UploadFile, PICTURE]
-    labels: LabelNames
 
 
 class Listed(BaseModel):
@@ -170,6 +187,8 @@ def sentence(errors: Sequence[Any]) -> str:
     """The first of pydantic's errors as `<name> must <rule>, got <value>.`"""
     error = errors[0]
     name = next((str(part) for part in error["loc"] if part not in ("body", "query", "path")), "body")
+    if error["type"] == "extra_forbidden":
+        return f"{name} is no parameter of this address. /docs lists those that are."
     if error["type"] == "missing":
         return f"{name} must be given."
     if error["type"] == "string_pattern_mismatch":

@@ -80,7 +80,7 @@ def _baselines(
 
 def _cell(found: dict[str, Any], name: str, digits: int = 1) -> str:
     ci = found.get(f"{name}_ci")
-    return f"{found[name]:.{digits}f}" + (f" [{ci[0]:.{digits}f}, {ci[1]:.{digits}f}]" if ci else "")
+    return f"{found[name]:,.{digits}f}" + (f" [{ci[0]:,.{digits}f}, {ci[1]:,.{digits}f}]" if ci else "")
 
 
 def measured(report: dict[str, Any]) -> Table:

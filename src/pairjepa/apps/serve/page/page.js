@@ -122,7 +122,7 @@ function summary(count) {
   const q = words.value.trim();
   const kind = searched() === "captions" ? (count === 1 ? "caption" : "captions") : (count === 1 ? "image" : "images");
   const by = query.photo ? (q ? `this photo and “${q}”` : "this photo") : query.like ? "this image" : `“${q}”`;
-  return `${count} ${kind} for ${by}${query.where ? `, where ${query.where}` : ""}, best first`;
+  return `${count} ${kind} for ${by}${query.where ? `, where ${query.where}` : ""}${count ? ", best first" : ""}`;
 }
 
 function card(hit, place, hits) {
