@@ -186,6 +186,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     """
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(f"at most {MAX_PIXELS / 1e6:,.0f} megapixels are read")
+    if 0 in image.size:
+        raise BadImage(f"it has no pixels: {image.width} x {image.height}")
     try:
         return _upright_rgb(image, _orientation(image))
     except (OSError, ValueError) as error:  # a picture that is closed
