@@ -103,7 +103,7 @@ def hindrance(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or number == errno.ENOMEM or _MEMORY.search(str(error)):
         return "Memory is short: close other programs, and run the same command again."
     if isinstance(error, ImportError):
-        return "A package that PairJEPA needs cannot be loaded: install it anew."
+        return "A package that this needs cannot be loaded: install it, anew if it is there."
     if number in (errno.EMFILE, errno.ENFILE):
         return "Too many files are open: raise the limit (ulimit -n 4096), and run the same command again."
     if number in (errno.EACCES, errno.EPERM):
