@@ -91,6 +91,17 @@ def test_batches_threads_and_a_bar_change_no_vector(
     assert "encode: 9 captions" in capsys.readouterr().err
     np.testing.assert_allclose(embedder.encode_text(captions[4]), texts[4:5], atol=1e-5)
     assert not capsys.readouterr().err
+    for wrong, said in (
+        (0, "at least 1, got 0"),
+        (-1, "at least 1, got -1"),
+        (1.5, "a whole number, got 1.5"),
+    ):
+        with pytest.raises(UsageError, match=f"batch_size must be {said}"):
+            embedder.encode_image(pictures, batch_size=wrong)
+        with pytest.raises(UsageError, match=f"batch_size must be {said}"):
+            embedder.encode_text(captions, batch_size=wrong)
+    with pytest.raises(UsageError, match="threads must be at least 1, got -1"):
+        embedder.encode_image(pictures, threads=-1)
 
 
 def test_a_generator_of_images_is_read_as_its_rows_are_taken(embedder: pairjepa.Embedder) -> None:
@@ -240,6 +251,7 @@ def test_arrays_bytes_and_files_are_pictures_too(tmp_path):
         io.BytesIO(data),
         tmp_path / "a.png",
         np.array([str(tmp_path / "a.png")] * 2),
+        np.array(str(tmp_path / "a.png")),
     ]
     for found in [opened(one) for way in ways for one in listed(way)]:
         np.testing.assert_array_equal(np.asarray(found), pixels)
@@ -259,14 +271,20 @@ def test_arrays_bytes_and_files_are_pictures_too(tmp_path):
             opened(array)
     with pytest.raises(BadImage, match="given as bytes"):
         opened(b"no image")
+    with pytest.raises(BadImage, match="it has no pixels: 0 x 5"):
+        opened(Image.new("RGB", (0, 5)))
+    with pytest.raises(BadImage, match=r"Image 'a\\ud800.png': cannot be read: .* surrogates"):
+        opened("a\ud800.png")
     closed = Image.open(tmp_path / "a.png")
     closed.close()
     with pytest.raises(BadImage, match="damaged: Operation on closed image"):
         opened(closed)
     with (tmp_path / "a.png").open() as text, pytest.raises(UsageError, match="that is open for bytes, got"):
         opened(text)
-    with pytest.raises(UsageError, match="captions must be strings, got NoneType"):
-        strings(None)
+    for text, kind in ((None, "NoneType"), (b"a dog", "bytes"), ([b"a dog"], "bytes")):
+        with pytest.raises(UsageError, match=f"captions must be strings, got {kind}"):
+            strings(text)
+    assert strings(np.array("a dog")) == ["a dog"]
 
 
 def test_half_a_character_is_no_caption():

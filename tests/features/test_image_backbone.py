@@ -11,6 +11,7 @@ from pairjepa.backbones.loading import quiet
 from pairjepa.config.settings import ModelConfig
 from pairjepa.training.step import keep_statistics
 from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.files import write_json
 
 from .conftest import IMAGE_CONFIGS, save_model
 from .pictures import picture
@@ -149,6 +150,24 @@ def test_settings_that_cannot_be(settings, error, match, image_folder):
     name = "vit" if "image_size" in settings else "resnet"
     with pytest.raises(error, match=match):
         load_image_backbone(ModelConfig(image=str(image_folder(name)), **settings), 0)
+
+
+def test_maps_with_channels_last_are_not_pooled(tmp_path):
+    config = hf.SamVisionConfig(
+        hidden_size=32,
+        output_channels=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=64,
+        num_pos_feats=4,
+        mlp_dim=16,
+        window_size=2,
+    )
+    folder = str(save_model(config, tmp_path / "sam"))
+    write_json(tmp_path / "sam" / "preprocessor_config.json", {"size": 64})
+    with pytest.raises(PairJEPAError, match=r"image_stages must be -1 .* maps of \(4, 4, 32\)"):
+        load_image_backbone(ModelConfig(image=folder), 0)
+    assert load_image_backbone(ModelConfig(image=folder, image_stages=(-1,)), 0).width == 8
 
 
 def test_a_model_of_one_channel_is_refused(tmp_path):

@@ -706,6 +706,18 @@ def test_numbered_caption_columns(six: Six, write_images: Write) -> None:
     assert pairs.table["captions"].to_pylist() == [[one.captions[0], one.captions[-1]] for one in six]
 
 
+def test_splits_under_another_name_are_said(six: Six, write_images: Write) -> None:
+    root = write_images("{name}")
+    words = ["train", "train", "Train", "val", "val", "test"]
+    rows = [(one.name, one.captions[0], "red", word) for one, word in zip(six, words, strict=True)]
+    _csv(root / "t.csv", rows, ("image", "caption", "colour", "partition"))
+    note = "The column partition holds splits that are not used. To use them: --data.split-column partition."
+    assert note in Pairs.open(root / "t.csv").problems.notes
+    named = Pairs.open(root / "t.csv", split_column="partition")
+    assert note not in named.problems.notes
+    assert {split: images for split, (images, _) in named.splits.items()} == {"train": 3, "dev": 2, "test": 1}
+
+
 def test_several_caption_columns(six: Six, write_images: Write) -> None:
     root = write_images("{name}")
     rows = [(one.name, one.captions[0], one.captions[-1] if at else "") for at, one in enumerate(six)]
@@ -1135,7 +1147,12 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
         ("t.csv", b"", "must hold at least one row, got none"),
         ("t.csv", b"image,caption\n", "must hold at least one row, got none"),
         ("t.csv", b"image,image,caption\na,b,c\n", "must have different names, got 'image' twice"),
-        ("t.jsonl", b"no\njson\n", "must hold one JSON object a line, got 2 lines of another kind"),
+        ("t.csv", b"image^caption\na^b\n", "Cells stand apart by commas, semicolons, tabs or"),
+        (
+            "t.jsonl",
+            b"no\njson\n",
+            "must hold one JSON object a line, got 2 lines of another kind.* is a .json file",
+        ),
         ("t.json", b"{}", "must hold a list of pairs"),
         ("t.json", b'{"images": [1], "sentences": 2}', "must have Karpathy's form"),
         (

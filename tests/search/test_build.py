@@ -147,8 +147,8 @@ def test_sources_are_kept_apart(run: Path, tmp_path: Path, capsys: pytest.Captur
     capsys.readouterr()
     build(run, [single], out)
     assert (
-        f"warning: {first} is not there any more, and its images are still in the index"
-        in capsys.readouterr().err
+        f"warning: {first} is not there any more, and its images are still in the index. To take them out, add "
+        f"--remove {first}." in capsys.readouterr().err
     )
 
 

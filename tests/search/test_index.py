@@ -176,6 +176,14 @@ def test_top_keeps_the_order_of_equal_scores() -> None:
     ("arguments", "said"),
     [
         ({"k": 0}, "k must be at least 1, got 0"),
+        ({"k": 2.5}, "k must be a whole number, got 2.5"),
+        ({"k": "3"}, "k must be a whole number, got '3'"),
+        ({"of": "texts"}, "Unknown of 'texts'"),
+        (
+            {"vector": "a red ball"},
+            r"vector must be 16 finite numbers, got str. Words and pictures are embedded",
+        ),
+        ({"vector": Path("a.jpg")}, "vector must be 16 finite numbers, got PosixPath"),
         ({"where": "splitt = 'test'"}, "Unknown column in where 'splitt'. Did you mean 'split'"),
         ({"where": "split = test"}, "text in single quotes"),
         (
@@ -191,7 +199,7 @@ def test_top_keeps_the_order_of_equal_scores() -> None:
         ({"threshold": 0.5, "of": "captions"}, "threshold must be left out here"),
         ({"raw_where": "split ="}, "raw_where must be a filter that Lance takes, got 'split ='"),
         ({"raw_where": "split = 'test'", "where": "width > 1"}, "where must be left out beside raw_where"),
-        ({"vector": np.ones(3)}, r"vector must be 16 finite numbers, got the shape \(3,\)"),
+        ({"vector": np.ones(3)}, r"vector must be 16 finite numbers, got ndarray of \(3,\)"),
         ({"vector": np.full(16, np.nan)}, "vector must be 16 finite numbers"),
     ],
 )

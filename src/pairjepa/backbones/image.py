@@ -180,6 +180,11 @@ class ImageBackbone(nn.Module):
 
     def _pool(self, state: Tensor) -> Tensor:
         """Mean over positions of a map (batch, channel, height, width) or of tokens (batch, token, channel)."""
+        if state.ndim == 4 and state.shape[2] != state.shape[3]:  # SAM's channels come last
+            raise PairJEPAError(
+                f"model.image_stages must be -1 for this backbone, got maps of {tuple(state.shape[1:])}, which are not "
+                "channels and a square."
+            )
         return state.mean((2, 3)) if state.ndim == 4 else state[:, self._prefix(state) :].mean(1)
 
     def _cells(self, state: Tensor) -> Tensor:

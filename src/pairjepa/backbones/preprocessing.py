@@ -52,7 +52,7 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     "DPT": {**_HALF, "resample": _BICUBIC, "size": 384},
     "EfficientNet": {**_HALF, "resample": _BICUBIC, "size": 346, "crop_size": 289, "include_top": True},
     "Flava": {**_SQUARE_CLIP, **_CROP},
-    "Levit": {**_LIKE_CLIP, **_IMAGENET, "crop_pct": 224 / 256},
+    "Levit": {**_LIKE_CLIP, **_IMAGENET},
     "MobileNetV1": _LIKE_MOBILENET,
     "MobileNetV2": _LIKE_MOBILENET,
     "MobileViT": {
@@ -70,6 +70,8 @@ _FAMILIES: dict[str, dict[str, Any]] = {
     "ViT": {**_HALF, "resample": _BILINEAR, "size": 224},
 }
 
+_NEEDED = {"do_resize": True, "do_pad": False, "keep_aspect_ratio": False}
+"""Options without which a processor's pictures are of several sizes."""
 
 SHAPE = {"size": int, "resize": int, "keep_aspect": bool, "resample": int, "mean": [float], "std": [float]}
 """What `Preprocessing.to_dict` gives."""
@@ -184,7 +186,7 @@ def read_preprocessing(folder: Path, default_size: int | None = 224) -> Preproce
         values = {"size": {"shortest_edge": default_size * 256 // 224}, **_CROP, "crop_size": default_size}
     try:
         return parse(values)
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, KeyError, TypeError, ValueError) as error:
         raise PairJEPAError(
             f"The preprocessing of {folder} cannot be used: {error}. Mend its preprocessor_config.json."
         ) from None
@@ -206,12 +208,11 @@ def _read(folder: Path) -> dict[str, Any] | None:
 def parse(values: dict[str, Any]) -> Preprocessing:
     """The `Preprocessing` that a `preprocessor_config.json` of Transformers describes.
 
-    `do_resize` is taken for true: pictures of all sizes have to become one batch. DINOv3 resizes after it has
-    rescaled, so here its pixels are rounded to 1/255.
+    DINOv3 resizes after it has rescaled, so here its pixels are rounded to 1/255.
 
     Raises:
-        ValueError: the processor is not known, the size is no square, or a number of channels other than 1 or 3 is
-            described.
+        ValueError: the processor is not known, pictures do not become squares of one size, or a number of channels
+            other than 1 or 3 is described.
     """
     name = values.get("image_processor_type") or values.get("feature_extractor_type") or ""
     family = re.sub(r"(ImageProcessor|FeatureExtractor)(Fast|Pil)?$", "", name)
@@ -221,21 +222,31 @@ def parse(values: dict[str, Any]) -> Preprocessing:
     # A null in the file means "not set", as a missing name does.
     values = {**defaults, **{key: value for key, value in values.items() if value is not None}}
 
+    for option, needed in _NEEDED.items():
+        if values.get(option, needed) != needed:
+            raise ValueError(f"its {option} must be {str(needed).lower()}, to make squares of one size")
+
     size = values["size"]
-    if isinstance(size, int) and isinstance(defaults["size"], dict):
+    if isinstance(size, int) and not values.get("default_to_square", isinstance(defaults["size"], int)):
         size = {"shortest_edge": size}
-    keep_aspect = isinstance(size, dict) and "shortest_edge" in size
-    resize = int(size["shortest_edge"]) if keep_aspect else _square(size)
+    keep_aspect = isinstance(size, dict) and size.keys() == {"shortest_edge"}
+    resize = int(size["shortest_edge"]) if keep_aspect else _square("size", size)
     crop = resize
-    if family in ("Levit", "PoolFormer") and (keep_aspect or family == "PoolFormer"):
+    if family == "PoolFormer":
         resize, keep_aspect = int(resize / values["crop_pct"]), True
+    if family == "Levit" and keep_aspect:
+        resize = int(resize * 256 / 224)
     if family == "ConvNext":  # below 384 px its size is that of the crop; from there on it squeezes
         if resize < 384:
             resize = int(resize / values["crop_pct"])
         else:
             keep_aspect = False
     if values.get("do_center_crop"):
-        crop = _square(values["crop_size"])
+        crop = _square("crop_size", values.get("crop_size"))
+    elif keep_aspect and family != "ConvNext":
+        raise ValueError("its do_center_crop must be true where its size is a shortest_edge")
+    if values["resample"] not in range(6):
+        raise ValueError(f"its resample must be a number from 0 to 5, as Pillow's, got {values['resample']}")
 
     # Rescaling and normalising are one affine map of the pixel: ((pixel * factor - offset) - mean) / std.
     factor = float(values.get("rescale_factor", 1 / 255)) if values.get("do_rescale", True) else 1.0
@@ -244,8 +255,12 @@ def parse(values: dict[str, Any]) -> Preprocessing:
     mean = _three(values["image_mean"]) if normalised else (0.0,) * 3
     std = _three(values["image_std"])
     divided = tuple(s if normalised else 1.0 for s in std)
-    if values.get("include_top"):  # EfficientNet divides by it once more
+    if family == "EfficientNet" and values["include_top"]:  # which divides by it once more
         divided = tuple(d * s for d, s in zip(divided, std, strict=True))
+    if min(crop, resize, *divided, factor) <= 0 or not np.isfinite([*mean, *divided, factor]).all():
+        raise ValueError(
+            "its sizes, standard deviation and rescale_factor must be above 0, and its mean a number"
+        )
     return Preprocessing(
         size=crop,
         resize=resize,
@@ -253,16 +268,17 @@ def parse(values: dict[str, Any]) -> Preprocessing:
         resample=int(values["resample"]),
         mean=tuple((m + offset) / factor for m in mean),
         std=tuple(d / factor for d in divided),
-        bgr=bool(values.get("do_flip_channel_order")),
+        bgr=family == "MobileViT" and bool(values["do_flip_channel_order"]),
     )
 
 
-def _square(size: Any) -> int:
-    if isinstance(size, dict):
-        if not {"height", "width"} <= size.keys() or size["height"] != size["width"]:
-            raise ValueError(f"its size must be a square, got {size}")
-        size = size["height"]
-    return int(size)
+def _square(name: str, size: Any) -> int:
+    sides = list(size.values()) if isinstance(size, dict) and size.keys() == {"height", "width"} else size
+    if isinstance(sides, int | float):
+        return int(sides)
+    if not isinstance(sides, list) or len(sides) != 2 or sides[0] != sides[1]:
+        raise ValueError(f"its {name} must be a square, got {size}")
+    return int(sides[0])
 
 
 def _three(value: Any) -> tuple[float, ...]:

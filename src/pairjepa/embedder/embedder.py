@@ -26,7 +26,7 @@ from pairjepa.model.weights import load_weights
 from pairjepa.objectives import Objective
 from pairjepa.pairs.pictures import Picture, asked, each, listed, opened, strings
 from pairjepa.run.folder import RunFolder
-from pairjepa.util.errors import PairJEPAError, UsageError
+from pairjepa.util.errors import PairJEPAError, UsageError, check_count
 from pairjepa.util.files import digest
 from pairjepa.util.progress import Progress
 from pairjepa.util.progress import progress as progress_bar
@@ -218,6 +218,7 @@ class Embedder:
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
         rows = np.empty((len(ids), self.dim), np.float32)
         with _bar("captions", len(ids), progress) as bar:
+            check_count("batch_size", batch_size)
             for start in range(0, len(ids), batch_size):
                 chosen = order[start : start + batch_size]
                 with torch.inference_mode():
@@ -284,6 +285,9 @@ class Embedder:
         self, pictures: Iterable[Picture], texts: list[str] | None, batch_size: int, threads: int | None
     ) -> Generator[np.ndarray, None, None]:
         views = self.config.model.image_views
+        check_count("batch_size", batch_size)
+        if threads is not None:
+            check_count("threads", threads)
         with closing(ahead(self._prepared, pictures, 2 * batch_size, threads)) as prepared:
             for start in count(step=batch_size):
                 if not (some := list(islice(prepared, batch_size))):

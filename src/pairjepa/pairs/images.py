@@ -80,9 +80,10 @@ def decode(
 
     Images of one channel with more than 8 bits are scaled by their own range of values, which stands in the result's
     `info["values"]`: from 0 to the smallest of 255, 1,023, 4,095, 16,383 and 65,535 (floats: 1 and 255) that holds all,
-    else to their maximum; where there are negative ones, from their minimum to their maximum. Of several channels of 16
-    bits it is 0 to 65,535. `info["whole"]` is the (width, height) of the whole upright picture, which `draft` and
-    `pixels` make smaller. Safe to call from several threads. The file of a vector (`vectors.drawn`) is one, too.
+    else to their maximum; where there are negative ones, from their minimum to their maximum; downwards where a TIFF
+    says that white is 0. Of several channels of 16 bits it is 0 to 65,535. `info["whole"]` is the (width, height) of
+    the whole upright picture, which `draft` and `pixels` make smaller. Safe to call from several threads. The file of a
+    vector (`vectors.drawn`) is one, too.
 
     Args:
         data: the file's bytes.
@@ -163,7 +164,8 @@ def memory_of(image: Image.Image, pixels: int) -> int:
     return decoded
 
 
-_BITS, _COMPRESSION, _ROWS, _TILE_WIDTH, _TILE_HEIGHT = 258, 259, 278, 322, 323  # tags of TIFF 6.0
+# tags of TIFF 6.0
+_BITS, _COMPRESSION, _PHOTOMETRIC, _ROWS, _TILE_WIDTH, _TILE_HEIGHT = 258, 259, 262, 278, 322, 323
 
 
 def _too_large(why: str) -> BadImage:
@@ -184,6 +186,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     """
     if image.width * image.height > MAX_PIXELS:
         raise _too_large(f"at most {MAX_PIXELS / 1e6:,.0f} megapixels are read")
+    if 0 in image.size:
+        raise BadImage(f"it has no pixels: {image.width} x {image.height}")
     try:
         return _upright_rgb(image, _orientation(image))
     except (OSError, ValueError) as error:  # a picture that is closed
@@ -224,7 +228,7 @@ def _to_rgb(image: Image.Image, factor: int = 1) -> Image.Image:
 def _band_to_rgb(band: Image.Image, values: tuple[float, float] | None) -> Image.Image:
     if values is not None:
         low, high = values
-        share = (_finite(band).clip(low, high) - low) / max(high - low, 1e-12)
+        share = (_finite(band).clip(min(values), max(values)) - low) / ((high - low) or 1)
         return Image.fromarray((share * 255).round().astype(np.uint8)).convert("RGB")
     if band.has_transparency_data:
         layer = band.convert("RGBA")
@@ -240,9 +244,10 @@ def _range(image: Image.Image, bands: list[tuple[int, int, int, int]]) -> tuple[
     for box in bands:
         part = _finite(image.crop(box))
         low, high = min(low, float(part.min())), max(high, float(part.max()))
-    if low < 0:
-        return low, high
-    return 0.0, float(next((top for top in _RANGES[image.mode[0]] if high <= top), high))
+    if low >= 0:
+        low, high = 0.0, float(next((top for top in _RANGES[image.mode[0]] if high <= top), high))
+    white_is_zero = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]
+    return (high, low) if white_is_zero else (low, high)
 
 
 def _finite(band: Image.Image) -> np.ndarray:

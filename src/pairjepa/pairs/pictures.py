@@ -31,7 +31,10 @@ def each(images: Picture | Iterable[Picture]) -> Iterable[Picture]:
     Raises:
         UsageError: it is neither a picture nor several.
     """
+    given: Any = images
     axes = getattr(images, "ndim", None)
+    if axes == 0:
+        return each(given.item())
     if isinstance(images, _FILES):
         return [images]
     if axes == 1 and images.dtype.kind in "OUT":  # type: ignore[union-attr]  # an array or a Series of paths
@@ -77,7 +80,12 @@ def opened(picture: Picture, draft: tuple[int, int] | None = None) -> Image.Imag
         raise bad_image(error, name) from None
     except BadImage as error:
         raise BadImage(error.reason, name) from None
-    except (ValueError, TypeError) as error:  # closed, or open as text
+    except (
+        ValueError,
+        TypeError,
+    ) as error:  # a path of half characters; a file that is closed, or open as text
+        if isinstance(picture, str | Path):
+            raise BadImage(f"cannot be read: {error}", ascii(name)) from None
         raise UsageError(f"An image must be a file that is open for bytes, got {name}: {error}.") from None
 
 
@@ -117,7 +125,9 @@ def strings(captions: Any) -> list[str]:
     if not isinstance(captions, Iterable):
         raise UsageError(f"captions must be strings, got {type(captions).__name__}.")
     texts = []
-    for text in [captions] if isinstance(captions, str) else captions:
+    if getattr(captions, "ndim", None) == 0:
+        captions = captions.item()  # type: ignore[attr-defined]
+    for text in [captions] if isinstance(captions, str | bytes) else captions:
         if not isinstance(text, str):
             raise UsageError(f"captions must be strings, got {type(text).__name__}.")
         if not text.isascii() and text != text.encode(errors="ignore").decode():

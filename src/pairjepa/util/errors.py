@@ -6,6 +6,7 @@ import errno
 import re
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from numbers import Integral
 from pathlib import Path
 
 
@@ -40,6 +41,13 @@ def near_path(path: Path) -> str:
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """The error for a name that is in no registry."""
     return UsageError(f"Unknown {kind} {name!r}.{close_matches(name, known)}")
+
+
+def check_count(name: str, number: object) -> None:
+    """Raise `UsageError` for what is no whole number of at least 1."""
+    if not isinstance(number, Integral) or number < 1:
+        rule = "at least 1" if isinstance(number, Integral) else "a whole number"
+        raise UsageError(f"{name} must be {rule}, got {number!r}.")
 
 
 def missing_extra(package: str, extra: str) -> PairJEPAError:
@@ -95,7 +103,7 @@ def hindrance(error: BaseException) -> str | None:
     if isinstance(error, MemoryError) or number == errno.ENOMEM or _MEMORY.search(str(error)):
         return "Memory is short: close other programs, and run the same command again."
     if isinstance(error, ImportError):
-        return "A package that PairJEPA needs cannot be loaded: install it anew."
+        return "A package that this needs cannot be loaded: install it, anew if it is there."
     if number in (errno.EMFILE, errno.ENFILE):
         return "Too many files are open: raise the limit (ulimit -n 4096), and run the same command again."
     if number in (errno.EACCES, errno.EPERM):

@@ -1,6 +1,7 @@
 """Make an index, or bring it up to date: embed what is new or changed, take out what is gone."""
 
 import contextlib
+import shlex
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -395,4 +396,7 @@ def _unified(sources: list[Source]) -> pa.Schema:
 def _warn_of_lost_sources(sources: set[str]) -> None:
     for source in sorted(sources):
         if Path(source).is_absolute() and not Path(source).exists():
-            say(f"warning: {source} is not there any more, and its images are still in the index.")
+            say(
+                f"warning: {source} is not there any more, and its images are still in the index. To take them out, "
+                f"add --remove {shlex.quote(source)}."
+            )

@@ -22,7 +22,7 @@ from pairjepa.apps.search.meta import CAPTIONS, IMAGES, MODEL, Meta
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.stored import COLUMNS, INNER
 from pairjepa.apps.search.vectors import Vectors
-from pairjepa.util.errors import PairJEPAError, UsageError, unknown
+from pairjepa.util.errors import PairJEPAError, UsageError, check_count, unknown
 from pairjepa.util.files import digest_bytes
 from pairjepa.util.unit import check_unit
 
@@ -177,12 +177,20 @@ class Index:
             UsageError: the vector's width, k or a condition cannot be; there are no captions.
             PairJEPAError: the index is damaged.
         """
-        vector = np.asarray(vector, np.float32)
+        given = type(vector).__name__
+        try:
+            vector = np.asarray(vector, np.float32)
+        except (TypeError, ValueError):
+            vector = np.empty(0, np.float32)
         if vector.shape != (self.dim,) or not np.isfinite(vector).all():
-            raise UsageError(f"vector must be {self.dim} finite numbers, got the shape {vector.shape}.")
+            raise UsageError(
+                f"vector must be {self.dim} finite numbers, got {given}{f' of {vector.shape}' if vector.size else ''}. "
+                "Words and pictures are embedded first, by an encoder of the index."
+            )
         check_unit(vector[None], "vector", "Take it from an encoder of the index.")
-        if k < 1:
-            raise UsageError(f"k must be at least 1, got {k}.")
+        check_count("k", k)
+        if of not in ("images", "captions"):
+            raise unknown("of", of, ("images", "captions"))
         if of == "captions" and not self.has_captions:
             raise UsageError("in must be images for this index, got captions: its images came without any.")
         searched = self._captions if of == "captions" else self._images

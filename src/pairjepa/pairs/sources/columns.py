@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pairjepa.config.settings import DataConfig
 from pairjepa.pairs.problems import Problems
 from pairjepa.pairs.raw import RESERVED
+from pairjepa.pairs.splits import known
 from pairjepa.util.errors import PairJEPAError, UsageError
 
 _USUAL = {
@@ -86,10 +87,11 @@ def find(names: list[str], config: DataConfig, where: str) -> Columns:
             if len(lacking) > 1 and not config.no_header
             else ""
         )
+        cells = " Cells stand apart by commas, semicolons, tabs or |." if len(names) == 1 else ""
         urls = " Download images behind addresses first: img2dataset does, and all that it writes is read."
         raise PairJEPAError(
             f"{where} must have a column for the {kind}, got the columns {_some(names)}. "
-            f"Looked for {', '.join(_USUAL[kind])}; name yours with {flags}.{header}"
+            f"Looked for {', '.join(_USUAL[kind])}; name yours with {flags}.{cells}{header}"
             f"{urls if kind == 'image' and any('url' in name.lower() for name in names) else ''}"
         )
     assert image is not None
@@ -111,6 +113,7 @@ def rows_of(table: pa.Table, config: DataConfig, where: str, problems: Problems)
     """
     found = find(table.column_names, config, where)
     _note(found, table.column_names, config, problems)
+    _note_splits(found, table, problems)
     return long_form(table, found, where)
 
 
@@ -128,6 +131,18 @@ def _note(columns: Columns, names: list[str], config: DataConfig, problems: Prob
             f"The captions are those of the column {taken}. To take {', '.join(others)} too: --data.caption-column "
             f"{' '.join([*columns.captions, *others])}."
         )
+
+
+def _note_splits(columns: Columns, table: pa.Table, problems: Problems) -> None:
+    """Say which column holds words of splits where none is taken for them."""
+    others = [name for name in table.column_names if name not in (columns.image, *columns.captions)]
+    for name in others if columns.split is None else []:
+        if _is_text(table[name].type):
+            words = pc.unique(table[name].slice(0, 1000).cast(pa.string()).drop_null()).to_pylist()
+            if len(words) > 1 and all(map(known, words)):
+                problems.note(
+                    f"The column {name} holds splits that are not used. To use them: --data.split-column {name}."
+                )
 
 
 def _weighted(name: str, names: list[str]) -> tuple[str, float]:

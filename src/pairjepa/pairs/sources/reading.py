@@ -306,7 +306,7 @@ def _read_jsonl_by_line(path: Path, data: bytes, problems: Problems) -> pa.Table
     if len(broken) > len(rows):
         raise PairJEPAError(
             f"{path} must hold one JSON object a line, got {counted(len(broken), 'line')} of another kind, "
-            f"such as {broken[0]}."
+            f"such as {broken[0]}. One value over many lines is a .json file."
         )
     problems.add("lines that are not a JSON object (skipped)", broken)
     return _table(rows)
