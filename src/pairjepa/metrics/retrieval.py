@@ -3,8 +3,7 @@
 Axes: queries, gallery, images, captions (rows of embeddings); pairs (relevant query-gallery pairs); dim.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ from jaxtyping import Float, Float32, Int, Int64
 from pairjepa.metrics.relevance import Relevance as Relevance
 from pairjepa.metrics.relevance import checked_owner
 from pairjepa.util.errors import UsageError
-from pairjepa.util.threads import cores, one_blas_thread
 
 CHUNK_BYTES = 64 * 2**20
 """Default size of the largest temporary array, in bytes."""
@@ -56,11 +54,8 @@ def ranks(
     _check_shapes(queries, gallery, relevance)
     floor = _floor(_best_relevant(queries, gallery, relevance, chunk_bytes), queries, gallery)
     found = np.empty(len(queries), np.int64)
-
-    def count(rows: slice, others: Float32[np.ndarray, "rows gallery"]) -> None:
+    for rows, others in _other_scores(queries, gallery, relevance, chunk_bytes):
         found[rows] = 1 + (others >= floor[rows, None]).sum(axis=1)
-
-    _other_scores(count, queries, gallery, relevance, chunk_bytes)
     return found
 
 
@@ -113,11 +108,8 @@ def best_scores(
     queries, gallery = _single("queries", queries), _single("gallery", gallery)
     _check_shapes(queries, gallery, relevance)
     other = np.empty(len(queries), np.float32)
-
-    def best(rows: slice, others: Float32[np.ndarray, "rows gallery"]) -> None:
+    for rows, others in _other_scores(queries, gallery, relevance, chunk_bytes):
         other[rows] = others.max(axis=1)
-
-    _other_scores(best, queries, gallery, relevance, chunk_bytes)
     return _best_relevant(queries, gallery, relevance, chunk_bytes), other
 
 
@@ -240,22 +232,15 @@ def _floor(
 
 
 def _other_scores(
-    of: Callable[[slice, Float32[np.ndarray, "rows gallery"]], None],
     queries: Float32[np.ndarray, "queries dim"],
     gallery: Float32[np.ndarray, "gallery dim"],
     relevance: Relevance,
     chunk_bytes: int,
-) -> None:
-    """Hand `of` some rows of the score matrix at a time, with -inf for the relevant pairs."""
-    query, threads = relevance.query, min(8, cores())
-
-    def block(rows: slice) -> None:
+) -> Iterator[tuple[slice, Float32[np.ndarray, "rows gallery"]]]:
+    """Some rows of the score matrix at a time, with -inf for the relevant pairs."""
+    query = relevance.query
+    for rows in chunks(len(queries), chunk_bytes // (4 * max(len(gallery), 1))):
         scores = queries[rows] @ gallery.T
         pairs = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
         scores[query[pairs] - rows.start, relevance.indices[pairs]] = -np.inf
-        of(rows, scores)
-
-    size = min(chunk_bytes // (4 * threads * max(len(gallery), 1)), -(-len(queries) // threads))
-    # Threads of our own, which count as well as multiply: BLAS's would still spin when the counting begins.
-    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        list(pool.map(block, chunks(len(queries), size)))  # a list, for errors
+        yield rows, scores
