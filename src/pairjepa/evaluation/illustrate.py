@@ -3,7 +3,6 @@
 Axes: `image`, `text`, `row` and `column` = positions of the image backbone's last map, `dim` = shared space.
 """
 
-import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import View
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.embedding_set import EmbeddingSet
-from pairjepa.pairs.images import BadImage, decode
+from pairjepa.pairs.images import BadImage, decode, thumbnail
 from pairjepa.pairs.pictures import Picture, opened
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -141,7 +140,7 @@ def split_saliency(
         found.append(
             {
                 "image": row,
-                "picture": _jpeg(picture, PICTURE, PICTURE_QUALITY),
+                "picture": thumbnail(picture, PICTURE, PICTURE_QUALITY),
                 "grid": list(values.shape[1:]),
                 "maps": [
                     {
@@ -179,7 +178,7 @@ def thumbnails(pairs: Pairs, seed: int = 0) -> list[bytes | None]:
 
 def _thumbnail(pairs: Pairs, row: int) -> bytes | None:
     picture = _read(pairs, row, (THUMBNAIL, THUMBNAIL))
-    return None if picture is None else _jpeg(picture, THUMBNAIL, THUMBNAIL_QUALITY)
+    return None if picture is None else thumbnail(picture, THUMBNAIL, THUMBNAIL_QUALITY)
 
 
 def _read(pairs: Pairs, row: int, draft: tuple[int, int] | None = None) -> Image.Image | None:
@@ -187,13 +186,6 @@ def _read(pairs: Pairs, row: int, draft: tuple[int, int] | None = None) -> Image
         return decode(pairs.read_bytes(int(row)), draft=draft)
     except BadImage:
         return None
-
-
-def _jpeg(picture: Image.Image, longest: int, quality: int) -> bytes:
-    small, file = picture.copy(), io.BytesIO()
-    small.thumbnail((longest, longest))
-    small.save(file, format="JPEG", quality=quality)
-    return file.getvalue()
 
 
 def hidden_words(text: TextBackbone, caption: str, masking: Masking) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """Image files read, decoded and made small, in threads, while the ones before are embedded."""
 
-import io
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +11,14 @@ from PIL import Image
 
 from pairjepa.apps.search.sources import Entry
 from pairjepa.pairs import BadImage
-from pairjepa.pairs.images import decode
+from pairjepa.pairs.images import decode, thumbnail
 from pairjepa.util.files import digest_bytes
 from pairjepa.util.threads import cores
 
 BATCH = 16
 """Images that are decoded while as many are embedded; more would fill the memory with large photographs."""
-THUMBNAIL = 256
-"""Pixels of the longer side."""
+THUMBNAIL, QUALITY = 256, 85
+"""Pixels of the longer side; JPEG's quality."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +72,9 @@ def load(entry: Entry, holds: Callable[[str], bool], draft: tuple[int, int] | No
         image = decode(data, draft=draft)
     except BadImage as error:
         return Loaded(entry, reason=error.reason)
-    return Loaded(entry, digest, image, image.info["whole"], thumbnail(image))
+    return Loaded(entry, digest, image, image.info["whole"], thumbnail(image, THUMBNAIL, QUALITY))
 
 
 def never(digest: str) -> bool:
     """No image of these bytes is in the index."""
     return False
-
-
-def thumbnail(image: Image.Image) -> bytes:
-    """A JPEG of a picture, at most `THUMBNAIL` pixels a side."""
-    small = image.copy()
-    small.thumbnail((THUMBNAIL, THUMBNAIL), reducing_gap=2.0)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return file.getvalue()
