@@ -5,7 +5,7 @@ of the batch, `dim` = shared space.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -52,6 +52,7 @@ class OnnxEmbedder:
         self._preprocessing = Preprocessing.from_dict(settings["preprocessing"])
         self._views: list[Any] = settings["views"]
         self._pad: int = settings["pad"]
+        self._graph = cache(self._load)
 
     @classmethod
     def load(cls, folder: str | Path, mend: str = MEND) -> Self:
@@ -83,7 +84,7 @@ class OnnxEmbedder:
         texts = strings(captions)
         rows = []
         for start in range(0, len(texts), BATCH):
-            rows.append(self._text.run(["target"], self._tokens(texts[start : start + BATCH]))[0])
+            rows.append(self._graph("text").run(["target"], self._tokens(texts[start : start + BATCH]))[0])
         return self._together(rows, "The targets")
 
     def unknown_share(self, captions: Sequence[str]) -> float:
@@ -108,12 +109,12 @@ class OnnxEmbedder:
         for start in range(0, len(pictures), BATCH):
             pixels = self._pixels(pictures[start : start + BATCH])
             if texts is None:
-                views = self._image.run(["prediction"], {"pixels": pixels})[0]
+                views = self._graph("image").run(["prediction"], {"pixels": pixels})[0]
             else:
                 tokens = self._tokens(texts[start : start + BATCH])
-                caption = self._text.run(["features"], tokens)[0].repeat(len(self._views), axis=0)
-                image = self._image.run(["features"], {"pixels": pixels})[0]
-                views = self._joint.run(["prediction"], {"image": image, "caption": caption})[0]
+                caption = self._graph("text").run(["features"], tokens)[0].repeat(len(self._views), axis=0)
+                image = self._graph("image").run(["features"], {"pixels": pixels})[0]
+                views = self._graph("joint").run(["prediction"], {"image": image, "caption": caption})[0]
             mean = views.reshape(-1, len(self._views), self.dim).mean(axis=1)
             rows.append(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12))
         return self._together(rows, "The predictions")
@@ -149,20 +150,8 @@ class OnnxEmbedder:
         except Exception as error:  # tokenizers raises nothing more exact
             raise unreadable(path, error, self._mend) from None
 
-    @cached_property
-    def _image(self) -> "InferenceSession":
-        return self._graph("image")
-
-    @cached_property
-    def _text(self) -> "InferenceSession":
-        return self._graph("text")
-
-    @cached_property
-    def _joint(self) -> "InferenceSession":
-        return self._graph("joint")
-
-    def _graph(self, name: str) -> "InferenceSession":
-        """Load `name`.onnx.
+    def _load(self, name: str) -> "InferenceSession":
+        """`name`.onnx, ready to run.
 
         Raises:
             PairJEPAError: it is damaged or missing, or ONNX Runtime is.
