@@ -101,7 +101,7 @@ def _maps(
 
 
 def split_saliency(
-    embedder: Embedder, pairs: Pairs, embeddings: EmbeddingSet, seed: int = 0
+    embedder: Embedder, pairs: Pairs, embeddings: EmbeddingSet
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Maps of some images of a split, for that caption and those content words of theirs nearest to the prediction.
 
@@ -109,14 +109,11 @@ def split_saliency(
         embedder: the run.
         pairs: of the split, in the order of the embeddings.
         embeddings: of the split.
-        seed: of the choice of images.
 
     Returns:
         `Illustrations.saliency`; and why there are none, where that is so.
     """
-    chosen = np.sort(
-        np.random.default_rng(seed).permutation(len(embeddings.image))[:SALIENCY_IMAGES]
-    ).tolist()
+    chosen = np.sort(np.random.default_rng(0).permutation(len(embeddings.image))[:SALIENCY_IMAGES]).tolist()
     pictures = {row: picture for row in chosen if (picture := _read(pairs, row)) is not None}
     if not pictures:
         return [], ["There is no saliency map: the images cannot be read."]
@@ -166,9 +163,9 @@ def content_words(captions: Sequence[str]) -> list[str]:
     return [word for word, _ in counts.most_common(COMMONEST)]
 
 
-def thumbnails(pairs: Pairs, seed: int = 0) -> list[bytes | None]:
+def thumbnails(pairs: Pairs) -> list[bytes | None]:
     """A small JPEG of each image; of more than 2,000 a random choice, of one that cannot be read None."""
-    rows = np.random.default_rng(seed).permutation(pairs.n_images)[:MOST_THUMBNAILS]
+    rows = np.random.default_rng(0).permutation(pairs.n_images)[:MOST_THUMBNAILS]
     drawn: list[bytes | None] = [None] * pairs.n_images
     with ThreadPoolExecutor(cores()) as pool:
         for row, jpeg in zip(rows, pool.map(lambda row: _thumbnail(pairs, row), rows), strict=True):
