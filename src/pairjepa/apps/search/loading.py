@@ -1,9 +1,9 @@
 """Image files read, decoded and made small, in threads, while the ones before are embedded."""
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Float32
@@ -13,7 +13,7 @@ from pairjepa.apps.search.sources import Entry
 from pairjepa.pairs import BadImage
 from pairjepa.pairs.images import decode, thumbnail
 from pairjepa.util.files import digest_bytes
-from pairjepa.util.threads import cores
+from pairjepa.util.threads import ahead
 
 BATCH = 16
 """Images that are decoded while as many are embedded; more would fill the memory with large photographs."""
@@ -46,14 +46,9 @@ def loaded(
     entries: list[Entry], holds: Callable[[str], bool], draft: tuple[int, int] | None = None
 ) -> Generator[list[Loaded]]:
     """Images, a batch decoded in threads while the one before is used; arguments as of `load`."""
-    with ThreadPoolExecutor(cores()) as pool:
-        ahead: deque[Iterator[Loaded]] = deque()
-        for start in range(0, len(entries), BATCH):
-            ahead.append(pool.map(lambda entry: load(entry, holds, draft), entries[start : start + BATCH]))
-            if len(ahead) > 1:
-                yield list(ahead.popleft())
-        for batch in ahead:
-            yield list(batch)
+    with closing(ahead(lambda entry: load(entry, holds, draft), entries, BATCH)) as images:
+        while batch := list(islice(images, BATCH)):
+            yield batch
 
 
 def load(entry: Entry, holds: Callable[[str], bool], draft: tuple[int, int] | None = None) -> Loaded:
