@@ -5,7 +5,7 @@ of the batch, `dim` = shared space.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -52,7 +52,7 @@ class OnnxEmbedder:
         self._preprocessing = Preprocessing.from_dict(settings["preprocessing"])
         self._views: list[Any] = settings["views"]
         self._pad: int = settings["pad"]
-        self._graph = cache(self._load)
+        self._graph = cache(partial(_session, folder, mend))
 
     @classmethod
     def load(cls, folder: str | Path, mend: str = MEND) -> Self:
@@ -150,24 +150,25 @@ class OnnxEmbedder:
         except Exception as error:  # tokenizers raises nothing more exact
             raise unreadable(path, error, self._mend) from None
 
-    def _load(self, name: str) -> "InferenceSession":
-        """`name`.onnx, ready to run.
 
-        Raises:
-            PairJEPAError: it is damaged or missing, or ONNX Runtime is.
-        """
-        no_telemetry()
-        with needs("onnxruntime", "onnx"):
-            from onnxruntime import InferenceSession, SessionOptions
-        path = self.folder / f"{name}.onnx"
-        check(self.folder, self._mend, [path.name])
-        options = SessionOptions()
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.log_severity_level = 4  # what it says of a damaged file it says in its exception too
-        try:
-            return InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own classes are private to its extension
-            raise unreadable(path, error, self._mend) from None
+def _session(folder: Path, mend: str, name: str) -> "InferenceSession":
+    """`name`.onnx, ready to run.
+
+    Raises:
+        PairJEPAError: it is damaged or missing, or ONNX Runtime is.
+    """
+    no_telemetry()
+    with needs("onnxruntime", "onnx"):
+        from onnxruntime import InferenceSession, SessionOptions
+    path = folder / f"{name}.onnx"
+    check(folder, mend, [path.name])
+    options = SessionOptions()
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.log_severity_level = 4  # what it says of a damaged file it says in its exception too
+    try:
+        return InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own classes are private to its extension
+        raise unreadable(path, error, mend) from None
 
 
 _SETTINGS = {
