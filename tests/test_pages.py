@@ -6,7 +6,9 @@ import pytest
 
 from pairjepa.apps import pages
 
-COLOURS = dict(re.findall(r"--([\w-]+): (light-dark\(#\w{6}, #\w{6}\))", pages.style()))
+COLOURS = dict(
+    re.findall(r"--([\w-]+): (light-dark\(#\w{6}, #\w{6}\))", pages.page_text(pages.__name__, "base.css"))
+)
 TEXT = 4.5  # WCAG 2.2, 1.4.3: contrast of text
 GRAPHICS = 3.0  # 1.4.11: of what one must see to understand or to operate
 GROUNDS = ("page", "surface", "inset")
@@ -39,6 +41,6 @@ def test_controls_and_series_stand_out(theme: int) -> None:
 
 
 def test_every_variable_that_is_used_is_set() -> None:
-    style = pages.style()
+    style = pages.page_text(pages.__name__, "base.css")
     used = set(re.findall(r"var\(--([\w-]+)\)", style))  # with no fallback
     assert used <= set(re.findall(r"--([\w-]+):", style))

@@ -84,8 +84,10 @@ def test_mismatched_is_the_suspicion_of_a_wrong_image(fold: dict[str, np.ndarray
     assert drawn > len(text) / 2
 
 
-def test_chunks_change_nothing(fold: dict[str, np.ndarray]) -> None:
-    whole, parts = score(**fold), score(**fold, chunk_bytes=1)
+def test_chunks_change_nothing(fold: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = score(**fold)
+    monkeypatch.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", 1)
+    parts = score(**fold)
     for name in ("rank", "best", "cosine", "margin", "captions_margin", "mismatched"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1e-6, err_msg=name)
 

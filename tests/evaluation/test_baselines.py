@@ -54,12 +54,17 @@ def test_chance_counts_equal_captions_where_they_are_right():
     assert chance(Relevance.by_owner(owner, 20))["image_to_text"]["R@1"] == pytest.approx(5)
 
 
-def fit(x, y, owner, **given):
-    return Correlations.fit(x.__getitem__, y.__getitem__, owner, len(x), **given)
+def fit(x, y, owner):
+    return Correlations.fit(x.__getitem__, y.__getitem__, owner, len(x))
 
 
-def cca_of(x, y, owner, *, chunk_bytes=1 << 28, **given):
-    return RidgeCCA.of(fit(x, y, owner, chunk_bytes=chunk_bytes), **given)
+def cca_of(x, y, owner, **given):
+    return RidgeCCA.of(fit(x, y, owner), **given)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    return lambda: monkeypatch.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", 3_000)
 
 
 def pairs(images=150, p=7, q=5, latent=4, seed=0):
@@ -86,7 +91,7 @@ def naive_cca(x, y, owner, ridge, dim):
 
 @pytest.mark.parametrize(("p", "q", "dim"), [(7, 5, 3), (4, 6, 512)])
 @pytest.mark.parametrize("ridge", [0.01, 1.0])
-def test_cca_is_that_of_images_written_out_for_every_caption(p, q, dim, ridge):
+def test_cca_is_that_of_images_written_out_for_every_caption(p, q, dim, ridge, small_chunks):
     x, y, owner = pairs(p=p, q=q)
     fitted = cca_of(x, y, owner, ridge=ridge, dim=dim)
     image, text, rho = naive_cca(x, y, owner, ridge, min(dim, p, q))
@@ -95,7 +100,8 @@ def test_cca_is_that_of_images_written_out_for_every_caption(p, q, dim, ridge):
     assert fitted.image(x) * signs == pytest.approx(image, abs=1e-4)
     assert fitted.text(y) * signs == pytest.approx(text, abs=1e-4)
     assert fitted.image(x).dtype == np.float32
-    small = cca_of(x, y, owner, ridge=ridge, dim=dim, chunk_bytes=3_000)
+    small_chunks()
+    small = cca_of(x, y, owner, ridge=ridge, dim=dim)
     assert np.abs(small.image(x)) == pytest.approx(np.abs(image), abs=1e-4)
 
 
@@ -114,19 +120,21 @@ class Read:
         return found
 
 
-def test_cca_reads_features_block_by_block_and_once_only():
+def test_cca_reads_features_block_by_block_and_once_only(small_chunks):
     x, y, owner = pairs()
     whole, images = cca_of(x, y, owner), Read(x)
-    fitted = cca_of(images, Read(y), owner, chunk_bytes=3_000)
+    small_chunks()
+    fitted = cca_of(images, Read(y), owner)
     assert images.most < len(x) / 4
     for name, array in whole.arrays.items():
         assert np.abs(fitted.arrays[name]) == pytest.approx(np.abs(array), rel=1e-9, abs=1e-9), name
 
 
-def test_features_far_from_zero_keep_their_digits():
+def test_features_far_from_zero_keep_their_digits(small_chunks):
     x, y, owner = pairs()
     image, moved = cca_of(x, y, owner).image(x), (x + np.float32(1e4)).astype(np.float32)
-    far = cca_of(moved, y, owner, chunk_bytes=3_000).image(moved)
+    small_chunks()
+    far = cca_of(moved, y, owner).image(moved)
     assert np.abs(far) == pytest.approx(np.abs(image), abs=1e-3)
 
 

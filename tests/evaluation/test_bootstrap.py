@@ -36,11 +36,13 @@ def test_samples_are_those_of_written_out_resamples(images):
         assert samples["rsum"][draw] == pytest.approx(rsum)
 
 
-def test_resamples_draw_whole_images_and_do_not_hang_on_chunks():
+def test_resamples_draw_whole_images_and_do_not_hang_on_chunks(monkeypatch):
     whole = np.concatenate(list(resamples(7, 50, 3)))
     assert whole.shape == (50, 7)
     assert (whole.sum(axis=1) == 7).all()
-    assert np.array_equal(whole, np.concatenate(list(resamples(7, 50, 3, chunk_bytes=300))))
+    with monkeypatch.context() as small:
+        small.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", 300)
+        assert np.array_equal(whole, np.concatenate(list(resamples(7, 50, 3))))
     assert not np.array_equal(whole, np.concatenate(list(resamples(7, 50, 4))))
     # Multinomial: variance 1 - 1/7 of each count.
     many = np.concatenate(list(resamples(7, 20_000, 0)))
@@ -48,20 +50,23 @@ def test_resamples_draw_whole_images_and_do_not_hang_on_chunks():
     assert many.var(axis=0) == pytest.approx(np.full(7, 6 / 7), abs=0.05)
 
 
-def test_chunks_change_no_sample():
+def test_chunks_change_no_sample(monkeypatch):
     found = retrieve(*ragged(images=11))
-    whole, parts = bootstrap(found, draws=40), bootstrap(found, draws=40, chunk_bytes=2_000)
+    whole = bootstrap(found, draws=40)
+    monkeypatch.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", 2_000)
+    parts = bootstrap(found, draws=40)
     assert np.array_equal(whole["rsum"], parts["rsum"])
     assert np.array_equal(whole["text_to_image"]["median_rank"], parts["text_to_image"]["median_rank"])
 
 
-def test_no_array_holds_every_draw_of_every_caption():
+def test_no_array_holds_every_draw_of_every_caption(monkeypatch):
+    monkeypatch.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", 2**22)
     owner = np.repeat(np.arange(400), 20)
     found = RetrievalRanks(np.arange(1, 401), 1 + np.arange(8_000) % 399, owner)
     values = np.arange(8_000.0)
     for measure in (
-        lambda: bootstrap(found, chunk_bytes=2**22),
-        lambda: mean_interval(values, owner, owner[::-1], images=400, chunk_bytes=2**22),
+        lambda: bootstrap(found),
+        lambda: mean_interval(values, owner, owner[::-1], images=400),
     ):
         tracemalloc.start()
         measure()
@@ -114,7 +119,7 @@ def test_runs_on_other_images_are_refused():
         check_same_images(first, second)
 
 
-def test_mean_of_pairs_weighs_both_images():
+def test_mean_of_pairs_weighs_both_images(monkeypatch):
     rng = np.random.default_rng(0)
     values, left, right = rng.normal(size=12), rng.integers(5, size=12), rng.integers(5, size=12)
     means = []
@@ -124,7 +129,8 @@ def test_mean_of_pairs_weighs_both_images():
         ]
         means += [np.mean(written)] if written else []
     for chunk_bytes in (2**20, 500):
-        found = mean_interval(values, left, right, images=5, draws=200, chunk_bytes=chunk_bytes)
+        monkeypatch.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", chunk_bytes)
+        found = mean_interval(values, left, right, images=5, draws=200)
         assert found == pytest.approx(interval(np.array(means)))
 
 

@@ -51,9 +51,10 @@ def test_a_single_image_has_no_random_pair():
     assert len(query) == len(item) == 0
 
 
-def test_cosine_in_chunks_is_cosine():
+def test_cosine_in_chunks_is_cosine(monkeypatch):
     image, text, owner = ragged()
-    found = geometry.pair_cosine(image, text, owner, np.arange(len(owner)), chunk_bytes=200)
+    monkeypatch.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", 200)
+    found = geometry.pair_cosine(image, text, owner, np.arange(len(owner)))
     expected = [float(image[o].astype(float) @ text[c].astype(float)) for c, o in enumerate(owner)]
     assert found == pytest.approx(expected)
 
@@ -144,7 +145,7 @@ def test_standard_deviations_are_those_of_numpy_without_a_copy_in_double_precisi
     assert peak < rows.nbytes
 
 
-def test_trustworthiness_is_scikit_learns_where_nothing_is_equal():
+def test_trustworthiness_is_scikit_learns_where_nothing_is_equal(monkeypatch):
     from sklearn.manifold import trustworthiness
 
     rng = np.random.default_rng(0)
@@ -152,7 +153,8 @@ def test_trustworthiness_is_scikit_learns_where_nothing_is_equal():
     for place in places.values():
         expected = trustworthiness(rows, place, n_neighbors=7, metric="cosine")
         for chunk_bytes in (2**20, 5_000):
-            found = geometry.trustworthiness(rows, place, neighbours=7, chunk_bytes=chunk_bytes)
+            monkeypatch.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", chunk_bytes)
+            found = geometry.trustworthiness(rows, place, neighbours=7)
             assert found == pytest.approx(expected)
 
 

@@ -30,13 +30,15 @@ def test_ranks_are_those_of_the_definition(seed):
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 100, 2_000, 10_000])
-def test_chunks_change_no_rank(chunk_bytes):
+def test_chunks_change_no_rank(chunk_bytes, monkeypatch):
     image, text, owner = ragged(images=60, dim=12, noise=2)
-    whole, parts = retrieve(image, text, owner), retrieve(image, text, owner, chunk_bytes=chunk_bytes)
+    whole = retrieve(image, text, owner)
+    monkeypatch.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", chunk_bytes)
+    parts = retrieve(image, text, owner)
     assert np.array_equal(whole.image_to_text, parts.image_to_text)
     assert np.array_equal(whole.text_to_image, parts.text_to_image)
     relevance = Relevance.by_owner(owner, len(image))
-    assert np.array_equal(ranks(image, text, relevance, chunk_bytes=chunk_bytes), whole.image_to_text)
+    assert np.array_equal(ranks(image, text, relevance), whole.image_to_text)
 
 
 @few
@@ -71,10 +73,11 @@ def test_a_collapsed_model_has_the_worst_ranks_and_is_never_above_chance(seed, d
         assert measured[way]["mrr"] <= expected[way]["mrr"]
 
 
-def test_no_array_holds_every_score():
+def test_no_array_holds_every_score(monkeypatch):
     image, text, owner = ragged(images=2_000)
+    monkeypatch.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", 2**20)
     tracemalloc.start()
-    retrieve(image, text, owner, chunk_bytes=2**20)
+    retrieve(image, text, owner)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**22  # all of them take 4 bytes x 2,000 x 5,000

@@ -7,15 +7,13 @@ import sys
 ONNX = """
 from pathlib import Path
 import onnx, sys
-from pairjepa.embedder.onnx_embedder import OnnxEmbedder
+from pairjepa.embedder.onnx_embedder import _session
 node = onnx.helper.make_node("Identity", ["a"], ["b"])
 a, b = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "ab")
 graph = onnx.helper.make_graph([node], "one", [a], [b])
 model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
 onnx.save(model, sys.argv[1] + "/text.onnx")
-embedder = object.__new__(OnnxEmbedder)
-embedder.folder, embedder._mend = Path(sys.argv[1]), ""
-embedder._text
+_session(Path(sys.argv[1]), "", "text")
 """
 
 

@@ -44,10 +44,11 @@ def test_curves_go_through_the_evaluation(found, relevance):
     assert curves["text_to_image"]["chance"][59:] == pytest.approx([100.0] * 41)
 
 
-def test_best_scores_are_those_of_a_loop(found, relevance):
+def test_best_scores_are_those_of_a_loop(found, relevance, monkeypatch):
+    monkeypatch.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", 4096)
     scores, own = found.image @ found.text.T, found.owner == np.arange(60)[:, None]
-    of_images = best_scores(found.image, found.text, relevance, chunk_bytes=4096)
-    of_texts = best_scores(found.text, found.image, relevance.transposed(), chunk_bytes=4096)
+    of_images = best_scores(found.image, found.text, relevance)
+    of_texts = best_scores(found.text, found.image, relevance.transposed())
     for axis, best in ((1, of_images), (0, of_texts)):
         for got, mask in zip(best, (own, ~own), strict=True):
             np.testing.assert_allclose(got, np.where(mask, scores, -np.inf).max(axis=axis), atol=1e-6)
@@ -58,11 +59,10 @@ def test_best_scores_are_those_of_a_loop(found, relevance):
     assert margins(*alone, seed=0) is None
 
 
-def test_the_top_is_that_of_a_full_sort(found):
+def test_the_top_is_that_of_a_full_sort(found, monkeypatch):
+    monkeypatch.setattr("pairjepa.metrics.retrieval.CHUNK_BYTES", 3000)
     scores = found.image @ found.text.T
-    np.testing.assert_array_equal(
-        top_k(found.image, found.text, 7, chunk_bytes=3000), np.argsort(-scores, axis=1)[:, :7]
-    )
+    np.testing.assert_array_equal(top_k(found.image, found.text, 7), np.argsort(-scores, axis=1)[:, :7])
     assert top_k(found.image, found.text, 999).shape == scores.shape
 
 

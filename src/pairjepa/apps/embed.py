@@ -12,7 +12,7 @@ from pairjepa.apps.search.loading import Loaded, loaded, never
 from pairjepa.apps.search.sources import Entry, open_source
 from pairjepa.backbones.location import is_hub_id
 from pairjepa.config.settings import DataConfig, EngineName
-from pairjepa.embedder.encoder import Encoder, KnowsWords
+from pairjepa.embedder.encoder import Encoder
 from pairjepa.features.engines import check_engine
 from pairjepa.pairs.problems import EXAMPLES
 from pairjepa.util.checksums import read_record, write_record
@@ -137,7 +137,7 @@ def _images(
     return Embedding(encoder, engine, images=images, captions=0, cache=cache_folder()).images
 
 
-def load_encoder(run: str | Path) -> KnowsWords:
+def load_encoder(run: str | Path) -> Encoder:
     """A run in use: from its ONNX graphs if the folder is an export, else with PyTorch; or a pretrained pair as it is.
 
     Raises:

@@ -157,16 +157,10 @@ def hub_refusals(
 
 def licence(name: str, revision: str | None = None) -> str | None:
     """The licence that a backbone's model card names, as far as the card is on this machine; None if it does not."""
-    from huggingface_hub import metadata_load, try_to_load_from_cache
+    from huggingface_hub import metadata_load
 
     with contextlib.suppress(Exception):  # a card is text that anyone has written
-        own = Path(name).expanduser()
-        card = (
-            own / "README.md"
-            if own.is_dir()
-            else try_to_load_from_cache(name, "README.md", revision=revision)
-        )
-        about = metadata_load(str(card)) or {}
+        about = metadata_load(str(_file_of(name, "README.md", revision))) or {}
         stated = about["license"]
         if stated == "other":
             stated = " ".join(str(about[key]) for key in ("license_name", "license_link") if key in about)
@@ -176,7 +170,7 @@ def licence(name: str, revision: str | None = None) -> str | None:
 
 def _snapshot(name: str, setting: str, revision: str | None) -> Path:
     """The local copy of a hub repository, fetched if need be; without a network, the copy that is there."""
-    from huggingface_hub import snapshot_download, try_to_load_from_cache
+    from huggingface_hub import snapshot_download
 
     from pairjepa.backbones.loading import quiet
 
@@ -191,7 +185,7 @@ def _snapshot(name: str, setting: str, revision: str | None) -> Path:
         f"Put that folder here, and name it: --{setting} {folder_name}."
     )
     with hub_refusals(setting, f"{setting}_revision", name, revision, instead):
-        known = isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str)
+        known = _file_of(name, "config.json", revision) is not None
         if not known:
             say(f"{setting}: fetching {name} from the Hugging Face hub.")
         with contextlib.nullcontext() if not known and sys.stderr.isatty() else quiet():
@@ -230,20 +224,22 @@ def as_pair(config: RunConfig) -> RunConfig:
 
 def say_towers(model: ModelConfig) -> None:
     """A line for each backbone that is one tower of a pretrained pair; hub ids have been fetched."""
-    from huggingface_hub import try_to_load_from_cache
-
     for side in SIDES:
         name, revision = getattr(model, side), getattr(model, f"{side}_revision")
         if not isinstance(name, str) or name in TINY.values() or vector_width(name):
             continue
-        own = Path(name).expanduser()
-        file = (
-            own / "config.json"
-            if own.is_dir()
-            else try_to_load_from_cache(name, "config.json", revision=revision)
-        )
-        if isinstance(file, str | Path) and _is_pair(Path(file)):
+        file = _file_of(name, "config.json", revision)
+        if file is not None and _is_pair(file):
             say(f"model.{side} is the {side} tower of a pretrained pair, before its projection.")
+
+
+def _file_of(name: str, file: str, revision: str | None) -> Path | None:
+    """A file of a local folder or of the hub's cache; None if the cache lacks it."""
+    from huggingface_hub import try_to_load_from_cache
+
+    own = Path(name).expanduser()
+    found = own / file if own.is_dir() else try_to_load_from_cache(name, file, revision=revision)
+    return Path(found) if isinstance(found, str | Path) else None
 
 
 def _is_pair(file: Path) -> bool:

@@ -24,7 +24,7 @@ from pairjepa.util.progress import say
 MARGIN = 3
 """A JPEG is decoded at no less than this times the side that it is then resized to."""
 
-_NEAREST, _BILINEAR, _BICUBIC = 0, 2, 3  # Pillow's and Transformers' numbers
+_BILINEAR, _BICUBIC = 2, 3  # Pillow's and Transformers' numbers
 _IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 _HALF = {"image_mean": 0.5, "image_std": 0.5}
 _CLIP = {

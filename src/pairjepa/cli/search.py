@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -165,17 +166,7 @@ def search(
             likely = max((hit.probability or 0 for hit in ask(100)), default=None) if threshold else None
             best = "" if likely is None else f": the best image fits with a probability of {likely:.2f}"
             say(f"Nothing is found{best}.")
-    results = [
-        {
-            "id": hit.id,
-            "name": hit.name,
-            "score": hit.score,
-            "probability": hit.probability,
-            "captions": list(hit.captions),
-            "path": None if hit.path is None else str(hit.path),
-        }
-        for hit in hits
-    ]
+    results = [asdict(hit) | {"path": None if hit.path is None else str(hit.path)} for hit in hits]
     print_result({"results": results}, as_json, lambda _: "\n".join(_lines(opened, hits, of)))
     if not as_json:
         next_command("serve", index)

@@ -48,15 +48,11 @@ class Encoder(Protocol):
     ) -> "Float32[np.ndarray, 'images dim']":
         """Predicted embeddings of whole captions, from images and a part of each caption."""
 
-
-class KnowsWords(Encoder, Protocol):
-    """An encoder that also says which words it knows."""
-
     def unknown_share(self, captions: Sequence[str]) -> float:
         """The share of the captions' tokens that the text backbone does not know."""
 
 
-def warn_of_unknown(encoder: KnowsWords, texts: Sequence[str], what: str) -> None:
+def warn_of_unknown(encoder: Encoder, texts: Sequence[str], what: str) -> None:
     """Say how much of a query's words or of labels (`what`) is unknown to the run's text backbone."""
     if (share := encoder.unknown_share(texts)) > 0.05:
         say(

@@ -5,7 +5,7 @@ of the batch, `dim` = shared space.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -53,6 +53,7 @@ class OnnxEmbedder:
         self._views: list[Any] = settings["views"]
         self._pad: int = settings["pad"]
         self._unknown: int = settings.get("unknown", -1)
+        self._graph = cache(partial(_session, folder, mend))
 
     @classmethod
     def load(cls, folder: str | Path, mend: str = MEND) -> Self:
@@ -84,7 +85,7 @@ class OnnxEmbedder:
         texts = strings(captions)
         rows = []
         for start in range(0, len(texts), BATCH):
-            rows.append(self._text.run(["target"], self._tokens(texts[start : start + BATCH]))[0])
+            rows.append(self._graph("text").run(["target"], self._tokens(texts[start : start + BATCH]))[0])
         return self._together(rows, "The targets")
 
     def unknown_share(self, captions: Sequence[str]) -> float:
@@ -108,12 +109,12 @@ class OnnxEmbedder:
         for start in range(0, len(pictures), BATCH):
             pixels = self._pixels(pictures[start : start + BATCH])
             if texts is None:
-                views = self._image.run(["prediction"], {"pixels": pixels})[0]
+                views = self._graph("image").run(["prediction"], {"pixels": pixels})[0]
             else:
                 tokens = self._tokens(texts[start : start + BATCH])
-                caption = self._text.run(["features"], tokens)[0].repeat(len(self._views), axis=0)
-                image = self._image.run(["features"], {"pixels": pixels})[0]
-                views = self._joint.run(["prediction"], {"image": image, "caption": caption})[0]
+                caption = self._graph("text").run(["features"], tokens)[0].repeat(len(self._views), axis=0)
+                image = self._graph("image").run(["features"], {"pixels": pixels})[0]
+                views = self._graph("joint").run(["prediction"], {"image": image, "caption": caption})[0]
             mean = views.reshape(-1, len(self._views), self.dim).mean(axis=1)
             rows.append(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12))
         return self._together(rows, "The predictions")
@@ -149,36 +150,25 @@ class OnnxEmbedder:
         except Exception as error:  # tokenizers raises nothing more exact
             raise unreadable(path, error, self._mend) from None
 
-    @cached_property
-    def _image(self) -> "InferenceSession":
-        return self._graph("image")
 
-    @cached_property
-    def _text(self) -> "InferenceSession":
-        return self._graph("text")
+def _session(folder: Path, mend: str, name: str) -> "InferenceSession":
+    """`name`.onnx, ready to run.
 
-    @cached_property
-    def _joint(self) -> "InferenceSession":
-        return self._graph("joint")
-
-    def _graph(self, name: str) -> "InferenceSession":
-        """Load `name`.onnx.
-
-        Raises:
-            PairJEPAError: it is damaged or missing, or ONNX Runtime is.
-        """
-        no_telemetry()
-        with needs("onnxruntime", "onnx"):
-            from onnxruntime import InferenceSession, SessionOptions
-        path = self.folder / f"{name}.onnx"
-        check(self.folder, self._mend, [path.name])
-        options = SessionOptions()
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.log_severity_level = 4  # what it says of a damaged file it says in its exception too
-        try:
-            return InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own classes are private to its extension
-            raise unreadable(path, error, self._mend) from None
+    Raises:
+        PairJEPAError: it is damaged or missing, or ONNX Runtime is.
+    """
+    no_telemetry()
+    with needs("onnxruntime", "onnx"):
+        from onnxruntime import InferenceSession, SessionOptions
+    path = folder / f"{name}.onnx"
+    check(folder, mend, [path.name])
+    options = SessionOptions()
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.log_severity_level = 4  # what it says of a damaged file it says in its exception too
+    try:
+        return InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own classes are private to its extension
+        raise unreadable(path, error, mend) from None
 
 
 _SETTINGS = {

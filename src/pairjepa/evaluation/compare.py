@@ -276,7 +276,7 @@ def _hard_negatives(
         for name, some in twins.items()
     }
     rows, kinds, _ = zip(*every[0], strict=True)
-    return compare_hard_negatives(margins, kinds, owner[list(rows)], draws=DRAWS, seed=BOOTSTRAP_SEED)
+    return compare_hard_negatives(margins, kinds, owner[list(rows)])
 
 
 def _names(runs: Sequence[str | Path]) -> dict[str, Path]:

@@ -3,7 +3,6 @@
 Axes: `image`, `text`, `row` and `column` = positions of the image backbone's last map, `dim` = shared space.
 """
 
-import io
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from pairjepa.backbones.text import TextBackbone
 from pairjepa.config.settings import View
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.embedding_set import EmbeddingSet
-from pairjepa.pairs.images import BadImage, decode
+from pairjepa.pairs.images import BadImage, decode, thumbnail
 from pairjepa.pairs.pictures import Picture, opened
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -102,7 +101,7 @@ def _maps(
 
 
 def split_saliency(
-    embedder: Embedder, pairs: Pairs, embeddings: EmbeddingSet, seed: int = 0
+    embedder: Embedder, pairs: Pairs, embeddings: EmbeddingSet
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Maps of some images of a split, for that caption and those content words of theirs nearest to the prediction.
 
@@ -110,14 +109,11 @@ def split_saliency(
         embedder: the run.
         pairs: of the split, in the order of the embeddings.
         embeddings: of the split.
-        seed: of the choice of images.
 
     Returns:
         `Illustrations.saliency`; and why there are none, where that is so.
     """
-    chosen = np.sort(
-        np.random.default_rng(seed).permutation(len(embeddings.image))[:SALIENCY_IMAGES]
-    ).tolist()
+    chosen = np.sort(np.random.default_rng(0).permutation(len(embeddings.image))[:SALIENCY_IMAGES]).tolist()
     pictures = {row: picture for row in chosen if (picture := _read(pairs, row)) is not None}
     if not pictures:
         return [], ["There is no saliency map: the images cannot be read."]
@@ -141,7 +137,7 @@ def split_saliency(
         found.append(
             {
                 "image": row,
-                "picture": _jpeg(picture, PICTURE, PICTURE_QUALITY),
+                "picture": thumbnail(picture, PICTURE, PICTURE_QUALITY),
                 "grid": list(values.shape[1:]),
                 "maps": [
                     {
@@ -167,9 +163,9 @@ def content_words(captions: Sequence[str]) -> list[str]:
     return [word for word, _ in counts.most_common(COMMONEST)]
 
 
-def thumbnails(pairs: Pairs, seed: int = 0) -> list[bytes | None]:
+def thumbnails(pairs: Pairs) -> list[bytes | None]:
     """A small JPEG of each image; of more than 2,000 a random choice, of one that cannot be read None."""
-    rows = np.random.default_rng(seed).permutation(pairs.n_images)[:MOST_THUMBNAILS]
+    rows = np.random.default_rng(0).permutation(pairs.n_images)[:MOST_THUMBNAILS]
     drawn: list[bytes | None] = [None] * pairs.n_images
     with ThreadPoolExecutor(cores()) as pool:
         for row, jpeg in zip(rows, pool.map(lambda row: _thumbnail(pairs, row), rows), strict=True):
@@ -179,7 +175,7 @@ def thumbnails(pairs: Pairs, seed: int = 0) -> list[bytes | None]:
 
 def _thumbnail(pairs: Pairs, row: int) -> bytes | None:
     picture = _read(pairs, row, (THUMBNAIL, THUMBNAIL))
-    return None if picture is None else _jpeg(picture, THUMBNAIL, THUMBNAIL_QUALITY)
+    return None if picture is None else thumbnail(picture, THUMBNAIL, THUMBNAIL_QUALITY)
 
 
 def _read(pairs: Pairs, row: int, draft: tuple[int, int] | None = None) -> Image.Image | None:
@@ -187,13 +183,6 @@ def _read(pairs: Pairs, row: int, draft: tuple[int, int] | None = None) -> Image
         return decode(pairs.read_bytes(int(row)), draft=draft)
     except BadImage:
         return None
-
-
-def _jpeg(picture: Image.Image, longest: int, quality: int) -> bytes:
-    small, file = picture.copy(), io.BytesIO()
-    small.thumbnail((longest, longest))
-    small.save(file, format="JPEG", quality=quality)
-    return file.getvalue()
 
 
 def hidden_words(text: TextBackbone, caption: str, masking: Masking) -> list[dict[str, Any]]:

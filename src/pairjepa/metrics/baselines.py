@@ -12,7 +12,7 @@ from jaxtyping import Float, Float32, Float64, Int
 from scipy import linalg
 
 from pairjepa.metrics.relevance import Relevance, checked_owner
-from pairjepa.metrics.retrieval import CHUNK_BYTES, RECALLS, chunks, retrieve, rsum
+from pairjepa.metrics.retrieval import RECALLS, chunks, retrieve, rsum
 from pairjepa.util.errors import UsageError
 
 
@@ -87,7 +87,7 @@ class ClosedForm:
             )
         directions = self.arrays.get(f"{side}.directions")
         out = np.empty((len(features), len(mean) if directions is None else directions.shape[1]), np.float32)
-        for part in chunks(len(features), CHUNK_BYTES // (8 * len(mean))):
+        for part in chunks(len(features), 8 * len(mean)):
             variates = (features[part] - mean) / scale
             if directions is not None:
                 variates = variates @ directions
@@ -115,8 +115,6 @@ class Correlations:
         text_features: Read,
         owner: Int[np.ndarray, " captions"],
         images: int,
-        *,
-        chunk_bytes: int = CHUNK_BYTES,
     ) -> "Correlations":
         """Of training pairs, in float64.
 
@@ -125,7 +123,6 @@ class Correlations:
             text_features: The same of captions.
             owner: For each caption, the row of its image.
             images: Number of images.
-            chunk_bytes: Size of a temporary block of features.
 
         Raises:
             UsageError: `owner` names no image, a value is not finite, or there is no pair.
@@ -140,7 +137,7 @@ class Correlations:
         x_origin, y_origin = (read(first)[0].astype(np.float64) for read in (image_features, text_features))
         p, width = len(x_origin), len(x_origin) + len(y_origin)
         mean, covariance = np.zeros(width), np.zeros((width, width))
-        for part in chunks(images, chunk_bytes // (8 * width) * images // max(len(owner), images)):
+        for part in chunks(images, 8 * width * max(len(owner) / images, 1)):
             captions = order[ends[part.start] : ends[part.stop]]
             x = image_features(np.arange(part.start, part.stop)) - x_origin
             y = text_features(captions) - y_origin

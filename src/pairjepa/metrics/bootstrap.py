@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 from scipy.sparse import coo_array
 
-from pairjepa.metrics.retrieval import CHUNK_BYTES, RECALLS, RetrievalRanks
+from pairjepa.metrics.retrieval import RECALLS, RetrievalRanks, chunks
 from pairjepa.metrics.trees import map_leaves
 from pairjepa.util.errors import UsageError
 
@@ -20,7 +20,7 @@ DRAWS = 2000
 
 
 def resamples(
-    images: int, draws: int, seed: int, *, rows: int = 0, chunk_bytes: int = CHUNK_BYTES
+    images: int, draws: int, seed: int, *, rows: int = 0
 ) -> Iterator[Int64[np.ndarray, "draws images"]]:
     """How often each image stands in each resample, in chunks of draws.
 
@@ -31,16 +31,14 @@ def resamples(
         draws: Number of resamples.
         seed: Of the resamples.
         rows: Numbers that the caller holds for each draw, beside the counts.
-        chunk_bytes: Size of all that is held at once.
 
     Raises:
         UsageError: there is no image, or less than one draw.
     """
     check_drawable(images, draws)
     generator = np.random.default_rng(seed)
-    size = max(1, chunk_bytes // (16 * (images + rows)))
-    for start in range(0, draws, size):
-        count = min(size, draws - start)
+    for part in chunks(draws, 16 * (images + rows)):
+        count = part.stop - part.start
         drawn = generator.integers(images, size=(count, images))
         drawn += np.arange(count)[:, None] * images
         yield np.bincount(drawn.ravel(), minlength=count * images).reshape(count, images)
@@ -58,14 +56,12 @@ def interval(samples: Float[np.ndarray, " draws"]) -> list[float]:
     return [float(bound) for bound in np.quantile(samples, [tail, 1 - tail])]
 
 
-def bootstrap(
-    ranks: RetrievalRanks, *, draws: int = DRAWS, seed: int = 0, chunk_bytes: int = CHUNK_BYTES
-) -> dict[str, Any]:
+def bootstrap(ranks: RetrievalRanks, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Any]:
     """Every metric on every resample: the shape of `metrics`, with an array of draws at each leaf."""
     images = len(ranks.image_to_text)
     owners = {"image_to_text": np.arange(images), "text_to_image": ranks.owner}
     samples: dict[str, Any] = {
-        way: rank_samples(getattr(ranks, way), owner, images, draws=draws, seed=seed, chunk_bytes=chunk_bytes)
+        way: rank_samples(getattr(ranks, way), owner, images, draws=draws, seed=seed)
         for way, owner in owners.items()
     }
     return samples | {"rsum": sum(samples[way][f"R@{k}"] for way in owners for k in RECALLS)}
@@ -78,7 +74,6 @@ def rank_samples(
     *,
     draws: int = DRAWS,
     seed: int = 0,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> dict[str, Float64[np.ndarray, " draws"]]:
     """Recalls (percent), median rank and MRR of one direction on every resample.
 
@@ -88,14 +83,13 @@ def rank_samples(
         images: Number of images.
         draws: Number of resamples.
         seed: Of the resamples.
-        chunk_bytes: Size of all that is held at once.
     """
     values, value = np.unique(ranks, return_inverse=True)
     queries = coo_array((np.ones(len(ranks)), (value, owner)), (len(values), images)).tocsr()
     # A mean over the resampled queries is a ratio of sums, since images own differing numbers of queries.
     weights = np.stack([np.ones(len(values)), *(values <= k for k in RECALLS), 1.0 / values])
     parts = []
-    for counts in resamples(images, draws, seed, rows=2 * len(values), chunk_bytes=chunk_bytes):
+    for counts in resamples(images, draws, seed, rows=2 * len(values)):
         found = queries @ counts.T  # for each rank and draw, the number of queries
         total, *hits, reciprocal = weights @ found
         below = found.cumsum(axis=0)
@@ -113,7 +107,6 @@ def mean_interval(
     images: int,
     draws: int = DRAWS,
     seed: int = 0,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> list[float]:
     """`interval` of a mean of items that belong to one image each, or to two: then one counts as often as both.
 
@@ -126,13 +119,12 @@ def mean_interval(
         images: Number of images.
         draws: Number of resamples.
         seed: Of the resamples.
-        chunk_bytes: Size of all that is held at once.
     """
     shape = (images, images) if other is not None else (images, 1)
     place = (unit, other if other is not None else np.zeros_like(unit))
     number, weighted = (coo_array((side, place), shape).tocsr() for side in (np.ones(len(values)), values))
     means = []
-    for counts in resamples(images, draws, seed, rows=2 * images, chunk_bytes=chunk_bytes):
+    for counts in resamples(images, draws, seed, rows=2 * images):
         drawn = counts.T.astype(np.float64)
         right = drawn if other is not None else np.ones((1, len(counts)))
         total, sums = (np.einsum("id,id->d", drawn, items @ right) for items in (number, weighted))

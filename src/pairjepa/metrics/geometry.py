@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64, Int, Int64
 from scipy.spatial import distance
 
 from pairjepa.metrics.relevance import Relevance
-from pairjepa.metrics.retrieval import CHUNK_BYTES, chunks
+from pairjepa.metrics.retrieval import chunks
 from pairjepa.util.threads import one_blas_thread
 
 RANDOM_PAIRS = 10_000
@@ -26,12 +26,10 @@ def pair_cosine(
     text: Float[np.ndarray, "captions dim"],
     image_row: Int[np.ndarray, " pairs"],
     text_row: Int[np.ndarray, " pairs"],
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> Float64[np.ndarray, " pairs"]:
     """Cosine of the given pairs. Matched pairs are `image_row=owner, text_row=arange(captions)`."""
     cosines = np.empty(len(image_row))
-    for part in chunks(len(image_row), chunk_bytes // (16 * max(image.shape[1], 1))):
+    for part in chunks(len(image_row), 16 * image.shape[1]):
         left, right = image[image_row[part]].astype(np.float64), text[text_row[part]].astype(np.float64)
         cosines[part] = np.einsum("pd,pd->p", left, right)
     return cosines
@@ -145,7 +143,6 @@ def trustworthiness(
     place: Float[np.ndarray, "rows width"],
     *,
     neighbours: int,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> float:
     """Whether neighbours on a map are neighbours in the space by cosine, 0 to 1 (Venna and Kaski 2001).
 
@@ -156,10 +153,9 @@ def trustworthiness(
         rows: Of unit norm.
         place: Of each row on the map.
         neighbours: Of each row that are looked at; fewer than half of the rows.
-        chunk_bytes: Size of the largest temporary array.
     """
     count, lost = len(rows), 0.0
-    for part in chunks(count, chunk_bytes // (8 * count)):
+    for part in chunks(count, 8 * count):
         itself = np.arange(part.stop - part.start), np.arange(part.start, part.stop)
         apart = (1 - rows[part] @ rows.T).round(6)  # what differs by less is rounding
         away = distance.cdist(place[part], place)
@@ -179,7 +175,8 @@ def _covariance(embeddings: Float[np.ndarray, "rows dim"]) -> Float64[np.ndarray
     rows, dim = embeddings.shape
     mean = embeddings.mean(axis=0, dtype=np.float64)
     covariance = np.zeros((dim, dim))
-    for part in chunks(rows, COVARIANCE_BYTES // (8 * max(dim, 1))):
-        centred = embeddings[part] - mean
+    step = max(1, COVARIANCE_BYTES // (8 * max(dim, 1)))
+    for start in range(0, rows, step):
+        centred = embeddings[start : start + step] - mean
         covariance += centred.T @ centred
     return covariance / rows

@@ -42,7 +42,6 @@ def evaluate_hard_negatives(
     cca: Embeddings | None,
     *,
     draws: int = DRAWS,
-    seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """Share of twins that score below their caption, of all and by kind; ties count against the model. JSON-ready.
 
@@ -53,7 +52,6 @@ def evaluate_hard_negatives(
         model: The model's embeddings.
         cca: Those of CCA; None if there is none.
         draws: Bootstrap resamples.
-        seed: Of the resamples and of the other images.
 
     Returns:
         For each kind `accuracy` (percent) with `accuracy_ci` by image (None of fewer than 10 twins); the same beside
@@ -63,7 +61,7 @@ def evaluate_hard_negatives(
     """
     image = owner[caption]
     mean = model[0].mean(axis=0, keepdims=True)
-    other = shuffled_images(len(model[0]), seed)[image]
+    other = shuffled_images(len(model[0]))[image]
     measured = {
         "accuracy": margins(model, caption, image),
         "blind": margins(model, caption, other) if len(model[0]) > 1 else None,
@@ -71,7 +69,7 @@ def evaluate_hard_negatives(
         "cca": None if cca is None else margins(cca, caption, image),
     }
     right = {name: 100.0 * (of > TIE_TOLERANCE) for name, of in measured.items() if of is not None}
-    options: Any = {"images": len(model[0]), "draws": draws, "seed": seed}
+    options: Any = {"images": len(model[0]), "draws": draws}
     gap = right["accuracy"] - right["cca"] if "cca" in right else None
     return {
         kind: {name: float(right[name][rows].mean()) if name in right else None for name in measured}
@@ -92,7 +90,6 @@ def compare_hard_negatives(
     image: Int[np.ndarray, " twin"],
     *,
     draws: int = DRAWS,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Runs beside the first, the baseline, on the same twins; accuracies are means over a run's seeds, in percent.
 
@@ -101,7 +98,6 @@ def compare_hard_negatives(
         kinds: Of each twin.
         image: For each twin the row of its image.
         draws: Bootstrap resamples.
-        seed: Of the resamples.
 
     Returns:
         `runs`: run → kind → accuracy. `differences`: run but the baseline → kind → `difference` in points, `ci`,
@@ -109,7 +105,7 @@ def compare_hard_negatives(
     """
     right = {name: 100.0 * (np.stack(of) > TIE_TOLERANCE) for name, of in margins.items()}
     rows, (baseline, *others) = _rows(kinds), right
-    options: Any = {"images": int(image.max()) + 1, "draws": draws, "seed": seed}
+    options: Any = {"images": int(image.max()) + 1, "draws": draws}
     differences: dict[str, Any] = {}
     for name in others:
         gap = right[name].mean(axis=0) - right[baseline].mean(axis=0)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 
 from pairjepa.metrics.relevance import Relevance, checked_owner
-from pairjepa.metrics.retrieval import CHUNK_BYTES, RetrievalRanks, chunks, ranks, retrieve, rsum
+from pairjepa.metrics.retrieval import RetrievalRanks, chunks, ranks, retrieve, rsum
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
 NEIGHBOURS = (16, 32, 64, 128)
@@ -104,13 +104,11 @@ def hubness(
     gallery: Float[np.ndarray, "gallery dim"],
     bank: Float[np.ndarray, "bank dim"],
     neighbours: list[int],
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> Float32[np.ndarray, "neighbours gallery"]:
     """Mean of the k best scores of each gallery item with the bank, for each k in ascending `neighbours`."""
     result = np.empty((len(neighbours), len(gallery)), np.float32)
     queries = bank.astype(np.float32, copy=False).T
-    for part in chunks(len(gallery), chunk_bytes // (8 * max(len(bank), 1))):
+    for part in chunks(len(gallery), 8 * len(bank)):
         scores = gallery[part].astype(np.float32, copy=False) @ queries
         most = max(neighbours, default=1)
         top = -np.sort(-np.partition(scores, len(bank) - most, axis=1)[:, len(bank) - most :], axis=1)

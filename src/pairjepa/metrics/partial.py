@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from pairjepa.metrics.bootstrap import DRAWS, difference, rank_samples, with_intervals
+from pairjepa.metrics.bootstrap import difference, rank_samples, with_intervals
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import rank_metrics, ranks
 
@@ -22,9 +22,6 @@ def evaluate_partial(
     text_only: Queries | None,
     owner: Int[np.ndarray, " captions"],
     images: int,
-    *,
-    draws: int = DRAWS,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Recalls with the right image and without it, and what the image adds, with intervals by image; JSON-ready.
 
@@ -34,19 +31,17 @@ def evaluate_partial(
         text_only: of a model that was trained without images; None if there is none.
         owner: row of each caption's image.
         images: number of images.
-        draws: bootstrap resamples.
-        seed: of the resamples.
 
     Returns:
         `R@1`, `R@1_ci` …, `median_rank`, `mrr` with their intervals; the same under `shuffled` and `text_only`;
         and under `over_shuffled` and `over_text_only` the differences, `{"R@1": {"difference", "ci"}, …}`.
     """
-    own, own_samples = _measured(seen, owner, images, draws, seed)
+    own, own_samples = _measured(seen, owner, images)
     result = with_intervals(own, own_samples)
     for name, queries in (("shuffled", shuffled), ("text_only", text_only)):
         result[name] = result[f"over_{name}"] = None
         if queries is not None:
-            other, other_samples = _measured(queries, owner, images, draws, seed)
+            other, other_samples = _measured(queries, owner, images)
             result[name] = with_intervals(other, other_samples)
             result[f"over_{name}"] = difference(own, other, own_samples, other_samples)
     return result
@@ -61,8 +56,8 @@ def shuffled_images(images: int, seed: int = 0) -> Int[np.ndarray, " images"]:
 
 
 def _measured(
-    queries: Queries, owner: np.ndarray, images: int, draws: int, seed: int
+    queries: Queries, owner: np.ndarray, images: int
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     rows = np.arange(len(owner))
     found = ranks(*queries, Relevance.from_pairs(rows, rows, len(rows), len(rows)))
-    return rank_metrics(found), rank_samples(found, owner, images, draws=draws, seed=seed)
+    return rank_metrics(found), rank_samples(found, owner, images)

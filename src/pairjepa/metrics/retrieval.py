@@ -3,8 +3,7 @@
 Axes: queries, gallery, images, captions (rows of embeddings); pairs (relevant query-gallery pairs); dim.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +13,9 @@ from jaxtyping import Float, Float32, Int, Int64
 from pairjepa.metrics.relevance import Relevance as Relevance
 from pairjepa.metrics.relevance import checked_owner
 from pairjepa.util.errors import UsageError
-from pairjepa.util.threads import cores, one_blas_thread
 
 CHUNK_BYTES = 64 * 2**20
-"""Default size of the largest temporary array, in bytes."""
+"""Size of the largest temporary array."""
 
 RECALLS = (1, 5, 10)
 """The K of Recall@K that this field reports; rsum is their sum in both directions."""
@@ -41,8 +39,6 @@ def ranks(
     queries: Float[np.ndarray, "queries dim"],
     gallery: Float[np.ndarray, "gallery dim"],
     relevance: Relevance,
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> Int64[np.ndarray, " queries"]:
     """Rank of the best relevant item of each query by dot product, ties counted against the model.
 
@@ -54,13 +50,10 @@ def ranks(
     """
     queries, gallery = _single("queries", queries), _single("gallery", gallery)
     _check_shapes(queries, gallery, relevance)
-    floor = _floor(_best_relevant(queries, gallery, relevance, chunk_bytes), queries, gallery)
+    floor = _floor(_best_relevant(queries, gallery, relevance), queries, gallery)
     found = np.empty(len(queries), np.int64)
-
-    def count(rows: slice, others: Float32[np.ndarray, "rows gallery"]) -> None:
+    for rows, others in _other_scores(queries, gallery, relevance):
         found[rows] = 1 + (others >= floor[rows, None]).sum(axis=1)
-
-    _other_scores(count, queries, gallery, relevance, chunk_bytes)
     return found
 
 
@@ -69,8 +62,6 @@ def retrieve(
     text: Float[np.ndarray, "captions dim"],
     owner: Int[np.ndarray, " captions"],
     relevance: Relevance | None = None,
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> RetrievalRanks:
     """`ranks` both ways.
 
@@ -79,7 +70,6 @@ def retrieve(
         text: Text side (the targets).
         owner: For each caption, the row of its image.
         relevance: Image → text; by owner if not given. Text → image is its transpose.
-        chunk_bytes: Size of the largest temporary array.
 
     Raises:
         UsageError: shapes disagree, a value is not finite, or an image has no caption.
@@ -92,8 +82,8 @@ def retrieve(
     if len(owner) != len(text):
         raise UsageError(f"owner must have a row a caption, got {len(owner)} for {len(text)} captions.")
     return RetrievalRanks(
-        ranks(image, text, relevance, chunk_bytes=chunk_bytes),
-        ranks(text, image, relevance.transposed(), chunk_bytes=chunk_bytes),
+        ranks(image, text, relevance),
+        ranks(text, image, relevance.transposed()),
         owner,
     )
 
@@ -102,8 +92,6 @@ def best_scores(
     queries: Float[np.ndarray, "queries dim"],
     gallery: Float[np.ndarray, "gallery dim"],
     relevance: Relevance,
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> tuple[Float32[np.ndarray, " queries"], Float32[np.ndarray, " queries"]]:
     """For every query the best score of a relevant item, and of one that is not (-inf where all are relevant).
 
@@ -113,20 +101,15 @@ def best_scores(
     queries, gallery = _single("queries", queries), _single("gallery", gallery)
     _check_shapes(queries, gallery, relevance)
     other = np.empty(len(queries), np.float32)
-
-    def best(rows: slice, others: Float32[np.ndarray, "rows gallery"]) -> None:
+    for rows, others in _other_scores(queries, gallery, relevance):
         other[rows] = others.max(axis=1)
-
-    _other_scores(best, queries, gallery, relevance, chunk_bytes)
-    return _best_relevant(queries, gallery, relevance, chunk_bytes), other
+    return _best_relevant(queries, gallery, relevance), other
 
 
 def top_k(
     queries: Float[np.ndarray, "queries dim"],
     gallery: Float[np.ndarray, "gallery dim"],
     k: int,
-    *,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> Int64[np.ndarray, "queries k"]:
     """The gallery rows of the `k` best scores of each query, best first; all of them if there are no more.
 
@@ -134,7 +117,7 @@ def top_k(
     """
     k = min(k, len(gallery))
     found = np.empty((len(queries), k), np.int64)
-    for part in chunks(len(queries), chunk_bytes // (12 * max(len(gallery), 1))):
+    for part in chunks(len(queries), 12 * len(gallery)):
         scores = queries[part].astype(np.float32, copy=False) @ gallery.astype(np.float32, copy=False).T
         best = np.argpartition(scores, len(gallery) - k, axis=1)[:, len(gallery) - k :]
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
@@ -167,9 +150,9 @@ def metrics(ranks: RetrievalRanks) -> dict[str, Any]:
     return {name: rank_metrics(way) for name, way in ways.items()} | {"rsum": rsum(ranks)}
 
 
-def chunks(total: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` (but at least one) rows that cover `total`."""
-    size = max(1, size)
+def chunks(total: int, row_bytes: float) -> Iterator[slice]:
+    """Slices that cover `total` rows, each of as many (but at least one) as `CHUNK_BYTES` have room for."""
+    size = max(1, int(CHUNK_BYTES // max(row_bytes, 1)))
     return (slice(start, min(start + size, total)) for start in range(0, total, size))
 
 
@@ -212,12 +195,11 @@ def _best_relevant(
     queries: Float32[np.ndarray, "queries dim"],
     gallery: Float32[np.ndarray, "gallery dim"],
     relevance: Relevance,
-    chunk_bytes: int,
 ) -> Float32[np.ndarray, " queries"]:
     """Best relevant score of each query (-inf where nothing is relevant)."""
     best = np.full(len(queries), -np.inf, np.float32)
     query = relevance.query
-    for pairs in chunks(len(query), chunk_bytes // (8 * max(queries.shape[1], 1))):
+    for pairs in chunks(len(query), 8 * queries.shape[1]):
         rows = query[pairs]
         scores = np.einsum("pd,pd->p", queries[rows], gallery[relevance.indices[pairs]])
         np.maximum.at(best, rows, scores)
@@ -240,22 +222,14 @@ def _floor(
 
 
 def _other_scores(
-    of: Callable[[slice, Float32[np.ndarray, "rows gallery"]], None],
     queries: Float32[np.ndarray, "queries dim"],
     gallery: Float32[np.ndarray, "gallery dim"],
     relevance: Relevance,
-    chunk_bytes: int,
-) -> None:
-    """Hand `of` some rows of the score matrix at a time, with -inf for the relevant pairs."""
-    query, threads = relevance.query, min(8, cores())
-
-    def block(rows: slice) -> None:
+) -> Iterator[tuple[slice, Float32[np.ndarray, "rows gallery"]]]:
+    """Some rows of the score matrix at a time, with -inf for the relevant pairs."""
+    query = relevance.query
+    for rows in chunks(len(queries), 4 * len(gallery)):
         scores = queries[rows] @ gallery.T
         pairs = slice(relevance.indptr[rows.start], relevance.indptr[rows.stop])
         scores[query[pairs] - rows.start, relevance.indices[pairs]] = -np.inf
-        of(rows, scores)
-
-    size = min(chunk_bytes // (4 * threads * max(len(gallery), 1)), -(-len(queries) // threads))
-    # Threads of our own, which count as well as multiply: BLAS's would still spin when the counting begins.
-    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
-        list(pool.map(block, chunks(len(queries), size)))  # a list, for errors
+        yield rows, scores

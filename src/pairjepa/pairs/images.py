@@ -254,6 +254,14 @@ def _finite(band: Image.Image) -> np.ndarray:
     return np.nan_to_num(np.asarray(band, dtype=np.float64), posinf=0, neginf=0)
 
 
+def thumbnail(image: Image.Image, longest: int, quality: int) -> bytes:
+    """A JPEG of a picture, at most so many pixels a side."""
+    small, file = image.copy(), io.BytesIO()
+    small.thumbnail((longest, longest))
+    small.save(file, "JPEG", quality=quality)
+    return file.getvalue()
+
+
 def media_type(data: bytes) -> str:
     """Of a picture's file, such as `image/png`."""
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:

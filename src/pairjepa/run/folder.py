@@ -43,7 +43,16 @@ _KINDS = {
 
 
 class RunFolder:
-    """Paths in a run folder and what stands in its JSON files."""
+    """Paths in a run folder and what stands in its JSON files.
+
+    Attributes:
+        path: the folder.
+        model_file: weights of the best epoch.
+        pairs_file: digests and splits of its images and captions.
+        metrics_file: what was measured, a line an epoch.
+        summary_file: what says that the run is complete.
+        checkpoint_file: where an interrupted run goes on.
+    """
 
     def __init__(self, path: Path) -> None:
         """A run that exists.
@@ -52,6 +61,9 @@ class RunFolder:
             PairJEPAError: there is no run at `path`, or its format is another version's.
         """
         self.path = path
+        self.model_file, self.checkpoint_file = path / "model.safetensors", path / "checkpoint.safetensors"
+        self.pairs_file, self.metrics_file = path / "pairs.parquet", path / "metrics.jsonl"
+        self.summary_file = path / "summary.json"
         if not (path / "run.json").is_file():
             if runs := sorted(str(one.parent) for at in ("*", "*/*") for one in path.glob(f"{at}/run.json")):
                 some = ", ".join(runs[:3]) + (f" and {len(runs) - 3} more" if len(runs) > 3 else "")
@@ -236,26 +248,6 @@ class RunFolder:
                 )
 
     @property
-    def model_file(self) -> Path:
-        """Weights of the best epoch."""
-        return self.path / "model.safetensors"
-
-    @property
-    def summary_file(self) -> Path:
-        """What says that the run is complete."""
-        return self.path / "summary.json"
-
-    @property
-    def pairs_file(self) -> Path:
-        """Digests and splits of its images and captions."""
-        return self.path / "pairs.parquet"
-
-    @property
-    def metrics_file(self) -> Path:
-        """What was measured, a line an epoch."""
-        return self.path / "metrics.jsonl"
-
-    @property
     def has_epochs(self) -> bool:
         """Whether an epoch was measured."""
         return self.metrics_file.is_file() and self.metrics_file.stat().st_size > 0
@@ -267,11 +259,6 @@ class RunFolder:
             return None
         mend = "Put it back, or remove it and run the same train command again, which trains anew."
         return read_record(self.summary_file, _SUMMARY, mend)
-
-    @property
-    def checkpoint_file(self) -> Path:
-        """Where an interrupted run goes on."""
-        return self.path / "checkpoint.safetensors"
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Say that the run is complete; its checkpoint, three times the weights, is of no use any more."""

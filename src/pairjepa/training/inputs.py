@@ -21,7 +21,6 @@ from pairjepa.backbones.words import WordEmbeddings
 from pairjepa.config.settings import View
 from pairjepa.features.cache import FeatureTable
 from pairjepa.metrics.caption_twins import Twin
-from pairjepa.metrics.retrieval import chunks
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.threads import cores
 
@@ -70,8 +69,8 @@ class CachedFeatures(Inputs):
         # shifted by the first row: squares of large means would cancel
         shift = self._table.gather(self._rows[:1]).reshape(-1, width)[0].astype(np.float64)
         total, squares = np.zeros(width), np.zeros(width)
-        for rows in chunks(len(self), MOMENT_ROWS):
-            part = self._table.gather(self._rows[rows]).reshape(-1, width) - shift
+        for start in range(0, len(self), MOMENT_ROWS):
+            part = self._table.gather(self._rows[start : start + MOMENT_ROWS]).reshape(-1, width) - shift
             total += part.sum(axis=0)
             squares += np.square(part, out=part).sum(axis=0)
         mean = total / count

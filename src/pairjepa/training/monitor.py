@@ -16,8 +16,6 @@ from pairjepa.util.threads import one_blas_thread
 
 RANDOM_PAIRS = 10_000
 UNIFORMITY_ROWS = 1_000
-SCORE_BYTES = 16 * 2**20
-"""Scores that are in memory at once: large dev splits take no more of it than a step."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def measure(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> dict[str,
         text: `(captions, dim)`, unit norm.
         owner: row of each caption's image.
     """
-    ranks = retrieve(image, text, owner, chunk_bytes=SCORE_BYTES)
+    ranks = retrieve(image, text, owner)
     # One thread of BLAS for each of two stages: BLAS's own threads would still spin when PyTorch's go on, on its cores.
     with one_blas_thread(), ThreadPoolExecutor(1) as pool:
         target = pool.submit(geometry.spread, text)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, Int, Int64
 from scipy.sparse import csr_array
 
-from pairjepa.metrics.retrieval import CHUNK_BYTES, TIE_TOLERANCE, chunks
+from pairjepa.metrics.retrieval import TIE_TOLERANCE, chunks
 from pairjepa.util.unit import unit
 
 
@@ -46,7 +46,6 @@ def score(
     words: Int[np.ndarray, " captions"],
     *,
     seed: int = 0,
-    chunk_bytes: int = CHUNK_BYTES,
 ) -> Scores:
     """Score the captions of one fold.
 
@@ -57,7 +56,6 @@ def score(
         twins: a number for each image that twins share.
         words: a number for each caption that those of the same words share.
         seed: of the images that are drawn for `mismatched`.
-        chunk_bytes: size of the largest temporary array.
     """
     images, captions = len(image), len(text)
     sums = np.zeros_like(image)
@@ -71,7 +69,7 @@ def score(
     cosine = np.einsum("cd,cd->c", text, image[owner])
     rank, best = np.ones(captions, np.int64), np.full(captions, -1, np.int64)
     margin, captions_margin, mismatched = (np.full(captions, np.nan, np.float32) for _ in range(3))
-    for part in chunks(captions, chunk_bytes // (8 * max(images, image.shape[1]))):
+    for part in chunks(captions, 8 * max(images, image.shape[1])):
         outside = (with_words[words[part]] + with_twins[twins[owner[part]]]).toarray()
         some = ~outside.all(axis=1)
         row = np.arange(part.stop - part.start)

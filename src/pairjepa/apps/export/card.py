@@ -35,7 +35,7 @@ def model_card(
     """
     measured = next((evaluations[split] for split in ("test", "dev") if split in evaluations), None)
     sections = [
-        f"---\n{_metadata(name, record, measured, embedder, licence)}\n---",
+        f"---\n{_metadata(name, record, measured, licence)}\n---",
         f"# {_text(name)}",
         _what(embedder),
         "## Use\n\n" + _use(address, embedder),
@@ -53,7 +53,6 @@ def _metadata(
     name: str,
     record: dict[str, Any],
     measured: dict[str, Any] | None,
-    embedder: Embedder,
     licence: str | None,
 ) -> str:
     from huggingface_hub import EvalResult, ModelCardData

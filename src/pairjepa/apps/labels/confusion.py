@@ -12,10 +12,6 @@ from jaxtyping import Int64
 from pairjepa.evaluation.tables import aligned
 from pairjepa.util.words import counted
 
-CONFIDENCE = 0.95
-Z = 1.959963984540054
-"""Two-sided 95 % quantile of the normal distribution."""
-
 
 def wilson(hits: int, trials: int) -> list[float]:
     """The 95 % score interval of a share, in percent (Wilson, Probable Inference, 1927).
@@ -27,11 +23,9 @@ def wilson(hits: int, trials: int) -> list[float]:
         hits: how many trials are right.
         trials: how many there are, at least one.
     """
-    share = hits / trials
-    spread = Z * np.sqrt(share * (1 - share) / trials + Z**2 / (4 * trials**2))
-    centre = share + Z**2 / (2 * trials)
-    scale = 100 / (1 + Z**2 / trials)
-    return [float(max(0.0, scale * (centre - spread))), float(min(100.0, scale * (centre + spread)))]
+    from scipy.stats import binomtest
+
+    return [100 * float(bound) for bound in binomtest(hits, trials).proportion_ci(method="wilson")]
 
 
 def confusion(pairs: Sequence[tuple[str, str]], labels: Sequence[str]) -> Int64[np.ndarray, "labels labels"]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
+from scipy.special import softmax
 
 from pairjepa.apps.embed import embed_entries, load_encoder
 from pairjepa.apps.search.sources import Entry, open_source
@@ -18,6 +19,7 @@ from pairjepa.config.settings import DataConfig, EngineName
 from pairjepa.embedder.encoder import Encoder, warn_of_unknown
 from pairjepa.util.errors import PairJEPAError, UsageError, close_matches
 from pairjepa.util.files import write_rows
+from pairjepa.util.unit import unit
 
 TEMPLATES = ("a {}", "the {}", "a photo of a {}")
 """What a label is said in; docs/labels.md has what each is worth."""
@@ -55,8 +57,7 @@ class Labels:
         self.temperature = encoder.temperature
         sentences = [template.replace("{}", label) for label in self.labels for template in self.templates]
         said = encoder.encode_text(sentences).reshape(len(self.labels), len(self.templates), -1)
-        mean = said.mean(axis=1)
-        self.embeddings = mean / np.linalg.norm(mean, axis=1, keepdims=True).clip(1e-12)
+        self.embeddings = unit(said.mean(axis=1))
 
     def probabilities(
         self, images: Float32[np.ndarray, "images dim"]
@@ -66,9 +67,7 @@ class Labels:
         Args:
             images: embeddings, of unit norm, as `encoder.encode_image` gives them.
         """
-        logits = images @ self.embeddings.T / self.temperature
-        likely = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return likely / likely.sum(axis=1, keepdims=True)
+        return softmax(images @ self.embeddings.T / self.temperature, axis=1)
 
 
 @dataclass(frozen=True, eq=False)

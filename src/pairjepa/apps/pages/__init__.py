@@ -12,16 +12,6 @@ from pairjepa.util.errors import needs
 from pairjepa.util.words import counted
 
 
-def style() -> str:
-    """The CSS of every page: variables, type, controls, tables, print (`base.css` says what there is)."""
-    return _text("pairjepa.apps.pages", "base.css")
-
-
-def theme_script() -> str:
-    """The JavaScript of a `<button data-theme-toggle hidden>` that switches between light and dark."""
-    return _text("pairjepa.apps.pages", "theme.js")
-
-
 def offline_page(package: str, **values: Any) -> str:
     """One HTML file that loads nothing: `page.html` of `package` with all `*.css` and `*.js` there, by name, in it.
 
@@ -54,8 +44,7 @@ def offline_page(package: str, **values: Any) -> str:
         "ensure_ascii": False,
         "separators": (",", ":"),
     }
-    css = style() + _all(package, ".css")
-    script = theme_script() + _all(package, ".js")
+    css, script = (_all(__name__, suffix) + _all(package, suffix) for suffix in (".css", ".js"))
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(css)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -64,13 +53,14 @@ def offline_page(package: str, **values: Any) -> str:
     return template.render(policy=policy, style=Markup(css), script=Markup(script), **values)
 
 
+def page_text(package: str, file: str) -> str:
+    """Of a file beside a page, or of ours: `base.css` is the look of all pages, `theme.js` turns it light or dark."""
+    return (resources.files(package) / file).read_text(encoding="utf-8")
+
+
 def _all(package: str, suffix: str) -> str:
     names = sorted(file.name for file in resources.files(package).iterdir())
-    return "".join(_text(package, name) for name in names if name.endswith(suffix))
-
-
-def _text(package: str, file: str) -> str:
-    return (resources.files(package) / file).read_text(encoding="utf-8")
+    return "".join(page_text(package, name) for name in names if name.endswith(suffix))
 
 
 def _hash(text: str) -> str:

@@ -27,7 +27,7 @@ from pairjepa.util.files import digest_bytes
 from pairjepa.util.unit import check_unit
 
 if TYPE_CHECKING:
-    from pairjepa.embedder.encoder import KnowsWords
+    from pairjepa.embedder.encoder import Encoder
 
 By = Literal["image", "caption", "both"]
 WIDE = 100
@@ -290,7 +290,7 @@ class Index:
         """The vectors of all images."""
         return self._images.matrix()
 
-    def encoder(self) -> "KnowsWords":
+    def encoder(self) -> "Encoder":
         """What turns queries into vectors: the ONNX graphs in the index, else the run that it was made with.
 
         Raises:

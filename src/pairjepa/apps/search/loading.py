@@ -1,10 +1,9 @@
 """Image files read, decoded and made small, in threads, while the ones before are embedded."""
 
-import io
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from jaxtyping import Float32
@@ -12,14 +11,14 @@ from PIL import Image
 
 from pairjepa.apps.search.sources import Entry
 from pairjepa.pairs import BadImage
-from pairjepa.pairs.images import decode
+from pairjepa.pairs.images import decode, thumbnail
 from pairjepa.util.files import digest_bytes
-from pairjepa.util.threads import cores
+from pairjepa.util.threads import ahead
 
 BATCH = 16
 """Images that are decoded while as many are embedded; more would fill the memory with large photographs."""
-THUMBNAIL = 256
-"""Pixels of the longer side."""
+THUMBNAIL, QUALITY = 256, 85
+"""Pixels of the longer side; JPEG's quality."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +46,9 @@ def loaded(
     entries: list[Entry], holds: Callable[[str], bool], draft: tuple[int, int] | None = None
 ) -> Generator[list[Loaded]]:
     """Images, a batch decoded in threads while the one before is used; arguments as of `load`."""
-    with ThreadPoolExecutor(cores()) as pool:
-        ahead: deque[Iterator[Loaded]] = deque()
-        for start in range(0, len(entries), BATCH):
-            ahead.append(pool.map(lambda entry: load(entry, holds, draft), entries[start : start + BATCH]))
-            if len(ahead) > 1:
-                yield list(ahead.popleft())
-        for batch in ahead:
-            yield list(batch)
+    with closing(ahead(lambda entry: load(entry, holds, draft), entries, BATCH)) as images:
+        while batch := list(islice(images, BATCH)):
+            yield batch
 
 
 def load(entry: Entry, holds: Callable[[str], bool], draft: tuple[int, int] | None = None) -> Loaded:
@@ -73,18 +67,9 @@ def load(entry: Entry, holds: Callable[[str], bool], draft: tuple[int, int] | No
         image = decode(data, draft=draft)
     except BadImage as error:
         return Loaded(entry, reason=error.reason)
-    return Loaded(entry, digest, image, image.info["whole"], thumbnail(image))
+    return Loaded(entry, digest, image, image.info["whole"], thumbnail(image, THUMBNAIL, QUALITY))
 
 
 def never(digest: str) -> bool:
     """No image of these bytes is in the index."""
     return False
-
-
-def thumbnail(image: Image.Image) -> bytes:
-    """A JPEG of a picture, at most `THUMBNAIL` pixels a side."""
-    small = image.copy()
-    small.thumbnail((THUMBNAIL, THUMBNAIL), reducing_gap=2.0)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return file.getvalue()

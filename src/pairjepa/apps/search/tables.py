@@ -310,7 +310,7 @@ def _unless_another_writes() -> Iterator[None]:
             raise
 
 
-def _quoted(ids: Sequence[str], most: int = 1000) -> Iterator[str]:
+def _quoted(ids: Sequence[str]) -> Iterator[str]:
     """Lists for `IN`, none too long."""
-    for start in range(0, len(ids), most):
-        yield ", ".join("'" + id.replace("'", "''") + "'" for id in ids[start : start + most])
+    for start in range(0, len(ids), 1000):
+        yield ", ".join("'" + id.replace("'", "''") + "'" for id in ids[start : start + 1000])

@@ -1,7 +1,6 @@
 """The page of an audit: the most suspicious captions, each with its own image and the one that it fits better."""
 
 import base64
-import io
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,14 @@ import numpy as np
 
 from pairjepa.apps.audit.findings import Findings
 from pairjepa.apps.pages import offline_page
+from pairjepa.pairs.images import thumbnail
 from pairjepa.util.files import atomic_path, writing
 
 WORST = 100
 TWINS = 24
 SHARED = 50
-SIDE = 320
-"""Pixels of the longer side of a thumbnail."""
+SIDE, QUALITY = 320, 80
+"""Of a thumbnail: pixels of the longer side, JPEG's quality."""
 
 
 def write_page(found: Findings, record: dict[str, Any], path: Path) -> None:
@@ -67,8 +67,5 @@ def _card(found: Findings, caption: int, picture: Any) -> dict[str, Any]:
 
 def _thumbnail(found: Findings, row: int) -> str:
     """A JPEG as a data address."""
-    image = found.pairs.image(row)
-    image.thumbnail((SIDE, SIDE), reducing_gap=2.0)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=80, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    jpeg = thumbnail(found.pairs.image(row), SIDE, QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
