@@ -6,7 +6,7 @@
 # Accuracy at the thresholds 0.5 and 0.7 counts alike in a first batch without a score between; from then on both count
 # at 0.5. Accuracy with and without one class (`ignore_index`) is one if the first batch does not hold this class. With
 # the same batches in the other order each value is right. Nothing is said.
-# Where it matters: a sweep of thresholds, zero-shot labels with and without "other", a first batch that is easy or comes
+# Where it matters: a sweep of thresholds, zero-shot labels with and without "other"; a first batch that is easy or
 # sorted.
 # Way round: `MetricCollection(..., compute_groups=False)`.
 . "$(dirname "$0")/_setup.sh"
