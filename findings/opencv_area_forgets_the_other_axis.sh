@@ -5,8 +5,8 @@
 # row more or less does not change the columns.
 # Seen: vertical stripes of one pixel (0 and 255), 640 wide, shrunk to 160. With 199 or 200 rows the picture is the grey
 # of 128 that it should be. With 201 rows it is 64 everywhere: each result reads 2 of the 4 columns, with other weights.
-# At 224 x 224 the stripes come back as a pattern from 13 to 229. If one axis grows, both are interpolated. In two calls,
-# one for each axis, the stripes are averaged. Nothing is said.
+# At 224 x 224 the stripes come back as a pattern from 13 to 229. If one axis grows, both are interpolated. In two
+# calls, one for each axis, the stripes are averaged. Nothing is said.
 # Where it matters: wide or tall pictures that are squashed to a square (640 x 200 at 224 x 224), text and textures.
 # Way round: resize the axis that shrinks first, in a call of its own, or with Pillow.
 . "$(dirname "$0")/_setup.sh"
