@@ -4,8 +4,8 @@
 # Guessed: tokens added before the training stay tokens of their own: `train_from_iterator` gives them free ids, as
 # `add_tokens` does afterwards, or it raises.
 # Seen: they keep the ids 0, 1, ... of the empty model, and the training counts from 0 again. "<img>" and "[UNK]" share
-# an id, and so do "<new>" and "[PAD]" (Unigram: "<new>" and the word "a"). Words and BPE no longer find "<img>" in a text;
-# Unigram writes "<new>" where the text has "a". Training the same tokenizer twice is right. Nothing is said.
+# an id, and so do "<new>" and "[PAD]" (Unigram: "<new>" and the word "a"). Words and BPE no longer find "<img>" in a
+# text; Unigram writes "<new>" where the text has "a". Training the same tokenizer twice is right. Nothing is said.
 # Where it matters: a tokenizer for captions with a mark for the image, a placeholder or a language in front.
 # Way round: `special_tokens` of the trainer, or `add_tokens` after the training.
 . "$(dirname "$0")/_setup.sh"
@@ -14,7 +14,7 @@ run <<'PY'
 import sys
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-captions = ["a dog runs on the beach", "a cat sleeps on a sofa", "two dogs play with a ball", "the cats and dogs sleep"]
+captions = ["a dog runs on the beach", "a cat sleeps on a sofa", "two dogs play with a ball", "cats and dogs sleep"]
 special = ["[UNK]", "[PAD]"]
 quiet = {"special_tokens": special, "show_progress": False}
 kinds = {

@@ -2,11 +2,12 @@
 # torchmetrics 1.9.0: the AUROC of one set of cosines is 0.93 in one batch and 0.71 in batches of 64.
 #
 # Guessed: AUROC knows the order of the scores only: neither the batches nor a positive factor change it.
-# Seen: a batch that has a score outside [0, 1] is taken for logits and goes through a sigmoid (that much is documented),
-# a batch without one stays as it is, and both are kept in one list. Of 4,000 cosines 1 % are below 0: their batches lie
-# at about 0.5, above the right pairs of the others. And CLIP's logits, 100 times the cosine, are 1.0 after a sigmoid in
-# float32 from 17 on: all ties. `RetrievalAUROC`, whose page names no sigmoid, gives 0.5 to a perfect ranking.
-# Where it matters: matched against mismatched pairs, filters of image-text pairs, near duplicates, by cosine or by logit.
+# Seen: a batch that has a score outside [0, 1] is taken for logits and goes through a sigmoid (that much is in the
+# documentation), a batch without one stays as it is, and both are kept in one list. Of 4,000 cosines 1 % are below 0:
+# their batches lie at about 0.5, above the right pairs of the others. And CLIP's logits, 100 times the cosine, are 1.0
+# after a sigmoid in float32 from 17 on: all ties. `RetrievalAUROC`, whose page names no sigmoid, gives 0.5 to a perfect
+# ranking.
+# Where it matters: matched against mismatched pairs, filters of image-text pairs, near duplicates, by cosine or logit.
 # Way round: one `update` with (cosine + 1) / 2, never logits; or scikit-learn.
 . "$(dirname "$0")/_setup.sh"
 install torchmetrics==1.9.0 torch==2.13.0 numpy==2.4.6
