@@ -220,7 +220,7 @@ def _answer_mistakes(app: FastAPI) -> None:
 
         app.add_exception_handler(kind, refuse)
 
-    async def nothing_there(_: Request, error: HTTPException) -> JSONResponse:
+    async def nothing_there(_: Request, error: Any) -> JSONResponse:
         words = {
             "Not Found": "Nothing is at this address. /docs lists what can be asked.",
             "Method Not Allowed": "This address is asked by another method. /docs says by which.",
@@ -229,7 +229,7 @@ def _answer_mistakes(app: FastAPI) -> None:
             {"detail": words.get(error.detail, error.detail)}, error.status_code, error.headers
         )
 
-    app.add_exception_handler(HTTPException, nothing_there)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, nothing_there)
     answer(RequestValidationError, 422, lambda error: schema.sentence(error.errors()))
     answer(UsageError, 422, str)
     answer(BadImage, 422, lambda error: f"image: {error.reason}.")
