@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# statsmodels 0.15.0: of five p-values one is NaN: by the method, it counts as a test, hides all results, or all p-values.
+# statsmodels 0.15.0: one NaN among five p-values counts as a test, hides all results or all p-values, by the method.
 #
 # Guessed: a NaN raises, or is left out, or makes everything NaN and nothing significant: one of these, for each method.
 # Seen: `multipletests` with 0.001, 0.01, 0.03, 0.2 and NaN, at 0.05. Holm and Bonferroni count it as a fifth test and
