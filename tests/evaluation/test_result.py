@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -144,6 +145,9 @@ def test_cca_is_known_by_its_text_side_though_the_mean_of_views_differs(good):
     found = evaluate(good, cca=nearly, draws=200)
     assert found["beats_cca"]["rsum_difference"] > 0
     assert any(note.startswith("Is CCA itself") for note in found["notes"])
+    image, text = (np.pad(side, ((0, 0), (0, 3))) for side in (good.image, good.text))
+    padded = replace(good, image=image, text=text)
+    assert evaluate(padded, cca=nearly, draws=200)["beats_cca"]["verdict"] == "the same"
     other = Baseline(good.image, np.roll(good.text, 1, axis=1))
     assert evaluate(good, cca=other, draws=200)["beats_cca"]["verdict"] != "the same"
 

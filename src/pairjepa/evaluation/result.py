@@ -104,9 +104,8 @@ def evaluate_embeddings(
     for name, given in baselines.items():
         baseline = _Measured.of(retrieve(given.image, given.text, owner, relevant), draws, seed)
         shown, gain = with_intervals(baseline.values, baseline.samples), plain.over(baseline)
-        if name == "cca" and _same(
-            given.text, embeddings.text
-        ):  # of images each view is normalised, not their mean
+        # of images each view is normalised, not their mean
+        if name == "cca" and _same(given.text, embeddings.text):
             gain["verdict"] = "the same"
         gain["corrected"] = None
         if given.hubness is not None:
@@ -132,7 +131,10 @@ def evaluate_embeddings(
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.shape == other.shape and np.allclose(one, other, atol=1e-4)
+    """Whether rows are equal; heads set to few directions of CCA end in zeros."""
+    width = min(one.shape[1], other.shape[1])
+    rest = (one[:, width:], other[:, width:])
+    return np.allclose(one[:, :width], other[:, :width], atol=1e-4) and not any(map(np.any, rest))
 
 
 @dataclass(frozen=True)
