@@ -10,7 +10,7 @@ from pairjepa.util.errors import UsageError
 from pairjepa.util.progress import say
 
 LOADED_BY = {
-    "onnx": 'pairjepa.embedder.onnx_embedder.OnnxEmbedder.load("{}")',
+    "onnx": 'pairjepa.OnnxEmbedder.load("{}")',
     "sentence-transformers": 'sentence_transformers.SentenceTransformer("{}")',
     "clip": 'transformers.CLIPModel.from_pretrained("{}")',
     "hub": 'pairjepa.Embedder.from_pretrained("{}")',

@@ -34,7 +34,7 @@ FORMAT = 1
 TEXT_ONLY = "text-only"  # the folder, in a masked run, of its control
 _KINDS = {
     "meta.json": "an index",
-    "pairjepa_onnx.json": "an ONNX export, which pairjepa.embedder.onnx_embedder.OnnxEmbedder loads",
+    "pairjepa_onnx.json": "an ONNX export, which pairjepa.OnnxEmbedder loads",
     "modules.json": "a model of sentence-transformers, which that library loads",
     "config.json": "a model of Transformers; a pretrained pair goes to Embedder.from_pair or evaluate --model.pair",
     "summary.json": "a run without it: put it back",

@@ -176,10 +176,12 @@ def _parts(record: dict[str, Any], embedder: Embedder) -> str:
 def _cost(summary: dict[str, Any] | None) -> str:
     if summary is None:
         return "The training was not complete when it was exported."
-    cost = summary["cost"]
+    cost, epoch = summary["cost"], summary["best_epoch"]
+    start = "closed formula" if summary["pretrained_dev_rsum"] is None else "pretrained pair"
+    best = f"The best epoch was {epoch}." if epoch else f"No epoch was better than the {start}, which it is."
     return (
-        f"{cost['training_seconds']:,.0f} seconds of training, {cost['trained_parameters']:,} trained parameters, "
-        f"{cost['peak_rss_bytes'] / 2**30:.1f} GiB of memory at most. The best epoch was {summary['best_epoch']}."
+        f"{cost['training_seconds']:,.1f} seconds of training, {cost['trained_parameters']:,} trained parameters, "
+        f"{cost['peak_rss_bytes'] / 2**30:.1f} GiB of memory at most. {best}"
     )
 
 
