@@ -211,14 +211,17 @@ class Embedder:
                 vector, or a row each.
             batch_size: captions that are forwarded at once.
             progress: show a bar on stderr.
+
+        Raises:
+            UsageError: `batch_size` is below 1, or a caption is no text.
         """
+        check_count("batch_size", batch_size)
         if isinstance(self.text, VectorTexts):
             return self.target_features(self.text.rows([captions] if isinstance(captions, str) else captions))
         ids = self.text.tokenize(strings(captions))
         order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
         rows = np.empty((len(ids), self.dim), np.float32)
         with _bar("captions", len(ids), progress) as bar:
-            check_count("batch_size", batch_size)
             for start in range(0, len(ids), batch_size):
                 chosen = order[start : start + batch_size]
                 with torch.inference_mode():
