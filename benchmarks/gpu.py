@@ -32,7 +32,7 @@ from pairjepa.config.settings import DEVICE, ModelConfig
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.features import engines
 from pairjepa.features.engines.choice import lowest_cosine
-from pairjepa.features.work import ImageWork, compute_shard
+from pairjepa.features.work import ImageWork, compute_shard, strings
 from pairjepa.pairs import Pairs
 from pairjepa.pairs.scan import scan
 from pairjepa.run.folder import RunFolder
@@ -71,8 +71,10 @@ def features(folder: Path, images: int) -> dict[str, Any]:
     work = ImageWork.of(clip(folder), *photos(folder, images), ("whole",))
     result: dict[str, Any] = {}
     work.backbone.to(best_device())
-    decoded = [pixels for _, batch in work.batches(work.keys[: WAYS["bfloat16"]]) for pixels in batch]
-    result["decoding_images_per_second"] = rate(lambda: list(work.batches(work.keys)), images)
+    decoded = [
+        pixels for _, batch in work.batches(strings(work.keys)[: WAYS["bfloat16"]]) for pixels in batch
+    ]
+    result["decoding_images_per_second"] = rate(lambda: list(work.batches(strings(work.keys))), images)
     ready, rows = np.concatenate(decoded), {}
     for name, size in WAYS.items():
         engine = engines.make(name, work.backbone)
@@ -80,11 +82,11 @@ def features(folder: Path, images: int) -> dict[str, Any]:
         list(engine.results(batches))  # kernels are chosen and memory is taken
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
-        one = ImageWork(work.backbone, work.pairs, work.views, work.keys, work.rows, size)
+        one = ImageWork(work.backbone, work.pairs, work.views, work.keys, size)
         found: list[np.ndarray] = []
 
         def extract(one: ImageWork = one, engine: Any = engine, found: list[np.ndarray] = found) -> None:
-            found.append(compute_shard(one, engine, one.keys))
+            found.append(compute_shard(one, engine, strings(one.keys)))
 
         repeated = batches * max(1, images // len(ready))
         result[name] = {

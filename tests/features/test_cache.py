@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import compress
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_what_cannot_be_read_is_not_damaged(filled, error, refused, monkeypatch)
         with pytest.raises(PairJEPAError, match=rf"cannot be read \({os.strerror(error)}\)\. "):
             store(filled)
     assert {path: path.stat().st_mtime_ns for path in filled.rglob("*")} == before
-    assert all(item in store(filled) for item in ITEMS)
+    assert store(filled).holds(ITEMS).all()
 
 
 FEW_DESCRIPTORS = """
@@ -154,9 +155,9 @@ def test_features_that_are_taken_away_while_they_are_used(filled):
 
 
 def test_features_of_other_makings_stay_apart(filled):
-    assert ITEMS[0] in store(filled)
-    assert ITEMS[0] not in store(filled, {**MADE_OF, "backbone": "abd"})
-    assert ITEMS[0] not in store(filled, {**MADE_OF, "views": ["centre"]})
+    assert store(filled).holds(ITEMS[:1]) == [True]
+    assert store(filled, {**MADE_OF, "backbone": "abd"}).holds(ITEMS[:1]) == [False]
+    assert store(filled, {**MADE_OF, "views": ["centre"]}).holds(ITEMS[:1]) == [False]
 
 
 def damage_short(data, _label):
@@ -188,7 +189,7 @@ def test_a_damaged_shard_is_said_and_not_used(filled, damage, capsys):
     names = json.loads(label.read_text())["items"]
     damage(label.with_suffix(".npy"), label)
     again = store(filled)
-    assert [item for item in ITEMS if item not in again] == names
+    assert list(compress(ITEMS, ~again.holds(ITEMS))) == names
     assert "Damaged feature shard" in capsys.readouterr().err
     again.refresh()
     assert capsys.readouterr().err == ""  # said once
@@ -200,16 +201,16 @@ def test_a_damaged_shard_is_said_and_not_used(filled, damage, capsys):
 @pytest.mark.parametrize("part", [".json", ".npy"])
 def test_a_shard_without_label_or_numbers_is_not_there(filled, part, capsys):
     shards(filled, part)[0].unlink()
-    assert sum(item in store(filled) for item in ITEMS) in (3, 4)
+    assert store(filled).holds(ITEMS).sum() in (3, 4)
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"kind": "text"}'])
 def test_a_manifest_that_does_not_fit_voids_the_shards(filled, text, capsys):
     next(filled.glob("features/*/manifest.json")).write_text(text)
-    assert not any(item in store(filled) for item in ITEMS)
+    assert not store(filled).holds(ITEMS).any()
     assert "does not fit its features: they are computed again" in capsys.readouterr().err
-    assert not any(item in store(filled) for item in ITEMS)
+    assert not store(filled).holds(ITEMS).any()
     assert capsys.readouterr().err == ""  # the manifest is right again
 
 
@@ -218,17 +219,17 @@ def test_a_shard_of_another_store_is_refused(filled, capsys):
     for shard in shards(filled, ".json"):
         shutil.copy(shard, other.folder)
         shutil.copy(shard.with_suffix(".npy"), other.folder)
-    assert not any(item in store(filled, {**MADE_OF, "backbone": "other"}) for item in ITEMS)
+    assert not store(filled, {**MADE_OF, "backbone": "other"}).holds(ITEMS).any()
     assert "of another shard" in capsys.readouterr().err
 
 
 def test_a_shard_that_another_process_wrote_meanwhile_is_seen(tmp_path):
     one, two = store(tmp_path), store(tmp_path)
     two.write(ITEMS[:4], numbers(ITEMS[:4]))
-    assert ITEMS[0] not in one
-    one.refresh()
-    assert ITEMS[0] in one
-    assert ITEMS[4] not in one
+    assert not one.holds(ITEMS).any()
+    assert one.refresh() == set(ITEMS[:4])
+    assert one.holds(ITEMS).tolist() == [True] * 4 + [False] * (len(ITEMS) - 4)
+    assert one.refresh() == set()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -203,7 +203,7 @@ def test_what_is_there_is_used_whatever_computed_it(backbone, pairs, tmp_path, m
     """Features that 0.1 made with OpenVINO, too; what of them is missing is computed afresh, and nothing is mixed."""
     named = ImageWork.of(backbone, pairs, pairs.facts, VIEWS)
     kept = FeatureStore(tmp_path, named.made_of() | {"engine": "openvino"}, named.item_shape)
-    kept.write(named.keys[:4], np.full((4, len(VIEWS), backbone.width), 7, np.float32))
+    kept.write(work.strings(named.keys)[:4], np.full((4, len(VIEWS), backbone.width), 7, np.float32))
     for engine in ("auto", "openvino"):  # as the record of a run may name it
         assert (images(backbone, MemoryPairs(ROWS[:4]), tmp_path, engine) == 7).all()
     monkeypatch.setattr(choice, "FEW", 100)
@@ -271,8 +271,8 @@ def test_a_work_can_be_sent_elsewhere(text_folder):
     backbone, again = (load_text_backbone(ModelConfig(text=str(text_folder("bert"))), 0) for _ in range(2))
     sent = TextWork.of(backbone, CAPTIONS)
     there = replace(pickle.loads(pickle.dumps(sent)), backbone=again)
-    expected = work.compute_shard(sent, engines.make("torch", backbone), sent.keys[:3])
-    got = work.compute_shard(there, engines.make("torch", again), there.keys[:3])
+    expected = work.compute_shard(sent, engines.make("torch", backbone), work.strings(sent.keys)[:3])
+    got = work.compute_shard(there, engines.make("torch", again), work.strings(there.keys)[:3])
     np.testing.assert_array_equal(got, expected)
 
 

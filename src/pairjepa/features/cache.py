@@ -17,18 +17,20 @@ import functools
 import mmap
 import os
 import resource
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float16, Float32, Int
+from jaxtyping import Bool, Float, Float16, Float32, Int, Int64
 
 from pairjepa.util.errors import PairJEPAError, unreadable
 from pairjepa.util.files import atomic_path, digest, digest_file, parse_json, read_json, write_json
 from pairjepa.util.progress import say
 
+ItemKeys = Sequence[str] | np.ndarray
+"""Keys of items, in ASCII: strings or, where there are many, bytes of one length."""
 FORMAT = 1
 HIDDEN_STATES = "hidden state"
 KEPT_BYTES = 128 * 2**20
@@ -149,7 +151,11 @@ class FeatureStore:
         self.folder = cache / "features" / self.key
         self._item_shape = item_shape
         self._shards: list[Shard] = []
-        self._places: dict[str, tuple[int, int]] = {}
+        self._keys, self._rows = (
+            np.empty(0, "S1"),
+            np.empty(0, np.int64),
+        )  # sorted keys of items, and their rows
+        self._starts, self._added = [0], list[np.ndarray]()  # first row of each shard; keys not sorted in yet
         self._check_manifest()
         self.refresh()
 
@@ -162,16 +168,14 @@ class FeatureStore:
         held = any(file.endswith(".npy") for file in _listed(folder))
         return cls(cache, made_of, item_shape) if held else None
 
-    def __contains__(self, item: str) -> bool:
-        """Whether the features of this item are there."""
-        return item in self._places
+    def holds(self, items: ItemKeys) -> Bool[np.ndarray, " item"]:
+        """Which of these items have features here."""
+        return self._find(items) >= 0
 
-    def refresh(self) -> None:
-        """Take in what other processes have written since."""
+    def refresh(self) -> set[str]:
+        """Take in what other processes have written since, and name it."""
         known = {shard.path.stem for shard in self._shards}
-        for name in self._labels():
-            if name not in known:
-                self._add(name)
+        return {item for name in self._labels() if name not in known for item in self._add(name)}
 
     def lock_file(self, items: Sequence[str]) -> Path:
         """What is locked by who computes these items."""
@@ -199,11 +203,27 @@ class FeatureStore:
                 f"The features just written to {data} cannot be read back. Is the disk sound?"
             )
 
-    def table(self, items: Iterable[str]) -> FeatureTable:
+    def table(self, items: ItemKeys) -> FeatureTable:
         """The rows of these items, all of which must be there."""
-        places = np.array([self._places[item] for item in items], np.int64).reshape(-1, 2)
+        rows, starts = self._find(items), np.array(self._starts)
+        assert (rows >= 0).all()
+        shard = np.searchsorted(starts, rows, side="right") - 1
         engine = self.made_of.get("engine", "torch")
-        return FeatureTable(self._shards, places[:, 0], places[:, 1], self._item_shape, engine)
+        return FeatureTable(self._shards, shard, rows - starts[shard], self._item_shape, engine)
+
+    def _find(self, items: ItemKeys) -> Int64[np.ndarray, " item"]:
+        """The row of each item in all shards, one after the other; -1 if it is not there."""
+        if self._added:
+            keys = np.concatenate([self._keys, *self._added])
+            rows = np.concatenate([self._rows, np.arange(len(self._rows), len(keys))])
+            order = np.argsort(keys, kind="stable")  # of equal ones the first comes first
+            self._keys, self._rows, self._added = keys[order], rows[order], []
+        asked, found = np.asarray(items, "S"), np.full(len(items), -1)
+        if len(self._keys):
+            at = np.searchsorted(self._keys, asked.astype(self._keys.dtype)).clip(max=len(self._keys) - 1)
+            there = self._keys[at] == asked
+            found[there] = self._rows[at[there]]
+        return found
 
     def _labels(self) -> list[str]:
         """Names of the shards that have one."""
@@ -234,24 +254,23 @@ class FeatureStore:
         except OSError as error:
             raise _unwritable(self.folder, error) from None
 
-    def _add(self, name: str) -> bool:
-        """Take in the shard `name`; False if it is not there or, with a line, if it is damaged."""
+    def _add(self, name: str) -> list[str]:
+        """Take in the shard `name`, and give its items; none if it is not there or, with a line, if it is damaged."""
         try:
             items, shard = self._read(name)
         except FileNotFoundError:
-            return False
+            return []
         except OSError as error:
             raise unreadable(self.folder / f"{name}.npy", error, _MEND) from None
         except (ValueError, KeyError, TypeError) as error:
             say(f"Damaged feature shard {self.folder / name}.npy is computed again ({error}).")
             with contextlib.suppress(OSError):
                 (self.folder / f"{name}.json").unlink()
-            return False
-        number = len(self._shards)
+            return []
         self._shards.append(shard)
-        for offset, item in enumerate(items):
-            self._places.setdefault(item, (number, offset))
-        return True
+        self._added.append(np.array(items, "S"))
+        self._starts.append(self._starts[-1] + len(items))
+        return items
 
     def _read(self, name: str) -> tuple[list[str], Shard]:
         label = parse_json((self.folder / f"{name}.json").read_bytes())

@@ -12,7 +12,7 @@ from torch import nn
 from pairjepa.backbones.device import best_device
 from pairjepa.features.cache import FeatureStore, FeatureTable
 from pairjepa.features.engines import ENGINES, Engine, check_engine, choice
-from pairjepa.features.work import Interrupted, Work, compute_shard
+from pairjepa.features.work import Interrupted, Work, compute_shard, strings
 from pairjepa.util.lock import claimed
 from pairjepa.util.memory import keep_freed_memory
 from pairjepa.util.progress import Progress, progress, say
@@ -51,73 +51,81 @@ def compute(work: Work, cache: Path, engine: str, part: tuple[int, int] = (0, 1)
         PairJEPAError: as `fill`.
     """
     label, unit = f"{work.kind} features", "images" if work.side == "image" else "captions"
-    distinct = list(dict.fromkeys(work.keys))
     named = engine not in ("auto", *choice.OF_0_1)
-    found = None if named else choice.begun(work, distinct, cache)
+    found = None if named else choice.begun(work, cache)
     if found is None:
-        name = engine if named else choice.choose(work, len(distinct))
+        name = engine if named else choice.choose(work, len(set(work.keys.tolist())))
         if name not in ENGINES:
             check_engine(name)
         found = name, FeatureStore(cache, choice.made_of(work, name), work.item_shape)
     name, store = found
-    missing = [key for key in distinct if key not in store]
-    if 0 < len(missing) < len(distinct):
+    held = store.holds(work.keys)
+    if held.all():
+        return store
+    distinct = list(dict.fromkeys(strings(work.keys)))
+    missing = list(dict.fromkeys(strings(work.keys[~held])))
+    if len(missing) < len(distinct):
         copies = len(work.keys) - len(distinct)
         why = f"; {copies:,} of {len(work.keys):,} {unit} are copies" if copies else ""
         say(f"{label}: {len(distinct) - len(missing):,} of {len(distinct):,} cached{why}")
-    if missing:
-        check_engine(name)
-        with _still(work.backbone, name):
-            computer = None
-            if name != "ray":
-                used, computer = choice.ready(name, work, missing, named)
-                if used != name:
-                    return compute(work, cache, used, part)
-            with (
-                progress(label, len(missing) // part[1], unit) as bar,
-                closing(_computed(work, computer, distinct, store, bar, part)) as shards,
-            ):
-                for items, features in shards:
-                    store.write(items, features)
+    check_engine(name)
+    with _still(work.backbone, name):
+        computer = None
+        if name != "ray":
+            used, computer = choice.ready(name, work, missing, named)
+            if used != name:
+                return compute(work, cache, used, part)
+        size = work.shard
+        left = [
+            distinct[start : start + size] for start in range(part[0] * size, len(distinct), part[1] * size)
+        ]
+        with (
+            progress(label, len(missing) // part[1], unit) as bar,
+            closing(_computed(work, computer, left, set(missing), store, bar)) as shards,
+        ):
+            for items, features in shards:
+                store.write(items, features)
     return store
 
 
 def _computed(
     work: Work,
     engine: Engine | None,
-    distinct: list[str],
+    left: list[list[str]],
+    missing: set[str],
     store: FeatureStore,
     bar: Progress,
-    part: tuple[int, int],
 ) -> Generator[tuple[list[str], Float[np.ndarray, "item ..."]]]:
     """Shard after shard with its features, by this engine or by Ray, each shard locked until it is written.
 
     What another process computes is left for the end, and waited for: it may be killed.
     """
-    step = work.shard * part[1]
-    starts = range(part[0] * work.shard, len(distinct), step)
-    left = [distinct[start : start + work.shard] for start in starts]
     while left:
         shards, left = left, []
         with ExitStack() as locks:
-            yield from _forwarded(work, engine, _free(shards, left, store, bar, locks), bar)
+            yield from _forwarded(work, engine, _free(shards, left, missing, store, bar, locks), bar)
         if left:
             with claimed(store.lock_file(left[0]), wait=bar.label):
                 pass
 
 
 def _free(
-    shards: list[list[str]], busy: list[list[str]], store: FeatureStore, bar: Progress, locks: ExitStack
+    shards: list[list[str]],
+    busy: list[list[str]],
+    missing: set[str],
+    store: FeatureStore,
+    bar: Progress,
+    locks: ExitStack,
 ) -> Iterator[tuple[ExitStack, list[str]]]:
     """What is missing of each shard, and its lock, to be closed; `busy` gets the shards that others compute."""
     for shard in shards:
-        before = [item for item in shard if item not in store]
+        before = [item for item in shard if item in missing]
         if not before:
             continue
         lock = locks.enter_context(ExitStack())
         free = lock.enter_context(claimed(store.lock_file(shard)))
-        store.refresh()
-        items = [item for item in before if item not in store]
+        missing -= store.refresh()
+        items = [item for item in before if item in missing]
         bar.advance(len(before) - len(items))
         if items and free:
             yield lock, items

@@ -26,7 +26,7 @@ from pairjepa.config.settings import ModelConfig
 from pairjepa.features import engines
 from pairjepa.features.engines import Engine
 from pairjepa.features.ray_cluster import cluster, reason
-from pairjepa.features.work import Work, compute_shard
+from pairjepa.features.work import Work, compute_shard, strings
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.memory import keep_freed_memory
 
@@ -87,7 +87,7 @@ def _failed(error: Any, elsewhere: bool) -> PairJEPAError:
 def _compute(network: list[Any], work: Work) -> Float32[np.ndarray, "item ..."]:
     """In a worker: one part."""
     backbone, engine = _ready(network[0], work.side)
-    return compute_shard(replace(work, backbone=backbone), engine, work.keys)  # type: ignore[type-var]
+    return compute_shard(replace(work, backbone=backbone), engine, strings(work.keys))  # type: ignore[type-var]
 
 
 @functools.lru_cache(maxsize=1)

@@ -9,12 +9,14 @@ Axes: `batch`, `view`, `size` = side of the input in pixels, `width` = features,
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float, Float32
 from PIL import Image
 
@@ -38,6 +40,7 @@ GPU_BATCH = 256
 AHEAD = 4
 """Batches of images that are decoded before the backbone asks for them."""
 
+Captions: TypeAlias = Sequence[str] | pa.Array | pa.ChunkedArray
 Batches = Generator[tuple[Any, Inputs]]
 """The rows of a batch (a slice or their numbers), and the batch itself."""
 
@@ -72,8 +75,8 @@ class Work(ABC):
     """Of the features."""
     backbone: Any
     """What is forwarded."""
-    keys: list[str]
-    """The items that are asked for, in order, with repetitions."""
+    keys: np.ndarray
+    """The items that are asked for, in order, with repetitions: bytes in ASCII, as millions of strings are large."""
     named_batch: int | None
     """Rows in a batch, where the user has said so."""
 
@@ -135,9 +138,8 @@ class ImageWork(Work):
     backbone: ImageBackbone
     pairs: Images
     views: tuple[View, ...]
-    keys: list[str]
-    rows: dict[str, int]
-    """Key → row in `pairs`."""
+    keys: np.ndarray
+    """Of each row of `pairs`."""
     named_batch: int | None = None
     kind, side = "image", "image"
 
@@ -158,8 +160,12 @@ class ImageWork(Work):
                 facts.digest, facts.width, facts.height, facts.values, strict=True
             )
         ]
-        rows = {key: row for row, key in reversed(list(enumerate(keys)))}  # the first of equal images
-        return cls(backbone, pairs, tuple(views), keys, rows, named_batch)
+        return cls(backbone, pairs, tuple(views), np.array(keys, "S"), named_batch)
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Key → row in `pairs`, the first of equal images."""
+        return {key: row for row, key in reversed(list(enumerate(strings(self.keys))))}
 
     @property
     def item_shape(self) -> tuple[int, ...]:
@@ -173,7 +179,7 @@ class ImageWork(Work):
     def part(self, items: list[str]) -> "ImageWork":
         """These images alone."""
         pairs = self.pairs.take(np.array([self.rows[item] for item in items], np.int64))
-        return replace(self, pairs=pairs, keys=items, rows={item: row for row, item in enumerate(items)})
+        return replace(self, pairs=pairs, keys=np.array(items, "S"))
 
     def batches(self, items: Sequence[str]) -> Batches:
         """Each batch is of one view; images are decoded and resized in threads while others are forwarded."""
@@ -210,20 +216,24 @@ class TextWork(Work):
     """Captions; identical ones are forwarded once."""
 
     backbone: TextBackbone
-    keys: list[str]
-    texts: dict[str, str]
-    """Key → caption."""
+    captions: Captions
+    keys: np.ndarray
+    """Of each caption."""
     named_batch: int | None = None
     kind, side = "text", "text"
 
     @classmethod
     def of(
-        cls, backbone: TextBackbone, captions: Iterable[Any], named_batch: int | None = None, **more: Any
+        cls, backbone: TextBackbone, captions: Captions, named_batch: int | None = None, **more: Any
     ) -> "TextWork":
         """Captions, strings or an Arrow array of them; `more` is what a subclass has beside."""
-        texts = [str(caption) for caption in captions]
-        keys = [digest(text.encode()) for text in texts]
-        return cls(backbone, keys, dict(zip(keys, texts, strict=True)), named_batch, **more)
+        keys = (digest(str(caption).encode()) for caption in captions)
+        return cls(backbone, captions, np.fromiter(keys, "S32", len(captions)), named_batch, **more)
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """Key → caption."""
+        return dict(zip(strings(self.keys), map(str, self.captions), strict=True))
 
     @property
     def item_shape(self) -> tuple[int, ...]:
@@ -236,7 +246,7 @@ class TextWork(Work):
 
     def part(self, items: list[str]) -> "TextWork":
         """These captions alone."""
-        return replace(self, keys=items, texts={item: self.texts[item] for item in items})
+        return replace(self, captions=[self.texts[item] for item in items], keys=np.array(items, "S"))
 
     def batches(self, items: Sequence[str]) -> Batches:
         """Captions of about the same length side by side, which saves padding."""
@@ -286,12 +296,12 @@ class StateWork(TextWork):
 
     @classmethod
     def of(
-        cls, backbone: TextBackbone, captions: Iterable[Any], named_batch: int | None = None, **more: Any
+        cls, backbone: TextBackbone, captions: Captions, named_batch: int | None = None, **more: Any
     ) -> "TextWork":
         """As of `TextWork`; `backbone`: `LowerLayers`."""
         work = super().of(backbone, captions, named_batch)
         lengths = dict(zip(work.texts, map(len, work._token_ids([*work.texts.values()])), strict=True))
-        return replace(work, keys=sorted(work.keys, key=lengths.__getitem__))
+        return work.part(sorted(strings(work.keys), key=lengths.__getitem__))
 
     @property
     def item_shape(self) -> tuple[int, ...]:
@@ -302,6 +312,12 @@ class StateWork(TextWork):
     def row_shape(self) -> tuple[int, ...]:
         """The same: shorter ones leave its end."""
         return self.item_shape
+
+
+def strings(keys: np.ndarray) -> list[str]:
+    """Keys of items one by one."""
+    found: list[str] = keys.astype(str).tolist()
+    return found
 
 
 def image_key(digest: str, size: tuple[int, int], least: tuple[int, int], deep: bool) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from pairjepa.config.settings import tuned
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.features.cache import FeatureStore
 from pairjepa.features.engines import Engine, choice
-from pairjepa.features.work import ImageWork, TextWork, Work, compute_shard, image_key
+from pairjepa.features.work import ImageWork, TextWork, Work, compute_shard, image_key, strings
 from pairjepa.pairs.images import decode
 
 FEW = 64
@@ -112,8 +113,7 @@ class Embedding:
             self.embedder.image,
             Pictures(pictures, [one.entry.name for one in images]),
             self.embedder.config.model.image_views,
-            keys,
-            {key: row for row, key in enumerate(keys)},
+            np.array(keys, "S"),
             self.embedder.config.model.feature_batch,
         )
 
@@ -129,17 +129,19 @@ class Embedding:
         return self.embedder.target_features(self._features(TextWork.of(self.embedder.text, captions, batch)))
 
     def _features(self, work: Work) -> Float32[np.ndarray, "item ..."]:
-        keys = list(dict.fromkeys(work.keys))
+        asked = strings(work.keys)
+        keys = list(dict.fromkeys(asked))
         place = {key: row for row, key in enumerate(keys)}
         features = np.empty((len(keys), *work.item_shape), np.float32)
         for store in self._kept(work):
-            there = [key for key in keys if key in store]
+            held = store.holds(keys)
+            there = list(compress(keys, held))
             features[[place[key] for key in there]] = store.table(there).gather(np.arange(len(there)))
-            keys = [key for key in keys if key not in store]
+            keys = list(compress(keys, ~held))
         for start in range(0, len(keys), work.shard):
             some = keys[start : start + work.shard]
             features[[place[key] for key in some]] = compute_shard(work, self._made(work, some), some)
-        return features[[place[key] for key in work.keys]]
+        return features[[place[key] for key in asked]]
 
     def _kept(self, work: Work) -> list[FeatureStore]:
         """Stores of the untrained backbone's features; a tuned one's are nowhere."""

@@ -51,16 +51,14 @@ def _is_transformer(backbone: nn.Module) -> bool:
     return convolutions <= 1 and any(isinstance(module, nn.Linear) for module in backbone.modules())
 
 
-def begun(work: Work, items: Sequence[str], cache: Path) -> tuple[str, FeatureStore] | None:
+def begun(work: Work, cache: Path) -> tuple[str, FeatureStore] | None:
     """The engine that `auto` goes on with, and its store: the fullest, if it is installed or nothing is missing."""
-    held = [
-        (sum(item in store for item in items), name, store) for name, store in stores(work, cache).items()
-    ]
+    held = [(store.holds(work.keys).sum(), name, store) for name, store in stores(work, cache).items()]
     if not held:
         return None
     count, name, store = max(held, key=lambda one: one[0])  # of as many, the first
     installed = name in engines.ENGINES and engines.installed(name)
-    return (name, store) if count == len(items) or (count and installed) else None
+    return (name, store) if count == len(work.keys) or (count and installed) else None
 
 
 def ready(name: str, work: Work, items: Sequence[str], named: bool) -> tuple[str, Engine]:
