@@ -95,7 +95,8 @@ class ImageBackbone(nn.Module):
 
     def normalise(self, pixels: UInt8[Tensor, "batch size size 3"]) -> Float[Tensor, "batch 3 size size"]:
         """Pixels as the model takes them; the result lies in memory channels last, the quickest for CNNs."""
-        return ((pixels.float() - self._mean) / self._std).permute(0, 3, 1, 2)
+        channels_first = pixels.permute(0, 3, 1, 2).float()
+        return (channels_first - self._mean[:, None, None]) / self._std[:, None, None]
 
     def forward(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch feature"]:
         """Features of normalised pictures."""

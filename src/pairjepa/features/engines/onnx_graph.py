@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pairjepa.backbones.image import ImageBackbone
-from pairjepa.backbones.joined import JoinedImage
 from pairjepa.backbones.loading import quiet
 from pairjepa.backbones.text import TextBackbone
 from pairjepa.features.engines import Unconvertible
@@ -43,14 +43,27 @@ def token_inputs(backbone: TextBackbone) -> GraphInputs:
     return {"input_ids": (ids.to(device), axes), "attention_mask": (mask.to(device), axes)}
 
 
+class _MeanOfMap(nn.Module):
+    """The mean of each channel, as an average over one window."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(batch, channel, height, width) → (batch, channel, 1, 1)."""
+        return F.avg_pool2d(maps, maps.shape[2:])
+
+
 def portable(image: ImageBackbone) -> ImageBackbone:
-    """The same without EfficientNet's averaging by a window far larger than its map, which OpenVINO refuses."""
-    if isinstance(image, JoinedImage):
-        return JoinedImage([portable(part) for part in image.parts])  # type: ignore[arg-type]
-    if not isinstance(getattr(image.model, "pooler", None), nn.AvgPool2d):
-        return image
+    """The same with maps averaged over one window of their size.
+
+    ONNX Runtime computes that in the layout of its convolutions, and a mean only after it has turned the map into
+    another one: with squeeze-and-excitation a tenth of all time. EfficientNet's own window is far larger than its map,
+    which OpenVINO refuses.
+    """
     image = copy.deepcopy(image)
-    image.model.pooler = nn.AdaptiveAvgPool2d(1)
+    for module in list(image.modules()):
+        for name, child in list(module.named_children()):
+            whole = isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1))
+            if whole or (name == "pooler" and isinstance(child, nn.AvgPool2d)):
+                setattr(module, name, _MeanOfMap())
     return image
 
 
