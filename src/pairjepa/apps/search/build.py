@@ -34,6 +34,7 @@ from pairjepa.util.checksums import seal
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import cache_folder, chunk_size, remove_leftovers
 from pairjepa.util.lock import LOCK, exclusive
+from pairjepa.util.memory import give_back_freed_memory
 from pairjepa.util.progress import progress, say
 from pairjepa.util.words import counted
 
@@ -86,6 +87,7 @@ def build(
     model, place = _opened(run), Place(out)
     _checked(place, model)
     opened = {source.key: source for source in (open_source(str(s), data or DataConfig()) for s in sources)}
+    give_back_freed_memory()  # copies on the way, which of a million images are more than a gigabyte
     # On object storage there is no such lock, and none is needed: Lance puts one writer's commits on top of another's.
     alone = contextlib.nullcontext() if place.folder is None else exclusive(place.folder, wait=True)
     with _written(place), alone:
@@ -311,6 +313,7 @@ class _Build:
         place = {caption: row for row, caption in enumerate(captions)}
         rows = ([place[caption] for caption in one.entry.captions] for one in images)
         self._tables.put(images, [vectors[np.array(some, np.int64)] for some in rows])
+        give_back_freed_memory()
 
     def _encoding(self) -> "Embedder":
         """The model, loaded when something is to be embedded."""
