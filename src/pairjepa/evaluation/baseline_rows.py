@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from pairjepa.evaluation.result import Baseline
-from pairjepa.metrics.caption_twins import Twin
+from pairjepa.pairs.caption_twins import Twin
 from pairjepa.pairs.splits import LEAST
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.closed_forms import embed_by, load_or_fit
