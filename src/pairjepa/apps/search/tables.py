@@ -28,7 +28,7 @@ from pairjepa.apps.search.meta import CAPTIONS, IMAGES
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.vectors import lance_module, reading
 from pairjepa.metrics.hubness import HubnessCorrection
-from pairjepa.metrics.mixture import CAPTION_WEIGHT, mean_directions, mixed
+from pairjepa.metrics.matching import CAPTION_WEIGHT, mean_directions, mixed
 from pairjepa.util.checksums import FILE
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_folder
