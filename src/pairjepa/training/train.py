@@ -28,7 +28,7 @@ from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import free_folder, plan_seeds, runs_at
 from pairjepa.training.adapter_scale import adapters, set_scale
-from pairjepa.training.cca_heads import CCATrainer, finish
+from pairjepa.training.closed_forms import CCATrainer, finish
 from pairjepa.training.ensemble import teach
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material, warn_of_captions
