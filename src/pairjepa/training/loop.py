@@ -24,9 +24,8 @@ from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.training.inputs import Pixels
 from pairjepa.training.monitor import Split, Splits, line, measure_split, short_line
 from pairjepa.training.plan import Plan, Samples
-from pairjepa.training.processes import current
+from pairjepa.training.processes import current, stop_between_steps
 from pairjepa.training.step import Batch, TrainStep, data_parallel, keep_statistics, parameter_groups
-from pairjepa.training.stopping import stop_between_steps
 from pairjepa.training.tracking import tracked
 from pairjepa.training.watch import Watch
 from pairjepa.util.errors import PairJEPAError, UsageError
