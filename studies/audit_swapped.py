@@ -26,7 +26,7 @@ from pairjepa.backbones.encoders import load_backbones
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import ModelConfig
 from pairjepa.evaluation.tables import markdown
-from pairjepa.metrics.trees import mean
+from pairjepa.metrics.over_seeds import mean
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.splits import DEV, TRAIN, unit_hash
 from pairjepa.pairs.table import Pairs

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 from scipy.sparse import coo_array
 
+from pairjepa.metrics.over_seeds import map_leaves
 from pairjepa.metrics.retrieval import RECALLS, RetrievalRanks, chunks
-from pairjepa.metrics.trees import map_leaves
 from pairjepa.util.errors import UsageError
 
 CONFIDENCE = 0.95

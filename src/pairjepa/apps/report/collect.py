@@ -14,10 +14,10 @@ from pairjepa.apps.report.projection import check_method, project
 from pairjepa.apps.report.verdicts import verdicts
 from pairjepa.evaluation.compare import Evaluated, compare, evaluated
 from pairjepa.evaluation.illustrations import Illustrations
-from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.evaluation.stored import read_evaluation
 from pairjepa.metrics.geometry import spectrum
 from pairjepa.metrics.occurrence import occurrence
+from pairjepa.metrics.over_seeds import over_seeds
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import best_scores, retrieve
 from pairjepa.model import correction
