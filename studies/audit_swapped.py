@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float
 from results import ROOT, fill
 
 from pairjepa.apps.audit import Findings, scored
+from pairjepa.apps.audit.auditing import folds_of
 from pairjepa.apps.audit.crossfit import embedded, scorer
-from pairjepa.apps.audit.folds import folds_of
 from pairjepa.apps.audit.scores import Scores, joined, score
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.config.recipes import recipe
