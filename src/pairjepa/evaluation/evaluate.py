@@ -27,7 +27,7 @@ from pairjepa.pairs.splits import ORDER, TEST, USED
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
-from pairjepa.training.hubness import load_or_fit
+from pairjepa.training.chosen_on_dev import load_or_fit
 from pairjepa.training.material import Material, warn_of_captions
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
 from pairjepa.util.checksums import write_record

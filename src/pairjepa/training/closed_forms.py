@@ -17,7 +17,7 @@ from pairjepa.model.heads import set_linear
 from pairjepa.model.joint import JointModel
 from pairjepa.model.weights import load_weights, weights, write_tensors
 from pairjepa.run.folder import RunFolder
-from pairjepa.training.hubness import DEV_IMAGES, Embed, embed_rows, fit
+from pairjepa.training.chosen_on_dev import DEV_IMAGES, Embed, embed_rows, fit_correction
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material
 from pairjepa.util.arrays import read_arrays, write_arrays
@@ -147,16 +147,16 @@ def finish(
     of_weights = load_weights(module, folder.model_file)
     module.eval()  # after a kill that came behind the last epoch, nothing was measured since
     embed = embed_rows(joint, material, device)
-    correction, reached, dev = fit(material, embed)
+    correction, reached, dev = fit_correction(material, embed)
     model, frozen = material.config, not any(tuned(material.config.model, side) for side in ("image", "text"))
     if frozen and model.training.solver != "cca":
         cca = load_or_fit(material, folder, joint.dim)["cca"]
-        _, to_beat, _ = fit(material, embed_by(cca, material))
+        _, to_beat, _ = fit_correction(material, embed_by(cca, material))
         summary |= {"corrected_dev_rsum": reached, "cca_corrected_dev_rsum": to_beat}
         if holds_cca(model) and _takes_place(joint, cca, better=to_beat > reached):
             write_tensors(weights(module), folder.model_file)
             of_weights = load_weights(module, folder.model_file)
-            correction, reached, dev = fit(material, embed)
+            correction, reached, dev = fit_correction(material, embed)
             summary |= {"best_epoch": 0, "dev_rsum": rsum(retrieve(*dev))}
             sentence = (
                 "The closed formula is better on dev than the best epoch, both corrected for hubs: the run is that of "

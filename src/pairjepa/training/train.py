@@ -27,7 +27,7 @@ from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import free_folder, plan_seeds, runs_at
-from pairjepa.training.adapter_scale import adapters, set_scale
+from pairjepa.training.chosen_on_dev import adapters, set_scale
 from pairjepa.training.closed_forms import CCATrainer, finish
 from pairjepa.training.ensemble import teach
 from pairjepa.training.loop import Trainer
