@@ -320,9 +320,8 @@ def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
             names[role] = tuple(map(backbones.located, name))
         elif name:
             path = os.path.abspath(Path(name).expanduser())
-            known = (
-                then is not None and getattr(then.model, role) == path
-            )  # it may be gone, if the run keeps it
+            # it may be gone, if the run keeps it
+            known = then is not None and getattr(then.model, role) == path
             names[role] = path if known else backbones.located(name)
     training = config.training
     if training.start is not None:

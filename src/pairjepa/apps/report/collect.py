@@ -138,10 +138,8 @@ def _run(
     image, text, owner = np.asarray(found.image), np.asarray(found.text), found.owner
     relevance = Relevance.by_owner(owner, len(image))
     ranks = retrieve(image, text, owner, relevance)
-    of_images, of_texts = (
-        best_scores(image, text, relevance),
-        best_scores(text, image, relevance.transposed()),
-    )
+    of_images = best_scores(image, text, relevance)
+    of_texts = best_scores(text, image, relevance.transposed())
     if len(group) > 1:
         notes.append(
             f"{name} has {len(group)} seeds: what is shown is seed {run.config.training.seed}; mean ± standard "

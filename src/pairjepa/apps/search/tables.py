@@ -187,10 +187,8 @@ class Tables:
         ]
         if texts := [row | {"caption": caption} for row in rows for caption in row["captions"]]:
             self._append(CAPTIONS, texts, {"vector": np.concatenate(captions)})
-        vectors, words = (
-            np.stack([one.vector for one in images if one.vector is not None]),
-            mean_directions(captions),
-        )
+        vectors = np.stack([one.vector for one in images if one.vector is not None])
+        words = mean_directions(captions)
         both = mixed(vectors, words, self._caption_weight)
         self._append(IMAGES, rows, {"vector": vectors, "caption_vector": words, "both_vector": both})
         for row in rows:

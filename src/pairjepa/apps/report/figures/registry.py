@@ -176,9 +176,8 @@ def _file_names(runs: list[str]) -> dict[str, str]:
     for run in runs:
         plain = re.sub(r"[^\w.-]+", "-", run).strip("-.") or "run"
         tried, number = plain, 2
-        while tried.lower() in {
-            name.lower() for name in names.values()
-        }:  # there are file systems to which A is a
+        # there are file systems to which A is a
+        while tried.lower() in {name.lower() for name in names.values()}:
             tried, number = f"{plain}-{number}", number + 1
         names[run] = tried
     return names
