@@ -20,7 +20,7 @@ from pairjepa.apps.audit.scores import Scores, score
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe
 from pairjepa.config.recipes import contrastive
-from pairjepa.config.settings import ModelConfig, RunConfig, result_settings
+from pairjepa.config.settings import ModelConfig, RunConfig, result_settings, untuned
 from pairjepa.model.build import build_module
 from pairjepa.model.joint import JointModel
 from pairjepa.model.weights import load_weights
@@ -49,13 +49,8 @@ def scorer(model: ModelConfig, images: int) -> RunConfig:
     """
     heads = contrastive()
     settings = replace(
-        model,
+        untuned(model),
         dim=heads.model.dim,
-        image_lr_scale=None,
-        text_lr_scale=None,
-        image_lora=None,
-        text_lora=None,
-        text_frozen_layers=None,
         adapter_scale=None,
         image_grid=None,
         image_projection=heads.model.image_projection,
