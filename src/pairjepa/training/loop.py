@@ -93,20 +93,14 @@ class Trainer:
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._checkpoint = run.checkpoint_file
         self._best: dict[str, torch.Tensor] = {}  # weights of the best epoch, until they are written
+        inputs = {"prediction": self.joint.image_standardizer, "target": self.joint.text_standardizer}
         self._watch = Watch(
             config,
-            chance(Relevance.by_owner(dev.owner, len(dev.images)))["rsum"],
-            len(dev.images),
-            len(train.images),
-            self.joint.dim,
-            [
-                side
-                for side, standardizer in (
-                    ("prediction", self.joint.image_standardizer),
-                    ("target", self.joint.text_standardizer),
-                )
-                if standardizer.constant
-            ],
+            chance=chance(Relevance.by_owner(dev.owner, len(dev.images)))["rsum"],
+            dev_images=len(dev.images),
+            train_images=len(train.images),
+            dim=self.joint.dim,
+            constant=[side for side, standardizer in inputs.items() if standardizer.constant],
         )
 
     def fit(self) -> dict[str, Any] | None:
