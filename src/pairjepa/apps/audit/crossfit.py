@@ -21,9 +21,7 @@ from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe
 from pairjepa.config.recipes import contrastive
 from pairjepa.config.settings import ModelConfig, RunConfig, result_settings, untuned
-from pairjepa.model.build import build_module
-from pairjepa.model.joint import JointModel
-from pairjepa.model.weights import load_weights
+from pairjepa.embedder.embedder import Embedder
 from pairjepa.pairs.splits import DEV, TEST, TRAIN, unit_hash
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_texts
@@ -124,11 +122,7 @@ def embedded(
         getattr(material, name)  # opened once: copies have them, and they do not depend on the splits
     with without_advice():
         run = fit_material(_divided(material, split), folder)
-    module = build_module(material.config, material.image, material.text)
-    load_weights(module, run.model_file)
-    device = best_device()
-    joint = module.to(device).eval()["joint"]
-    assert isinstance(joint, JointModel)
+    joint, device = Embedder.of(run, material.image, material.text).joint, best_device()
     sides = _divided(material, np.where(inside, TEST, TRAIN)).split(TEST)
     return embed_images(joint, sides.images, device), embed_texts(joint, sides.texts, device)
 
