@@ -19,14 +19,14 @@ from jaxtyping import Bool, Float
 from results import ROOT, fill
 
 from pairjepa.apps.audit import Findings, scored
+from pairjepa.apps.audit.auditing import folds_of
 from pairjepa.apps.audit.crossfit import embedded, scorer
-from pairjepa.apps.audit.folds import folds_of
 from pairjepa.apps.audit.scores import Scores, joined, score
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import ModelConfig
 from pairjepa.evaluation.tables import markdown
-from pairjepa.metrics.trees import mean
+from pairjepa.metrics.over_seeds import mean
 from pairjepa.pairs.data import read_data
 from pairjepa.pairs.splits import DEV, TRAIN, unit_hash
 from pairjepa.pairs.table import Pairs

@@ -20,9 +20,9 @@ from pairjepa.config.recipes import recipe
 from pairjepa.evaluation.compare import compare
 from pairjepa.evaluation.ensemble import evaluate_ensemble
 from pairjepa.evaluation.evaluate import evaluate
-from pairjepa.evaluation.seeds import MEASURED, over_seeds
 from pairjepa.evaluation.stored import read_evaluation
 from pairjepa.evaluation.tables import COLUMNS, cells, markdown
+from pairjepa.metrics.over_seeds import MEASURED, over_seeds
 from pairjepa.run.seeds import runs_at
 from pairjepa.training.train import train_seeds
 from pairjepa.util.errors import PairJEPAError, unknown

@@ -17,8 +17,7 @@ import numpy as np
 from pairjepa.apps.search import Index
 from pairjepa.apps.search.index import probability_of
 from pairjepa.evaluation.embedding_set import EmbeddingSet
-from pairjepa.metrics.matching import PRIOR, search_settings
-from pairjepa.metrics.mixture import held_out, mixed
+from pairjepa.metrics.matching import PRIOR, held_out, mixed, search_settings
 from pairjepa.model import correction as kept_correction
 from pairjepa.util.errors import PairJEPAError
 

@@ -56,7 +56,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     monkeypatch.setattr("pairjepa.training.train.train", record("train", None))
     monkeypatch.setattr("pairjepa.training.train.train_seeds", record("train_seeds", None))
     monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", record("evaluate", RESULT))
-    monkeypatch.setattr("pairjepa.evaluation.zero_shot.evaluate_pair", record("pair", RESULT))
+    monkeypatch.setattr("pairjepa.evaluation.without_run.evaluate_pair", record("pair", RESULT))
     monkeypatch.setattr("pairjepa.apps.audit.audit", record("audit", AUDIT))
     monkeypatch.setattr("pairjepa.pairs.inspect.render", lambda r: f"{r['images']} images")
     monkeypatch.setattr("pairjepa.evaluation.tables.table", lambda r: f"table of {list(r)}")

@@ -4,33 +4,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pairjepa.apps.search import Index
-    from pairjepa.config.recipes import recipe
-    from pairjepa.config.settings import RunConfig
-    from pairjepa.embedder.embedder import Embedder
-    from pairjepa.embedder.onnx_embedder import OnnxEmbedder
-    from pairjepa.evaluation.compare import compare
-    from pairjepa.evaluation.evaluate import evaluate
-    from pairjepa.pairs import Pairs
-    from pairjepa.training.train import train, train_seeds
-    from pairjepa.util.errors import PairJEPAError
+    from pairjepa.apps.search import Index as Index
+    from pairjepa.config.recipes import recipe as recipe
+    from pairjepa.config.settings import RunConfig as RunConfig
+    from pairjepa.embedder.embedder import Embedder as Embedder
+    from pairjepa.embedder.onnx_embedder import OnnxEmbedder as OnnxEmbedder
+    from pairjepa.evaluation.compare import compare as compare
+    from pairjepa.evaluation.evaluate import evaluate as evaluate
+    from pairjepa.pairs import Pairs as Pairs
+    from pairjepa.training.train import train as train
+    from pairjepa.training.train import train_seeds as train_seeds
+    from pairjepa.util.errors import PairJEPAError as PairJEPAError
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "Embedder",
-    "Index",
-    "OnnxEmbedder",
-    "PairJEPAError",
-    "Pairs",
-    "RunConfig",
-    "__version__",
-    "compare",
-    "evaluate",
-    "recipe",
-    "train",
-    "train_seeds",
-]
 
 _HOMES = {
     "Embedder": "embedder.embedder",
@@ -45,6 +31,8 @@ _HOMES = {
     "train": "training.train",
     "train_seeds": "training.train",
 }
+
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pairjepa.apps.audit.folds import folds_of, same_words
+from pairjepa.apps.audit.auditing import folds_of, same_words
 from pairjepa.pairs import Pairs
 from pairjepa.util.errors import UsageError
 

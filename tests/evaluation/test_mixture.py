@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pairjepa.metrics.mixture import WEIGHTS, choose_weight, held_out, mean_directions, mixed
+from pairjepa.metrics.matching import CAPTION_WEIGHTS, choose_weight, held_out, mean_directions, mixed
 
 from .arrays import unit
 
@@ -43,8 +43,8 @@ def test_directions_are_unit_and_images_without_captions_stand_for_themselves() 
 
 def test_the_weight_follows_what_is_worth_more() -> None:
     counts = [3] * 300
-    assert _chosen(*case(0.1, counts)) == min(WEIGHTS)
-    assert _chosen(*case(5, counts)) == max(WEIGHTS)
+    assert _chosen(*case(0.1, counts)) == min(CAPTION_WEIGHTS)
+    assert _chosen(*case(5, counts)) == max(CAPTION_WEIGHTS)
 
 
 def _chosen(image: np.ndarray, text: np.ndarray, owner: np.ndarray) -> float:

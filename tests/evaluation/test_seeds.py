@@ -3,8 +3,8 @@ import pytest
 
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.evaluation.result import evaluate_embeddings as evaluate
-from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.evaluation.tables import hard_negatives_table, seeds_table
+from pairjepa.metrics.over_seeds import over_seeds
 
 from .arrays import ragged, unit
 

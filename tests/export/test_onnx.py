@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import pairjepa
-from pairjepa.apps.export.equal import check_equal
+from pairjepa.apps.export.folder import check_equal
 from pairjepa.apps.export.onnx import export_onnx
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.embedder.onnx_embedder import SETTINGS, OnnxEmbedder

@@ -35,7 +35,7 @@ from pairjepa.evaluation.illustrate import saliency
 from pairjepa.model.build import build_module
 from pairjepa.model.heads import build_head
 from pairjepa.run.folder import RunFolder
-from pairjepa.training.adapter_scale import set_scale
+from pairjepa.training.chosen_on_dev import set_scale
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import write_json
 

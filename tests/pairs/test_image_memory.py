@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pairjepa.apps.serve import uploads
+from pairjepa.apps.serve.app import MEMORY
 from pairjepa.pairs import images
 from pairjepa.pairs.images import BadImage, decode, memory_of
 
@@ -94,14 +94,14 @@ def test_no_more_is_taken_than_is_given(
 
 @on_linux
 def test_the_largest_upload_takes_what_the_docs_say(tmp_path: Path) -> None:
-    side = int((uploads.MEMORY / 4) ** 0.5)
+    side = int((MEMORY / 4) ** 0.5)
     file = io.BytesIO()
     Image.new("RGBA", (side, side), (9, 99, 199, 200)).save(file, "PNG", compress_level=1)
     docs = (SOURCE.parents[1] / "docs" / "serve.md").read_text("utf-8")
     stated = re.search(r"at most (\d+) MB of memory for each", docs)
     assert stated
-    assert peak_of(file.getvalue(), uploads.MEMORY, tmp_path) <= int(stated[1]) * MEGABYTE
-    assert int(stated[1]) * MEGABYTE >= uploads.MEMORY + BESIDE
+    assert peak_of(file.getvalue(), MEMORY, tmp_path) <= int(stated[1]) * MEGABYTE
+    assert int(stated[1]) * MEGABYTE >= MEMORY + BESIDE
 
 
 MODES = ["RGB", "RGBA", "LA", "L", "P", "CMYK", "I;16", "I", "F", "1", "LAB", "YCbCr", "PA", "HSV"]

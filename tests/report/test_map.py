@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pairjepa.apps.report.clusters import clusters, names
 from pairjepa.apps.report.examples import examples
-from pairjepa.apps.report.projection import check_method, project, sample
+from pairjepa.apps.report.projection import check_method, clusters, names, project, sample
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import best_scores, retrieve
 from pairjepa.util.errors import PairJEPAError

@@ -158,9 +158,7 @@ def test_it_is_brought_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return way
 
     def indexed() -> int:
-        (index,) = [
-            i for i in lance.dataset(table).describe_indices() if i.name == approximate.index_name("vector")
-        ]
+        (index,) = [i for i in lance.dataset(table).describe_indices() if i.name == "vector_idx"]
         return int(index.num_rows_indexed)
 
     way = grown(300, None)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairjepa.apps.search import exact
-from pairjepa.apps.search.exact import scores_of, top
+from pairjepa.apps.search import stored
+from pairjepa.apps.search.stored import scores_of, top
 from pairjepa.apps.search.vectors import Vectors
 
 DIM, ROWS = 64, 900
@@ -78,7 +78,7 @@ def test_the_best_rows_best_first_and_equal_ones_in_their_order(
 
 def test_equal_rows_have_equal_scores_wherever_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where threads share the rows."""
-    monkeypatch.setattr(exact, "BLOCK", 37)
+    monkeypatch.setattr(stored, "BLOCK", 37)
     vectors = np.repeat(_vectors(1)[:1], 1001, axis=0)
     scores = scores_of(vectors, _vectors(2)[0])
     assert len(set(scores.tolist())) == 1

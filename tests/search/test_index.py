@@ -14,9 +14,8 @@ from PIL import Image
 import pairjepa
 from pairjepa.apps.search import Hit, Index
 from pairjepa.apps.search.build import build
-from pairjepa.apps.search.exact import top
 from pairjepa.apps.search.index import probability_of
-from pairjepa.apps.search.stored import ALL_COLUMNS, COLUMNS
+from pairjepa.apps.search.stored import ALL_COLUMNS, COLUMNS, top
 from pairjepa.apps.search.vectors import lance_module
 from pairjepa.metrics.retrieval import recall_at
 from pairjepa.pairs import Pairs

@@ -22,7 +22,7 @@ from pairjepa.apps.labels.labels import Labels
 from pairjepa.apps.search import Index
 from pairjepa.apps.search.build import build
 from pairjepa.apps.search.query import Query, encode
-from pairjepa.apps.serve import uploads
+from pairjepa.apps.serve.app import read_picture
 from pairjepa.embedder.encoder import Encoder
 from pairjepa.pairs import Pairs
 
@@ -371,7 +371,7 @@ def test_a_large_picture_is_reduced_and_a_small_one_is_not() -> None:
         file = io.BytesIO()
         Image.new("L", size).save(file, "PNG")
         file.seek(0)
-        assert uploads.read_picture(file, (224, 224)).size == kept
+        assert read_picture(file, (224, 224)).size == kept
 
 
 @pytest.mark.parametrize(

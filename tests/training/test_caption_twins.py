@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pairjepa.metrics.caption_twins import Twin
+from pairjepa.pairs.caption_twins import Twin
 from pairjepa.training.inputs import CaptionTwins
 
 TWINS = [

@@ -129,10 +129,8 @@ def _images(
     if isinstance(encoder, OnnxEmbedder):
         return lambda batch: encoder.encode_image([one.image for one in batch if one.image is not None])
     from pairjepa.apps.search.embedding import Embedding
-    from pairjepa.embedder.embedder import Embedder
     from pairjepa.util.memory import keep_freed_memory
 
-    assert isinstance(encoder, Embedder)
     keep_freed_memory()
     return Embedding(encoder, engine, images=images, captions=0, cache=cache_folder()).images
 

@@ -90,7 +90,7 @@ def inspect(
 
         report = inspection.inspect(config.data, model.text, pair=model.pair, leaks=leaks)
         if probe:
-            from pairjepa.evaluation.probe import probe as closed_forms
+            from pairjepa.evaluation.without_run import probe as closed_forms
 
             base = recipe("adapt" if model.pair else "contrastive", {"data.source": data, **chosen})
             report["probe"] = closed_forms(base)
@@ -237,10 +237,10 @@ def evaluate(
         raise UsageError(f"--{others[0]} must stand without a run, got {run}. Leave one of the two out.")
     with stdout_for_results(device):
         if run is None:
-            from pairjepa.evaluation import zero_shot
+            from pairjepa.evaluation.without_run import evaluate_pair
 
             config = recipe("adapt", chosen)
-            result = zero_shot.evaluate_pair(config, split, export=export, relevance=relevance)
+            result = evaluate_pair(config, split, export=export, relevance=relevance)
         else:
             from pairjepa.evaluation import evaluate as evaluation
 

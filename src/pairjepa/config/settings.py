@@ -299,6 +299,13 @@ def tuned(model: ModelConfig, side: str) -> bool:
     return getattr(model, f"{side}_lr_scale") is not None or getattr(model, f"{side}_lora") is not None
 
 
+def untuned(model: ModelConfig) -> ModelConfig:
+    """The same with backbones that do not learn."""
+    learning = ("image_lr_scale", "image_lora", "text_lr_scale", "text_lora", "text_frozen_layers")
+    unset: Any = dict.fromkeys(learning)
+    return dataclasses.replace(model, **unset)
+
+
 def starts_as_pair(model: ModelConfig) -> bool:
     """Whether the model is a pretrained pair before its first step."""
     sides = ((model.image_projection, model.predictor), (model.text_projection,))

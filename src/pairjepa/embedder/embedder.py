@@ -48,6 +48,7 @@ class Embedder:
         config: the run's settings.
         image: the image backbone.
         text: the text backbone.
+        joint: the heads: features of both sides → prediction and target.
         words: what makes features of the partly masked caption: the text backbone, or its word embeddings where the
             predictor looks at tokens.
         autocast: what the backbones may compute in. `torch.bfloat16` is two to three times as fast with transformers
@@ -67,7 +68,9 @@ class Embedder:
         self.config = source.config if isinstance(source, RunFolder) else source
         self.weights = weights
         self._device = best_device()
-        self._module = module.to(self._device).eval()
+        module = module.to(self._device).eval()
+        self.joint: JointModel = module["joint"]  # type: ignore[assignment]
+        self._objective: Objective = module["objective"]  # type: ignore[assignment]
         self.image, self.text = image.to(self._device).eval(), text.to(self._device).eval()
         over_tokens = self.config.model.predictor.kind == "transformer"
         self.words: nn.Module = WordEmbeddings(self.text) if over_tokens else self.text
@@ -150,9 +153,7 @@ class Embedder:
     @property
     def temperature(self) -> float:
         """The run's τ: cosines over it are the logits that it was trained with."""
-        objective = self._module["objective"]
-        assert isinstance(objective, Objective)
-        return objective.temperature.item()
+        return self._objective.temperature.item()
 
     @property
     def min_decode_size(self) -> tuple[int, int]:
@@ -332,13 +333,6 @@ class Embedder:
         if self._run is None:
             return f"The weights of {self.config.model.pair} are of no use: choose another pair."
         return f"The weights of {self.run.path} are of no use: train another run, at a lower training.learning_rate."
-
-    @property
-    def joint(self) -> JointModel:
-        """The heads: features of both sides → prediction and target."""
-        joint = self._module["joint"]
-        assert isinstance(joint, JointModel)
-        return joint
 
 
 def _bar(unit: str, total: int, wanted: bool) -> AbstractContextManager[Progress | None]:

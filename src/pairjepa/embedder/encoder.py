@@ -1,55 +1,17 @@
-"""What turns images and captions into vectors of the shared space, whatever computes it."""
+"""A run or a pretrained pair in use, whatever computes it: `Embedder` with PyTorch, `OnnxEmbedder` without."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from pairjepa.util.progress import say
 
 if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import Float32
-    from PIL import Image
+    from pairjepa.embedder.embedder import Embedder
+    from pairjepa.embedder.onnx_embedder import OnnxEmbedder
 
-    Picture = str | Path | Image.Image
-
-
-class Encoder(Protocol):
-    """A trained run, in use: `Embedder` with PyTorch, `OnnxEmbedder` without. Rows are float32 of unit norm."""
-
-    @property
-    def dim(self) -> int:
-        """Width of the shared space."""
-
-    @property
-    def weights(self) -> str:
-        """Digest of the run's weights; files made with them have the same."""
-
-    @property
-    def temperature(self) -> float:
-        """The run's τ: cosines over it are the logits that it was trained with."""
-
-    @property
-    def min_decode_size(self) -> tuple[int, int]:
-        """(width, height) that a JPEG need not be decoded above."""
-
-    @property
-    def sees_captions(self) -> bool:
-        """Whether `predict` takes words beside the image (a masked run)."""
-
-    def encode_image(self, images: "Picture | Iterable[Picture]") -> "Float32[np.ndarray, 'images dim']":
-        """Predicted caption embeddings of paths or PIL images."""
-
-    def encode_text(self, captions: str | Sequence[str]) -> "Float32[np.ndarray, 'captions dim']":
-        """Embeddings of captions."""
-
-    def predict(
-        self, images: "Picture | Iterable[Picture]", captions: str | Sequence[str] | None = None
-    ) -> "Float32[np.ndarray, 'images dim']":
-        """Predicted embeddings of whole captions, from images and a part of each caption."""
-
-    def unknown_share(self, captions: Sequence[str]) -> float:
-        """The share of the captions' tokens that the text backbone does not know."""
+    Encoder = Embedder | OnnxEmbedder
+else:
+    Encoder = Any  # neither is imported before it is used
 
 
 def warn_of_unknown(encoder: Encoder, texts: Sequence[str], what: str) -> None:

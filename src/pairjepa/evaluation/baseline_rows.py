@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from pairjepa.evaluation.result import Baseline
-from pairjepa.metrics.caption_twins import Twin
+from pairjepa.pairs.caption_twins import Twin
 from pairjepa.pairs.splits import LEAST
 from pairjepa.run.folder import RunFolder
+from pairjepa.training.chosen_on_dev import Embed, fit_correction
 from pairjepa.training.closed_forms import embed_by, load_or_fit
-from pairjepa.training.hubness import Embed, fit
 from pairjepa.training.material import Material
 from pairjepa.util.unit import unit
 
@@ -34,7 +34,7 @@ def _beside(material: Material, split: str, embed: Embed, corrected: bool) -> Ba
     images, captions, _ = material.rows(split)
     if not corrected:
         return Baseline(*embed(images, captions))
-    return Baseline(*embed(images, captions), fit(material, embed)[0])
+    return Baseline(*embed(images, captions), fit_correction(material, embed)[0])
 
 
 def closed_forms(

@@ -11,8 +11,8 @@ from pairjepa.evaluation.result import evaluate_embeddings
 from pairjepa.pairs.data import read_known
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.seeds import runs_at
+from pairjepa.training.chosen_on_dev import Embed, fit_correction
 from pairjepa.training.ensemble import side_by_side, trained, untrained
-from pairjepa.training.hubness import Embed, fit
 from pairjepa.util.errors import UsageError
 from pairjepa.util.files import digest
 
@@ -59,7 +59,7 @@ def evaluate_ensemble(
     embeddings = embedding_set(first, split, *embed(images, captions), weights)
     if export is not None:
         embeddings.save(Path(export))
-    correction, cca = fit(first, embed)[0], forms.pop("cca", None)
+    correction, cca = fit_correction(first, embed)[0], forms.pop("cca", None)
     result = evaluate_embeddings(
         embeddings, cca=cca, regressions=forms, hubness=correction, relevance=relevance
     )

@@ -17,8 +17,8 @@ from pairjepa.evaluation.embedding_set import EmbeddingSet, check_target
 from pairjepa.evaluation.illustrate import hidden_words, split_saliency, thumbnails
 from pairjepa.evaluation.illustrations import Illustrations, found
 from pairjepa.evaluation.result import evaluate_embeddings, measure_twins
-from pairjepa.evaluation.seeds import over_seeds
 from pairjepa.features.engines import check_engine
+from pairjepa.metrics.over_seeds import over_seeds
 from pairjepa.metrics.partial import Queries, evaluate_partial, shuffled_images
 from pairjepa.pairs.data import read_data, read_known
 from pairjepa.pairs.leaks import warn_of_leaks
@@ -27,7 +27,7 @@ from pairjepa.pairs.splits import ORDER, TEST, USED
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import is_seed_group, runs_at
-from pairjepa.training.hubness import load_or_fit
+from pairjepa.training.chosen_on_dev import load_or_fit
 from pairjepa.training.material import Material, warn_of_captions
 from pairjepa.training.monitor import embed_images, embed_partial, embed_texts
 from pairjepa.util.checksums import write_record
@@ -54,7 +54,7 @@ def evaluate(
     """Embed a split, measure it beside chance and CCA, and keep both in the run folder.
 
     Args:
-        run: a run folder; or a seed group, whose result is that of `evaluation.over_seeds`.
+        run: a run folder; or a seed group, whose result is that of `metrics.over_seeds`.
         split: train, dev or test; `all` of other pairs.
         export: a folder for the embeddings, besides the run's own; of a seed group, one in it for each seed.
         relevance: `owner` counts an image's own captions, `text` every caption with the same words.

@@ -21,11 +21,11 @@ from pairjepa.metrics.bootstrap import (
     mean_interval,
     with_intervals,
 )
-from pairjepa.metrics.caption_twins import Twin
 from pairjepa.metrics.hard_negatives import Embeddings, evaluate_hard_negatives, margins
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.relevance import Relevance
 from pairjepa.metrics.retrieval import RetrievalRanks, metrics, retrieve
+from pairjepa.pairs.caption_twins import Twin
 from pairjepa.util.errors import UsageError, unknown
 from pairjepa.util.threads import one_blas_thread
 

@@ -154,14 +154,11 @@ class Correlations:
         covariance = covariance / len(owner) - np.outer(mean, mean)
         mean += np.concatenate([x_origin, y_origin])
         scale = np.sqrt(np.diag(covariance).clip(0))
-        scale = np.where(
-            scale > 1e-6 * np.maximum(np.abs(mean), 1e-6), scale, 1.0
-        )  # 1 of one that never changes
+        # 1 of one that never changes
+        scale = np.where(scale > 1e-6 * np.maximum(np.abs(mean), 1e-6), scale, 1.0)
         c = covariance / np.outer(scale, scale)
-        image, text = (
-            {"image.mean": mean[:p], "image.scale": scale[:p]},
-            {"text.mean": mean[p:], "text.scale": scale[p:]},
-        )
+        image = {"image.mean": mean[:p], "image.scale": scale[:p]}
+        text = {"text.mean": mean[p:], "text.scale": scale[p:]}
         return cls(image | text, c[:p, :p], c[p:, p:], c[:p, p:])
 
 

@@ -4,15 +4,15 @@ Captions of one image are not independent, so images are resampled with all thei
 whole: only the queries are resampled. Axes: draws, images, queries.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64
 from scipy.sparse import coo_array
 
+from pairjepa.metrics.over_seeds import map_leaves
 from pairjepa.metrics.retrieval import RECALLS, RetrievalRanks, chunks
-from pairjepa.metrics.trees import map_leaves
 from pairjepa.util.errors import UsageError
 
 CONFIDENCE = 0.95
@@ -74,6 +74,7 @@ def rank_samples(
     *,
     draws: int = DRAWS,
     seed: int = 0,
+    recalls: Sequence[int] = RECALLS,
 ) -> dict[str, Float64[np.ndarray, " draws"]]:
     """Recalls (percent), median rank and MRR of one direction on every resample.
 
@@ -83,19 +84,20 @@ def rank_samples(
         images: Number of images.
         draws: Number of resamples.
         seed: Of the resamples.
+        recalls: The K of Recall@K.
     """
     values, value = np.unique(ranks, return_inverse=True)
     queries = coo_array((np.ones(len(ranks)), (value, owner)), (len(values), images)).tocsr()
     # A mean over the resampled queries is a ratio of sums, since images own differing numbers of queries.
-    weights = np.stack([np.ones(len(values)), *(values <= k for k in RECALLS), 1.0 / values])
+    weights = np.stack([np.ones(len(values)), *(values <= k for k in recalls), 1.0 / values])
     parts = []
     for counts in resamples(images, draws, seed, rows=2 * len(values)):
         found = queries @ counts.T  # for each rank and draw, the number of queries
         total, *hits, reciprocal = weights @ found
         below = found.cumsum(axis=0)
         middle = [values[(below <= place).sum(axis=0)] for place in ((total - 1) // 2, total // 2)]
-        recalls = {f"R@{k}": 100 * hit / total for k, hit in zip(RECALLS, hits, strict=True)}
-        parts.append(recalls | {"median_rank": sum(middle) / 2, "mrr": reciprocal / total})
+        shares = {f"R@{k}": 100 * hit / total for k, hit in zip(recalls, hits, strict=True)}
+        parts.append(shares | {"median_rank": sum(middle) / 2, "mrr": reciprocal / total})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -19,8 +19,8 @@ from pairjepa.metrics.bootstrap import (
     interval,
     with_intervals,
 )
+from pairjepa.metrics.over_seeds import map_leaves, mean, sd
 from pairjepa.metrics.retrieval import RetrievalRanks, metrics
-from pairjepa.metrics.trees import map_leaves, mean, sd
 from pairjepa.util.errors import UsageError
 
 DIGITS = 9

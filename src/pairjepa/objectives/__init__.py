@@ -3,8 +3,7 @@
 import importlib
 import pkgutil
 
-from pairjepa.objectives.terms import TERMS, Labels, check_terms
-from pairjepa.objectives.weighted_sum import Objective, ObjectiveValue
+from pairjepa.objectives.terms import TERMS, Labels, Objective, ObjectiveValue, check_terms
 
 for _file in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_file.name}")

@@ -147,10 +147,8 @@ def memory_of(image: Image.Image, pixels: int) -> int:
     if kind in _CODEC_BYTES_A_PIXEL:
         return _CODEC_BYTES_A_PIXEL[kind] * pixels
     decoded = _BYTES_A_PIXEL.get(image.mode, 4) * image.width * image.height
-    if kind in (
-        "JPEG",
-        "MPO",
-    ):  # two bytes of each coefficient, which a file of several scans keeps to its end
+    if kind in ("JPEG", "MPO"):
+        # two bytes of each coefficient, which a file of several scans keeps to its end
         samples = [across * down for _, across, down, _ in image.layer]  # type: ignore[attr-defined]
         return decoded + 2 * pixels * sum(samples) // max(samples)
     if kind == "TIFF":  # which is read block by block

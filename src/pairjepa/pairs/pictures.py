@@ -80,10 +80,8 @@ def opened(picture: Picture, draft: tuple[int, int] | None = None) -> Image.Imag
         raise bad_image(error, name) from None
     except BadImage as error:
         raise BadImage(error.reason, name) from None
-    except (
-        ValueError,
-        TypeError,
-    ) as error:  # a path of half characters; a file that is closed, or open as text
+    except (ValueError, TypeError) as error:
+        # a path of half characters; a file that is closed, or open as text
         if isinstance(picture, str | Path):
             raise BadImage(f"cannot be read: {error}", ascii(name)) from None
         raise UsageError(f"An image must be a file that is open for bytes, got {name}: {error}.") from None

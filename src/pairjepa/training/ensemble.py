@@ -12,7 +12,7 @@ from pairjepa.model.weights import load_weights
 from pairjepa.pairs.data import Data
 from pairjepa.run.folder import RunFolder
 from pairjepa.run.seeds import runs_at
-from pairjepa.training.hubness import Embed, embed_rows
+from pairjepa.training.chosen_on_dev import Embed, embed_rows
 from pairjepa.training.material import Material
 from pairjepa.util.files import digest
 from pairjepa.util.progress import say

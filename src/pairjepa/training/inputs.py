@@ -20,7 +20,7 @@ from pairjepa.backbones.text import TextBackbone
 from pairjepa.backbones.words import WordEmbeddings
 from pairjepa.config.settings import View
 from pairjepa.features.cache import FeatureTable
-from pairjepa.metrics.caption_twins import Twin
+from pairjepa.pairs.caption_twins import Twin
 from pairjepa.pairs.table import Pairs
 from pairjepa.util.threads import cores
 

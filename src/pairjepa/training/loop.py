@@ -24,9 +24,8 @@ from pairjepa.training.checkpoint import load_checkpoint, save_checkpoint
 from pairjepa.training.inputs import Pixels
 from pairjepa.training.monitor import Split, Splits, line, measure_split, short_line
 from pairjepa.training.plan import Plan, Samples
-from pairjepa.training.processes import current
+from pairjepa.training.processes import current, stop_between_steps
 from pairjepa.training.step import Batch, TrainStep, data_parallel, keep_statistics, parameter_groups
-from pairjepa.training.stopping import stop_between_steps
 from pairjepa.training.tracking import tracked
 from pairjepa.training.watch import Watch
 from pairjepa.util.errors import PairJEPAError, UsageError
@@ -94,20 +93,14 @@ class Trainer:
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._checkpoint = run.checkpoint_file
         self._best: dict[str, torch.Tensor] = {}  # weights of the best epoch, until they are written
+        inputs = {"prediction": self.joint.image_standardizer, "target": self.joint.text_standardizer}
         self._watch = Watch(
             config,
-            chance(Relevance.by_owner(dev.owner, len(dev.images)))["rsum"],
-            len(dev.images),
-            len(train.images),
-            self.joint.dim,
-            [
-                side
-                for side, standardizer in (
-                    ("prediction", self.joint.image_standardizer),
-                    ("target", self.joint.text_standardizer),
-                )
-                if standardizer.constant
-            ],
+            chance=chance(Relevance.by_owner(dev.owner, len(dev.images)))["rsum"],
+            dev_images=len(dev.images),
+            train_images=len(train.images),
+            dim=self.joint.dim,
+            constant=[side for side, standardizer in inputs.items() if standardizer.constant],
         )
 
     def fit(self) -> dict[str, Any] | None:

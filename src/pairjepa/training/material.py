@@ -18,8 +18,8 @@ from pairjepa.config.settings import RunConfig, starts_as_pair, tuned
 from pairjepa.features.cache import FeatureStore, FeatureTable
 from pairjepa.features.extract import compute, fill
 from pairjepa.features.work import ImageWork, MaskedTextWork, StateWork, TextWork, Work
-from pairjepa.metrics.caption_twins import MOST, Twin, make_twins
 from pairjepa.model.joint import JointModel
+from pairjepa.pairs.caption_twins import MOST, Twin, make_twins
 from pairjepa.pairs.captions import token_warnings
 from pairjepa.pairs.data import Data
 from pairjepa.pairs.sources import shapes

@@ -1,4 +1,4 @@
-"""Several processes that train one model, as `torchrun` starts them: who is there, and who waits for whom.
+"""Several processes that train one model, as `torchrun` starts them: who is there, who waits for whom, who stops when.
 
 Each process takes its part of every batch (`local_batch`) through the model; the objective sees the embeddings of all
 (`global_batch`), and PyTorch's DistributedDataParallel averages the gradients.
@@ -7,8 +7,11 @@ Each process takes its part of every batch (`local_batch`) through the model; th
 import contextlib
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib import metadata
@@ -187,3 +190,33 @@ def _first_line(error: Exception) -> str:
     """What went wrong, without where in the library's source and what it may come from."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return re.sub(r"^\[[^\]]*\.\w+:\d+\]\s*", "", line).split(". ")[0].rstrip(".")[:160]
+
+
+@contextmanager
+def stop_between_steps(together: bool = False) -> Iterator[threading.Event]:
+    """Ctrl-C sets the event, so that a step is never cut in two; a second one stops at once.
+
+    Args:
+        together: with other processes, which must all stop after the same step: a launcher passes signals on, so
+            that they come twice, and ends its processes by SIGTERM. None of them then stops at once.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(signum: int, frame: Any) -> None:
+        if stop.is_set():
+            if together:
+                return
+            raise KeyboardInterrupt
+        stop.set()
+        say("Stopping after this step …")
+
+    signals = [signal.SIGINT, signal.SIGTERM] if together else [signal.SIGINT]
+    before = [signal.signal(number, ask) for number in signals]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

@@ -109,9 +109,8 @@ def _start(name: str, run: RunFolder) -> Any:
     PartialState()  # which Accelerate's log lines ask for
     made = LOGGER_TYPE_TO_CLASS[name]
     path = run.path.resolve()
-    if (
-        name == "tensorboard"
-    ):  # in the run folder, beside run.json; what stands there from step 0 on is replaced
+    if name == "tensorboard":
+        # in the run folder, beside run.json; what stands there from step 0 on is replaced
         tracker = made(path.name, logging_dir=path.parent, purge_step=0)
         tracker.start()
         return tracker

@@ -13,7 +13,7 @@ from pairjepa.backbones import location as backbones
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe, load_backbones
 from pairjepa.backbones.vectors import on_vectors
-from pairjepa.config.settings import RunConfig, frozen_epochs, pretrained, starts_as_pair, tuned
+from pairjepa.config.settings import RunConfig, frozen_epochs, pretrained, starts_as_pair, tuned, untuned
 from pairjepa.features.engines import check_engine
 from pairjepa.model.build import build_module
 from pairjepa.model.lora import add_lora, linear_layers
@@ -27,8 +27,8 @@ from pairjepa.pairs.leaks import warn_of_leaks
 from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import free_folder, plan_seeds, runs_at
-from pairjepa.training.adapter_scale import adapters, set_scale
-from pairjepa.training.cca_heads import CCATrainer, finish
+from pairjepa.training.chosen_on_dev import adapters, set_scale
+from pairjepa.training.closed_forms import CCATrainer, finish
 from pairjepa.training.ensemble import teach
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material, warn_of_captions
@@ -195,15 +195,8 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
 
     device, materials = best_device(), [material]
     if frozen_epochs(config):  # the heads alone first, on what the untrained backbones give
-        frozen = replace(
-            config.model,
-            image_lr_scale=None,
-            image_lora=None,
-            text_lr_scale=None,
-            text_lora=None,
-            text_frozen_layers=None,
-        )
-        materials.insert(0, Material(replace(config, model=frozen), data, image, text, material.engines))
+        alone = replace(config, model=untuned(config.model))
+        materials.insert(0, Material(alone, data, image, text, material.engines))
     if group.size > 1:  # each computes its part of the features
         for one in materials:
             one.compute((group.rank, group.size))
@@ -320,9 +313,8 @@ def _located(config: RunConfig, then: RunConfig | None) -> RunConfig:
             names[role] = tuple(map(backbones.located, name))
         elif name:
             path = os.path.abspath(Path(name).expanduser())
-            known = (
-                then is not None and getattr(then.model, role) == path
-            )  # it may be gone, if the run keeps it
+            # it may be gone, if the run keeps it
+            known = then is not None and getattr(then.model, role) == path
             names[role] = path if known else backbones.located(name)
     training = config.training
     if training.start is not None:

@@ -27,9 +27,8 @@ def arrays_digest(arrays: Mapping[str, np.ndarray], *more: Any) -> str:
 def write_arrays(arrays: Mapping[str, np.ndarray], path: Path, about: dict[str, str] | None = None) -> None:
     """Write arrays with a checksum of them and of their metadata `about`, whole or not at all."""
     about = about or {}
-    arrays = {
-        name: np.asarray(array, order="C") for name, array in arrays.items()
-    }  # save_file scrambles views
+    # save_file scrambles views
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with writing(path), atomic_path(path) as temporary:
         save_file(arrays, temporary, as_metadata(about | {KEY: _checksum(arrays, about)}))
 

@@ -20,10 +20,8 @@ from pairjepa.apps.audit.scores import Scores, score
 from pairjepa.backbones.device import best_device
 from pairjepa.backbones.encoders import describe
 from pairjepa.config.recipes import contrastive
-from pairjepa.config.settings import ModelConfig, RunConfig, result_settings
-from pairjepa.model.build import build_module
-from pairjepa.model.joint import JointModel
-from pairjepa.model.weights import load_weights
+from pairjepa.config.settings import ModelConfig, RunConfig, result_settings, untuned
+from pairjepa.embedder.embedder import Embedder
 from pairjepa.pairs.splits import DEV, TEST, TRAIN, unit_hash
 from pairjepa.training.material import Material
 from pairjepa.training.monitor import embed_images, embed_texts
@@ -49,13 +47,8 @@ def scorer(model: ModelConfig, images: int) -> RunConfig:
     """
     heads = contrastive()
     settings = replace(
-        model,
+        untuned(model),
         dim=heads.model.dim,
-        image_lr_scale=None,
-        text_lr_scale=None,
-        image_lora=None,
-        text_lora=None,
-        text_frozen_layers=None,
         adapter_scale=None,
         image_grid=None,
         image_projection=heads.model.image_projection,
@@ -129,11 +122,7 @@ def embedded(
         getattr(material, name)  # opened once: copies have them, and they do not depend on the splits
     with without_advice():
         run = fit_material(_divided(material, split), folder)
-    module = build_module(material.config, material.image, material.text)
-    load_weights(module, run.model_file)
-    device = best_device()
-    joint = module.to(device).eval()["joint"]
-    assert isinstance(joint, JointModel)
+    joint, device = Embedder.of(run, material.image, material.text).joint, best_device()
     sides = _divided(material, np.where(inside, TEST, TRAIN)).split(TEST)
     return embed_images(joint, sides.images, device), embed_texts(joint, sides.texts, device)
 

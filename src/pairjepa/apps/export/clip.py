@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairjepa.apps.export.equal import check_equal
-from pairjepa.apps.export.folder import new_folder
-from pairjepa.apps.export.processor import processor
+from pairjepa.apps.export.folder import check_equal, new_folder, processor
 from pairjepa.backbones.loading import quiet
 from pairjepa.backbones.pair import load_pair
 from pairjepa.embedder.embedder import Embedder

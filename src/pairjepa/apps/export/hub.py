@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pairjepa.apps.export.card import model_card
-from pairjepa.apps.export.equal import check_equal
-from pairjepa.apps.export.folder import new_folder, note_files
+from pairjepa.apps.export.folder import check_equal, new_folder, note_files
 from pairjepa.apps.verify import verify
 from pairjepa.backbones.encoders import load_backbones
 from pairjepa.backbones.location import ROLES, licence

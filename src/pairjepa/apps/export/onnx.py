@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pairjepa.apps.export.equal import check_equal
-from pairjepa.apps.export.folder import check_installed, new_folder
+from pairjepa.apps.export.folder import check_equal, check_installed, new_folder
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.embedder.onnx_embedder import FORMAT, SETTINGS, OnnxEmbedder
 from pairjepa.features.engines import Unconvertible

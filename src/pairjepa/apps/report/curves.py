@@ -6,14 +6,13 @@ Axes: images, captions, queries, draws; k = 1 … 100.
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 
 from pairjepa.evaluation.embedding_set import EmbeddingSet
 from pairjepa.metrics import geometry
 from pairjepa.metrics.baselines import missed_by_chance
-from pairjepa.metrics.bootstrap import interval, resamples
+from pairjepa.metrics.bootstrap import interval, rank_samples
 from pairjepa.metrics.relevance import Relevance
-from pairjepa.metrics.retrieval import RetrievalRanks
+from pairjepa.metrics.retrieval import RetrievalRanks, recall_at
 
 MOST_K = 100
 MARGIN_IMAGES = 2_000
@@ -31,37 +30,22 @@ def recall_curves(ranks: RetrievalRanks, relevance: Relevance, *, draws: int, se
         draws: Bootstrap resamples.
         seed: Of the resamples.
     """
-    images = len(ranks.image_to_text)
-    ways = {
-        "image_to_text": (ranks.image_to_text, np.arange(images), relevance),
-        "text_to_image": (ranks.text_to_image, ranks.owner, relevance.transposed()),
-    }
-    samples: dict[str, list[np.ndarray]] = {way: [] for way in ways}
-    sums = {way: _sums(found, owner, images) for way, (found, owner, _) in ways.items()}
-    for counts in resamples(images, draws, seed):
-        for way, table in sums.items():
-            total, hits = np.split(counts.astype(np.float64) @ table, [1], axis=1)
-            samples[way].append(100 * hits / total)
-    curves: dict[str, Any] = {"k": list(range(1, MOST_K + 1))}
-    for way, (_, _, relevant) in ways.items():
-        bands = [interval(column) for column in np.concatenate(samples[way]).T]
+    images, ks = len(ranks.image_to_text), range(1, MOST_K + 1)
+    curves: dict[str, Any] = {"k": list(ks)}
+    for way, found, owner, relevant in (
+        ("image_to_text", ranks.image_to_text, np.arange(images), relevance),
+        ("text_to_image", ranks.text_to_image, ranks.owner, relevance.transposed()),
+    ):
+        samples = rank_samples(found, owner, images, draws=draws, seed=seed, recalls=ks)
+        bands = [interval(samples[f"R@{k}"]) for k in ks]
         missed = missed_by_chance(relevant)
-        total, hits = np.split(sums[way].sum(axis=0), [1])
         curves[way] = {
-            "recall": (100 * hits / total).tolist(),
+            "recall": [recall_at(found, k) for k in ks],
             "low": [low for low, _ in bands],
             "high": [high for _, high in bands],
-            "chance": [100 * float(1 - missed[min(k, relevant.gallery)]) for k in curves["k"]],
+            "chance": [100 * float(1 - missed[min(k, relevant.gallery)]) for k in ks],
         }
     return curves
-
-
-def _sums(ranks: Int[np.ndarray, " queries"], owner: Int[np.ndarray, " queries"], images: int) -> np.ndarray:
-    """For each image the number of its queries, and of those with a rank of at most K, as (images, 1 + K)."""
-    found = np.zeros((images, MOST_K + 1))
-    inside = ranks <= MOST_K
-    np.add.at(found, (owner[inside], ranks[inside]), 1)
-    return np.column_stack([np.bincount(owner, minlength=images), found.cumsum(axis=1)[:, 1:]])
 
 
 def cosines(embeddings: EmbeddingSet, *, seed: int) -> dict[str, Any]:

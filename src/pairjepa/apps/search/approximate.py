@@ -53,7 +53,7 @@ def approximate(
     searched = lance.dataset(table)
     rows = searched.count_rows()
     kind = KIND if width_of(searched, column) % 8 == 0 else OTHER_KIND
-    name = index_name(column)
+    name = f"{column}_idx"
     indexed = {index.name: index.num_rows_indexed for index in searched.describe_indices()}
     fits = before is not None and before.kind == kind and before.partitions * GROWN >= partitions(rows)
     if before is None or not fits or name not in indexed:
@@ -77,11 +77,6 @@ def approximate(
         f"(of {len(vectors)} queries)"
     )
     return Approximation(kind, recall, rows, count, probes)
-
-
-def index_name(column: str) -> str:
-    """Of Lance's index of a column."""
-    return f"{column}_idx"
 
 
 def partitions(rows: int) -> int:

@@ -11,7 +11,8 @@ from pairjepa.util.errors import UsageError
 from pairjepa.util.unit import unit
 
 if TYPE_CHECKING:
-    from pairjepa.embedder.encoder import Encoder, Picture
+    from pairjepa.embedder.encoder import Encoder
+    from pairjepa.pairs.pictures import Picture
 
 SAME = 1e-3  # between the vectors of a query and of what is taken from it: only rounding would be left
 SHORT = 100  # characters; fewer are asked without looking whether they are cut

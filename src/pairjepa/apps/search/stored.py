@@ -1,14 +1,19 @@
-"""Vectors as the tables of an index hold them: each with a checksum, which is compared wherever one is read.
+"""Vectors as the tables of an index hold them, each with a checksum that is compared wherever one is read.
 
-Axes: `rows`, `dim`.
+And exact search: the product of all vectors with a query, and the rows of its highest scores.
+
+Axes: `rows` in the order of the table, `dim`.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float32, UInt64
+from jaxtyping import Float32, Int64, UInt64
 
 from pairjepa.util.errors import PairJEPAError
+from pairjepa.util.threads import cores
 from pairjepa.util.unit import not_unit
 
 if TYPE_CHECKING:
@@ -20,6 +25,8 @@ MORE = 8
 """Numbers beside a vector where scores are corrected: what is taken from them, and zeros, for RaBitQ takes eights."""
 COLUMNS = {"image": "vector", "caption": "caption_vector", "both": "both_vector"}
 """What a search of images may compare with: the predicted caption, the mean of the captions, and both, mixed."""
+BLOCK = 16_384
+"""Rows that one thread multiplies at a time."""
 MEND = "Put the table back, or make the index again in another folder."
 
 
@@ -108,3 +115,46 @@ def check_weights(table: Any, name: str, weights: str) -> None:
         raise PairJEPAError(
             f"{name} must hold vectors of the weights {weights[:8]}, as the index says, got those of {of[:8]}. {MEND}"
         )
+
+
+def read_vectors(table: Any, column: str = "vector") -> Float32[np.ndarray, "rows dim"]:
+    """All vectors of a table of Lance, checked, and read batch by batch, so that they are in memory once."""
+    vectors, start = np.empty((table.count_rows(), width_of(table, column)), np.float32), 0
+    for batch in table.to_batches(columns=vector_columns(table, column)):
+        vectors[start : start + batch.num_rows] = checked_vectors(batch, table.uri, column)
+        start += batch.num_rows
+    return vectors
+
+
+def scores_of(
+    vectors: Float32[np.ndarray, "rows dim"], query: Float32[np.ndarray, " dim"]
+) -> Float32[np.ndarray, " rows"]:
+    """`vectors @ query`, in which equal rows have equal scores, to the bit.
+
+    It takes as long as the vectors take from memory, and one thread does not read that as fast as it can be read. A
+    product by BLAS is as quick, but rounds a row by where it stands, and leaves its threads spinning, which takes the
+    processor from whoever encodes the next query.
+    """
+    scores = np.empty(len(vectors), np.float32)
+
+    def multiply(start: int) -> None:
+        rows = slice(start, start + BLOCK)
+        np.vecdot(vectors[rows], query, out=scores[rows])
+
+    list(_threads().map(multiply, range(0, len(vectors), BLOCK)))
+    return scores
+
+
+def top(scores: Float32[np.ndarray, " rows"], k: int) -> Int64[np.ndarray, " top"]:
+    """Rows of the `k` highest scores, best first, equal ones in their order."""
+    k = min(k, len(scores))
+    if not k:
+        return np.empty(0, np.int64)
+    floor = np.partition(scores, len(scores) - k)[len(scores) - k]
+    candidates = np.flatnonzero(scores >= floor)
+    return candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(min(4, cores()), "search")

@@ -28,7 +28,7 @@ from pairjepa.apps.search.meta import CAPTIONS, IMAGES
 from pairjepa.apps.search.place import Place
 from pairjepa.apps.search.vectors import lance_module, reading
 from pairjepa.metrics.hubness import HubnessCorrection
-from pairjepa.metrics.mixture import CAPTION_WEIGHT, mean_directions, mixed
+from pairjepa.metrics.matching import CAPTION_WEIGHT, mean_directions, mixed
 from pairjepa.util.checksums import FILE
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import atomic_folder
@@ -187,10 +187,8 @@ class Tables:
         ]
         if texts := [row | {"caption": caption} for row in rows for caption in row["captions"]]:
             self._append(CAPTIONS, texts, {"vector": np.concatenate(captions)})
-        vectors, words = (
-            np.stack([one.vector for one in images if one.vector is not None]),
-            mean_directions(captions),
-        )
+        vectors = np.stack([one.vector for one in images if one.vector is not None])
+        words = mean_directions(captions)
         both = mixed(vectors, words, self._caption_weight)
         self._append(IMAGES, rows, {"vector": vectors, "caption_vector": words, "both_vector": both})
         for row in rows:

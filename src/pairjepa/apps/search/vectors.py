@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float32, Int64
 
 from pairjepa.apps.search import stored
-from pairjepa.apps.search.exact import read_vectors, scores_of, top
 from pairjepa.apps.search.meta import Approximation
+from pairjepa.apps.search.stored import read_vectors, scores_of, top
 from pairjepa.util.errors import PairJEPAError, UsageError, hindrance, needs
 
 if TYPE_CHECKING:

@@ -22,8 +22,7 @@ from pairjepa.apps.serve.current import Current
 from pairjepa.apps.serve.guard import Guard
 from pairjepa.apps.serve.page import add_page
 from pairjepa.apps.serve.schema import LabelProbabilities, Listing, Results, problems
-from pairjepa.apps.serve.uploads import read_picture
-from pairjepa.pairs.images import BadImage, media_type
+from pairjepa.pairs.images import BadImage, decode, media_type
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.progress import say
 
@@ -37,7 +36,11 @@ QUEUE = 64
 MAX_UPLOAD = 10_000_000
 MAX_LABELS = 100
 DECODERS = 2
-"""Uploads decoded at once, each in `uploads.MEMORY`."""
+"""Uploads decoded at once, each in `MEMORY`."""
+MEMORY = 256_000_000
+"""Bytes that decoding may take: 64 megapixels of PNG or BMP, 40 to 80 of JPEG, 12 of WebP or AVIF."""
+ENOUGH_PIXELS = 4_000_000
+"""What is kept of a larger picture while it waits: many times what any encoder takes in."""
 KEPT = {"Cache-Control": "private, max-age=3600"}
 
 
@@ -205,6 +208,24 @@ def _names(labels: str) -> tuple[str, ...]:
     if len(names) > MAX_LABELS:
         raise UsageError(f"labels must be at most {MAX_LABELS}, got {len(names)}.")
     return names
+
+
+def read_picture(file: BinaryIO, draft: tuple[int, int]) -> Image.Image:
+    """An uploaded picture as upright RGB, reduced by a whole factor to about `ENOUGH_PIXELS`.
+
+    Args:
+        file: what was sent.
+        draft: the encoder's `min_decode_size`: a JPEG is decoded as the library decodes it.
+
+    Raises:
+        BadImage: empty, damaged, no picture at all, or too large.
+    """
+    try:
+        return decode(file.read(), draft=draft, pixels=ENOUGH_PIXELS, memory=MEMORY)
+    except BadImage as error:
+        raise BadImage(
+            f"{error.reason}. Send a smaller copy" if "too large" in error.reason else error.reason
+        ) from None
 
 
 def _answer_mistakes(app: FastAPI) -> None:

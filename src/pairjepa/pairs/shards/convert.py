@@ -8,7 +8,7 @@ from pairjepa.config.settings import DataConfig
 from pairjepa.pairs import splits as splitting
 from pairjepa.pairs.images import BadImage
 from pairjepa.pairs.raw import RESERVED
-from pairjepa.pairs.shards.writing import Part, Row, Written, identity_of, parts_of, write
+from pairjepa.pairs.shards.writing import Part, Row, Written, identity_of, part_of, write
 from pairjepa.pairs.sources import columns, hub
 from pairjepa.pairs.table import open_pairs
 from pairjepa.util.errors import PairJEPAError, UsageError, first_line, needs
@@ -31,7 +31,8 @@ def convert(config: DataConfig, out: str, per_shard: int = 1000) -> Written:
         identity: Any = [config.source, config.image_column, captions, config.split_column]
         return write(streamed(config, config.source), out, per_shard, identity)
     pairs = open_pairs(config)
-    found = write(parts_of(pairs), out, per_shard, identity_of(pairs))
+    parts = [part_of(pairs, split) for split in pairs.splits]
+    found = write(parts, out, per_shard, identity_of(pairs))
     for kind, count in pairs.problems.counts.items():
         found.problems.add(kind, pairs.problems.examples[kind], count)
     return found

@@ -76,11 +76,6 @@ class Written:
     problems: Problems = field(default_factory=Problems)
 
 
-def parts_of(pairs: Pairs) -> list[Part]:
-    """The pairs split by split, in the order of their rows."""
-    return [_part(split, pairs.split(split)) for split in pairs.splits]
-
-
 def identity_of(pairs: Pairs) -> str:
     """32 hex digits of names, splits and their order: what tells two conversions apart."""
     return digest(pairs.names, pairs.table["split"].to_pylist())
@@ -149,7 +144,9 @@ def _name(part: Part, number: int) -> str:
     return f"{part.name}-{number:05d}.tar"
 
 
-def _part(split: str, pairs: Pairs) -> Part:
+def part_of(pairs: Pairs, split: str) -> Part:
+    """The pairs of a split, in the order of their rows."""
+    pairs = pairs.split(split)
     table = pairs.table.drop_columns([name for name in RESERVED if name in pairs.table.column_names])
     kept = [field.name for field in table.schema if not _unfit(field.type)]
     metadata = table.select(kept)

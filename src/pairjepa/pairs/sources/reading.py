@@ -192,9 +192,8 @@ def _parse(
 
     def parse(data: bytes) -> pa.Table:
         lost.clear()
-        data = (
-            data if data.endswith(b"\n") else data + b"\n"
-        )  # or Arrow does not count the cells of a single row
+        # or Arrow does not count the cells of a single row
+        data = data if data.endswith(b"\n") else data + b"\n"
         return pa_csv.read_csv(pa.BufferReader(data), blocks, layout, strings)
 
     try:

@@ -16,7 +16,7 @@ with needs("matplotlib", "report"):
     import matplotlib  # noqa: F401
 
 from pairjepa.apps.report.figures.map import map_by_cluster, map_by_modality
-from pairjepa.apps.report.figures.registry import FIGURES, drawings, figure
+from pairjepa.apps.report.figures.registry import FIGURES, drawings, figure, write_figures
 from pairjepa.apps.report.figures.retrieval import partial_recall, recall_bars, recall_curves
 from pairjepa.apps.report.figures.saliency import saliency_map
 from pairjepa.apps.report.figures.space import (
@@ -26,7 +26,6 @@ from pairjepa.apps.report.figures.space import (
     spectrum,
 )
 from pairjepa.apps.report.figures.training import training
-from pairjepa.apps.report.figures.write import write_figures
 
 __all__ = [
     "FIGURES",

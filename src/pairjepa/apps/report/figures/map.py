@@ -11,11 +11,8 @@ from pairjepa.apps.report.figures import style
 from pairjepa.apps.report.figures.registry import figure
 
 METHODS = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
-TINTS = [
-    *(look.color for look in style.SERIES),
-    style.YELLOW,
-    style.INK,
-]  # of clusters; then they begin again
+TINTS = [*(look.color for look in style.SERIES), style.YELLOW, style.INK]
+"""Of clusters; then they begin again."""
 MANY = 1_000  # points, from which on they are drawn as pixels
 
 

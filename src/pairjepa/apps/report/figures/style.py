@@ -112,9 +112,8 @@ def legend_name(name: str) -> str:
     """A name as a legend shows it: of a long one, which is a path, the end."""
     if len(name) > LONGEST_NAME:
         name = "…" + name[1 - LONGEST_NAME :]
-    return (
-        f" {name}" if name.startswith("_") else name
-    )  # Matplotlib leaves out what begins with an underscore
+    # Matplotlib leaves out what begins with an underscore
+    return f" {name}" if name.startswith("_") else name
 
 
 def legend_above(ax: Axes, handles: list[Any], names: list[str]) -> None:

@@ -49,11 +49,12 @@ def _alt(run: dict[str, Any]) -> str:
     return f"Training over {count}; {chosen} was chosen. From epoch {epochs[0]} to {epochs[at]}: {'; '.join(changes)}."
 
 
-def _has_course(run: dict[str, Any]) -> bool:
-    return bool(run["training"]) and len(run["training"]["epoch"]) > 1
-
-
-@figure("training", section="training", alt=_alt, needs=_has_course)
+@figure(
+    "training",
+    section="training",
+    alt=_alt,
+    needs=lambda run: run["training"] and len(run["training"]["epoch"]) > 1,
+)
 def training(run: dict[str, Any], figure: Figure | SubFigure | None = None) -> list[Axes]:
     """What was measured after each epoch.
 
@@ -84,7 +85,9 @@ def training(run: dict[str, Any], figure: Figure | SubFigure | None = None) -> l
             for number, (key, name) in enumerate(lines):
                 _draw(ax, epochs, measured["dev"].get(key), number, name, SIDES.get(name))
         _draw(axes[1], epochs, measured["train"].get("rsum"), 1, "train probe")
-        _rank_possible(axes[5], measured["possible_rank"])
+        ranks, possible = axes[5], measured["possible_rank"]
+        if ranks.lines and possible < 2 * ranks.get_ylim()[1]:  # near enough to be shown
+            ranks.axhline(possible, color=style.GREY, linewidth=0.8, linestyle="--", label="possible")
         _draw_loss(axes[7], measured)
         for ax in axes:
             if ax.lines:
@@ -122,12 +125,6 @@ def _draw(
             marker=look.marker if len(at) < 16 else "",
             label=name,
         )
-
-
-def _rank_possible(ax: Axes, possible: float) -> None:
-    """The most that the effective rank can be, where it is near enough to be shown."""
-    if ax.lines and possible < 2 * ax.get_ylim()[1]:
-        ax.axhline(possible, color=style.GREY, linewidth=0.8, linestyle="--", label="possible")
 
 
 def _draw_loss(ax: Axes, measured: dict[str, Any]) -> None:

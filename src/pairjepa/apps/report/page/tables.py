@@ -100,11 +100,8 @@ def measured(report: dict[str, Any]) -> Table:
 
 
 def _of_run(run: dict[str, Any]) -> dict[str, str]:
-    cost, drawn, training = (
-        run["evaluation"].get("cost") or {},
-        run["evaluation"]["bootstrap"],
-        run["training"],
-    )
+    evaluation, training = run["evaluation"], run["training"]
+    cost, drawn = evaluation.get("cost") or {}, evaluation["bootstrap"]
     of_cost = {
         "seconds of training": ("training_seconds", "{:,.1f}"),
         "trained parameters": ("trained_parameters", "{:,}"),
@@ -118,7 +115,7 @@ def _of_run(run: dict[str, Any]) -> dict[str, str]:
         "chosen epoch": f"{training['best_epoch']} of {training['epoch'][-1]}" if training else "–",
         **{f"{side} backbone": _backbone(run["backbones"].get(side)) for side in ("image", "text")},
         "weights": f"digest {run['weights']}",
-        "dimensions": str(run["evaluation"]["geometry"]["dim"]),
+        "dimensions": str(evaluation["geometry"]["dim"]),
         **{
             name: "–" if cost.get(key) is None else form.format(cost[key])
             for name, (key, form) in of_cost.items()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pairjepa.metrics.caption_twins import KINDS, make_twins
 from pairjepa.metrics.hard_negatives import compare_hard_negatives, evaluate_hard_negatives, margins
+from pairjepa.pairs.caption_twins import KINDS, make_twins
 from pairjepa.pairs.sources import shapes
 
 FILLER = [
@@ -86,7 +86,7 @@ def test_twins_depend_on_captions_and_seed_alone_and_are_bounded(monkeypatch: py
     twins = make_twins(captions, owner)
     assert twins == make_twins(captions, owner) != make_twins(captions, owner, seed=1)
     with monkeypatch.context() as patch:
-        patch.setattr("pairjepa.metrics.caption_twins.MOST_CAPTIONS", 100)
+        patch.setattr("pairjepa.pairs.caption_twins.MOST_CAPTIONS", 100)
         rows = {twin.caption for twin in make_twins(captions, owner)}
     assert len(rows) > 50
     assert len(set(owner[list(rows)])) == 20  # all captions of 20 images

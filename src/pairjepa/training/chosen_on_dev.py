@@ -1,13 +1,21 @@
-"""The hubness correction of a run: its bank of training queries, and the α and k that are best on dev."""
+"""What a run chooses on dev once it is trained: the hubness correction, and how much of what adapters add is kept.
+
+The correction: a bank of training queries, and the α and k that are best. The adapters: between the pretrained pair and
+the fully adapted one (weight-space interpolation with a fine-tuned model, WiSE-FT, Wortsman et al. 2022, arXiv
+2109.01903).
+"""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from pairjepa.metrics.hubness import HubnessCorrection
 from pairjepa.metrics.retrieval import rsum
 from pairjepa.model import correction as kept_correction
+from pairjepa.model.heads import Adapter
 from pairjepa.model.joint import JointModel
 from pairjepa.run.folder import RunFolder
 from pairjepa.training.material import Material, evenly
@@ -23,7 +31,7 @@ DEV_IMAGES = 1_000
 """That α and k are chosen on."""
 
 
-def fit(material: Material, embed: Embed) -> tuple[HubnessCorrection, float, Dev]:
+def fit_correction(material: Material, embed: Embed) -> tuple[HubnessCorrection, float, Dev]:
     """The correction whose α and k are best on dev, the rsum that it reaches there, and what it was chosen on."""
     images, captions, owner = material.rows("dev", DEV_IMAGES)
     dev = *embed(images, captions), owner
@@ -58,6 +66,40 @@ def load_or_fit(
     """
     if (kept := kept_correction.load(folder.path, weights)) is not None:
         return kept
-    correction, *_ = fit(material, embed_rows(joint, material, device))
+    correction, *_ = fit_correction(material, embed_rows(joint, material, device))
     kept_correction.save(correction, folder.path, weights)
     return correction
+
+
+SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def adapters(module: nn.Module) -> list[Adapter]:
+    """The adapters in a module."""
+    return [part for part in module.modules() if isinstance(part, Adapter)]
+
+
+def set_scale(module: nn.Module, fixed: float | None, dev_rsum: Callable[[], float]) -> dict[str, Any]:
+    """Give all adapters one scale: `fixed`, or the largest of the best on dev.
+
+    Args:
+        module: with the weights of the best epoch.
+        fixed: of `model.adapter_scale`.
+        dev_rsum: measures the module.
+
+    Returns:
+        What the summary says of it: the scale, its dev rsum, and those of all that were tried.
+    """
+    tried = {}
+    for scale in SCALES if fixed is None else (fixed,):
+        for adapter in adapters(module):
+            adapter.scale.fill_(scale)
+        tried[scale] = dev_rsum()
+    best = max(tried, key=lambda scale: (tried[scale], scale))
+    for adapter in adapters(module):
+        adapter.scale.fill_(best)
+    return {
+        "adapter_scale": best,
+        "dev_rsum": tried[best],
+        "adapter_scales": {f"{s:g}": r for s, r in tried.items()},
+    }
