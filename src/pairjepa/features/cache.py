@@ -35,7 +35,7 @@ ItemKeys = Sequence[str] | np.ndarray
 FORMAT = 1
 HIDDEN_STATES = "hidden state"
 KEPT_BYTES = 128 * 2**20
-"""Features of a larger table stay in memory only while a batch is read from them."""
+"""Features of larger files stay in memory only while a batch is read from them."""
 LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 OPEN = 256 if LIMIT == resource.RLIM_INFINITY else max(8, min(256, LIMIT // 4))
 """Shards that are mapped at a time, as each takes a descriptor; others are opened again when it is their turn."""
@@ -82,12 +82,13 @@ class FeatureTable:
         offset: np.ndarray,
         item_shape: tuple[int, ...],
         engine: str = "torch",
+        held: int = 0,
     ) -> None:
-        """Row `i` is `shards[shard[i]]()[offset[i]]`."""
+        """Row `i` is `shards[shard[i]]()[offset[i]]`; `held`: items in all shards, if they are more than the rows."""
         self._shards, self._shard, self._offset = shards, shard, offset
         self.shape: tuple[int, ...] = (len(shard), *item_shape)
         self.engine = engine
-        self._large = 4 * np.prod(self.shape) > KEPT_BYTES
+        self._large = 4 * max(len(shard), held) * np.prod(item_shape) > KEPT_BYTES
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -211,7 +212,9 @@ class FeatureStore:
         assert (rows >= 0).all()
         shard = np.searchsorted(starts, rows, side="right") - 1
         engine = self.made_of.get("engine", "torch")
-        return FeatureTable(self._shards, shard, rows - starts[shard], self._item_shape, engine)
+        return FeatureTable(
+            self._shards, shard, rows - starts[shard], self._item_shape, engine, self._starts[-1]
+        )
 
     def _find(self, items: ItemKeys) -> Int64[np.ndarray, " item"]:
         """The row of each item in all shards, one after the other; -1 if it is not there."""
