@@ -240,8 +240,12 @@ class _Build:
         gone += [bad.entry.id for bad in self._unreadable if bad.entry.id in known]
         self._tables.remove(gone)
         self._say_unreadable(len(entries))
-        self._keep_model()
         new = len(todo) - len(self._unreadable)
+        del entries, todo
+        for source in self._sources:
+            source.entries.clear()  # of a million images they are a gigabyte
+        give_back_freed_memory()
+        self._keep_model()
         changed = bool(new or gone or unfinished)
         if changed:
             self._tables.finish()
