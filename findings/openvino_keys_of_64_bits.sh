@@ -45,7 +45,8 @@ results = {
     "OpenVINO": [compiled(arrays)[i] for i in range(3)],
 }
 for name, (best, equal, wanted) in results.items():
-    print(f"{name}: keys {best[0]} ({best.dtype}), rows with key {2**32 + 1}: {equal.sum()}; it comes back as {wanted[0]}")
+    print(f"{name}: keys {best[0]} ({best.dtype})")
+    print(f"    rows with the key {2**32 + 1}: {equal.sum()}; it comes back as {wanted[0]}")
 best, equal, wanted = results["OpenVINO"]
 as_described = best.dtype == np.int64 and (best == 2**31 - 1).all() and equal.sum() == 1 and wanted == 1
 as_described &= all((a == b).all() for a, b in zip(results["torch"], results["ONNX Runtime"]))

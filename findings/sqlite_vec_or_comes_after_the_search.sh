@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # sqlite-vec 0.1.9: `n > 40` filters before the search, `NOT n <= 40` after it, and finds nothing.
 #
-# Guessed: conditions that mean the same give the same rows, as everywhere in SQL; `k = 5` gives five rows if five match.
+# Guessed: conditions that mean the same give the same rows, as everywhere in SQL; `k = 5` gives five if five match.
 # Seen: a bare comparison of a metadata column is part of the search. Behind OR, NOT or arithmetic SQLite keeps it for
-# itself and applies it to the five nearest rows of the whole table: two, one or none are left, where 9 or 12 match. With
-# `k = 50` all of them are there. Nothing is said.
+# itself and applies it to the five nearest rows of the whole table: two, one or none are left, where 9 or 12 match.
+# With `k = 50` all of them are there. Nothing is said.
 # Where it matters: search within two folders, one of two licences, or "not this camera".
 # Way round: `IN (...)` and `BETWEEN` are part of the search; else one query for each branch of OR, or a large `k`.
 . "$(dirname "$0")/_setup.sh"

@@ -6,7 +6,7 @@
 # Seen: the row is built with its special tokens first and cut to its first `max_length` ids then. A caption that is too
 # long has no </s>; a short one has. With the same tokenizer.json Python keeps it. Nothing is said.
 # Where it matters: CLIP reads a caption at its end token and SigLIP at the last position: the embedding of a long
-# caption is read where no end token stands. An index of captions that was built in Python does not fit queries of the browser.
+# caption is read where no end token stands. An index that was built in Python does not fit queries of the browser.
 # Way round: tokenize with `add_special_tokens: false`, cut to `max_length` - 2, and add the two ids by hand.
 . "$(dirname "$0")/_setup.sh"
 install_js @huggingface/transformers@4.3.2
@@ -14,7 +14,8 @@ mkdir -p "$folder/models/tiny"
 cat >"$folder/models/tiny/tokenizer.json" <<'JSON'
 {"version": "1.0", "truncation": null, "padding": null,
  "added_tokens": [
-  {"id": 0, "content": "<s>", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false},
+  {"id": 0, "content": "<s>", "special": true, "single_word": false, "lstrip": false, "rstrip": false,
+   "normalized": false},
   {"id": 1, "content": "</s>", "special": true, "single_word": false, "lstrip": false, "rstrip": false,
    "normalized": false}],
  "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": null,
