@@ -19,8 +19,9 @@ from keras import ops
 
 
 def train(small_batches, momentum):
+    accumulated = small_batches if small_batches > 1 else None
     optimizer = keras.optimizers.SGD(
-        1.0, use_ema=True, ema_momentum=momentum, gradient_accumulation_steps=small_batches if small_batches > 1 else None
+        1.0, use_ema=True, ema_momentum=momentum, gradient_accumulation_steps=accumulated
     )
     weight = keras.Variable([0.0])
     optimizer.build([weight])
@@ -33,7 +34,9 @@ def train(small_batches, momentum):
 
 results = {}
 for name, small_batches, momentum in (
-    ("one batch a step", 1, 0.99), ("8 small batches a step", 8, 0.99), ("8, momentum 0.99 ** (1 / 8)", 8, 0.99 ** (1 / 8)),
+    ("one batch a step", 1, 0.99),
+    ("8 small batches a step", 8, 0.99),
+    ("8, momentum 0.99 ** (1 / 8)", 8, 0.99 ** (1 / 8)),
 ):
     weight, count, average = results[name] = train(small_batches, momentum)
     print(f"{name}: weight {weight:.0f} after {count} updates, average {average:.2f}")

@@ -2,8 +2,8 @@
 # openvino 2026.4.1: an ONNX file's `Resize` with antialiasing runs without it.
 #
 # Guessed: `antialias=1` is obeyed, as in ONNX Runtime, or the file is refused.
-# Seen: the attribute is dropped on reading. One-pixel stripes at a third of their size keep all of their contrast,
-# where torch and ONNX Runtime have grey. The same torch module handed to `convert_model` without ONNX is antialiased. So
+# Seen: the attribute is dropped. One-pixel stripes at a third of their size keep all of their contrast,
+# where torch and ONNX Runtime have grey. The same torch module handed to `convert_model` is antialiased. So
 # one module has two results in OpenVINO, after the way it came in. No warning. (Its tracker knows of it.)
 # Where it matters: resizing that is exported with the image encoder, so that a program needs no Pillow: every
 # photograph is shrunk.
