@@ -5,8 +5,8 @@
 # Seen: with five captions a picture the rows that are left at the end of an epoch are of few pictures. With `drop_last`
 # off (as it is in a trainer), 300 pictures in batches of 256 end in batches of 167, 50, 2 and 1: nine where `len` is
 # six. 100 pictures in batches of 64 have ten where it is eight. The trainer stops at `len`: what stands behind it, 53
-# of 1,500 rows here, does not come in that epoch. A loop of one's own over it meets the small batches, each a full step:
-# the contrastive loss of one row is 0, and of two rows easy. Nothing is said. (No batch at all, with `drop_last`,
+# of 1,500 rows here, does not come in that epoch. A loop of one's own over it meets the small batches, each a full
+# step: the contrastive loss of one row is 0, and of two rows easy. Nothing is said. (No batch at all, with `drop_last`,
 # is warned of.)
 # Where it matters: `BatchSamplers.NO_DUPLICATES` with several captions an image and large batches.
 # Way round: batches of less than about half of the pictures, and `drop_last=True` in a loop of one's own.
