@@ -19,3 +19,15 @@ run() {
     cat >"$folder/finding.py"
     (cd "$folder" && "$venv/bin/python" finding.py)
 }
+
+# The same for Node.js: install_js PACKAGE@VERSION ..., run_js: a module from standard input.
+install_js() {
+    mkdir -p "$venv/js"
+    npm install --prefix "$venv/js" --silent --ignore-scripts --no-audit --no-fund --no-save "$@"
+}
+
+run_js() {
+    cat >"$folder/finding.mjs"
+    ln -s "$venv/js/node_modules" "$folder/node_modules"
+    (cd "$folder" && node finding.mjs)
+}
