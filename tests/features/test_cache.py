@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from itertools import compress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +74,36 @@ def test_pages_of_a_large_table_are_given_back_and_read_again(filled, monkeypatc
     for _ in range(2):
         np.testing.assert_array_equal(table.gather(rows), numbers(ITEMS))
     assert len(given_back) >= 2
+
+
+def test_pages_of_a_large_store_are_given_back_for_a_few_rows_too(filled, monkeypatch):
+    given_back, row = [], 4 * 2 * 3
+    monkeypatch.setattr(caching, "KEPT_BYTES", row * (len(ITEMS) - 1))
+    monkeypatch.setattr(caching, "_give_back", given_back.append)
+    store(filled).table(ITEMS[:1]).gather(np.arange(1))
+    assert len(given_back) == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    kept=st.lists(
+        st.sets(st.text("ab/", min_size=1, max_size=4), min_size=1, max_size=4),
+        max_size=4,
+        unique_by=frozenset,
+    ),
+    asked=st.lists(st.text("ab/", min_size=1, max_size=5), max_size=6),
+)
+def test_items_are_found_whatever_their_length_and_the_first_of_equal_ones(kept, asked):
+    with tempfile.TemporaryDirectory() as folder:
+        written, places = store(Path(folder)), dict[str, float]()
+        for number, items in enumerate(kept):
+            written.write(sorted(items), np.full((len(items), 2, 3), number, np.float32))
+            for item in items:
+                places.setdefault(item, number)
+            assert written.holds(asked).tolist() == [item in places for item in asked]
+        there = [item for item in asked if item in places]
+        rows = written.table(there).gather(np.arange(len(there)))
+        assert rows[:, 0, 0].tolist() == [places[item] for item in there]
 
 
 @settings(max_examples=20, deadline=None)

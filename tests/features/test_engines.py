@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from pairjepa.backbones.encoders import load_image_backbone, load_text_backbone
 from pairjepa.backbones.masking import Masking
@@ -15,6 +16,8 @@ from pairjepa.config.settings import ModelConfig
 from pairjepa.features import engines, work
 from pairjepa.features.cache import FeatureStore
 from pairjepa.features.engines import choice
+from pairjepa.features.engines.onnx import _Pixels
+from pairjepa.features.engines.onnx_graph import pixel_inputs, write_graph
 from pairjepa.features.work import ImageWork, TextWork
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -98,6 +101,20 @@ def test_image_features_are_those_of_torch(image_folder, pairs, tmp_path, engine
     np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
     assert stores(tmp_path) == 2
     np.testing.assert_array_equal(images(backbone, pairs, tmp_path, "torch"), expected)
+
+
+def test_maps_are_averaged_by_windows_in_a_graph(image_folder, tmp_path):
+    """Which ONNX Runtime computes in the layout of its convolutions."""
+    onnx = pytest.importorskip("onnx")
+    config = ModelConfig(image=str(image_folder("efficientnet")), image_stages=(-1,))
+    backbone = load_image_backbone(config, 0)
+    write_graph(_Pixels(backbone), pixel_inputs(backbone), ["features"], tmp_path / "graph.onnx")
+    operators = [
+        node.op_type for node in onnx.load(tmp_path / "graph.onnx", load_external_data=False).graph.node
+    ]
+    squeezed = sum(isinstance(module, nn.AdaptiveAvgPool2d) for module in backbone.modules())
+    assert operators.count("AveragePool") == squeezed + 1 > 1
+    assert "ReduceMean" not in operators
 
 
 def test_bfloat16_is_near_and_kept_apart(image_folder, text_folder, pairs, tmp_path):
