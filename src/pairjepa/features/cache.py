@@ -153,11 +153,9 @@ class FeatureStore:
         self.folder = cache / "features" / self.key
         self._item_shape = item_shape
         self._shards: list[Shard] = []
-        self._keys, self._rows = (
-            np.empty(0, "S1"),
-            np.empty(0, np.int64),
-        )  # sorted keys of items, and their rows
-        self._starts, self._added = [0], list[np.ndarray]()  # first row of each shard; keys not sorted in yet
+        # Sorted keys of items, their rows, and keys that are not sorted in yet.
+        self._keys, self._rows, self._added = np.empty(0, "S1"), np.empty(0, np.int64), list[np.ndarray]()
+        self._starts = [0]  # the first row of each shard
         self._check_manifest()
         for name in self._labels():
             self._add(name)

@@ -317,7 +317,7 @@ class _Build:
         place = {caption: row for row, caption in enumerate(captions)}
         rows = ([place[caption] for caption in one.entry.captions] for one in images)
         self._tables.put(images, [vectors[np.array(some, np.int64)] for some in rows])
-        give_back_freed_memory()
+        give_back_freed_memory()  # of tables on their way to the disk
 
     def _encoding(self) -> "Embedder":
         """The model, loaded when something is to be embedded."""

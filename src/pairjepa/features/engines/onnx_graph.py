@@ -58,12 +58,18 @@ def portable(image: ImageBackbone) -> ImageBackbone:
     another one: with squeeze-and-excitation a tenth of all time. EfficientNet's own window is far larger than its map,
     which OpenVINO refuses.
     """
+    means = [
+        name
+        for name, module in image.named_modules()
+        if (isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)))
+        or (isinstance(module, nn.AvgPool2d) and name.endswith("pooler"))
+    ]
+    if not means:
+        return image
     image = copy.deepcopy(image)
-    for module in list(image.modules()):
-        for name, child in list(module.named_children()):
-            whole = isinstance(child, nn.AdaptiveAvgPool2d) and child.output_size in (1, (1, 1))
-            if whole or (name == "pooler" and isinstance(child, nn.AvgPool2d)):
-                setattr(module, name, _MeanOfMap())
+    for name in means:
+        parent, _, last = name.rpartition(".")
+        setattr(image.get_submodule(parent), last, _MeanOfMap())
     return image
 
 
