@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -105,7 +106,6 @@ def test_image_features_are_those_of_torch(image_folder, pairs, tmp_path, engine
 
 def test_maps_are_averaged_by_windows_in_a_graph(image_folder, tmp_path):
     """Which ONNX Runtime computes in the layout of its convolutions."""
-    onnx = pytest.importorskip("onnx")
     config = ModelConfig(image=str(image_folder("efficientnet")), image_stages=(-1,))
     backbone = load_image_backbone(config, 0)
     write_graph(_Pixels(backbone), pixel_inputs(backbone), ["features"], tmp_path / "graph.onnx")

@@ -27,7 +27,6 @@ from jaxtyping import Bool, Float, Float16, Float32, Int, Int64
 
 from pairjepa.util.errors import PairJEPAError, unreadable
 from pairjepa.util.files import atomic_path, digest, digest_file, parse_json, read_json, write_json
-from pairjepa.util.memory import give_back_freed_memory
 from pairjepa.util.progress import say
 
 ItemKeys = Sequence[str] | np.ndarray
@@ -221,8 +220,6 @@ class FeatureStore:
             rows = np.concatenate([self._rows, np.arange(len(self._rows), len(keys))])
             order = np.argsort(keys, kind="stable")  # of equal ones the first comes first
             self._keys, self._rows, self._added = keys[order], rows[order], []
-            del keys, rows, order
-            give_back_freed_memory()
         asked, found = np.asarray(items, "S"), np.full(len(items), -1)
         if len(self._keys):
             at = np.searchsorted(self._keys, asked.astype(self._keys.dtype)).clip(max=len(self._keys) - 1)

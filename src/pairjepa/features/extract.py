@@ -54,7 +54,7 @@ def compute(work: Work, cache: Path, engine: str, part: tuple[int, int] = (0, 1)
     named = engine not in ("auto", *choice.OF_0_1)
     found = None if named else choice.begun(work, cache)
     if found is None:
-        name = engine if named else choice.choose(work, len(set(work.keys.tolist())))
+        name = engine if named else choice.choose(work, len(np.unique(work.keys)))
         if name not in ENGINES:
             check_engine(name)
         found = name, FeatureStore(cache, choice.made_of(work, name), work.item_shape)
