@@ -9,9 +9,11 @@ import pytest
 
 import pairjepa
 from pairjepa.apps.export import export
+from pairjepa.apps.inspect import inspect
 from pairjepa.apps.search.build import build
 from pairjepa.config.recipes import recipe
 from pairjepa.evaluation.evaluate import evaluate
+from pairjepa.evaluation.without_run import evaluate_pair
 from pairjepa.pairs import Pairs
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -66,6 +68,48 @@ def test_heads_learn_on_vectors(table: Path, tmp_path: Path) -> None:
     assert run.config.model.image == f"vectors:{WIDTHS[0]}"
     assert run.config.model.text == f"vectors:{WIDTHS[1]}"
     pairjepa.train(recipe("contrastive", small), Pairs.open(table), tmp_path / "run")  # it is complete
+
+
+@pytest.fixture(scope="module")
+def of_one_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text an image, whose vectors are alike."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(IMAGES, 16)).astype(np.float32)
+    text = image + 1.5 * rng.normal(size=image.shape).astype(np.float32)
+    path = tmp_path_factory.mktemp("pair") / "t.parquet"
+    pq.write_table(pa.table({"image_embedding": image.tolist(), "text_embedding": text.tolist()}), path)
+    return path
+
+
+def test_vectors_of_a_pretrained_pair_are_adapted_from_where_they_are(
+    of_one_space: Path, tmp_path: Path
+) -> None:
+    config = recipe(
+        "adapt", {"model.pair": "vectors", "data.source": str(of_one_space), "training.epochs": 2}
+    )
+    run = pairjepa.train(config, None, tmp_path / "run")
+    assert (run.config.model.pair, run.config.model.image) == ("vectors:16", None)
+    pairs = Pairs.open(of_one_space).split("test")
+    image = np.stack([pairs.image(row).info["vector"] for row in range(pairs.n_images)])
+    text = pairs.text_vectors
+    assert text is not None
+    scores = image @ text.T / np.linalg.norm(image, axis=1)[:, None] / np.linalg.norm(text, axis=1)
+    first = 100 * (scores.argmax(axis=1) == np.arange(len(image))).mean()
+    assert 0 < first < 100
+    found, zero_shot = evaluate(run.path), evaluate_pair(config)
+    assert found["baselines"]["pretrained"]["image_to_text"]["R@1"] == pytest.approx(first)
+    assert zero_shot["image_to_text"]["R@1"] == pytest.approx(first)
+    assert "beats_pretrained" in found
+    assert inspect(config.data, pair="vectors")["splits"]["test"]["images"] == len(image)
+    index = build(run.path, [of_one_space], tmp_path / "index")
+    assert len(index.search(pairjepa.Embedder.load(run).encode_text(text[0])[0], 3)) == 3
+
+
+def test_a_pair_of_vectors_needs_vectors_of_one_width(table: Path) -> None:
+    with pytest.raises(UsageError, match="vectors of 24 numbers and texts of 20: they are not of one space"):
+        evaluate_pair(recipe("adapt", {"model.pair": "vectors", "data.source": str(table)}))
+    with pytest.raises(UsageError, match="must be a folder or hub id where the data are images and captions"):
+        evaluate_pair(recipe("adapt", {"model.pair": "vectors", "data.source": "shapes:40"}))
 
 
 def test_an_index_of_vectors_is_asked_by_vectors(run: Path, table: Path, tmp_path: Path) -> None:

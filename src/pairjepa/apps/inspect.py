@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from pairjepa.backbones.location import local_folder, locate
+from pairjepa.backbones.vectors import VECTORS
 from pairjepa.config.settings import DataConfig, ModelConfig
 from pairjepa.pairs import inspect as inspection
 from pairjepa.pairs.scan import scan
@@ -37,6 +38,8 @@ def inspect(
     """
     if text_model is not None:
         local_folder(text_model, "text")
+    if pair == VECTORS:
+        pair = None  # it has no tokenizer
     if pair is not None:
         local_folder(pair, "pair")
     pairs = open_pairs(config)

@@ -136,6 +136,8 @@ def load_backbones(
 
 def _load(config: RunConfig, captions: Any, run: Path | None) -> tuple[ImageBackbone, TextBackbone]:
     model = config.model
+    if width := vector_width(model.pair):
+        return VectorImages(width), VectorTexts(width)
     if model.pair is not None:
         if run is None or not (run / "pair").is_dir():
             return load_pair(locate(model.pair, "pair", model.pair_revision), model.max_tokens)

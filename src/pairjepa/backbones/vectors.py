@@ -25,6 +25,9 @@ from pairjepa.pairs.vectors import INFO
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import digest
 
+VECTORS = "vectors"
+"""As `model.pair`: the data's vectors are those of a pretrained pair."""
+
 
 class VectorImages(ImageBackbone):
     """Takes the vector out of the picture that was drawn of it."""
@@ -125,26 +128,38 @@ def on_vectors(config: RunConfig, pairs: Pairs | None) -> RunConfig:
     """
     source = config.data.source
     widths = pairs.vector_widths if pairs is not None else source and vectors.widths(source)
-    if not widths:
-        return config
     model = config.model
-    image, text = (f"vectors:{width}" for width in widths)
+    if not widths:
+        if model.pair == VECTORS:
+            raise UsageError(
+                f"model.pair must be a folder or hub id where the data are images and captions, got {VECTORS!r}. "
+                f"Name the pair (./{VECTORS} is a folder of that name), or give a file of vectors."
+            )
+        return config
+    image, text = (f"{VECTORS}:{width}" for width in widths)
     names = {"image": image, "text": text}
+    of_pair = model.pair in (VECTORS, image)
+    if of_pair and image != text:
+        raise UsageError(
+            f"model.pair must be left out where images are vectors of {widths[0]:,} numbers and texts of "
+            f"{widths[1]:,}: they are not of one space. Take the recipe contrastive or closed-form."
+        )
     given = [
         side for side in SIDES if getattr(model, side) not in (None, ENCODERS[f"model.{side}"], names[side])
     ]
-    for setting in ("model.pair", *(f"model.{side}" for side in given)):
+    for setting in (*(() if of_pair else ("model.pair",)), *(f"model.{side}" for side in given)):
         if (value := getattr(model, setting.removeprefix("model."))) is not None:
             raise UsageError(
                 f"{setting} must be left out where the data are vectors, got {value!r}. Take the recipe contrastive "
-                "or closed-form."
+                "or closed-form, or --model.pair vectors where both are of one space, such as CLIP's."
             )
     if config.context.caption is not None or any(tuned(model, side) for side in SIDES) or model.image_grid:
         raise UsageError(
             "The context must be the image alone and no backbone tuned where the data are vectors: a partly hidden "
             "caption needs words, and a text encoder. Take the recipe contrastive or closed-form."
         )
-    return replace(config, model=replace(model, image=image, text=text, image_views=("whole",)))
+    encoders = {"pair": image} if of_pair else names
+    return replace(config, model=replace(model, image_views=("whole",), **encoders))  # type: ignore[arg-type]
 
 
 def check_exportable(image: ImageBackbone) -> None:

@@ -49,6 +49,7 @@ def evaluate_pair(
     if relevance not in ("owner", "text"):
         raise unknown("relevance", relevance, ("owner", "text"))
     config.validate()
+    config = on_vectors(config, pairs)
     local_folder(config.model.pair, "pair")
     check_engine(config.model.engine)
     if export is not None:

@@ -19,7 +19,7 @@ def build_module(config: RunConfig, image: ImageBackbone, text: TextBackbone) ->
     """`joint` and `objective`, freshly initialised from the run's seed, and the backbones that are tuned."""
     if config.model.pair is not None:  # its own width, and its own τ where none is given
         config = replace(config, model=replace(config.model, dim=image.width))
-        config = replace(config, objective=_as_pretrained(config.objective, image.model))
+        config = replace(config, objective=_as_pretrained(config.objective, getattr(image, "model", image)))
     tokens = None
     if config.model.predictor.kind == "transformer":
         model: Any = text.model

@@ -10,6 +10,7 @@ from torch import nn
 
 from pairjepa.config.settings import holds_cca, tuned
 from pairjepa.metrics.baselines import ClosedForm, Correlations, RidgeCCA, ridge_to_image, ridge_to_text
+from pairjepa.metrics.compare_ranks import compare_ranks
 from pairjepa.metrics.matching import search_settings
 from pairjepa.metrics.retrieval import retrieve, rsum
 from pairjepa.model import correction as kept_correction
@@ -151,7 +152,7 @@ def finish(
     model, frozen = material.config, not any(tuned(material.config.model, side) for side in ("image", "text"))
     if frozen and model.training.solver != "cca":
         cca = load_or_fit(material, folder, joint.dim)["cca"]
-        _, to_beat, _ = fit_correction(material, embed_by(cca, material))
+        of_cca, to_beat, dev_of_cca = fit_correction(material, embed_by(cca, material))
         summary |= {"corrected_dev_rsum": reached, "cca_corrected_dev_rsum": to_beat}
         if holds_cca(model) and _takes_place(joint, cca, better=to_beat > reached):
             write_tensors(weights(module), folder.model_file)
@@ -166,12 +167,16 @@ def finish(
             summary |= {"corrected_dev_rsum": reached, "warnings": [sentence]}
             advise(f"{folder.path}: {sentence}")
         elif to_beat > reached:
-            sentence = (
-                f"On dev, both corrected for hubs, these heads are at rsum {reached:.1f} and the closed formula at "
-                f"{to_beat:.1f}. Try the recipe closed-form."
-            )
-            summary["warnings"].append(sentence)
-            advise(sentence)
+            sides = {"heads": [correction.ranks(*dev)], "cca": [of_cca.ranks(*dev_of_cca)]}
+            low, high = compare_ranks(sides)["differences"]["cca"]["rsum"]["ci"]
+            if low > 0:
+                sentence = (
+                    f"On dev, both corrected for hubs, these heads are at rsum {reached:.1f} and the closed formula at "
+                    f"{to_beat:.1f} (95 % interval of the difference {low:+.1f} to {high:+.1f}). Try the recipe "
+                    "closed-form."
+                )
+                summary["warnings"].append(sentence)
+                advise(sentence)
     kept_correction.save(correction, folder.path, of_weights)
     summary["hubness"] = correction.settings()
     summary["search"] = search_settings(*dev, correction)
