@@ -4,8 +4,8 @@
 # Guessed: a PIL picture comes back pixel by pixel, as it does for RGB, grey, RGBA, CMYK and 16 bits.
 # Seen: size, mode and pixels are stored, and the pixels of mode "P" are places in a palette, which is not stored. The
 # picture that is read has the mode "P" and an empty palette: converted to RGB it is black. Nothing is said.
-# Where it matters: GIF and many PNG files (drawings, charts, screenshots) have a palette; a JPEG among them is right, so a
-# look at a few photographs finds nothing.
+# Where it matters: GIF and many PNG files (drawings, charts, screenshots) have a palette; a JPEG among them is right,
+# so a look at a few photographs finds nothing.
 # Way round: `convert("RGB")` before the picture is written.
 . "$(dirname "$0")/_setup.sh"
 install torch==2.13.0 numpy==2.4.6 pillow==13.0.0 boto3==1.44.8 requests==2.34.2 filelock==4.3.1 obstore==0.12.1 \
@@ -45,7 +45,7 @@ if __name__ == "__main__":
         given, (row,) = rgb(encoded(*KINDS[place])), list(litdata.StreamingDataset(f"{number}"))
         read = rgb(row["picture"])
         same[place], brightness[place] = bool((given == read).all()), read.mean()
-        print(f"{place}: mean brightness {given.mean():.0f} given, {read.mean():.0f} read, the same picture: {same[place]}")
+        print(f"{place}: brightness {given.mean():.0f} given, {read.mean():.0f} read, the same picture: {same[place]}")
     as_described = list(same.values()) == [True, True, False, False]
     as_described &= brightness["PNG, palette"] == brightness["GIF"] == 0
     sys.exit(0 if as_described else "changed: this is no longer what litdata does")

@@ -4,7 +4,7 @@
 # Guessed: a sample comes back as it was given, or `optimize` raises, as it does for a plain 0.5 after a plain 1.
 # Seen: the first sample fixes how each field is read. An array or tensor with one dimension is written with its own
 # bytes and read with the first one's type: 0.5 after whole numbers is 4602678819172646912, two float32 numbers after
-# float16 are four others, a 2 x 2 array after a flat one is flat. With two or more dimensions in the first sample all is
+# float16 are four others, a 2 x 2 array after a flat one is flat. With two dimensions or more in the first sample all is
 # right. A tuple of six captions after one of five comes back with five; the sixth is the next field's value, and the
 # last field is lost. A list of them in a dict is right. Nothing is said, neither in writing nor in reading.
 # Where it matters: scores that are whole by chance in the first sample; features of which some files hold float16;

@@ -42,7 +42,7 @@ for scale in (2, 3, 0.5):
             file = model(opset, [node], {"scales": [1, 1, 1, scale]}, ramp.shape)
             old, new = before_and_after(file, 18, ramp)
             shifts[kind, scale] = float((old - new)[0, 0, 0, old.shape[-1] // 2 - 1])
-            print(f"{kind} of opset {opset}, x {scale}: {old.ravel()[:6].round(2)}, raised to 18: {new.ravel()[:6].round(2)}")
+            print(f"{kind} of opset {opset}, x {scale}: {old.ravel()[:6].round(2)}, of 18: {new.ravel()[:6].round(2)}")
 scores = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
 same = {}
 for kind in ("Softmax", "LogSoftmax", "Hardmax"):

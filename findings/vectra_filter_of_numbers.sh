@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# vectra 0.12.3 (JavaScript, Node.js 20): `$in` finds no number, `$nin` leaves out parts of words, 0 and '' match nothing.
+# vectra 0.12.3 (JavaScript, Node.js 20): `$in` finds no number, `$nin` leaves out parts of words, 0 matches nothing.
 #
-# Guessed: the operators mean what they mean in MongoDB, whose subset they are said to be, and whole values are compared.
-# Seen: `{ label: { $in: [1, 2] } }` finds no row and `$nin: [1]` leaves none out, while `$in: ['2021']` finds the numbers
-# 1, 2 and 20, as they are parts of the word. `$nin: ['dogs']` leaves out "dog". A row whose value is 0, '' or false is
+# Guessed: the operators mean what they mean in MongoDB, whose subset they are said to be; whole values are compared.
+# Seen: `{ label: { $in: [1, 2] } }` finds no row and `$nin: [1]` leaves none out, while `$in: ['2021']` finds the
+# numbers 1, 2 and 20, as they are parts of the word. `$nin: ['dogs']` leaves out "dog". A row whose value is 0, '' or false is
 # found by no comparison: not by `{ label: 0 }`, `$lt: 1` or `$gte: 0`. Found without a filter, the row is there.
 # Nothing is said; a search of too few rows looks like a search without good matches.
 # Where it matters: a filter by photographer's number, class or split beside image search in a small JavaScript index;
@@ -17,8 +17,11 @@ import { LocalIndex } from 'vectra';
 const index = new LocalIndex('index');
 await index.createIndex({ version: 1, metadata_config: { indexed: ['label', 'word'] } });
 const rows = [['a', 0, 'dog'], ['b', 1, 'dogs'], ['c', 2, 'cat'], ['d', 20, '']];
-for (const [id, label, word] of rows) await index.insertItem({ id, vector: [1, label / 100], metadata: { label, word } });
-const found = async (filter) => (await index.queryItems([1, 0], '', 9, filter)).map((hit) => hit.item.id).sort().join('');
+for (const [id, label, word] of rows) {
+    await index.insertItem({ id, vector: [1, label / 100], metadata: { label, word } });
+}
+const found = async (filter) =>
+    (await index.queryItems([1, 0], '', 9, filter)).map((hit) => hit.item.id).sort().join('');
 const cases = [
     // filter, what was guessed, what is seen
     [undefined, 'abcd', 'abcd'],
