@@ -44,6 +44,7 @@ with torch.no_grad():
     for layer in (0, 1, 3):
         loaded[layer].disable_output_quantization()
     count_fixed, error_fixed = described("loaded, rounding switched off by hand", loaded(pictures))
-as_described = count > 10000 and count_loaded < 256 and error_loaded > 1.2 * error and (count_fixed, error_fixed) == (count, error)
+as_described = count > 10000 and count_loaded < 256 and error_loaded > 1.2 * error
+as_described &= (count_fixed, error_fixed) == (count, error)
 sys.exit(0 if as_described else "changed: this is no longer what quanto does")
 PY

@@ -4,8 +4,8 @@
 # Guessed: a gradient that is named twice counts twice in the norm, so all are scaled a little too far; or it is
 # counted once, as in `Module.parameters()`.
 # Seen: it is counted twice and scaled twice: with a norm of 1,000 it becomes 1,000 times smaller than the others'. After
-# clipping to 1 the norm is 0.6 in place of 1, and nearly nothing of the shared gradient is left: with SGD it
-# stands still while both towers train. An optimizer refuses or warns of the same list; clipping says nothing.
+# clipping to 1 the norm is 0.6 in place of 1, and nearly nothing of the shared gradient is left: with SGD the
+# weight stands still while both towers train. An optimizer refuses or warns of the same list; clipping says nothing.
 # Where it matters: two towers with one token table or one projection, `[*image.parameters(), *text.parameters()]`.
 # Way round: the parameters of one module that holds both, or `list(dict.fromkeys(parameters))`.
 . "$(dirname "$0")/_setup.sh"
@@ -31,7 +31,8 @@ def train(once, foreach):
         clip_grad_norm_(clipped, 1.0, foreach=foreach)
         optimizer.step()
     moved = {name: (new - old).norm().item() for (name, new), old in zip(both.named_parameters(), start)}
-    return moved["0.1.weight"], moved["0.0.weight"], torch.stack([p.grad.norm() for p in both.parameters()]).norm().item()
+    norm = torch.stack([parameter.grad.norm() for parameter in both.parameters()]).norm().item()
+    return moved["0.1.weight"], moved["0.0.weight"], norm
 
 
 as_described = True
