@@ -3,7 +3,7 @@
 #
 # Guessed: a gradient that is named twice counts twice in the norm, so all are scaled a little too far; or it is
 # counted once, as in `Module.parameters()`.
-# Seen: it is counted twice and scaled twice: with a norm of 1,000 it becomes 1,000 times smaller than the others'. After
+# Seen: it is counted and scaled twice: with a norm of 1,000 it becomes 1,000 times smaller than the others'. After
 # clipping to 1 the norm is 0.6 in place of 1, and nearly nothing of the shared gradient is left: with SGD the
 # weight stands still while both towers train. An optimizer refuses or warns of the same list; clipping says nothing.
 # Where it matters: two towers with one token table or one projection, `[*image.parameters(), *text.parameters()]`.
