@@ -9,9 +9,10 @@
 # Way round: `convert("RGB")` before the picture is written.
 . "$(dirname "$0")/_setup.sh"
 install torch==2.13.0 numpy==2.4.6 pillow==13.0.0 boto3==1.44.8 requests==2.34.2 filelock==4.3.1 obstore==0.12.1 \
-    tifffile==2026.3.3
+    tifffile==2026.3.3 packaging==26.4
 install --no-deps litdata==0.2.76 lightning-utilities==0.15.3 # its torchvision is not needed here
-run <<'PY' 2>/dev/null
+export DATA_OPTIMIZER_CACHE_FOLDER="$folder/chunks" DATA_OPTIMIZER_DATA_CACHE_FOLDER="$folder/data"
+run <<'PY'
 import io, sys
 import litdata
 import numpy as np

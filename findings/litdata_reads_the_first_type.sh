@@ -4,16 +4,18 @@
 # Guessed: a sample comes back as it was given, or `optimize` raises, as it does for a plain 0.5 after a plain 1.
 # Seen: the first sample fixes how each field is read. An array or tensor with one dimension is written with its own
 # bytes and read with the first one's type: 0.5 after whole numbers is 4602678819172646912, two float32 numbers after
-# float16 are four others, a 2 x 2 array after a flat one is flat. With two dimensions or more in the first sample all is
-# right. A tuple of six captions after one of five comes back with five; the sixth is the next field's value, and the
+# float16 are four others, a 2 x 2 array after a flat one is flat. With two dimensions in the first sample all is right.
+# A tuple of six captions after one of five comes back with five; the sixth is the next field's value, and the
 # last field is lost. A list of them in a dict is right. Nothing is said, neither in writing nor in reading.
 # Where it matters: scores that are whole by chance in the first sample; features of which some files hold float16;
 # pictures with different numbers of captions.
 # Way round: `astype` on every array, lists in place of tuples.
 . "$(dirname "$0")/_setup.sh"
-install torch==2.13.0 numpy==2.4.6 boto3==1.44.8 requests==2.34.2 filelock==4.3.1 obstore==0.12.1 tifffile==2026.3.3
+install torch==2.13.0 numpy==2.4.6 boto3==1.44.8 requests==2.34.2 filelock==4.3.1 obstore==0.12.1 \
+    tifffile==2026.3.3 packaging==26.4
 install --no-deps litdata==0.2.76 lightning-utilities==0.15.3 # its torchvision is not needed here
-run <<'PY' 2>/dev/null
+export DATA_OPTIMIZER_CACHE_FOLDER="$folder/chunks" DATA_OPTIMIZER_DATA_CACHE_FOLDER="$folder/data"
+run <<'PY'
 import sys
 import litdata
 import numpy as np

@@ -10,7 +10,7 @@
 # Way round: `disable_output_quantization()` on the same layers after loading.
 . "$(dirname "$0")/_setup.sh"
 install optimum-quanto==0.2.7 torch==2.13.0 safetensors==0.8.0 huggingface_hub==2.4.0 numpy==2.4.6
-run <<'PY' 2>/dev/null
+run <<'PY'
 import copy, io, sys
 import torch
 from optimum.quanto import Calibration, freeze, qint8, quantization_map, quantize, requantize

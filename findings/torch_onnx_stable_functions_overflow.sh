@@ -3,7 +3,7 @@
 #
 # Guessed: functions that exist because the plain formula overflows are exported as such, as `logsumexp`, `log_softmax`
 # and `softplus` are.
-# Seen: `logsigmoid` becomes log(sigmoid(x)), minus infinity from -104 on at the latest, and from -18 on in ONNX Runtime,
+# Seen: `logsigmoid` becomes log(sigmoid(x)), minus infinity from -104 on at the latest; from -18 on in ONNX Runtime,
 # whose sigmoid is 0 there. `logaddexp` becomes log(exp(a) + exp(b)): infinite from 89 on, minus infinity from -104 on.
 # Export, checker and runtime say nothing.
 # Where it matters: SigLIP's pair score as a log-probability, where most pairs of an index have logits below -18 and all
