@@ -113,7 +113,7 @@ def test_heads_are_never_below_the_closed_formula_on_dev_unless_it_is_said(name:
     summary = run.summary
     assert summary is not None
     if name == "masked":  # its heads cannot be the two maps of CCA
-        assert "Try the recipe closed-form" in summary["warnings"][-1]
+        assert "the closed formula at" in summary["warnings"][-1]
         return
     assert summary["best_epoch"] == 0
     found = pairjepa.evaluate(run.path, "dev")

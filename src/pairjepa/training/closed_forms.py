@@ -169,14 +169,13 @@ def finish(
         elif to_beat > reached:
             sides = {"heads": [correction.ranks(*dev)], "cca": [of_cca.ranks(*dev_of_cca)]}
             low, high = compare_ranks(sides)["differences"]["cca"]["rsum"]["ci"]
-            if low > 0:
-                sentence = (
-                    f"On dev, both corrected for hubs, these heads are at rsum {reached:.1f} and the closed formula at "
-                    f"{to_beat:.1f} (95 % interval of the difference {low:+.1f} to {high:+.1f}). Try the recipe "
-                    "closed-form."
-                )
-                summary["warnings"].append(sentence)
-                advise(sentence)
+            advice = "Try the recipe closed-form." if low > 0 else "On these dev images they are level."
+            sentence = (
+                f"On dev, both corrected for hubs, these heads are at rsum {reached:.1f} and the closed formula at "
+                f"{to_beat:.1f} (95 % interval of the difference {low:+.1f} to {high:+.1f}). {advice}"
+            )
+            summary["warnings"].append(sentence)
+            advise(sentence)
     kept_correction.save(correction, folder.path, of_weights)
     summary["hubness"] = correction.settings()
     summary["search"] = search_settings(*dev, correction)
