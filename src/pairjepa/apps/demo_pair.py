@@ -1,11 +1,10 @@
-"""A small CLIP of the program's own, adapted to pairs of a shifted world: for the demo and studies/pretrained_pair.py.
+"""A small CLIP of the program's own, adapted to pairs of a shifted world: for the demo.
 
 The shifted world has other colours (the channels of each picture change places), sizes (three quarters of each side)
 and words (each of the two words of a swap means the other one).
 """
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +37,11 @@ CLIP = {
 """The small CLIP's own training; in small batches, as it needs steps more than passes."""
 
 
-def small_clip(folder: Path, settings: Mapping[str, Any] | None = None) -> Path:
+def small_clip(folder: Path) -> Path:
     """The folder of a `CLIPModel` of 64 pixels that was trained on `shapes` from random weights; made once.
 
     Args:
         folder: of that folder and what it is made from.
-        settings: of its training; `CLIP` if not given.
     """
     pair = folder / "pair"
     if pair.is_dir():
@@ -55,7 +53,7 @@ def small_clip(folder: Path, settings: Mapping[str, Any] | None = None) -> Path:
     given: dict[str, Any] = {f"model.{side}": both for side in ("image", "text")}
     given |= {f"model.{side}_weights": "random" for side in ("image", "text")}
     bare = {"model.image_stages": (-1,), "model.text_layers": (-1,), "model.text_pooling": "last"}
-    given |= {**bare, "model.dim": 64, **(settings or CLIP)}
+    given |= {**bare, "model.dim": 64, **CLIP}
     train(recipe("tiny", given), None, folder / "clip")
     return export(folder / "clip", "clip", pair)
 
@@ -77,13 +75,13 @@ def towers(folder: Path) -> Path:
     return folder
 
 
-def shifted(path: Path, seed: int = 0) -> Path:
+def shifted(path: Path) -> Path:
     """The pairs of the shifted world as a table; made once."""
     if path.is_file():
         return path
     rows: dict[str, list[Any]] = {"image": [], "caption": [], "split": []}
     for index, split in enumerate([name for name, count in SPLITS.items() for _ in range(count)]):
-        data, captions = draw(1000 + seed, index)
+        data, captions = draw(1000, index)
         red, green, blue = decode(data).split()
         picture = Image.merge("RGB", (green, blue, red))
         corner: Any = picture.getpixel((0, 0))
