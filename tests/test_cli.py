@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import pairjepa
+from pairjepa.__main__ import main as started
 from pairjepa.cli import main
 from pairjepa.config.recipes import RECIPES, recipe
 from pairjepa.config.renamed import FIELDS
@@ -427,6 +428,20 @@ def test_how_it_ends(
     monkeypatch.setattr("pairjepa.evaluation.evaluate.evaluate", fail)
     assert main(["evaluate", "RUN", "--json"]) == status
     assert capsys.readouterr() == ("", message)
+
+
+def test_an_interruption_while_it_is_imported_shows_no_trace_back(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "pairjepa.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "pairjepa.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert started() == 130
+    assert capsys.readouterr() == ("", INTERRUPTED)
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:

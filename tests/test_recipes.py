@@ -55,6 +55,12 @@ def test_an_unknown_recipe_lists_the_close_ones() -> None:
         recipe("contrastiv")
 
 
+@pytest.mark.parametrize("name", ["contrastive", "masked", "closed-form", "adapt"])
+def test_a_pair_reads_captions_as_long_as_it_can(name: str) -> None:
+    assert recipe(name, {"model.pair": "a/pair"}).model.max_tokens is None
+    assert recipe(name, {"model.pair": "a/pair", "model.max_tokens": 20}).model.max_tokens == 20
+
+
 def test_only_what_is_given_is_changed_at_any_depth() -> None:
     changed = recipe("contrastive", {"model.image_projection.hidden_dim": 64, "training.seed": 7})
     assert differences(recipe("contrastive"), changed) == {

@@ -69,6 +69,7 @@ CASES = [
     ("poolformer", "PoolFormer", {"size": SQUARE, "crop_size": SQUARE, "crop_pct": 0.95}),
     ("pvt", "Pvt", {}),
     ("segformer", "Segformer", {}),
+    ("segformer", "Segformer", {"size": SQUARE, "do_center_crop": True, "crop_size": 40}),
     ("siglip", "Siglip", {}),
     ("efficientnet", "EfficientNet", {}),
     ("efficientnet", "EfficientNet", {"size": SQUARE, "resample": 0, "include_top": False}),
@@ -187,7 +188,16 @@ def test_without_a_file_imagenet_is_taken_and_said(tmp_path, capsys):
         ('{"size": {"height": 32, "width": 64}}', "must be a square"),
         ('{"size": {"longest_edge": 800}}', "must be a square"),
         ('{"size": {"shortest_edge": 40, "longest_edge": 60}}', "its size must be a square"),
-        ('{"size": {"shortest_edge": 40}}', "its do_center_crop must be true"),
+        ('{"size": {"shortest_edge": 40}}', "its size must be a square where nothing is cropped"),
+        (
+            '{"image_processor_type": "SegformerImageProcessor", "size": {"shortest_edge": 40},'
+            ' "do_center_crop": true, "crop_size": 32}',
+            "its size must be a square where nothing is cropped",
+        ),
+        (
+            '{"image_processor_type": "ConvNextImageProcessor", "size": {"height": 40, "width": 40}}',
+            "its size must be a shortest_edge",
+        ),
         ('{"size": 40, "do_center_crop": true}', "its crop_size must be a square, got None"),
         ('{"size": 40, "do_resize": false}', "its do_resize must be true, to make squares of one size"),
         ('{"size": 40, "keep_aspect_ratio": true}', "its keep_aspect_ratio must be false"),

@@ -127,6 +127,7 @@ def test_nobody_is_told_to_try_what_the_run_does() -> None:
         assert "input_dropout" not in after
         assert len(after) <= len(before)
     assert "model.predictor.kind linear" in warnings(ONE_LINE)["collapse of the prediction"]
+    assert "linear" not in str(warnings(ONE_POINT, recipe("adapt"))), "adapters keep the pretrained pair"
     assert "batch_size" not in warnings(ONE_LINE, override(done, {"objective.weights": {"cosine": 1.0}}))
     assert "pretrained" not in warnings(NO_RECALL)["no recall"]
     assert (

@@ -236,15 +236,19 @@ def parse(values: dict[str, Any]) -> Preprocessing:
         resize, keep_aspect = int(resize / values["crop_pct"]), True
     if family == "Levit" and keep_aspect:
         resize = int(resize * 256 / 224)
+    if family == "ConvNext" and not keep_aspect:
+        raise ValueError(f"its size must be a shortest_edge, got {size}")
     if family == "ConvNext":  # below 384 px its size is that of the crop; from there on it squeezes
         if resize < 384:
             resize = int(resize / values["crop_pct"])
         else:
             keep_aspect = False
-    if values.get("do_center_crop"):
+    if values.get("do_center_crop") and family != "Segformer":  # which takes no notice of it
         crop = _square("crop_size", values.get("crop_size"))
     elif keep_aspect and family != "ConvNext":
-        raise ValueError("its do_center_crop must be true where its size is a shortest_edge")
+        raise ValueError(
+            "its size must be a square where nothing is cropped (do_center_crop), got a shortest_edge"
+        )
     if values["resample"] not in range(6):
         raise ValueError(f"its resample must be a number from 0 to 5, as Pillow's, got {values['resample']}")
 

@@ -215,6 +215,11 @@ def evaluate(
         ensemble: Measure all seeds, or several runs, as one model: embeddings side by side.
     """
     chosen = given_settings(given)
+    if hard_negatives is not None and (ensemble or not runs):
+        raise UsageError(
+            "--hard-negatives must be given with one run, as each is measured alone, got "
+            f"{'--ensemble' if ensemble else 'none'}. Name a run folder."
+        )
     if ensemble:
         _evaluate_ensemble(runs, split, as_json, export, relevance, sorted(chosen))
         return
@@ -223,7 +228,7 @@ def evaluate(
             f"evaluate must have one run, got {len(runs)}. Give --ensemble to measure several as one model."
         )
     run = runs[0] if runs else None
-    if hard_negatives is not None and run is not None:
+    if run is not None and hard_negatives is not None:
         _evaluate_file(run, hard_negatives, images, as_json, device)
         return
     if run is None and "model.pair" not in chosen:
@@ -362,6 +367,6 @@ def _table(name: str, result: dict[str, Any]) -> str:
         notes += [f"seed {seed}: {note}" for seed, note in own]
     if all("partial" in seed for seed in seeds):
         shown.append(tables.partial_table([seed["partial"] for seed in seeds]))
-    if all(seed["hard_negatives"] for seed in seeds):
+    if all(seed.get("hard_negatives") for seed in seeds):  # an ensemble has none
         shown.append(tables.hard_negatives_table([seed["hard_negatives"] for seed in seeds]))
     return "\n\n".join([*shown, *notes])

@@ -196,7 +196,7 @@ def recipe(name: str, values: Mapping[str, Any] | None = None) -> RunConfig:
     Args:
         name: A name in `RECIPES`.
         values: Dotted setting → value, as in `{"model.dim": 256, "objective.weights.info_nce": 0.5}`; a `model.pair`
-            takes the place of the recipe's encoders.
+            takes the place of the recipe's encoders, and as many tokens as it can.
 
     Raises:
         UsageError: the recipe or a setting is unknown, or a value has the wrong type.
@@ -205,7 +205,7 @@ def recipe(name: str, values: Mapping[str, Any] | None = None) -> RunConfig:
         raise unknown("recipe", name, RECIPES)
     values = dict(values or {})
     if values.get("model.pair"):
-        values = dict.fromkeys(ENCODERS) | values
+        values = dict.fromkeys((*ENCODERS, "model.max_tokens")) | values
     return override(replace(RECIPES[name](), recipe=name), values)
 
 

@@ -133,9 +133,9 @@ class Watch:
         )
 
     def _deep(self, *names: str) -> list[str]:
-        """Those of the heads that are more than a linear map."""
+        """Those of the heads that are more than a linear map; an adapter's start is the pretrained pair."""
         heads: dict[str, HeadConfig] = {name: getattr(self.config.model, name) for name in names}
-        return [name for name, head in heads.items() if head.kind not in ("identity", "linear")]
+        return [name for name, head in heads.items() if head.kind not in ("identity", "linear", "adapter")]
 
 
 def _try(tries: list[str]) -> str:
