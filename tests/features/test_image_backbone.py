@@ -87,6 +87,19 @@ def test_positions_are_what_is_pooled(name, image_folder):
     torch.testing.assert_close(positions[..., width:].mean((1, 2)), features[:, width:], rtol=1e-4, atol=1e-5)
 
 
+def test_tokens_behind_the_patches_are_none_of_them(tmp_path):
+    small = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
+    config = hf.YolosConfig(image_size=[64, 64], patch_size=16, num_detection_tokens=10, **small)
+    backbone = load_image_backbone(ModelConfig(image=str(save_model(config, tmp_path)), image_size=64), 0)
+    assert backbone.stages
+    pixels = images(backbone)
+    with torch.no_grad():
+        raw = backbone.model(pixel_values=pixels, output_hidden_states=True)
+        found = backbone(pixels).split(32, dim=1)[1:]
+    for index, features in zip(backbone.stages, found, strict=True):
+        torch.testing.assert_close(features, raw.hidden_states[index][:, 1:17].mean(1), rtol=1e-4, atol=1e-5)
+
+
 def test_positions_of_a_backbone_that_pools_in_its_own_way(tmp_path):
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     folder = save_model(hf.SiglipVisionConfig(image_size=64, patch_size=16, **small), tmp_path)

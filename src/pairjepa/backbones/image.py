@@ -186,7 +186,7 @@ class ImageBackbone(nn.Module):
                 f"model.image_stages must be -1 for this backbone, got maps of {tuple(state.shape[1:])}, which are not "
                 "channels and a square."
             )
-        return state.mean((2, 3)) if state.ndim == 4 else state[:, self._prefix(state) :].mean(1)
+        return state.mean((2, 3)) if state.ndim == 4 else self._patches(state).mean(1)
 
     def _cells(self, state: Tensor) -> Tensor:
         """A map or patch tokens as `grid` x `grid` cells, flattened: (batch, grid * grid * channel)."""
@@ -196,7 +196,7 @@ class ImageBackbone(nn.Module):
         """A map as it is, patch tokens as one: (batch, channel, height, width)."""
         if state.ndim == 4:
             return state
-        patches = state[:, self._prefix(state) :]
+        patches = self._patches(state)
         side = math.isqrt(patches.shape[1])
         if side**2 != patches.shape[1]:
             raise PairJEPAError(f"The image backbone must give a square of patches, got {patches.shape[1]}.")
@@ -227,7 +227,15 @@ class ImageBackbone(nn.Module):
         if not patch:
             return 0
         # int: while a graph is traced, a length is a tensor
-        return max(int(tokens.shape[1]) - (self.preprocessing.size // patch) ** 2, 0)
+        return max(int(tokens.shape[1]) - self._behind - (self.preprocessing.size // patch) ** 2, 0)
+
+    @property
+    def _behind(self) -> int:
+        """How many tokens stand behind the patches: YOLOS' detections."""
+        return getattr(self.model.config, "num_detection_tokens", 0)
+
+    def _patches(self, tokens: Tensor) -> Tensor:
+        return tokens[:, self._prefix(tokens) : tokens.shape[1] - self._behind]
 
 
 def stage_ends(output: Tensor, pooled: list[Tensor], states: list[Tensor], count: int = 3) -> tuple[int, ...]:
