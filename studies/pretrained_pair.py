@@ -20,6 +20,7 @@ from results import ROOT, fill
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import DataConfig
 from pairjepa.evaluation.embedding_set import EmbeddingSet
+from pairjepa.evaluation.ensemble import evaluate_ensemble
 from pairjepa.evaluation.evaluate import evaluate
 from pairjepa.evaluation.tables import markdown
 from pairjepa.pairs.data import USED
@@ -95,15 +96,18 @@ def study(
     new = vectors(pair, away, USED, work)
     old = work / "old.parquet"
     write_table(vectors(pair, home, ("test",), work), old)
-    rows = [["training images", "as they are", "adapted", "gained", "closed-form", "elsewhere"]]
+    rows = [["training images", "as they are", "adapt", "gained", "closed-form", "both as one", "elsewhere"]]
     for images in IMAGES:
-        found, elsewhere = [], []
+        found, both, elsewhere = [], [], []
         for seed in range(draws):
             source = drawn(new, images, seed, work / f"{images}-{seed}.parquet")
             run = work / f"adapt-{images}-{seed}"
             settings = {"data.source": str(source), "model.pair": "vectors", "training.seed": seed}
             train_run(recipe("adapt", settings), None, run)
             found.append(evaluate(run, "test"))
+            formula = work / f"closed-form-{images}-{seed}"
+            train_run(recipe("closed-form", {"data.source": str(source)}), None, formula)
+            both.append(evaluate_ensemble([run, formula], "test"))
             elsewhere.append(evaluate(run, "test", data=DataConfig(str(old))))
         before = [result["baselines"]["pretrained"] for result in found]
         gains = [result["beats_pretrained"] for result in found]
@@ -112,8 +116,9 @@ def study(
                 f"{images:,}",
                 f"{before[0]['rsum']:.1f} ({_spread(one['corrected']['rsum'] for one in before)})",
                 f"{_spread(r['rsum'] for r in found)} ({_spread(r['corrected']['rsum'] for r in found)})",
-                f"{_spread(g['rsum_difference'] for g in gains)}; intervals above {min(g['ci'][0] for g in gains):.1f}",
+                f"{_spread(g['rsum_difference'] for g in gains)} (> {min(g['ci'][0] for g in gains):.1f})",
                 f"({_spread(r['baselines']['cca']['corrected']['rsum'] for r in found)})",
+                f"{_spread(r['rsum'] for r in both)} ({_spread(r['corrected']['rsum'] for r in both)})",
                 f"{elsewhere[0]['baselines']['pretrained']['rsum']:.1f} → {_spread(r['rsum'] for r in elsewhere)}",
             ]
         )
@@ -122,7 +127,7 @@ def study(
 
 def _spread(values: Any) -> str:
     low, *_, high = sorted(values)
-    return f"{low:.1f} to {high:.1f}"
+    return f"{low:.1f}–{high:.1f}"
 
 
 if __name__ == "__main__":
