@@ -169,9 +169,8 @@ def test_an_ensemble_has_the_mean_of_the_cosines_as_its_score(
     assert "\nensemble " in capsys.readouterr().out
     assert main(["evaluate", runs[0], "--ensemble"]) == 2
     assert "--ensemble must have at least two runs, got 1" in capsys.readouterr().err
-    for alone in (["--model.pair", "a/pair", "--data", "pairs.csv"], [*runs, "--ensemble"]):
-        assert main(["evaluate", *alone, "--hard-negatives", "file.json"]) == 2
-        assert "--hard-negatives must be given with one run" in capsys.readouterr().err
+    assert main(["evaluate", *runs, "--ensemble", "--hard-negatives", "file.json"]) == 2
+    assert "--hard-negatives must be given with one run" in capsys.readouterr().err
 
 
 def test_evaluate_prints_one_object_with_exactly_these_keys(

@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import transformers as hf
 from PIL import Image
+from tests.features.conftest import save_model
 
 import pairjepa
+from pairjepa.apps.demo_pair import towers
 from pairjepa.cli import main
 from pairjepa.config.recipes import recipe
 from pairjepa.evaluation.benchmark_files import read_items
@@ -101,3 +104,21 @@ def test_a_run_is_measured_on_one(folder: Path, capsys: pytest.CaptureFixture[st
     assert json.loads((run / "hard-negatives" / "swap_att.json").read_text())["file"] == "swap_att.json"
     assert main(["evaluate", str(run), *given]) == 0
     assert "own above twin" in capsys.readouterr().out
+
+
+def test_a_pretrained_pair_is_measured_as_it_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = towers(folder / "clip")
+    save_model(hf.CLIPConfig.from_pretrained(pair), pair)
+    file = folder / "swap_att.json"
+    given = ["--model.pair", str(pair), "--hard-negatives", str(file), "--images", str(folder / "images")]
+    assert main(["evaluate", *given, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    embedder = pairjepa.Embedder.from_pair(pair)
+    image = embedder.encode_image([folder / "images" / f"{n:012d}.jpg" for n in range(3)])
+    own, wrong = embedder.encode_text(["a red dog", "a blue dog"])
+    assert result["hard_negatives"]["all"]["accuracy"] == pytest.approx(
+        100 * (image @ own > image @ wrong).mean()
+    )
+    assert (result["run"], result["images"]) == (str(pair), 3)
+    assert main(["evaluate", *given, "--data", "shapes:60"]) == 2
+    assert "--data.source must stand without --hard-negatives" in capsys.readouterr().err

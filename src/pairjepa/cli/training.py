@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -210,15 +210,14 @@ def evaluate(
     Args:
         runs: Run folder that `pairjepa train` wrote, with or without --seeds.
         export: Folder for the split's embeddings: .npy files beside names and captions.
-        hard_negatives: Measure the run on this file of SugarCrepe, ARO or Winoground alone.
+        hard_negatives: Measure on this file of SugarCrepe, ARO or Winoground alone.
         images: Folder of that file's images, where they are not beside it.
         ensemble: Measure all seeds, or several runs, as one model: embeddings side by side.
     """
     chosen = given_settings(given)
-    if hard_negatives is not None and (ensemble or not runs):
+    if hard_negatives is not None and ensemble:
         raise UsageError(
-            "--hard-negatives must be given with one run, as each is measured alone, got "
-            f"{'--ensemble' if ensemble else 'none'}. Name a run folder."
+            "--hard-negatives must be given with one run, as each is measured alone, got --ensemble. Leave one out."
         )
     if ensemble:
         _evaluate_ensemble(runs, split, as_json, export, relevance, sorted(chosen))
@@ -228,11 +227,18 @@ def evaluate(
             f"evaluate must have one run, got {len(runs)}. Give --ensemble to measure several as one model."
         )
     run = runs[0] if runs else None
-    if run is not None and hard_negatives is not None:
-        _evaluate_file(run, hard_negatives, images, as_json, device)
-        return
     if run is None and "model.pair" not in chosen:
         raise UsageError("evaluate must be given a run or --model.pair, got none. Name a run folder.")
+    if hard_negatives is not None:
+        of_pair = (
+            {} if run else {name: chosen.pop(name, None) for name in ("model.pair", "model.pair_revision")}
+        )
+        if chosen:
+            raise UsageError(
+                f"--{min(chosen)} must stand without --hard-negatives. Leave one of the two out."
+            )
+        _evaluate_file(run, of_pair, hard_negatives, images, as_json, device)
+        return
     if "data.source" not in chosen and (run is None or chosen):
         raise UsageError(
             "--data must be given with --model.pair and the settings of data, got none. Name the pairs."
@@ -342,18 +348,27 @@ def demo(*, run: Path = Path("runs/demo")) -> None:
 
 
 def _evaluate_file(
-    run: Path, file: Path, images: Path | None, as_json: bool, device: DeviceName | None
+    run: Path | None,
+    pair: Mapping[str, Any],
+    file: Path,
+    images: Path | None,
+    as_json: bool,
+    device: DeviceName | None,
 ) -> None:
-    """`evaluate --hard-negatives`, for each run of a seed group."""
+    """`evaluate --hard-negatives`, for each run of a seed group, or of a pretrained pair."""
     with stdout_for_results(device):
         from pairjepa.evaluation.benchmark_files import evaluate_file
         from pairjepa.run.seeds import runs_at
 
-        results = [evaluate_file(one, file, images) for one in runs_at(run)]
+        if run is None:
+            results = [evaluate_file(pair["model.pair"], file, images, pair["model.pair_revision"])]
+        else:
+            results = [evaluate_file(one, file, images) for one in runs_at(run)]
     one_or_more = results[0] if len(results) == 1 else {"seeds": results}
     measured = [result["hard_negatives"] for result in results]
     print_result(one_or_more, as_json, lambda _: tables.hard_negatives_table(measured))
-    say(f"wrote {', '.join(result['run'] + '/hard-negatives' for result in results)}")
+    if run is not None:
+        say(f"wrote {', '.join(result['run'] + '/hard-negatives' for result in results)}")
 
 
 def _table(name: str, result: dict[str, Any]) -> str:

@@ -46,19 +46,22 @@ class Item(NamedTuple):
     kind: str
 
 
-def evaluate_file(run: RunFolder, file: Path, images: Path | None = None) -> dict[str, Any]:
+def evaluate_file(
+    run: RunFolder | str, file: Path, images: Path | None = None, revision: str | None = None
+) -> dict[str, Any]:
     """A run on a benchmark's hard negatives, kept in `RUN/hard-negatives/FILE`; JSON-ready.
 
     Args:
-        run: a run folder.
+        run: a run folder; or the name of a pretrained pair, of which nothing is kept.
         file: of the benchmark.
         images: the folder of its images; without it the file's own, and `images` and `val2017` in that.
+        revision: of the pair, if its name is a hub id.
 
     Raises:
         PairJEPAError: the file is none of these, or an image is not there.
     """
     items = read_items(file, images)
-    embedder = Embedder.load(run)
+    embedder = Embedder.from_pair(run, revision) if isinstance(run, str) else Embedder.load(run)
     pictures = list(dict.fromkeys(item.picture for item in items))
     rows = {picture: row for row, picture in enumerate(pictures)}
     parts = []
@@ -67,13 +70,11 @@ def evaluate_file(run: RunFolder, file: Path, images: Path | None = None) -> dic
             parts.append(embedder.encode_image([picture.opened() for picture in some]))
             bar.advance(len(some))
     texts = embedder.encode_text([item.caption for item in items] + [item.wrong for item in items])
-    result = {
+    result: dict[str, Any] = {
         "file": file.name,
         "images": len(pictures),
-        "run": str(run.path),
+        "run": run if isinstance(run, str) else str(run.path),
         "weights": embedder.weights,
-        "recipe": run.config.recipe,
-        "seed": run.config.training.seed,
         "hard_negatives": evaluate_hard_negatives(
             [item.kind for item in items],
             np.arange(len(items)),
@@ -82,6 +83,9 @@ def evaluate_file(run: RunFolder, file: Path, images: Path | None = None) -> dic
             None,
         ),
     }
+    if isinstance(run, str):
+        return result
+    result |= {"recipe": run.config.recipe, "seed": run.config.training.seed}
     with writing(run.path):
         write_record(run.path / FOLDER / f"{file.stem}.json", result)
     return result
