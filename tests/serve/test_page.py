@@ -53,6 +53,8 @@ def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
         page.on("request", lambda request: None if request.url.startswith(url) else wrong.append(request.url))
         page.goto(url + path)
         expect(page.locator("#size")).to_have_text("200 images")
+        if path == "/":
+            expect(page.locator("#words")).to_be_focused()  # what is typed before is lost
         return page
 
     yield open_page
