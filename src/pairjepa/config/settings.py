@@ -85,7 +85,7 @@ class ModelConfig:
     text: str | None = None
     """Text backbone: a local Transformers folder, a hub id, or `tiny-bert`."""
     pair: str | None = None
-    """A pretrained pair in place of both: a folder or hub id of CLIP, SigLIP or another dual encoder."""
+    """A pretrained pair in place of both: the folder or hub id of a CLIP, SigLIP, …, or `vectors`, the data's own."""
     pair_revision: str | None = None
     """Commit, tag or branch of the pair's hub id."""
     image_revision: str | None = None
