@@ -127,8 +127,8 @@ def study(
 
 
 def _spread(values: Any) -> str:
-    low, *_, high = sorted(values)
-    return f"{low:.1f}–{high:.1f}"
+    found = sorted(values)
+    return f"{found[0]:.1f}–{found[-1]:.1f}"
 
 
 if __name__ == "__main__":

@@ -113,7 +113,13 @@ def test_heads_are_never_below_the_closed_formula_on_dev_unless_it_is_said(name:
     summary = run.summary
     assert summary is not None
     if name == "masked":  # its heads cannot be the two maps of CCA
+        assert summary["cca_corrected_dev_rsum"] > summary["corrected_dev_rsum"]
         assert "the closed formula at" in summary["warnings"][-1]
+        assert "holds 0: these dev images do not show which is better." in summary["warnings"][-1]
+        bad = replace(bad, data=replace(bad.data, source="shapes:400"))
+        summary = pairjepa.train(bad, None, tmp_path / "more").summary
+        assert summary is not None
+        assert "Try the recipe closed-form" in summary["warnings"][-1]
         return
     assert summary["best_epoch"] == 0
     found = pairjepa.evaluate(run.path, "dev")

@@ -169,10 +169,11 @@ def finish(
         elif to_beat > reached:
             sides = {"heads": [correction.ranks(*dev)], "cca": [of_cca.ranks(*dev_of_cca)]}
             low, high = compare_ranks(sides)["differences"]["cca"]["rsum"]["ci"]
-            advice = "Try the recipe closed-form." if low > 0 else "On these dev images they are level."
+            unsure = "holds 0: these dev images do not show which is better."
+            advice = "is above 0. Try the recipe closed-form." if low > 0 else unsure
             sentence = (
                 f"On dev, both corrected for hubs, these heads are at rsum {reached:.1f} and the closed formula at "
-                f"{to_beat:.1f} (95 % interval of the difference {low:+.1f} to {high:+.1f}). {advice}"
+                f"{to_beat:.1f}. The 95 % interval of the difference, {low:+.1f} to {high:+.1f}, {advice}"
             )
             summary["warnings"].append(sentence)
             advise(sentence)
