@@ -532,7 +532,8 @@ def adapted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adapted")
     save(folder / "clip", clip)
     given = {"data.source": "shapes:120", "model.pair": str(folder / "clip"), "training.epochs": 2}
-    pairjepa.train(recipe("adapt", given), None, folder / "run")
+    pairjepa.train(recipe("adapt", given | {"model.closed_form_share": 0.0}), None, folder / "run")
+    pairjepa.train(recipe("adapt", given | {"model.closed_form_share": 0.5}), None, folder / "mixed")
     return folder
 
 

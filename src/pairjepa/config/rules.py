@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from pairjepa.config.settings import TEMPERATURES, ModelConfig, RunConfig, holds_cca
+from pairjepa.config.settings import TEMPERATURES, ModelConfig, RunConfig, holds_cca, holds_linear
 from pairjepa.config.values import bad, flatten
 
 HEADS = ("image_projection", "caption_projection", "text_projection", "predictor")
@@ -25,7 +25,14 @@ AT_LEAST = {
 BETWEEN: dict[str, tuple[float, float]] = {
     "training.seed": (0, 2**32 - 1),
     **dict.fromkeys(
-        ("data.max_bad", "model.adapter_scale", "context.full_mask_prob", "training.warmup"), (0, 1)
+        (
+            "data.max_bad",
+            "model.adapter_scale",
+            "model.closed_form_share",
+            "context.full_mask_prob",
+            "training.warmup",
+        ),
+        (0, 1),
     ),
 }
 BELOW_ONE = (
@@ -102,6 +109,12 @@ def _check_pair(config: RunConfig) -> None:
     adapters = "adapter" in (m.image_projection.kind, m.predictor.kind, m.text_projection.kind)
     if m.adapter_scale is not None and not adapters:
         raise bad("model.adapter_scale", "go with heads of the kind adapter", m.adapter_scale)
+    if m.closed_form_share and (config.training.solver == "cca" or not holds_linear(config)):
+        raise bad(
+            "model.closed_form_share",
+            "go with frozen images and heads of the kind linear, residual, gated or adapter",
+            m.closed_form_share,
+        )
     if m.pair is None:
         if m.max_tokens is None or config.objective.temperature is None:
             raise bad(

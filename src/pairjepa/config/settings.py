@@ -143,6 +143,9 @@ class ModelConfig:
     adapter_scale: float | None = None
     """How much of what adapters add is kept after training, from 0 (the pretrained pair) to 1; chosen on dev if not
     given."""
+    closed_form_share: float | None = None
+    """How much of ridge CCA is mixed into trained heads on frozen backbones, from 0 (the heads alone) to 1 (CCA alone);
+    chosen on dev if not given."""
 
 
 @dataclass(frozen=True)
@@ -333,15 +336,24 @@ def seedless(config: RunConfig) -> bool:
     return closed and all(pretrained(config.model, side) for side in ("image", "text"))
 
 
+def holds_linear(config: RunConfig) -> bool:
+    """Whether a linear map of the features can be added to the heads in their own weights; images must be frozen."""
+    model = config.model
+    image = {model.image_projection.kind, model.predictor.kind}
+    learning = image - {"identity"}
+    return (
+        config.context.image
+        and not tuned(model, "image")
+        and len(learning) == 1
+        and image > learning
+        and learning | {model.text_projection.kind} <= {"linear", "residual", "gated", "adapter"}
+        and (config.context.caption is None or model.predictor.kind in ("gated", "adapter"))
+    )
+
+
 def holds_cca(config: RunConfig) -> bool:
     """Whether the heads can be one linear map a side, of frozen features."""
-    model, context = config.model, config.context
-    image = sorted((model.image_projection.kind, model.predictor.kind))
-    return (
-        context.image
-        and context.caption is None
-        and not tuned(model, "image")
-        and not tuned(model, "text")
-        and image in (["identity", "linear"], ["identity", "residual"])
-        and model.text_projection.kind in ("linear", "residual")
-    )
+    model = config.model
+    kinds = {model.image_projection.kind, model.predictor.kind, model.text_projection.kind}
+    alone = config.context.caption is None and not tuned(model, "text")
+    return alone and kinds <= {"identity", "linear", "residual"} and holds_linear(config)

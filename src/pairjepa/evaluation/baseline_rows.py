@@ -55,4 +55,6 @@ def closed_forms(
         name: _beside(material, split, embed_by(form, material), corrected and name == "cca")
         for name, form in forms.items()
     }
-    return rows | {"cca": replace(rows["cca"], twins=forms["cca"].text(_features(material, twins)))}
+    return rows | {
+        "cca": replace(rows["cca"], twins=forms["cca"].text(material.as_seen(_features(material, twins))))
+    }

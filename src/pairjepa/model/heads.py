@@ -1,6 +1,7 @@
 """Learned maps between vectors. A new one is a class here under `@head`."""
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -129,6 +130,8 @@ class Adapter(nn.Module):
 
     scale: Tensor
     """How much of the MLP is added; 1 until the training is complete."""
+    linear: Tensor | None
+    """The map of the embedding, `(dim, dim)`; None is the identity."""
 
     def __init__(self, width: int, dim: int, config: HeadConfig) -> None:
         """From `width`, which is `dim`.
@@ -138,6 +141,7 @@ class Adapter(nn.Module):
         """
         super().__init__()
         self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("linear", None)
         if width != dim:
             raise UsageError(
                 f"model.dim must be {width}, the width of the pretrained pair, got {dim}. Leave it out."
@@ -155,8 +159,13 @@ class Adapter(nn.Module):
     def forward(self, x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
         """The embedding on the sphere of radius √dim, and what is added to it."""
         x = sphere(x)
-        out: Tensor = x + self.scale * self.mlp(x)
+        out: Tensor = (x if self.linear is None else F.linear(x, self.linear)) + self.scale * self.mlp(x)
         return out
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        if (found := state_dict.get(prefix + "linear")) is not None:
+            self.linear = torch.empty_like(found, device=self.scale.device)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def sphere(x: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
@@ -169,7 +178,8 @@ class Gated(nn.Module):
 
     One map over both sides cannot: what it makes of the image must be large where the image stands alone, and small
     where most words are there. An image alone goes through its own map and no gate. The maps are residual; of a
-    pretrained pair adapters, so that at first the prediction of an image alone is the pair's.
+    pretrained pair adapters, so that at first the prediction of an image alone is the pair's. What is added to the map
+    of an image alone counts beside words as much as the gate lets through on average.
     """
 
     def __init__(self, image: int, caption: int, dim: int, config: HeadConfig) -> None:
@@ -178,6 +188,18 @@ class Gated(nn.Module):
         kind = Adapter if config.kind == "adapter" else Residual
         self.image, self.caption = kind(image, dim, config), kind(caption, dim, config)
         self.gate = Residual(caption, dim, config)
+        self.alone: Residual | Adapter | None = None
+
+    def of_image_alone(self) -> nn.Module:
+        """The map of an image without words, which can be changed by itself."""
+        if self.alone is None:
+            self.alone = copy.deepcopy(self.image)
+        return self.alone
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *rest: Any) -> None:
+        if any(name.startswith(prefix + "alone.") for name in state_dict):
+            self.of_image_alone()
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(
         self,
@@ -185,21 +207,35 @@ class Gated(nn.Module):
         caption: Float[Tensor, "batch caption"] | None,
     ) -> Float[Tensor, "batch dim"]:
         """Predict."""
-        alone: Tensor = self.image(image)
+        seen: Tensor = self.image(image)
+        alone = seen if self.alone is None else self.alone(image)
         if caption is None:
             return alone
-        gate = self.gate(sphere(caption) if isinstance(self.caption, Adapter) else caption)
-        both: Tensor = gate.sigmoid() * alone + self.caption(caption)
+        gate = self.gate(sphere(caption) if isinstance(self.caption, Adapter) else caption).sigmoid()
+        both: Tensor = gate * seen + self.caption(caption) + gate.mean(dim=1, keepdim=True) * (alone - seen)
         return both
 
 
 @torch.no_grad()
-def set_linear(head: nn.Module, weight: Float[Tensor, "rows width"]) -> None:
-    """Make a linear or residual head a linear map without bias; outputs beyond the rows are 0."""
-    for parameter in head.parameters():
-        parameter.zero_()
+def add_linear(
+    head: nn.Module, keep: float, weight: Float[Tensor, "dim width"], bias: Float[Tensor, " dim"]
+) -> None:
+    """Change a linear, residual or adapter head f so that it gives keep·f(x) + weight·x + bias."""
+    if isinstance(head, Adapter):
+        start = torch.eye(len(weight), device=weight.device) if head.linear is None else head.linear
+        head.linear = keep * start + weight
+        last: Any = head.mlp[-1]
+        last.weight *= keep * head.scale
+        last.bias *= keep * head.scale
+        last.bias += bias
+        head.scale.fill_(1.0)
+        return
+    if isinstance(head, Residual):
+        for parameter in head.mlp[-1].parameters():
+            parameter.mul_(keep)
     linear: Any = head.linear if isinstance(head, Residual) else head[-1]  # type: ignore[index]
-    linear.weight[: len(weight)] = weight
+    linear.weight.mul_(keep).add_(weight)
+    linear.bias.mul_(keep).add_(bias)
 
 
 def build_head(width: int, dim: int, config: HeadConfig) -> nn.Module:

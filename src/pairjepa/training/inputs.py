@@ -187,12 +187,20 @@ class MaskedTokens(Inputs):
 
 
 def all_features(
-    inputs: Inputs, device: torch.device, views: int | None = None
+    inputs: Inputs, device: torch.device, views: int | None = None, among: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Chunks of rows and their features `(row, view, width)`, in order, without gradient; of the first views if so."""
+    """Chunks of rows and their features `(row, view, width)`, in order, without gradient.
+
+    Args:
+        inputs: one side.
+        device: where the features go.
+        views: the first so many; all if not given.
+        among: rows; all if not given.
+    """
     size = CHUNK if inputs.backbone is not None else FEATURES_CHUNK
-    for start in range(0, len(inputs), size):
-        rows = np.arange(start, min(start + size, len(inputs)))
+    among = np.arange(len(inputs)) if among is None else among
+    for start in range(0, len(among), size):
+        rows = among[start : start + size]
         every = []
         for view in range(views or inputs.views):
             batch = to_device(inputs.batch(rows, np.full(len(rows), view)), device)

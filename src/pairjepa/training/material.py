@@ -38,6 +38,7 @@ from pairjepa.training.monitor import Split, Splits
 from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import cache_folder
 from pairjepa.util.progress import say
+from pairjepa.util.unit import unit
 from pairjepa.util.words import counted
 
 _CAPTIONS = 20_000  # that are looked at for unknown tokens
@@ -148,8 +149,18 @@ class Material:
         return self.engines.get(side, "torch" if starts_as_pair(model) and tuned(model, side) else "auto")
 
     def pooled_features(self, images: np.ndarray) -> np.ndarray:
-        """`(image, pooled)`: views averaged, without the cells of a grid."""
-        return self.image_features.gather(images)[..., : self.image.pooled].mean(axis=1)
+        """`(image, pooled)` as heads see them: views averaged, without the cells of a grid."""
+        return self.as_seen(self.image_features.gather(images)[..., : self.image.pooled]).mean(axis=1)
+
+    def caption_features(self, captions: np.ndarray) -> np.ndarray:
+        """`(caption, width)` as heads see them."""
+        return self.as_seen(self.text_features.gather(captions))
+
+    def as_seen(self, features: np.ndarray) -> np.ndarray:
+        """Features of the untrained backbones as heads see them: adapters on the sphere, see `model.heads.Adapter`."""
+        if not starts_as_pair(self.config.model):
+            return features
+        return unit(features) * np.float32(features.shape[-1] ** 0.5)
 
     def masking(self, low: float, high: float | None = None) -> Masking:
         """The run's way of masking, at these ratios."""

@@ -28,7 +28,7 @@ from pairjepa.pairs.table import Pairs, opened
 from pairjepa.run.folder import TEXT_ONLY, RunFolder
 from pairjepa.run.seeds import free_folder, plan_seeds, runs_at
 from pairjepa.training.chosen_on_dev import adapters, set_scale
-from pairjepa.training.closed_forms import CCATrainer, finish
+from pairjepa.training.closed_forms import CCATrainer, finish, mixed_before
 from pairjepa.training.ensemble import teach
 from pairjepa.training.loop import Trainer
 from pairjepa.training.material import Material, warn_of_captions
@@ -235,15 +235,17 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
     summary = trainer.fit()
     if summary is not None:
         joint: Any = module["joint"]
-        if adapters(joint):
+        summary |= mixed_before(folder)
+        if adapters(joint) and "adapter_scale" not in summary:
             load_weights(module, folder.model_file)
             summary |= set_scale(joint, config.model.adapter_scale, trainer.dev_rsum)
             write_tensors(tensors_of(module), folder.model_file)
         if config.context.image:
-            finish(folder, material, module, summary, device)
+            finish(folder, material, module, summary, trainer.dev_rsum, device)
         folder.finish(summary)
         heads_alone = not any(tuned(config.model, side) for side in ("image", "text"))
-        pretrained_best = summary["best_epoch"] == 0 or (heads_alone and summary.get("adapter_scale") == 0)
+        scale, share = summary.get("adapter_scale"), summary.get("closed_form_share")
+        pretrained_best = not share and (summary["best_epoch"] == 0 or (heads_alone and scale == 0))
         # the text-only control begins as one tower, not as the pair
         if config.context.image and starts_as_pair(config.model) and pretrained_best:
             say(

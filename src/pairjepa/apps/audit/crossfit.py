@@ -50,6 +50,7 @@ def scorer(model: ModelConfig, images: int) -> RunConfig:
         untuned(model),
         dim=heads.model.dim,
         adapter_scale=None,
+        closed_form_share=None,
         image_grid=None,
         image_projection=heads.model.image_projection,
         caption_projection=heads.model.caption_projection,

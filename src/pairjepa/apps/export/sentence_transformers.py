@@ -172,7 +172,7 @@ def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Modul
     width = len(standardizer.mean)
     modules = [_dense(torch.diag(1 / standardizer.scale), -standardizer.mean / standardizer.scale)]
     for head in heads:
-        head = head.image if isinstance(head, Gated) else head
+        head = head.of_image_alone() if isinstance(head, Gated) else head
         if isinstance(head, Residual):
             modules += _beside(head.mlp, head.linear.weight[:, :width], head.linear.bias)
             width = head.linear.out_features
@@ -180,7 +180,8 @@ def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Modul
         if isinstance(head, Adapter):
             scale = torch.eye(width) * width**0.5
             grown = _dense(scale, torch.zeros(width))
-            beside = _beside(head.mlp, torch.eye(width), torch.zeros(width), float(head.scale))
+            start = torch.eye(width) if head.linear is None else head.linear
+            beside = _beside(head.mlp, start, torch.zeros(width), float(head.scale))
             modules += [Normalize(), grown, *beside]
             continue
         for layer in head.children():
