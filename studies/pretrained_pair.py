@@ -20,7 +20,6 @@ from results import ROOT, fill
 from pairjepa.config.recipes import recipe
 from pairjepa.config.settings import DataConfig
 from pairjepa.evaluation.embedding_set import EmbeddingSet
-from pairjepa.evaluation.ensemble import evaluate_ensemble
 from pairjepa.evaluation.evaluate import evaluate
 from pairjepa.evaluation.tables import markdown
 from pairjepa.pairs.data import USED
@@ -96,18 +95,19 @@ def study(
     new = vectors(pair, away, USED, work)
     old = work / "old.parquet"
     write_table(vectors(pair, home, ("test",), work), old)
-    rows = [["training images", "as they are", "adapt", "gained", "closed-form", "both as one", "elsewhere"]]
+    rows = [
+        ["training images", "as they are", "closed-form", "adapters alone", "adapt", "gained", "elsewhere"]
+    ]
     for images in IMAGES:
-        found, both, elsewhere = [], [], []
+        found, alone, elsewhere = list[dict[str, Any]](), list[dict[str, Any]](), []
         for seed in range(draws):
             source = drawn(new, images, seed, work / f"{images}-{seed}.parquet")
-            run = work / f"adapt-{images}-{seed}"
             settings = {"data.source": str(source), "model.pair": "vectors", "training.seed": seed}
-            train_run(recipe("adapt", settings), None, run)
-            found.append(evaluate(run, "test"))
-            formula = work / f"closed-form-{images}-{seed}"
-            train_run(recipe("closed-form", {"data.source": str(source)}), None, formula)
-            both.append(evaluate_ensemble([run, formula], "test"))
+            for runs, share, name in ((found, None, "adapt"), (alone, 0.0, "adapters")):
+                run = work / f"{name}-{images}-{seed}"
+                train_run(recipe("adapt", settings | {"model.closed_form_share": share}), None, run)
+                runs.append(evaluate(run, "test"))
+            run = work / f"adapt-{images}-{seed}"
             elsewhere.append(evaluate(run, "test", data=DataConfig(str(old))))
         before = [result["baselines"]["pretrained"] for result in found]
         gains = [result["beats_pretrained"] for result in found]
@@ -115,10 +115,10 @@ def study(
             [
                 f"{images:,}",
                 f"{before[0]['rsum']:.1f} ({_spread(one['corrected']['rsum'] for one in before)})",
+                f"({_spread(r['baselines']['cca']['corrected']['rsum'] for r in found)})",
+                f"{_spread(r['rsum'] for r in alone)} ({_spread(r['corrected']['rsum'] for r in alone)})",
                 f"{_spread(r['rsum'] for r in found)} ({_spread(r['corrected']['rsum'] for r in found)})",
                 f"{_spread(g['rsum_difference'] for g in gains)} (> {min(g['ci'][0] for g in gains):.1f})",
-                f"({_spread(r['baselines']['cca']['corrected']['rsum'] for r in found)})",
-                f"({_spread(r['corrected']['rsum'] for r in both)})",
                 _spread(r["rsum"] for r in elsewhere),
             ]
         )

@@ -106,28 +106,113 @@ def test_the_closed_formula_is_a_run_like_any_other(tmp_path: Path) -> None:
     assert np.abs(np.linalg.norm(embedder.encode_text(["a red circle"]), axis=1) - 1).max() < 1e-5
 
 
-@pytest.mark.parametrize("name", ["contrastive", "masked"])
-def test_heads_are_never_below_the_closed_formula_on_dev_unless_it_is_said(name: str, tmp_path: Path) -> None:
-    kind = "mlp" if name == "masked" else "residual"
-    bad = config(name, training__learning_rate=1e-9, training__epochs=1, model__predictor__kind=kind)
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        ({}, "holds 0: these dev images do not show which is better."),
+        ({"training__learning_rate": 1e-9, "data__source": "shapes:400"}, "Try the recipe closed-form"),
+    ],
+)
+def test_heads_that_hold_no_closed_formula_are_compared_with_it(
+    settings: dict[str, Any], advice: str, tmp_path: Path
+) -> None:
+    summary = pairjepa.train(config("masked", training__epochs=1, **settings), None, tmp_path / "run").summary
+    assert summary is not None
+    assert summary["cca_corrected_dev_rsum"] > summary["corrected_dev_rsum"]
+    assert "the closed formula at" in summary["warnings"][-1]
+    assert advice in summary["warnings"][-1]
+
+
+HOLDS = {"model__predictor__kind": "residual"}
+"""Heads that CCA can be mixed into."""
+
+
+def test_heads_that_learn_nothing_give_way_to_the_closed_formula(tmp_path: Path) -> None:
+    bad = config(training__learning_rate=1e-9, training__epochs=1, **HOLDS)
     run = pairjepa.train(bad, None, tmp_path / "run")
     summary = run.summary
     assert summary is not None
-    if name == "masked":  # its heads cannot be the two maps of CCA
-        assert summary["cca_corrected_dev_rsum"] > summary["corrected_dev_rsum"]
-        assert "the closed formula at" in summary["warnings"][-1]
-        assert "holds 0: these dev images do not show which is better." in summary["warnings"][-1]
-        bad = replace(bad, data=replace(bad.data, source="shapes:400"))
-        summary = pairjepa.train(bad, None, tmp_path / "more").summary
-        assert summary is not None
-        assert "Try the recipe closed-form" in summary["warnings"][-1]
-        return
-    assert summary["best_epoch"] == 0
+    assert (summary["best_epoch"], summary["closed_form_share"]) == (0, 1.0)
+    assert summary["closed_form_shares"]["0"]["corrected"] < summary["corrected_dev_rsum"]
+    (warning,) = summary["warnings"]
+    assert "The closed formula is better on dev" in warning
     found = pairjepa.evaluate(run.path, "dev")
     assert found["rsum"] == summary["dev_rsum"]
     assert found["corrected"]["rsum"] == pytest.approx(summary["corrected_dev_rsum"])
     other = pairjepa.train(recipe("closed-form", CLOSED), None, tmp_path / "closed")
     assert pairjepa.evaluate(other.path, "dev")["rsum"] == found["rsum"]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("contrastive", {}),
+        ("masked", {"model__predictor__kind": "gated"}),
+        ("contrastive", {"model__text_lr_scale": 0.5, "training__tuned_epochs": 1}),
+    ],
+)
+def test_a_share_of_the_closed_formula_is_a_share_of_its_scores(
+    name: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """Oracle: outputs of the heads and of CCA, each at its own size, one turned onto the other and added."""
+    given = config(name, **HOLDS | settings, data__source="shapes:200", model__image_views=("whole",))
+    found = {}
+    for share in (0.0, 0.25, 1.0):
+        one = override(given, {"model.closed_form_share": share})
+        run = pairjepa.train(one, None, tmp_path / f"{share}")
+        assert run.summary is not None
+        assert (share == 0) or run.summary["closed_form_share"] == share
+        embedder = pairjepa.Embedder.load(run)
+        pairs = Pairs.open("shapes:200").split("train")
+        images = embedder.encode_image([pairs.image(row) for row in range(len(pairs.names))])
+        found[share] = images, embedder.encode_text(pairs.captions.to_pylist())
+    for side in (0, 1):
+        heads, mixed, cca = (found[share][side] for share in (0.0, 0.25, 1.0))
+        # one row is between the two: their plane holds it, nearer to the heads
+        basis = np.linalg.qr(np.stack([heads, cca], axis=2))[0]
+        outside = mixed - np.einsum("rdk,rk->rd", basis, np.einsum("rdk,rd->rk", basis, mixed))
+        assert np.linalg.norm(outside, axis=1).max() < 1e-3
+        assert ((mixed * heads).sum(1) > (mixed * cca).sum(1)).mean() > 0.9
+    whole, part = (np.concatenate(found[share]) for share in (0.0, 1.0))
+    # turned towards the heads: no other rotation is nearer
+    u, _, v = np.linalg.svd(part.T @ whole)
+    assert np.trace(part.T @ whole) == pytest.approx(np.trace((part @ u @ v).T @ whole), rel=0.05)
+
+
+def test_the_share_is_the_best_on_dev_and_set_by_hand(tmp_path: Path) -> None:
+    run = pairjepa.train(
+        config(**HOLDS, training__epochs=6, data__source="shapes:300"), None, tmp_path / "run"
+    )
+    assert run.summary is not None
+    shares, share = run.summary["closed_form_shares"], run.summary["closed_form_share"]
+    assert set(shares) == {"0", "0.25", "0.5", "0.75", "1"}
+    chosen = shares[f"{share:g}"]
+    assert chosen["corrected"] >= shares["1"]["corrected"]
+    assert run.summary["corrected_dev_rsum"] == pytest.approx(chosen["corrected"], abs=1)
+    found = pairjepa.evaluate(run.path, "dev")
+    assert found["rsum"] == run.summary["dev_rsum"]
+    with pytest.raises(UsageError, match=r"model\.closed_form_share must go with frozen images and heads"):
+        config(model__closed_form_share=0.5).validate()
+
+
+def test_a_kill_behind_the_mixing_mixes_no_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = config(**HOLDS, model__closed_form_share=0.5)
+    whole = pairjepa.train(given, None, tmp_path / "whole")
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pairjepa.train(given, None, tmp_path / "killed")
+    again = pairjepa.train(given, None, tmp_path / "killed")
+    assert whole.summary is not None
+    assert again.summary is not None
+    assert again.model_file.read_bytes() == whole.model_file.read_bytes()
+    assert again.summary | {"cost": None} == whole.summary | {"cost": None}
 
 
 def test_two_image_backbones_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,7 @@ from pairjepa.evaluation.illustrate import saliency
 from pairjepa.model.build import build_module
 from pairjepa.model.heads import build_head
 from pairjepa.run.folder import RunFolder
-from pairjepa.training.chosen_on_dev import set_scale
+from pairjepa.training.chosen_on_dev import adapters, set_scale
 from pairjepa.util.errors import PairJEPAError, UsageError
 from pairjepa.util.files import write_json
 
@@ -606,6 +607,28 @@ def test_an_adapted_pair_is_used_as_any_run(adapted: Path) -> None:
     assert embedder.temperature == pytest.approx(0.07, abs=0.05)
 
 
+def test_adapters_take_a_share_of_the_closed_formula(adapted: Path, tmp_path: Path) -> None:
+    """From 0 to 1 the vectors move from those of the adapters to those of CCA, in the pair's own space."""
+    alone, mixed = (pairjepa.Embedder.load(adapted / name) for name in ("run", "mixed"))
+    assert all(head.linear is not None and head.scale == 1 for head in adapters(mixed.joint))
+    summary = RunFolder(adapted / "mixed").summary
+    assert summary is not None
+    assert summary["closed_form_shares"].keys() == {"0.5"}
+    found = pairjepa.evaluate(adapted / "mixed", "dev")
+    assert found["rsum"] == pytest.approx(summary["dev_rsum"])
+    assert found["corrected"]["rsum"] == pytest.approx(summary["corrected_dev_rsum"])
+    images = [picture(number) for number in range(4)]
+    assert (alone.encode_image(images) * mixed.encode_image(images)).sum(1).min() > 0.5
+    assert export(adapted / "mixed", "onnx", tmp_path / "onnx").is_dir()
+    given = {"data.source": "shapes:60", "model.pair": str(adapted / "clip"), "training.epochs": 1}
+    again = recipe(
+        "adapt", given | {"training.start": str(adapted / "mixed"), "model.closed_form_share": 0.0}
+    )
+    before = pairjepa.train(again, None, tmp_path / "again").summary
+    assert before is not None
+    assert "closed_form_share" not in before, "what it starts from has it"
+
+
 def test_the_pair_s_width_is_the_run_s() -> None:
     with pytest.raises(UsageError, match=r"model\.dim must be 12, the width of the pretrained pair, got 64"):
         build_head(12, 64, HeadConfig("adapter"))
@@ -619,8 +642,10 @@ def test_an_adapted_pair_is_exported_to_sentence_transformers(
     pytest.importorskip("sentence_transformers")
     save(tmp_path / "pair", make)
     given = {"data.source": "shapes:60", "model.pair": str(tmp_path / "pair"), "training.epochs": 1}
-    for name in ("adapt", "adapt-masked"):
-        pairjepa.train(recipe(name, given), None, tmp_path / name)
+    for name, share in (("adapt", 0.0), ("adapt", 0.5), ("adapt-masked", 0.5)):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        shutil.rmtree(tmp_path / f"{name}-st", ignore_errors=True)
+        pairjepa.train(recipe(name, given | {"model.closed_form_share": share}), None, tmp_path / name)
         assert export(tmp_path / name, "sentence-transformers", tmp_path / f"{name}-st").is_dir()
 
 

@@ -178,12 +178,12 @@ class Mixture:
 
     @property
     def best(self) -> float:
-        """The share with the most of both together, if plain rsum does not fall; never below CCA alone, corrected."""
-        cca, heads = self.tried.get(1.0, {"corrected": 0.0}), self.tried.get(0.0, {"rsum": 0.0})
+        """The share with the most of both together; never one that CCA alone, corrected, is better than."""
+        least = self.tried.get(1.0, {"corrected": 0.0})["corrected"]
 
-        def reached(share: float) -> tuple[bool, bool, float, float]:
+        def reached(share: float) -> tuple[bool, float, float]:
             plain, corrected = self.tried[share]["rsum"], self.tried[share]["corrected"]
-            return corrected >= cca["corrected"], plain >= heads["rsum"], plain + corrected, -share
+            return corrected >= least, plain + corrected, -share
 
         return max(self.tried, key=reached)
 

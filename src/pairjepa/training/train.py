@@ -153,7 +153,8 @@ def fit(config: RunConfig, pairs: Pairs, path: Path, track: str | None = None) -
     material, control = Material(config, data, image, text), None
     if config.context.caption is not None and config.context.image:
         # what the words alone can do, by a model that never saw an image: the control of `evaluate`
-        control = material.apart(replace(config, context=replace(config.context, image=False)))
+        context, model = replace(config.context, image=False), replace(config.model, closed_form_share=None)
+        control = material.apart(replace(config, context=context, model=model))
     folder = fit_material(material, path, track)
     if control is not None:
         say("The text-only control:")

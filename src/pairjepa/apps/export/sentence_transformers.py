@@ -172,7 +172,7 @@ def dense(standardizer: Standardizer, heads: Sequence[nn.Module]) -> list["Modul
     width = len(standardizer.mean)
     modules = [_dense(torch.diag(1 / standardizer.scale), -standardizer.mean / standardizer.scale)]
     for head in heads:
-        head = head.of_image_alone() if isinstance(head, Gated) else head
+        head = head.alone or head.image if isinstance(head, Gated) else head
         if isinstance(head, Residual):
             modules += _beside(head.mlp, head.linear.weight[:, :width], head.linear.bias)
             width = head.linear.out_features
