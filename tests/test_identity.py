@@ -21,7 +21,7 @@ from pairjepa.util.errors import PairJEPAError
 from pairjepa.util.files import write_json
 
 SETTINGS = ["--model.text", "tiny-bert", "--model.dim", "16", "--training.batch-size", "20"]
-DONE = "is complete: best epoch 0. Nothing to do."
+DONE = "is complete: best epoch 1. Nothing to do."
 
 
 @pytest.fixture
