@@ -119,6 +119,7 @@ def test_tables_hold_the_numbers(text: str) -> None:
     assert headline[-1][-1] == "110.2"
     assert differences[1] == ["masked − plain", *["+1.5 [0.5, 2.5]"] * 7]
     assert ["chosen epoch", "3 of 3", "3 of 3"] in measured
+    assert ["ridge CCA in the heads", "25%", "25%"] in measured
 
 
 def test_different_ccas_stand_apart(without_figures: None) -> None:

@@ -251,6 +251,7 @@ def training(run: RunFolder) -> dict[str, Any] | None:
     return {
         "epoch": [line["epoch"] for line in lines],
         "best_epoch": best_epoch(run, lines),
+        "closed_form_share": (run.summary or {}).get("closed_form_share"),
         "dev": {name: [of[name] for of in dev] for name in dev[0]},
         "train": {name: [of.get(name) for of in train] for name in dev[0]},
         "loss": [line["loss"] for line in lines],

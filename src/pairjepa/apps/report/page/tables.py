@@ -101,6 +101,7 @@ def measured(report: dict[str, Any]) -> Table:
 
 def _of_run(run: dict[str, Any]) -> dict[str, str]:
     evaluation, training = run["evaluation"], run["training"]
+    share = (training or {}).get("closed_form_share")
     cost, drawn = evaluation.get("cost") or {}, evaluation["bootstrap"]
     of_cost = {
         "seconds of training": ("training_seconds", "{:,.1f}"),
@@ -113,6 +114,7 @@ def _of_run(run: dict[str, Any]) -> dict[str, str]:
         "seed": str(run["seed"]),
         "training": "complete" if run["complete"] else "not complete: best epoch so far",
         "chosen epoch": f"{training['best_epoch']} of {training['epoch'][-1]}" if training else "–",
+        "ridge CCA in the heads": "–" if share is None else f"{share:.0%}",
         **{f"{side} backbone": _backbone(run["backbones"].get(side)) for side in ("image", "text")},
         "weights": f"digest {run['weights']}",
         "dimensions": str(evaluation["geometry"]["dim"]),
