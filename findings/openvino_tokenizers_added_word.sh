@@ -4,10 +4,10 @@
 # Guessed: the converted tokenizer gives the ids of the one it was made from, with words added by `add_tokens` too.
 # Seen: captions without an added word are equal. In a BERT tokenizer (WordPiece) each added word becomes [UNK], whose
 # embedding all of them then share. In a CLIP tokenizer the word is found, and "</w>", the mark of a word's end, is put
-# behind it as text: the tokens "<", "/", "w" and ">" follow. "<|endoftext|>" within a caption has the same tail. Neither
-# the conversion nor the call says a word.
-# Where it matters: names, products or "<img>" added before fine-tuning, then served with OpenVINO: the model reads other
-# captions than in training; in CLIP 15 of 77 such words fill the whole row.
+# behind it as text: the tokens "<", "/", "w" and ">" follow. "<|endoftext|>" within a caption has the same tail.
+# Neither the conversion nor the call says a word.
+# Where it matters: names, products or "<img>" added before fine-tuning, then served with OpenVINO: the model reads
+# other captions than in training; in CLIP 15 of 77 such words fill the whole row.
 # Way round: `tokenizers` in front of the converted model, or the words in the vocabulary itself.
 . "$(dirname "$0")/_setup.sh"
 install openvino==2026.4.1 openvino-tokenizers==2026.4.1.0 transformers==5.24.0 tokenizers==0.23.3 numpy==2.4.6
