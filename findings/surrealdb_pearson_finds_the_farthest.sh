@@ -3,10 +3,10 @@
 #
 # Guessed: `v <|4,PEARSON|> $query` gives the four rows with the largest correlation, as `<|4,COSINE|>` those with the
 # largest cosine; of hash codes of 0 and 1, JACCARD gives those that share most ones, from 0 to 1.
-# Seen: cosine is turned into 1 - cosine, and these two are not: the similarity is taken for a distance, and the smallest
-# comes first. The row itself, whose correlation is 1, is the last of 60, and -0.89 is the best match; with an HNSW index
-# as well. Jaccard counts numbers, not places: of two codes of 16 bits it is 8 (or 7.5 for one that is all 0), also of a
-# code and itself, where 1 was meant: all codes tie. HAMMING, EUCLIDEAN and the others are right. Nothing is said.
+# Seen: cosine is turned into 1 - cosine, and these two are not: the similarity is taken for a distance, and the
+# smallest comes first. The row itself, whose correlation is 1, is the last of 60, and -0.89 is the best match; with an
+# HNSW index as well. Jaccard counts numbers, not places: of two codes of 16 bits it is 8 (or 7.5 for one that is all 0),
+# also of a code and itself, where 1 was meant: all tie. HAMMING, EUCLIDEAN and the others are right. Nothing is said.
 # Where it matters: embeddings compared without their mean, near-duplicate search in binary codes or sets of tags.
 # Way round: COSINE of rows whose mean was taken off; HAMMING for bits.
 . "$(dirname "$0")/_setup.sh"
@@ -43,7 +43,8 @@ with Surreal("mem://") as db:
     print("PEARSON with an HNSW index:", hits["index"])
     hits["HAMMING"] = search("HAMMING", "b", bits[3])
     jaccard = dict(search("JACCARD", "b", bits[3], 60))
-    print(f"HAMMING: {hits['HAMMING']}, JACCARD of a code and itself: {jaccard[3]}, all: {sorted(set(jaccard.values()))}")
+    print(f"HAMMING: {hits['HAMMING']}")
+    print(f"JACCARD of a code and itself: {jaccard[3]}, of all: {sorted(set(jaccard.values()))}")
     print("Jaccard of the ones:", (both / either)[[3, 56, 36]].round(2).tolist(), "for the rows 3, 56 and 36")
 farthest = [int(i) for i in np.argsort(correlations)[:4]]
 as_described = [i for i, _ in hits["PEARSON"]] == [i for i, _ in hits["index"]] == farthest
