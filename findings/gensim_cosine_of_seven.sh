@@ -3,10 +3,10 @@
 #
 # Guessed: `add_vectors(..., replace=True)` and `vectors[key] = row` are the way to change embeddings, so later searches
 # use the new ones; an added one can be found.
-# Seen: lengths are kept from the first search on, and these calls leave them as they were. A row that is replaced by ten
-# times the query has the "cosine" 6.95 to it and comes before the query's own row, with 1.0; one that is replaced by a
-# tenth of it has 0.06 and is no hit. `most_similar_cosmul` and `unit_normalize_all` take the same lengths; `similarity`
-# is right. After an added key `most_similar` raises on shapes. All is right if no search came before.
+# Seen: lengths are kept from the first search on, and these calls leave them as they were. A row that is replaced by
+# ten times the query has the "cosine" 6.95 to it and comes before the query's own row, with 1.0; one that is replaced by
+# a tenth of it has 0.06 and is no hit. `most_similar_cosmul` and `unit_normalize_all` take the same lengths;
+# `similarity` is right. After an added key `most_similar` raises on shapes. All is right if no search came before.
 # Where it matters: class or caption embeddings that are updated while they are searched; a changed length is enough.
 # Way round: `fill_norms(force=True)` after each change, or rows of length 1.
 . "$(dirname "$0")/_setup.sh"
