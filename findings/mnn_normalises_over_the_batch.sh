@@ -3,8 +3,8 @@
 #
 # Guessed: a tower that ends in `normalize(x, dim=-1)`, exported to ONNX by torch and converted, gives rows of length 1.
 # Seen: since opset 18 the axes of a reduction are an input, not an attribute; the converter reads them for sums, means
-# and maxima, and for ReduceL2, ReduceL1, ReduceLogSumExp, ReduceLogSum and ReduceSumSquare it takes all axes. So a batch
-# is divided by the length of all its numbers: 32 rows have lengths of 0.08 to 0.33, one row alone has 1.0. `logsumexp`
+# and maxima; for ReduceL2, ReduceL1, ReduceLogSumExp, ReduceLogSum and ReduceSumSquare it takes all axes. So a batch is
+# divided by the length of all its numbers: 32 rows have lengths of 0.08 to 0.33, one row alone has 1.0. `logsumexp`
 # over the classes gives one number for the batch. In opset 17 all are right. The conversion ends with success.
 # Where it matters: every text or image tower with a normalised output; a test with one picture at a time passes, ranks
 # within one batch are wrong, and a threshold means another thing with each batch size.
