@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # ncnn and pnnx 20261020: a normalised embedding becomes its signs.
 #
-# Guessed: a linear tower that ends in `normalize(x, dim=-1)`, converted by pnnx and run by ncnn as in the test file that
+# Guessed: a linear tower that ends in `normalize(x, dim=-1)`, converted by pnnx and run by ncnn as in the test that
 # pnnx writes beside it, gives torch's numbers, as it does without the last step.
 # Seen: each number is divided by its own size, so that all are 1 or -1, in a batch of one or four. ncnn's layer has no
 # axis, only "over channels", and rows without a known batch axis have one channel or are channels themselves. Token
