@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# onnxruntime-extensions 0.15.2: a word with one unknown part keeps its other pieces, so a caption has other tokens.
+# onnxruntime-extensions 0.15.2: a word with an unknown part keeps the pieces in front of it; in Python it is one [UNK].
 #
 # Guessed: the ONNX graph made from a BERT tokenizer gives its ids; a word that cannot be made of pieces is one
 # [UNK], as WordPiece has it and transformers does.
