@@ -143,6 +143,26 @@ def test_heads_that_learn_nothing_give_way_to_the_closed_formula(tmp_path: Path)
     assert pairjepa.evaluate(other.path, "dev")["rsum"] == found["rsum"]
 
 
+def test_a_tuned_backbone_under_the_closed_formula_is_that_of_its_epoch(tmp_path: Path) -> None:
+    settings = {"training__learning_rate": 1e-9, "model__text_lr_scale": 0.5, "training__tuned_epochs": 1}
+    summary = pairjepa.train(config(**HOLDS | settings), None, tmp_path / "run").summary
+    assert summary is not None
+    assert summary["closed_form_share"] == 1
+    best = max(RunFolder(tmp_path / "run").metrics(), key=lambda line: line["dev"]["rsum"])
+    assert summary["best_epoch"] == best["epoch"]
+
+
+def test_a_share_given_by_hand_is_not_called_the_best(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = config("masked", model__predictor__kind="gated", model__closed_form_share=1.0)
+    summary = pairjepa.train(given, None, tmp_path / "run").summary
+    assert summary is not None
+    assert summary["best_epoch"] > 0
+    assert summary["warnings"] == []
+    assert "and 1 is the closed formula's: as given (model.closed_form_share)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [

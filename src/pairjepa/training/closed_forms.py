@@ -41,8 +41,8 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 MIXED = "mixed"
 """In the metadata of weights that CCA is mixed into: the summary of the training. Twice would be too much."""
 ONLY_CCA = (
-    "The closed formula is better on dev than the best epoch, and than both together: the run is that of closed-form. "
-    "More pairs or captions let heads learn more."
+    "The closed formula is better on dev than the best epoch, and than both together: the heads are "
+    "that formula alone. More pairs or captions let heads learn more."
 )
 
 
@@ -336,14 +336,17 @@ def finish(
         if share:
             mixture.into(joint, share)
             summary["dev_rsum"] = dev_rsum()
-            if share < 1:
+            if share < 1 or model.closed_form_share is not None:
+                why = "the best on dev" if model.closed_form_share is None else "as given"
                 say(
-                    f"{folder.path}: the heads keep {1 - share:g}, and {share:g} is the closed formula's: the best on "
-                    "dev (model.closed_form_share)"
+                    f"{folder.path}: the heads keep {1 - share:g}, and {share:g} is the closed formula's: {why} "
+                    "(model.closed_form_share)"
                 )
             else:
                 # warnings of epochs that are not kept would mislead
-                summary |= {"best_epoch": 0, "warnings": [ONLY_CCA]}
+                summary["warnings"] = [ONLY_CCA]
+                if not tuned(model, "text"):  # whose backbone is still that of the best epoch
+                    summary["best_epoch"] = 0
                 advise(f"{folder.path}: {ONLY_CCA}")
             about = {name: value for name, value in summary.items() if name != "cost"}  # the same each time
             write_tensors(weights(module), folder.model_file, {MIXED: json.dumps(about)})

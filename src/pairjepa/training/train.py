@@ -260,7 +260,7 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         elif (
             config.context.image
             and config.context.caption
-            and 2 * summary["best_epoch"] < config.training.epochs
+            and 0 < 2 * summary["best_epoch"] < config.training.epochs
         ):
             say(
                 f"{path}: kept is epoch {summary['best_epoch']} of {config.training.epochs}, the best on dev by the "

@@ -179,8 +179,9 @@ def _cost(summary: dict[str, Any] | None) -> str:
     cost, epoch = summary["cost"], summary["best_epoch"]
     start = "closed formula" if summary["pretrained_dev_rsum"] is None else "pretrained pair"
     share = summary.get("closed_form_share")
-    mixed = f" {100 * share:g} % of the heads is ridge CCA, the best on dev." if share else ""
-    best = f"The best epoch was {epoch}." if epoch else f"No epoch was better than the {start}, which it is."
+    mixed = f" {100 * share:g} % of the heads is ridge CCA." if share else ""
+    kept = "" if share else ", which it is"
+    best = f"The best epoch was {epoch}." if epoch else f"No epoch was better than the {start}{kept}."
     return (
         f"{cost['training_seconds']:,.1f} seconds of training, {cost['trained_parameters']:,} trained parameters, "
         f"{cost['peak_rss_bytes'] / 2**30:.1f} GiB of memory at most. {best}{mixed}"
