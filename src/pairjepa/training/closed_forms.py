@@ -239,7 +239,7 @@ def try_mixtures(
         correction = HubnessCorrection.choose(*mixed((heads, closed), share), *found)
         tried[share] = {"rsum": rsum(retrieve(*found)), "corrected": rsum(correction.ranks(*found))}
     maps = []
-    for (_, standardizer, side), turn in zip(_heads(joint), turns, strict=True):
+    for (_, standardizer, side), turn in zip(_heads(alone), turns, strict=True):
         weight, bias = _map(cca, side, standardizer, joint.dim)
         turn = turn.T.to(weight.device)
         maps.append((turn @ weight, turn @ bias))
@@ -317,37 +317,14 @@ def finish(
         dev_rsum: measures the module.
         device: where the module is.
     """
-    joint: Any = module["joint"]
     of_weights, model = load_weights(module, folder.model_file), material.config.model
     module.eval()  # after a kill that came behind the last epoch, nothing was measured since
+    joint: Any = module["joint"]
     heads, holds = material.config.training.solver != "cca", holds_linear(material.config)
     if heads and holds and model.closed_form_share != 0 and "closed_form_share" not in summary:
-        if tuned(model, "text"):
-            cca = _of_tuned(material, joint.dim, device)
-        else:
-            cca = load_or_fit(material, folder, joint.dim)["cca"]
-        shares = [share for share in SHARES if share <= 0.5 or not starts_as_pair(model)]
-        if model.closed_form_share is not None:
-            shares = [model.closed_form_share]
-        mixture = try_mixtures(joint, cca, material, shares, device)
-        share = mixture.best
-        summary["closed_form_share"] = share
-        summary["closed_form_shares"] = {f"{share:g}": found for share, found in mixture.tried.items()}
-        if share:
-            mixture.into(joint, share)
+        _mix(folder, material, joint, summary, device)
+        if summary["closed_form_share"]:
             summary["dev_rsum"] = dev_rsum()
-            if share < 1 or model.closed_form_share is not None:
-                why = "the best on dev" if model.closed_form_share is None else "as given"
-                say(
-                    f"{folder.path}: the heads keep {1 - share:g}, and {share:g} is the closed formula's: {why} "
-                    "(model.closed_form_share)"
-                )
-            else:
-                # warnings of epochs that are not kept would mislead
-                summary["warnings"] = [ONLY_CCA]
-                if not tuned(model, "text"):  # whose backbone is still that of the best epoch
-                    summary["best_epoch"] = 0
-                advise(f"{folder.path}: {ONLY_CCA}")
             about = {name: value for name, value in summary.items() if name != "cost"}  # the same each time
             write_tensors(weights(module), folder.model_file, {MIXED: json.dumps(about)})
             of_weights = load_weights(module, folder.model_file)
@@ -358,6 +335,36 @@ def finish(
     kept_correction.save(correction, folder.path, of_weights)
     summary["hubness"] = correction.settings()
     summary["search"] = search_settings(*dev, correction)
+
+
+def _mix(
+    folder: RunFolder, material: Material, joint: JointModel, summary: dict[str, Any], device: torch.device
+) -> None:
+    """Mix the given share of CCA into heads, or the best on dev, and say so."""
+    model = material.config.model
+    if tuned(model, "text"):
+        cca = _of_tuned(material, joint.dim, device)
+    else:
+        cca = load_or_fit(material, folder, joint.dim)["cca"]
+    given = model.closed_form_share
+    shares = [share for share in SHARES if share <= 0.5 or not starts_as_pair(model)]
+    mixture = try_mixtures(joint, cca, material, shares if given is None else [given], device)
+    share = mixture.best
+    summary["closed_form_share"] = share
+    summary["closed_form_shares"] = {f"{share:g}": found for share, found in mixture.tried.items()}
+    if share:
+        mixture.into(joint, share)
+    if share == 1 and given is None:
+        summary["warnings"] = [ONLY_CCA]  # those of epochs that are not kept would mislead
+        if not tuned(model, "text"):  # whose backbone is still that of the best epoch
+            summary["best_epoch"] = 0
+        advise(f"{folder.path}: {ONLY_CCA}")
+    elif share:
+        why = "the best on dev" if given is None else "as given"
+        say(
+            f"{folder.path}: the heads keep {1 - share:g}, and {share:g} is the closed formula's: {why} "
+            "(model.closed_form_share)"
+        )
 
 
 def _compare(
