@@ -49,12 +49,6 @@ def steps(
         teachers: ("contrastive", several, two, "the second backbone"),
         f"contrastive, {first}, {size} px": ("contrastive", one, large, pixels),
         f"tuned, {first}, {size} px": ("contrastive-tuned", one, large, f"{pixels}, tuned text"),
-        f"taught, {first}, {size} px": (
-            "contrastive-tuned",
-            one,
-            large | taught,
-            f"{pixels}, tuned text, three teachers",
-        ),
         f"taught, {together}, {size} px": (
             "contrastive-tuned",
             several,
@@ -97,6 +91,7 @@ def results(
     record = read_json(path, "The record") if step else {"test": {}, "dev": {}}
     record["seeds"] = seeds
     for split in ("test", "dev"):
+        record[split] = {name: of for name, of in record[split].items() if name in planned}
         record[split] |= {name: _short(evaluated(work / name, split)) for name in chosen}
     gains = compare([work / name for name in chosen], "dev")["corrected"]["differences"]
     for name, gain in gains.items():
@@ -111,7 +106,7 @@ def results(
         record["verdict"] = [one.replace(f", {next(iter(backbones))}", "") for one in said]
     write_json(path, record)
     known = [name for name in planned if name in record["test"]]
-    shown = [name for name in known if name in (first, second) or name.startswith("taught")]
+    shown = [name for name in known if name in (first, second) or name.startswith(("tuned", "taught"))]
     fill(docs / "README.md", "results", recall_table(record, shown))
     fill(docs / "docs" / "masked.md", "results", partial_table(record["test"][second]))
     if twins in chosen:
