@@ -144,7 +144,7 @@ class ModelConfig:
     """How much of what adapters add is kept after training, from 0 (the pretrained pair) to 1; chosen on dev if not
     given."""
     closed_form_share: float | None = None
-    """How much of ridge CCA is mixed into trained heads on frozen backbones, from 0 (the heads alone) to 1 (CCA alone);
+    """How much of ridge CCA is mixed into trained heads of frozen images, from 0 (the heads alone) to 1 (CCA alone);
     chosen on dev if not given."""
 
 

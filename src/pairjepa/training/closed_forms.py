@@ -251,21 +251,16 @@ def _outputs(
 ) -> list[list[Tensor]]:
     """Of each model predictions and targets `(row, view, dim)` before they are normalised, on the CPU."""
     images, texts = (
-        [features for _, features in all_features(side, device, among=among)]
+        all_features(side, device, among=among)
         for side, among in zip((split.images, split.texts), rows, strict=True)
     )
-    return [
-        [
-            torch.cat(
-                [
-                    model.predict(part.flatten(0, 1)).unflatten(0, part.shape[:2]).float().cpu()
-                    for part in images
-                ]
-            ),
-            torch.cat([model.target(part[:, 0])[:, None].float().cpu() for part in texts]),
-        ]
-        for model in models
+    predictions = [
+        [model.predict(part.flatten(0, 1)).unflatten(0, part.shape[:2]).float().cpu() for model in models]
+        for _, part in images
     ]
+    targets = [[model.target(part[:, 0])[:, None].float().cpu() for model in models] for _, part in texts]
+    sides = zip(zip(*predictions, strict=True), zip(*targets, strict=True), strict=True)
+    return [[torch.cat(parts) for parts in side] for side in sides]
 
 
 def _size(rows: Tensor) -> Tensor:
