@@ -278,6 +278,7 @@ def _of_tuned(material: Material, dim: int, device: torch.device) -> ClosedForm:
         )
 
     images, captions, owner = material.rows("train")
+    say(f"ridge CCA of {len(captions):,} captions as the tuned backbone sees them")
     texts = read(material.split("train", learning=True))
     fitted = Correlations.fit(lambda rows: material.pooled_features(images[rows]), texts, owner, len(images))
     images, captions, owner = material.rows("dev", DEV_IMAGES)
