@@ -160,7 +160,7 @@ def test_a_share_given_by_hand_is_not_called_the_best(
     assert summary is not None
     assert summary["best_epoch"] > 0
     assert summary["warnings"] == []
-    assert "and 1 is the closed formula's: as given (model.closed_form_share)" in capsys.readouterr().err
+    assert "with a share of 1, as given (model.closed_form_share)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

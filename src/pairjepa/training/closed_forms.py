@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from scipy.linalg import orthogonal_procrustes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,7 +40,7 @@ FORMS = ("cca", "ridge_to_text", "ridge_to_image")
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Of CCA in the heads, that are tried on dev; in the adapters of a pretrained pair at most half."""
 MIXED = "mixed"
-"""In the metadata of weights that CCA is mixed into: the summary of the training. Twice would be too much."""
+"""Key in the metadata of weights that CCA is mixed into: the summary of the training, so that it is not mixed twice."""
 ONLY_CCA = (
     "The closed formula is better on dev than the best epoch, and than both together: the heads are "
     "that formula alone. More pairs or captions let heads learn more."
@@ -222,8 +223,8 @@ def try_mixtures(
         torch.cat([side.mean(dim=1) / size for side, size in zip(*model, strict=True)]).double()
         for model in ((closed, sizes[1]), (heads, sizes[0]))
     )
-    u, _, v = torch.linalg.svd(left.T @ right)
-    turns = [float(size / of_cca) * (u @ v).float() for size, of_cca in zip(*sizes, strict=True)]
+    rotation = torch.from_numpy(orthogonal_procrustes(left.numpy(), right.numpy())[0]).float()
+    turns = [float(size / of_cca) * rotation for size, of_cca in zip(*sizes, strict=True)]
     on_dev = _outputs((joint, alone), dev, [np.arange(len(side)) for side in (dev.images, dev.texts)], device)
 
     def mixed(outputs: Sequence[Sequence[Tensor]], share: float) -> tuple[np.ndarray, np.ndarray]:
@@ -264,7 +265,7 @@ def _outputs(
 
 
 def _size(rows: Tensor) -> Tensor:
-    """Root mean square of the rows' norms; of rows that are all 0, 1."""
+    """Root mean square of the rows' norms; 1 where all rows are 0."""
     return rows.square().sum(dim=-1).mean().sqrt() or torch.ones(())
 
 
@@ -358,7 +359,7 @@ def _mix(
     elif share:
         why = "the best on dev" if given is None else "as given"
         say(
-            f"{folder.path}: the heads keep {1 - share:g}, and {share:g} is the closed formula's: {why} "
+            f"{folder.path}: ridge CCA is mixed into the heads, with a share of {share:g}, {why} "
             "(model.closed_form_share)"
         )
 
