@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ import pairjepa
 from pairjepa.config.recipes import recipe
 from pairjepa.objectives import TERMS
 from pairjepa.run.folder import RunFolder
-from pairjepa.training import loop, processes, step
+from pairjepa.training import loop, processes, step, train
 from pairjepa.training.processes import ALONE, Group
 from pairjepa.util.errors import PairJEPAError, UsageError
 
@@ -159,6 +160,19 @@ def test_only_the_first_process_prints(size: int, together_in: Any) -> None:
     assert f"{len(others) + 1} processes train together." in first
     assert "epoch 1/1" in first
     assert not any("epoch 1/1" in other for other in others)
+
+
+def test_the_first_process_may_be_writing_while_another_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "half.json").touch()
+    material = SimpleNamespace(config=recipe("tiny"))
+    monkeypatch.setattr(train, "_fit_material", lambda *_: "goes on")
+    monkeypatch.setattr(train, "current", lambda: Group(rank=1))
+    assert train.fit_material(material, tmp_path) == "goes on"  # type: ignore[arg-type, comparison-overlap]
+    monkeypatch.setattr(train, "current", Group)
+    with pytest.raises(PairJEPAError, match="which holds other files"):
+        train.fit_material(material, tmp_path)  # type: ignore[arg-type]
 
 
 def test_torchrun(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The verb train: a run, or a group of seeds, from a configuration and pairs."""
 
 import os
-from contextlib import nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -168,8 +167,10 @@ def fit_material(material: Material, path: Path, track: str | None = None) -> Ru
     Raises:
         PairJEPAError: another process trains it, or the folder is of another run.
     """
+    if not current().first:  # the first process checks the folder and is writing to it by now
+        return _fit_material(material, path, track)
     RunFolder.fits(path, material.config)
-    with exclusive(path) if current().first else nullcontext():
+    with exclusive(path):
         return _fit_material(material, path, track)
 
 
