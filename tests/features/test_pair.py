@@ -607,7 +607,9 @@ def test_an_adapted_pair_is_used_as_any_run(adapted: Path) -> None:
     assert embedder.temperature == pytest.approx(0.07, abs=0.05)
 
 
-def test_adapters_take_a_share_of_the_closed_formula(adapted: Path, tmp_path: Path) -> None:
+def test_adapters_take_a_share_of_the_closed_formula(
+    adapted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """From 0 to 1 the vectors move from those of the adapters to those of CCA, in the pair's own space."""
     alone, mixed = (pairjepa.Embedder.load(adapted / name) for name in ("run", "mixed"))
     assert all(head.linear is not None and head.scale == 1 for head in adapters(mixed.joint))
@@ -624,8 +626,13 @@ def test_adapters_take_a_share_of_the_closed_formula(adapted: Path, tmp_path: Pa
     again = recipe(
         "adapt", given | {"training.start": str(adapted / "mixed"), "model.closed_form_share": 0.0}
     )
+    capsys.readouterr()
     before = pairjepa.train(again, None, tmp_path / "again").summary
+    said = capsys.readouterr().err
+    assert f"epoch 0, the weights of {adapted / 'mixed'}: dev rsum" in said
+    assert "pretrained pair" not in said
     assert before is not None
+    assert before["pretrained_dev_rsum"] is None, "what it starts from is measured, not the pair"
     assert "closed_form_share" not in before, "what it starts from has it"
 
 

@@ -133,7 +133,7 @@ class Trainer:
             at_the_end.callback(self._write_best)  # whatever ends the training
             self._saved = time.monotonic()
             if starts_as_pair(self.config.model) and position["best"] is None and first:
-                self._measure_pretrained(position)
+                self._measure_start(position)
             self.group.wait_for_all()
             for epoch in range(position["epoch"], self.config.training.epochs + 1):
                 position["epoch"] = epoch
@@ -190,12 +190,15 @@ class Trainer:
         )
         self._local.split = train
 
-    def _measure_pretrained(self, position: dict[str, Any]) -> None:
-        """Epoch 0 is the pretrained pair itself: it may stay the best."""
-        dev = self._measured(self.dev)["rsum"]
-        position["best"], position["pretrained"] = {"epoch": 0, "rsum": dev}, dev
-        self._best = weights(self.module)
+    def _measure_start(self, position: dict[str, Any]) -> None:
+        """Epoch 0 is the pretrained pair itself, or the run that the training starts from: it may stay the best."""
+        dev, start = self._measured(self.dev)["rsum"], self.config.training.start
+        position["best"], self._best = {"epoch": 0, "rsum": dev}, weights(self.module)
         what = "the pretrained pair as it is" if self.config.context.image else "the pair's text tower alone"
+        if start is None:
+            position["pretrained"] = dev
+        else:
+            what = f"the weights of {start}"
         say(f"epoch 0, {what}: dev rsum {dev:.1f}")
 
     def _steps(self, epoch: int, position: dict[str, Any], stop: threading.Event) -> float:

@@ -247,11 +247,14 @@ def _fit_material(material: Material, path: Path, track: str | None) -> RunFolde
         folder.finish(summary)
         heads_alone = not any(tuned(config.model, side) for side in ("image", "text"))
         scale, share = summary.get("adapter_scale"), summary.get("closed_form_share")
-        pretrained_best = not share and (summary["best_epoch"] == 0 or (heads_alone and scale == 0))
+        start = config.training.start
+        as_begun = summary["best_epoch"] == 0 or (start is None and heads_alone and scale == 0)
         # the text-only control begins as one tower, not as the pair
-        if config.context.image and starts_as_pair(config.model) and pretrained_best:
+        if config.context.image and starts_as_pair(config.model) and as_begun and not share:
             say(
                 f"{path}: these pairs did not improve the pretrained pair, whose weights are kept as they are."
+                if start is None
+                else f"{path}: no epoch was better than the weights it started from, of {start}."
             )
         elif not heads_alone and summary["best_epoch"] <= frozen_epochs(config):
             say(

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from pairjepa.backbones.location import TINY
-from pairjepa.config.settings import tuned
+from pairjepa.config.settings import RunConfig, starts_as_pair, tuned
 from pairjepa.embedder.embedder import Embedder
 from pairjepa.evaluation.tables import markdown_table, partial_table
 from pairjepa.util.words import counted
@@ -42,7 +42,7 @@ def model_card(
         "## How good it is\n\n" + _measured(name, measured),
         "## What it learned from\n\n" + _data(record),
         "## What it is made of\n\n" + _parts(record, embedder),
-        "## What it cost\n\n" + _cost(summary),
+        "## What it cost\n\n" + _cost(summary, embedder.config),
         "## Limits\n\n" + _limits(record, embedder),
         "## Licence\n\n" + _licence(record, licence),
     ]
@@ -173,11 +173,13 @@ def _parts(record: dict[str, Any], embedder: Embedder) -> str:
     return "\n".join([*lines, f"- made with {versions}"])
 
 
-def _cost(summary: dict[str, Any] | None) -> str:
+def _cost(summary: dict[str, Any] | None, config: RunConfig) -> str:
     if summary is None:
         return "The training was not complete when it was exported."
     cost, epoch = summary["cost"], summary["best_epoch"]
-    start = "closed formula" if summary["pretrained_dev_rsum"] is None else "pretrained pair"
+    start = "closed formula"
+    if starts_as_pair(config.model):
+        start = "pretrained pair" if config.training.start is None else "weights it started from"
     share = summary.get("closed_form_share")
     mixed = f" {100 * share:g} % of the heads is ridge CCA." if share else ""
     kept = "" if share else ", which it is"

@@ -184,7 +184,7 @@ def _run(
         "seeds": _seeds(evaluations),
         "weights": found.run,
         "complete": run.summary is not None,
-        "config": run.record["config"],
+        "config": run.config.to_dict(),
         "backbones": run.record.get("backbones", {}),
         "versions": run.record["versions"],
         "warnings": (run.summary or {}).get("warnings", []),

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pairjepa.apps.report.figures import style
 from pairjepa.apps.report.figures.registry import figure
+from pairjepa.config.settings import RunConfig, starts_as_pair
 from pairjepa.metrics import verdicts
 
 PANELS: list[tuple[str, list[tuple[str, str]]]] = [
@@ -31,9 +32,9 @@ def _alt(run: dict[str, Any]) -> str:
     at = epochs.index(best) if best in epochs else len(epochs) - 1
     chosen = f"epoch {best}"
     if not best:
-        chosen += (
-            f", the {'pretrained pair as it is' if run['config']['model']['pair'] else 'closed formula'},"
-        )
+        config = RunConfig.from_dict(run["config"])
+        pair = "pretrained pair as it is" if config.training.start is None else "weights it started from"
+        chosen += f", the {pair if starts_as_pair(config.model) else 'closed formula'},"
     changes = [
         f"{name} from {verdicts.number(dev[key][0], places)} to {verdicts.number(dev[key][at], places)}"
         for key, name, places in (
